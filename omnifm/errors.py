@@ -1,0 +1,21 @@
+"""The errors that a user can cause, each with the thing, the place and the remedy in one message."""
+
+
+class OmniFMError(Exception):
+    """Base of every error that is the user's to mend: the command prints it without a traceback."""
+
+
+class ExperimentError(OmniFMError):
+    """The experiment file, or a ``--set``, asks for something that does not exist or does not fit."""
+
+
+class DataError(OmniFMError):
+    """A file, an image, a label or a partition of the data is not usable."""
+
+
+class CheckpointError(OmniFMError):
+    """A checkpoint cannot be written or read."""
+
+
+class NonFiniteLossError(OmniFMError):
+    """A client's loss became NaN or infinite."""
