@@ -1,0 +1,105 @@
+"""All of the paper's additions in order: tokens in, tokens of the same shape out, for any task and backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from omnifm.spectral.alignment import spectral_proximal_loss
+from omnifm.spectral.bank import retrieve
+from omnifm.spectral.fusion import PrototypeFusion
+from omnifm.spectral.prompting import PrefixSuffixPrompting
+from omnifm.spectral.spectrum import low_pass_log_amplitude
+from omnifm.spectral.tokenizer import FreqMixTokenizer
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """The adapter's shape, and a switch for each of its pieces (for ablation).
+
+    ``use`` says which networks get one: ``auto`` leaves it to the algorithm. ``retrieval`` off replaces the retrieved
+    prototypes by the image's own token; ``fusion`` off replaces attention by their mean; ``prefix`` and ``suffix`` off
+    leave out those tokens; ``alignment`` is the weight lambda of the spectral-proximal loss, 0 for none.
+    """
+
+    use: Literal["auto", "on", "off"] = "auto"
+    rho: float = 0.25
+    grid: int = 15
+    token_dim: int = 64
+    neighbours: int = 8
+    prefix_tokens: int = 4
+    heads: int = 4
+    retrieval: bool = True
+    fusion: bool = True
+    prefix: bool = True
+    suffix: bool = True
+    alignment: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rho <= 1:
+            raise ValueError("rho must lie in (0, 1]")
+        if self.grid < 3 or self.grid % 2 == 0:
+            raise ValueError("grid must be odd and at least 3")
+        if min(self.token_dim, self.neighbours, self.prefix_tokens, self.heads) < 1:
+            raise ValueError("token_dim, neighbours, prefix_tokens and heads must be at least 1")
+        if self.alignment < 0:
+            raise ValueError("alignment must not be negative")
+
+
+class AdapterOutput(NamedTuple):
+    """What comes out of the adapter.
+
+    ``tokens`` ``(batch, L, dim)`` go to the decoder; ``spectral`` ``(batch, token_dim)`` are the spectral tokens;
+    ``alignment`` is the weighted spectral-proximal loss, a scalar; ``retrieved`` ``(batch, k)`` are bank rows.
+    """
+
+    tokens: Tensor
+    spectral: Tensor
+    alignment: Tensor
+    retrieved: Tensor
+
+
+class SpectralAdapter(nn.Module):
+    """Stands between a network's ``encode`` and its ``decode``.
+
+    Args:
+        settings: shape and switches.
+        channels: channels of the image whose spectrum is read.
+        axes: its spatial axes, 2 or 3.
+        dim: width of the tokens.
+    """
+
+    bank: Tensor
+
+    def __init__(self, settings: AdapterSettings, channels: int, axes: int, dim: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.tokenizer = FreqMixTokenizer(channels, settings.grid**axes, settings.token_dim)
+        self.fusion = (
+            PrototypeFusion(dim, settings.token_dim, settings.prefix_tokens, settings.heads, settings.fusion)
+            if settings.prefix
+            else None
+        )
+        self.prompting = PrefixSuffixPrompting(dim, settings.heads, settings.suffix)
+        self.register_buffer("bank", torch.zeros(0, settings.token_dim), persistent=False)
+
+    def use_bank(self, entries: Tensor) -> None:
+        """Retrieve from ``entries`` ``(n, token_dim)`` from now on; none of them, and each image's own token serves."""
+        self.bank = entries.to(self.bank.device)
+
+    def forward(self, tokens: Tensor, image: Tensor) -> AdapterOutput:
+        """Condition tokens ``(batch, L, dim)`` of ``image`` ``(batch, channels, *size)`` on the bank."""
+        settings = self.settings
+        spectral = self.tokenizer(low_pass_log_amplitude(image, settings.rho, settings.grid))
+        if settings.retrieval and len(self.bank):
+            prototypes, retrieved = retrieve(spectral, self.bank, settings.neighbours)
+            alignment = settings.alignment * spectral_proximal_loss(spectral, prototypes)
+        else:
+            prototypes = spectral.unsqueeze(1)
+            retrieved = torch.zeros(len(image), 0, dtype=torch.int64, device=image.device)
+            alignment = spectral.new_zeros(())
+        prefix = None if self.fusion is None else self.fusion(tokens, prototypes)
+        return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)

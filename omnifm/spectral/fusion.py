@@ -1,0 +1,40 @@
+"""Cross-attention of image tokens on retrieved prototypes (ECA: Embedding-wise Cross-Attention; OmniFM, Sec. 3)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Multi-head ``softmax(Q K^T / sqrt(d_h)) V`` of ``(batch, length, dim)`` tensors; returns query's shape."""
+
+    def split(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+    mixed = F.scaled_dot_product_attention(split(query), split(key), split(value))
+    return mixed.transpose(1, 2).flatten(2)
+
+
+class PrototypeFusion(nn.Module):
+    """Let image tokens ask the retrieved prototypes: ``Z = softmax(Q K^T / sqrt(d_h)) V``.
+
+    The queries are the image tokens pooled to ``prefix_tokens``, which keeps the cost linear in their number.
+    With ``attention`` off, the mean of the prototypes, projected, stands for every query.
+    """
+
+    def __init__(self, dim: int, prototype_dim: int, prefix_tokens: int, heads: int, attention: bool = True) -> None:
+        super().__init__()
+        self.prefix_tokens, self.heads, self.attention = prefix_tokens, heads, attention
+        if attention:
+            self.query = nn.Linear(dim, dim)
+            self.key = nn.Linear(prototype_dim, dim)
+        self.value = nn.Linear(prototype_dim, dim)
+
+    def forward(self, tokens: Tensor, prototypes: Tensor) -> Tensor:
+        """Fuse tokens ``(batch, L, dim)`` with prototypes ``(batch, k, prototype_dim)``: ``(batch, m, dim)``."""
+        if not self.attention:
+            mean = self.value(prototypes.mean(dim=1, keepdim=True))
+            return mean.expand(-1, self.prefix_tokens, -1)
+        pooled = F.adaptive_avg_pool1d(tokens.transpose(1, 2), self.prefix_tokens).transpose(1, 2)
+        return attend(self.query(pooled), self.key(prototypes), self.value(prototypes), self.heads)

@@ -1,0 +1,46 @@
+"""Prefix-suffix spectral prompting and the layer that mixes it in (PSP; OmniFM, Sec. 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from omnifm.spectral.fusion import attend
+
+
+class PrefixSuffixPrompting(nn.Module):
+    """``r' = [Z ; r ; c]``, one pre-norm transformer layer over it, and the positions of ``r`` back.
+
+    The prefix ``Z`` carries what all clients know; the suffix ``c`` is this client's own learned token and never
+    leaves it. Above ``full_attention_up_to`` tokens, ``r`` attends to ``[Z ; c]`` only: the cost stays linear.
+    The layer's two output projections start at zero, so that an untrained layer passes ``r`` through unchanged.
+    """
+
+    def __init__(self, dim: int, heads: int, suffix: bool = True, full_attention_up_to: int = 256) -> None:
+        super().__init__()
+        self.heads, self.full_attention_up_to = heads, full_attention_up_to
+        self.suffix = nn.Parameter(torch.randn(1, 1, dim) * 0.02) if suffix else None
+        self.norm_attention = nn.LayerNorm(dim)
+        self.query, self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm_feed_forward = nn.LayerNorm(dim)
+        self.feed_forward = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+        for last in (self.out, self.feed_forward[-1]):
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, tokens: Tensor, prefix: Tensor | None) -> Tensor:
+        """Condition ``tokens`` ``(batch, L, dim)`` on ``prefix`` ``(batch, m, dim)``, if any, and the suffix."""
+        batch, length, _ = tokens.shape
+        before = [] if prefix is None else [prefix]
+        after = [] if self.suffix is None else [self.suffix.expand(batch, -1, -1)]
+        prompts = [*before, *after]
+        dense = length > self.full_attention_up_to and bool(prompts)
+        context = torch.cat(prompts if dense else [*before, tokens, *after], dim=1)
+        asked = self.norm_attention(tokens)
+        told = self.norm_attention(context)
+        attended = attend(self.query(asked), self.key(told), self.value(told), self.heads)
+        tokens = tokens + self.out(attended)
+        mixed: Tensor = tokens + self.feed_forward(self.norm_feed_forward(tokens))
+        return mixed
