@@ -1,1 +1,1 @@
-"""."""
+"""Encoders and decoders: one file a network; the tasks choose among them."""

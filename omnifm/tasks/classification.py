@@ -1,0 +1,171 @@
+"""Classification of images, where each client may have labels of its own within one union label space.
+
+A row carries ``target`` ``(C,)`` over the union, ``allowed`` ``(C,)`` with the classes of its own data set, and
+``exclusive``: whether exactly one label holds. Classes that are not allowed take no part in loss or prediction
+(restricted softmax: Li and Zhan, FedRS, KDD 2021), so no hospital unlearns the labels of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
+from torch import Tensor, nn
+
+from omnifm.data.examples import Batch, Examples
+from omnifm.networks.compact import CompactEncoder
+from omnifm.networks.normalisation import Normalisation
+from omnifm.networks.resnet import ResNet18Encoder
+from omnifm.tasks.task import DataShape, Encoded, Panel, Scores, TaskNetwork
+
+
+@dataclass(frozen=True)
+class ClassificationSettings:
+    """``[classification]`` of an experiment.
+
+    ``network`` is the compact residual network or MONAI's ResNet-18; ``width`` the compact one's first channels (a
+    multiple of 8); ``norm`` its normalisation, ``batch-personal`` keeping statistics and scales at the client;
+    ``class_weights = "balanced"`` weighs each class by the inverse of its frequency at the client.
+    """
+
+    network: Literal["compact", "resnet18"] = "compact"
+    width: int = 24
+    norm: Normalisation = "batch"
+    class_weights: Literal["none", "balanced"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.width < 8 or self.width % 8:
+            raise ValueError("width must be a positive multiple of 8")
+
+
+class ClassificationNetwork(TaskNetwork):
+    """An encoder, and a linear head on the mean of its tokens."""
+
+    def __init__(self, backbone: CompactEncoder | ResNet18Encoder, classes: int) -> None:
+        super().__init__()
+        self.width = backbone.width
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.width, classes)
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Return the positions of the last feature map as tokens ``(batch, L, width)``."""
+        return Encoded(self.backbone(batch["image"]).flatten(2).transpose(1, 2))
+
+    def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Tensor:
+        """Return logits ``(batch, C)``, minus infinity for classes that the row's data set does not have."""
+        logits: Tensor = self.head(tokens.mean(dim=1))
+        return logits.masked_fill(~batch["allowed"], -torch.inf)
+
+
+class Classification:
+    """The task (see ``Task``)."""
+
+    main_metric = "accuracy"
+
+    def __init__(self, settings: ClassificationSettings, shape: DataShape) -> None:
+        self.settings, self.shape = settings, shape
+        self.personal = ("norm",) if settings.norm == "batch-personal" else ()
+
+    def network(self) -> ClassificationNetwork:
+        """Build the network."""
+        settings, channels = self.settings, self.shape.channels
+        backbone = (
+            CompactEncoder(channels, settings.width, settings.norm)
+            if settings.network == "compact"
+            else ResNet18Encoder(channels, settings.norm)
+        )
+        return ClassificationNetwork(backbone, len(self.shape.label_names))
+
+    def prepare(self, train: Examples) -> Examples:
+        """Add the weight of each class, ``class_weight`` ``(n, C)``, where they are asked for."""
+        if self.settings.class_weights == "none":
+            return train
+        target, allowed = train.fields["target"].float(), train.fields["allowed"]
+        count = target.sum(dim=0)
+        present = count > 0
+        weight = torch.where(present, count.sum() / (present.sum() * count.clamp(min=1)), 1.0)
+        return Examples({**train.fields, "class_weight": weight.expand_as(allowed)}, train.patients)
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy over the allowed classes; binary cross-entropy for rows that may bear several labels."""
+        target, allowed = batch["target"].float(), batch["allowed"]
+        weight = batch.get("class_weight", torch.ones_like(target)) * allowed
+        log_p = F.log_softmax(prediction, dim=1).masked_fill(~allowed, 0.0)
+        softmax = -(weight * target * log_p).sum(dim=1)
+        logits = prediction.masked_fill(~allowed, 0.0)
+        binary = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum(dim=1)
+        binary = binary / allowed.sum(dim=1)
+        return torch.where(batch["exclusive"], softmax, binary).mean()
+
+    def meter(self) -> ClassificationMeter:
+        """Return an empty meter."""
+        return ClassificationMeter()
+
+    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+        """Show each image with the label found and, where it differs, the true one."""
+        pictures = (batch["image"].clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        found = _decide(_probability(prediction, batch["exclusive"]), batch["exclusive"])
+        panels = []
+        for picture, hit, true in zip(pictures, found.cpu(), batch["target"].cpu() > 0, strict=True):
+            right = bool((hit == true).all())
+            caption = self._names(hit) if right else f"{self._names(hit)}, is {self._names(true)}"
+            panels.append(Panel(picture[..., 0] if picture.shape[-1] == 1 else picture, caption, right))
+        return panels
+
+    def _names(self, chosen: Tensor) -> str:
+        names = [self.shape.label_names[i] for i in chosen.nonzero().flatten().tolist()]
+        return ", ".join(name.rsplit("/", 1)[-1] for name in names) or "none"
+
+
+class ClassificationMeter:
+    """Accuracy, macro F1, area under the ROC curve (one against the rest, mean over classes), and loss.
+
+    All over the client's own classes. A class without both positive and negative images has no curve and is left out
+    of the mean; with no class left there is no ``auc``. Rows with several labels count label by label.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+    def add(self, prediction: Tensor, batch: Batch) -> None:
+        """Take in logits ``(batch, C)``."""
+        probability = _probability(prediction, batch["exclusive"])
+        kept = (probability, batch["target"] > 0, batch["allowed"], batch["exclusive"])
+        self._rows.append(tuple(x.cpu() for x in kept))  # type: ignore[arg-type]
+
+    def scores(self) -> Scores:
+        """Return the scores, and the table ``confusion`` ``(C, C)`` (rows: truth) of single-label rows."""
+        probability, target, allowed, exclusive = (torch.cat(column) for column in zip(*self._rows, strict=True))
+        found = _decide(probability, exclusive)
+        own = allowed.any(dim=0).nonzero().flatten().tolist()
+        hit = torch.where(
+            exclusive, (found == target).all(dim=1).float(), ((found == target) & allowed).sum(1) / allowed.sum(1)
+        )
+        f1 = f1_score(target[:, own].numpy(), found[:, own].numpy(), average="macro", zero_division=0)
+        numbers = {"accuracy": float(hit.mean()), "macro_f1": float(f1)}
+        curves = []
+        for column in own:
+            rows = allowed[:, column]
+            truth, score = target[rows, column].numpy(), probability[rows, column].numpy()
+            if 0 < truth.sum() < len(truth):
+                curves.append(roc_auc_score(truth, score))
+        if curves:
+            numbers["auc"] = float(np.mean(curves))
+        single = exclusive.nonzero().flatten()
+        confusion = confusion_matrix(
+            target[single].int().argmax(1), found[single].int().argmax(1), labels=range(target.shape[1])
+        )
+        return Scores(numbers, {"confusion": confusion} if len(single) else {})
+
+
+def _probability(logits: Tensor, exclusive: Tensor) -> Tensor:
+    return torch.where(exclusive[:, None], logits.softmax(dim=1), logits.sigmoid())
+
+
+def _decide(probability: Tensor, exclusive: Tensor) -> Tensor:
+    best = F.one_hot(probability.argmax(dim=1), probability.shape[1]).bool()
+    return torch.where(exclusive[:, None], best, probability > 0.5)
