@@ -35,7 +35,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class ClientData:
-    """All that one hospital holds. ``group`` is its modality (or modalities), by which the bank is balanced."""
+    """All that one hospital holds. The bank is balanced by ``group``, its modality (or modalities)."""
 
     name: str
     group: str
@@ -48,10 +48,10 @@ class ClientData:
 class Pool:
     """All rows that one source yields, before they are dealt out to hospitals.
 
-    ``fields["image"]`` is ``(rows, channels, *size)`` float32 in [0, 1]. ``fields["label"]`` is ``(rows,)`` int64
-    into ``label_names``, or ``(rows, len(label_names))`` of 0 and 1 where an image may bear several labels.
-    ``split`` holds the published split of each row (``"train"``, ``"validation"``, ``"test"``), or None where the
-    source publishes none.
+    ``fields["image"]`` is ``(rows, channels, *size)`` float32 in [0, 1]. ``fields["label"]`` is ``(rows,)``
+    int64 into ``label_names``, or ``(rows, len(label_names))`` of 0 and 1 where an image may bear several
+    labels. ``split`` holds the published split of each row (``"train"``, ``"validation"``, ``"test"``), or
+    None where the source publishes none.
     """
 
     fields: Batch
@@ -68,3 +68,10 @@ class Pool:
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
     """Return the different names, in order of first appearance."""
     return tuple(dict.fromkeys(names))
+
+
+def evenly_spaced(count: int, limit: int) -> list[int]:
+    """Return ``limit`` of the indices 0 to ``count - 1``, evenly spaced; all if ``limit`` is 0 or no less."""
+    if not 0 < limit < count:
+        return list(range(count))
+    return [(2 * step + 1) * count // (2 * limit) for step in range(limit)]

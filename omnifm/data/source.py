@@ -16,8 +16,8 @@ from omnifm.data.examples import Pool
 class Loading:
     """What every source is told: where the files lie and how the images shall come out.
 
-    ``size`` is the side of the square image in pixels, ``channels`` 1 (grey) or 3 (RGB), ``seed`` the seed of the
-    experiment (for sources that make their images), ``cache`` the folder for what is dear to make again.
+    ``size`` is the side of the square image in pixels, ``channels`` 1 (grey) or 3 (RGB), ``seed`` the seed of
+    the experiment (for sources that make their images), ``cache`` the folder for what is dear to make again.
     """
 
     root: Path
@@ -37,5 +37,6 @@ class Source(Protocol):
 
         Raises:
             DataError: a file is missing, damaged or does not fit; the message names it and the remedy.
+
         """
         ...

@@ -1,0 +1,217 @@
+"""From the sources to the hospitals: the pools get one label space and are dealt out.
+
+The union label space: a class is its name, so that sources which name a class alike share it, and the union
+holds each name once, in order of first appearance. A row is trained and judged on the classes of its own
+source only: that an image of one set shows no sign of another set's disease, nobody has looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from platformdirs import user_cache_dir
+from pydantic import Field
+from torch import Tensor
+
+from omnifm.data.examples import Batch, ClientData, Examples, Pool, distinct
+from omnifm.data.image_folder import ImageFolderSource
+from omnifm.data.medmnist import MedMNISTSource
+from omnifm.data.partition import PartitionSettings, Rows, Share, deal
+from omnifm.data.phantom import PhantomSource
+from omnifm.data.source import Loading
+from omnifm.errors import DataError
+
+SOURCES: dict[str, type] = {
+    "phantom": PhantomSource,
+    "medmnist": MedMNISTSource,
+    "image_folder": ImageFolderSource,
+}
+AnySource = Annotated[PhantomSource | MedMNISTSource | ImageFolderSource, Field(discriminator="kind")]
+
+_log = logging.getLogger("omnifm")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data, and how they come out: ``[data]`` of the experiment file.
+
+    ``root`` is the folder below which the sources lie, ``size`` the side of the square images in pixels,
+    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for what is dear to make again (empty: the user's).
+    """
+
+    root: str = "data"
+    size: int = 48
+    channels: int = 1
+    cache: str = ""
+    sources: tuple[AnySource, ...] = (PhantomSource(),)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size = {self.size} must be 1 pixel or more")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels = {self.channels} must be 1 (grey) or 3 (RGB)")
+        if not self.sources:
+            raise ValueError("sources is empty; name at least one source of data")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The hospitals, and the classes of all of them.
+
+    In place of a source's ``label``, each row of a client has ``target`` ``(rows, classes)`` uint8, 1 for
+    each class the row bears; ``allowed`` ``(rows, classes)`` bool, the classes of the row's own source; and
+    ``exclusive`` ``(rows,)`` bool, False where an image may bear several classes or none.
+    """
+
+    clients: tuple[ClientData, ...]
+    label_names: tuple[str, ...]
+
+    def client(self, name: str) -> ClientData:
+        """Return the hospital of this name.
+
+        Raises:
+            DataError: there is none.
+
+        """
+        for client in self.clients:
+            if client.name == name:
+                return client
+        names = [client.name for client in self.clients]
+        near = get_close_matches(name, names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"There is no client {name!r}, only {', '.join(names)}.{hint}")
+
+
+def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> Cohort:
+    """Load every source, unite their classes, and deal the rows out to hospitals.
+
+    Raises:
+        DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
+
+    """
+    loading = Loading(
+        root=Path(data.root).expanduser(),
+        size=data.size,
+        channels=data.channels,
+        seed=seed,
+        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+    )
+    pools = [source.load(loading) for source in data.sources]
+    label_names = distinct([name for pool in pools for name in pool.label_names])
+    fields = _unite([_with_targets(pool, label_names) for pool in pools])
+    rows = Rows(
+        patients=_chain([pool.patients for pool in pools]),
+        modalities=_chain([pool.modalities for pool in pools]),
+        institutions=_chain([pool.institutions for pool in pools]),
+        splits=tuple(split for pool in pools for split in pool.split or (None,) * len(pool)),
+        classes=_main_classes(fields["target"]),
+    )
+    shares = deal(rows, partition, seed)
+    clients = tuple(_client(share, fields, rows) for share in shares)
+    for client in clients:
+        _warn_of_single_class(client, label_names)
+    return Cohort(clients, label_names)
+
+
+def pooled(cohort: Cohort) -> ClientData:
+    """Return all hospitals as if they were one, for the centralised yardstick."""
+    clients = cohort.clients
+    return ClientData(
+        name="centralised",
+        group=_group([part for client in clients for part in client.group.split("+")]),
+        train=_concatenate([client.train for client in clients]),
+        validation=_concatenate([client.validation for client in clients]),
+        test=_concatenate([client.test for client in clients]),
+    )
+
+
+def _with_targets(pool: Pool, label_names: tuple[str, ...]) -> Batch:
+    """Return the fields with ``target``, ``allowed`` and ``exclusive`` in place of ``label``."""
+    fields = dict(pool.fields)
+    label = fields.pop("label")
+    columns = torch.tensor([label_names.index(name) for name in pool.label_names])
+    target = torch.zeros(len(pool), len(label_names), dtype=torch.uint8)
+    exclusive = label.ndim == 1
+    if exclusive:
+        target[torch.arange(len(pool)), columns[label]] = 1
+    else:
+        target[:, columns] = label.to(torch.uint8)
+    allowed = torch.zeros(len(label_names), dtype=torch.bool)
+    allowed[columns] = True
+    fields["target"] = target
+    fields["allowed"] = allowed.expand(len(pool), -1)
+    fields["exclusive"] = torch.full((len(pool),), exclusive)
+    return fields
+
+
+def _unite(pools: list[Batch]) -> Batch:
+    """Concatenate the fields that all pools have; what only some have, no task could use of all."""
+    common = [name for name in pools[0] if all(name in fields for fields in pools)]
+    dropped = distinct([name for fields in pools for name in fields if name not in common])
+    if dropped:
+        _log.info("Left out the fields that only some sources have: %s.", ", ".join(dropped))
+    for name in common:
+        shapes = distinct([str(tuple(fields[name].shape[1:])) for fields in pools])
+        if len(shapes) > 1:
+            raise DataError(
+                f"The sources do not fit together: field {name!r} has the shapes {' and '.join(shapes)}. "
+                "Use them in separate experiments."
+            )
+    return {name: torch.cat([fields[name] for fields in pools]) for name in common}
+
+
+def _main_classes(target: Tensor) -> tuple[int, ...]:
+    """Return the first class of each row, or the number of classes for a row that bears none."""
+    none = 1 - target.amax(dim=1, keepdim=True)
+    return tuple(torch.cat([target, none], dim=1).argmax(dim=1).tolist())
+
+
+def _client(share: Share, fields: Batch, rows: Rows) -> ClientData:
+    mine = (*share.train, *share.validation, *share.test)
+    return ClientData(
+        name=share.name,
+        group=_group([rows.modalities[row] for row in mine]),
+        train=_examples(share.train, fields, rows),
+        validation=_examples(share.validation, fields, rows),
+        test=_examples(share.test, fields, rows),
+    )
+
+
+def _examples(chosen: tuple[int, ...], fields: Batch, rows: Rows) -> Examples:
+    index = torch.tensor(chosen, dtype=torch.int64)
+    return Examples(
+        fields={name: values[index] for name, values in fields.items()},
+        patients=tuple(rows.patients[row] for row in chosen),
+    )
+
+
+def _concatenate(parts: Sequence[Examples]) -> Examples:
+    return Examples(
+        fields={name: torch.cat([part.fields[name] for part in parts]) for name in parts[0].fields},
+        patients=_chain([part.patients for part in parts]),
+    )
+
+
+def _group(modalities: Sequence[str]) -> str:
+    return "+".join(sorted(set(modalities)))
+
+
+def _chain(parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(name for part in parts for name in part)
+
+
+def _warn_of_single_class(client: ClientData, label_names: tuple[str, ...]) -> None:
+    target = client.train.fields["target"]
+    if (target == target[0]).all():
+        names = [name for name, held in zip(label_names, target[0].tolist(), strict=True) if held]
+        _log.warning(
+            "All training data of client %r are of one class (%s); it cannot learn to tell classes apart.",
+            client.name,
+            " and ".join(names) or "no finding",
+        )

@@ -1,0 +1,141 @@
+"""A folder of images, one subfolder a class, as many sets are published (e.g. MedNIST)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from omnifm.data.examples import Pool, evenly_spaced
+from omnifm.data.images import prepare
+from omnifm.data.source import Loading
+from omnifm.errors import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class ImageFolderSource:
+    """Images at ``<root>/<folder>/<class>/**``, of one modality, as PNG, JPEG, BMP or TIFF of 8 or 16 bits.
+
+    ``classes`` names the subfolders to read, in this order (empty: all, sorted). They are the names of the
+    labels, so that hospitals with folders of the same name share the class. ``name`` is the institution's;
+    empty, it is the folder's. ``limit`` takes at most that many images of each class, evenly spaced over the
+    sorted paths (0: all). ``patient_pattern`` is a regular expression whose one group, found in the path
+    below ``folder`` (with ``/``), is the patient; empty, each image is its own patient. No split is
+    published.
+    """
+
+    folder: str
+    modality: str
+    kind: Literal["image_folder"] = "image_folder"
+    classes: tuple[str, ...] = ()
+    name: str = ""
+    limit: int = 0
+    patient_pattern: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.modality:
+            raise ValueError("modality is empty; name the modality of the images, such as 'CT'")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes = {list(self.classes)} names a class twice")
+        if self.limit < 0:
+            raise ValueError(f"limit = {self.limit} must be 0 (all images) or more")
+        try:
+            groups = re.compile(self.patient_pattern).groups
+        except re.error as error:
+            raise ValueError(f"patient_pattern = {self.patient_pattern!r}: {error}") from error
+        if self.patient_pattern and groups != 1:
+            raise ValueError(f"patient_pattern = {self.patient_pattern!r} has {groups} groups, not one")
+
+    def load(self, loading: Loading) -> Pool:
+        """Read the images of every class.
+
+        Raises:
+            DataError: the folder, a class or its images are missing, an image cannot be read, or a path does
+                not match ``patient_pattern``.
+
+        """
+        folder = loading.root / self.folder
+        classes = self._classes(folder)
+        institution = self.name or folder.name
+        images, labels, patients = [], [], []
+        for label, name in enumerate(classes):
+            paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
+            if not paths:
+                raise DataError(
+                    f"{folder / name}: holds no image ({', '.join(SUFFIXES)}). Lay the images of class "
+                    f"{name!r} there, or leave it out by naming the others in classes."
+                )
+            for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
+                images.append(prepare(read_image(path)[np.newaxis], loading.size, loading.channels))
+                labels.append(label)
+                patients.append(f"{institution}/{self._patient(path.relative_to(folder).as_posix(), path)}")
+        return Pool(
+            fields={"image": torch.cat(images), "label": torch.tensor(labels)},
+            label_names=classes,
+            patients=tuple(patients),
+            modalities=(self.modality,) * len(patients),
+            institutions=(institution,) * len(patients),
+        )
+
+    def _classes(self, folder: Path) -> tuple[str, ...]:
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such folder. Lay the images there as <class>/<image>, or mend folder."
+            )
+        found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        if not found:
+            raise DataError(f"{folder}: has no subfolders. Lay the images there as <class>/<image>.")
+        for name in self.classes:
+            if name not in found:
+                near = get_close_matches(name, found, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise DataError(f"{folder}: has no class {name!r}, only {', '.join(found)}.{hint}")
+        return self.classes or tuple(found)
+
+    def _patient(self, relative: str, path: Path) -> str:
+        if not self.patient_pattern:
+            return relative
+        match = re.search(self.patient_pattern, relative)
+        if match is None or match[1] is None:
+            raise DataError(
+                f"{path}: {relative!r} does not match patient_pattern = {self.patient_pattern!r}."
+            )
+        return match[1]
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    """Return the image as ``(height, width)`` uint8 or uint16, or ``(height, width, 3)`` uint8.
+
+    Transparency is dropped. Of a file with several pages the first is read.
+
+    Raises:
+        DataError: the file is no image, is cut off, or has neither 8 nor 16 bits.
+
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I"):
+                return _sixteen_bits(np.asarray(image))
+            if image.mode == "F":
+                raise ValueError("it holds floating-point values, whose range is unknown")
+            grey = image.mode in ("1", "L", "LA")
+            return np.asarray(image.convert("L" if grey else "RGB"))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: cannot be read as an image ({error}). Replace or remove the file."
+        ) from error
+
+
+def _sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:
+    if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        raise ValueError("its values do not fit into 16 bits")
+    return values.astype(np.uint16)

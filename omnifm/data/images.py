@@ -1,0 +1,67 @@
+"""Images of any depth, colour and size, made into ``(images, channels, size, size)`` float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+# ITU-R BT.601, the luma that Pillow and most viewers use.
+LUMINANCE = (0.299, 0.587, 0.114)
+
+# Large sets are converted this many images at a time, so that only the small result is ever float32 as a
+# whole.
+CHUNK = 1024
+
+
+def to_unit(images: NDArray[Any]) -> Tensor:
+    """Return uint8 or uint16 values, of any shape, as float32 in [0, 1].
+
+    Raises:
+        TypeError: the values are of another type, so that their range is unknown.
+
+    """
+    if images.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"images are {images.dtype}, but must be uint8 or uint16")
+    return torch.from_numpy(images.astype(np.float32) / np.iinfo(images.dtype).max)
+
+
+def to_channels(images: Tensor, channels: int) -> Tensor:
+    """Return images ``(images, 1 or 3, height, width)`` with 1 (grey) or 3 (RGB) channels.
+
+    Grey is repeated into RGB; RGB becomes grey by its luminance (ITU-R BT.601).
+    """
+    if images.shape[1] == channels:
+        return images
+    if channels == 3:
+        return images.expand(-1, 3, -1, -1)
+    weights = torch.tensor(LUMINANCE, dtype=images.dtype).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Return images ``(images, channels, height, width)`` as squares of side ``size``.
+
+    Bilinear with antialiasing. The aspect ratio is not kept. Images that have the size already are returned as they are.
+    """
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def prepare(images: NDArray[Any], size: int, channels: int) -> Tensor:
+    """Return images as ``(images, channels, size, size)`` float32 in [0, 1].
+
+    They come as ``(images, height, width)`` or ``(images, height, width, 3)``, uint8 or uint16.
+    """
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    prepared = torch.empty(len(images), channels, size, size)
+    for start in range(0, len(images), CHUNK):
+        chunk = to_unit(images[start : start + CHUNK]).permute(0, 3, 1, 2)
+        prepared[start : start + CHUNK] = resize(to_channels(chunk, channels), size).clamp(0, 1)
+    return prepared

@@ -1,0 +1,248 @@
+"""MedMNIST v2: twelve published sets of small 2D medical images, read from their .npz files as they are.
+
+Source: Yang et al., "MedMNIST v2 - A large-scale lightweight benchmark for 2D and 3D biomedical image
+classification", Scientific Data 10, 2023. Files: https://medmnist.com, archived on Zenodo (28 pixels: record
+6496656; 64, 128 and 224 pixels: record 10519652).
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnifm.data.examples import Pool, evenly_spaced
+from omnifm.data.images import prepare
+from omnifm.data.source import Loading
+from omnifm.errors import DataError
+
+_ORGANS = (
+    "bladder",
+    "femur-left",
+    "femur-right",
+    "heart",
+    "kidney-left",
+    "kidney-right",
+    "liver",
+    "lung-left",
+    "lung-right",
+    "pancreas",
+    "spleen",
+)
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """What the paper says of one set. ``multi_label``: an image may bear several of the classes, or none."""
+
+    modality: str
+    classes: tuple[str, ...]
+    channels: int = 1
+    multi_label: bool = False
+
+
+SETS = {
+    "pathmnist": PublishedSet(
+        "histology",
+        (
+            "adipose",
+            "background",
+            "debris",
+            "lymphocytes",
+            "mucus",
+            "smooth muscle",
+            "normal colon mucosa",
+            "cancer-associated stroma",
+            "colorectal adenocarcinoma epithelium",
+        ),
+        channels=3,
+    ),
+    "chestmnist": PublishedSet(
+        "X-ray",
+        (
+            "atelectasis",
+            "cardiomegaly",
+            "effusion",
+            "infiltration",
+            "mass",
+            "nodule",
+            "pneumonia",
+            "pneumothorax",
+            "consolidation",
+            "edema",
+            "emphysema",
+            "fibrosis",
+            "pleural",
+            "hernia",
+        ),
+        multi_label=True,
+    ),
+    "dermamnist": PublishedSet(
+        "dermatoscopy",
+        (
+            "actinic keratoses and intraepithelial carcinoma",
+            "basal cell carcinoma",
+            "benign keratosis-like lesions",
+            "dermatofibroma",
+            "melanoma",
+            "melanocytic nevi",
+            "vascular lesions",
+        ),
+        channels=3,
+    ),
+    "octmnist": PublishedSet(
+        "OCT", ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal")
+    ),
+    "pneumoniamnist": PublishedSet("X-ray", ("normal", "pneumonia")),
+    "retinamnist": PublishedSet(
+        "fundus", ("grade 0", "grade 1", "grade 2", "grade 3", "grade 4"), channels=3
+    ),
+    "breastmnist": PublishedSet("ultrasound", ("malignant", "normal or benign")),
+    "bloodmnist": PublishedSet(
+        "microscopy",
+        (
+            "basophil",
+            "eosinophil",
+            "erythroblast",
+            "immature granulocytes",
+            "lymphocyte",
+            "monocyte",
+            "neutrophil",
+            "platelet",
+        ),
+        channels=3,
+    ),
+    "tissuemnist": PublishedSet(
+        "microscopy",
+        (
+            "collecting duct, connecting tubule",
+            "distal convoluted tubule",
+            "glomerular endothelial cells",
+            "interstitial endothelial cells",
+            "leukocytes",
+            "podocytes",
+            "proximal tubule segments",
+            "thick ascending limb",
+        ),
+    ),
+    "organamnist": PublishedSet("CT", _ORGANS),
+    "organcmnist": PublishedSet("CT", _ORGANS),
+    "organsmnist": PublishedSet("CT", _ORGANS),
+}
+
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+_PIXELS = (28, 64, 128, 224)
+_REMEDY = "Fetch the published file from https://medmnist.com (archived on Zenodo)"
+
+
+@dataclass(frozen=True)
+class MedMNISTSource:
+    """One set of MedMNIST v2, e.g. ``set = "breastmnist"``, with its published split.
+
+    ``folder`` lies below the data root. ``pixels`` (28, 64, 128 or 224) chooses the published file. ``name``
+    is the institution's; empty, it is the set's. ``limit`` takes at most that many rows of each split, evenly
+    spaced (0: all). MedMNIST publishes no patients, so that each row is its own. Classes are named with their
+    set ("breastmnist/malignant"), so that no two sets share one.
+    """
+
+    set: str
+    kind: Literal["medmnist"] = "medmnist"
+    name: str = ""
+    folder: str = "medmnist"
+    pixels: int = 28
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.set not in SETS:
+            near = get_close_matches(self.set, SETS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"set = {self.set!r} is not one of {', '.join(SETS)}{hint}")
+        if self.pixels not in _PIXELS:
+            raise ValueError(f"pixels = {self.pixels} is not one of {', '.join(map(str, _PIXELS))}")
+        if self.limit < 0:
+            raise ValueError(f"limit = {self.limit} must be 0 (all rows) or more")
+
+    def load(self, loading: Loading) -> Pool:
+        """Read the three splits of the set.
+
+        Raises:
+            DataError: the file is missing or damaged, or a label is out of range.
+
+        """
+        suffix = "" if self.pixels == 28 else f"_{self.pixels}"
+        path = loading.root / self.folder / f"{self.set}{suffix}.npz"
+        arrays = _read(path)
+        published = SETS[self.set]
+        images, labels, patients, splits = [], [], [], []
+        for short, split in _SPLITS.items():
+            pixels, classes = arrays[f"{short}_images"], arrays[f"{short}_labels"]
+            _check_shapes(path, short, pixels, classes, self.pixels, published)
+            rows = evenly_spaced(len(pixels), self.limit)
+            images.append(prepare(pixels[rows], loading.size, loading.channels))
+            labels.append(_labels(classes[rows], published))
+            patients += [f"{self.set}/{split}/{row:06d}" for row in rows]
+            splits += [split] * len(rows)
+        return Pool(
+            fields={"image": torch.cat(images), "label": torch.cat(labels)},
+            label_names=tuple(f"{self.set}/{name}" for name in published.classes),
+            patients=tuple(patients),
+            modalities=(published.modality,) * len(patients),
+            institutions=(self.name or self.set,) * len(patients),
+            split=tuple(splits),
+        )
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the six arrays of the file, never unpickling anything."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. {_REMEDY} and lay it there, unchanged.")
+    names = [f"{short}_{what}" for short in _SPLITS for what in ("images", "labels")]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
+        if missing:
+            raise DataError(f"{path}: has no array {missing[0]!r}. {_REMEDY} again.")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+        raise DataError(f"{path}: damaged, or not a MedMNIST file ({error}). {_REMEDY} again.") from error
+
+
+def _check_shapes(
+    path: Path, short: str, images: NDArray[Any], labels: NDArray[Any], pixels: int, published: PublishedSet
+) -> None:
+    shape = (pixels, pixels) if published.channels == 1 else (pixels, pixels, published.channels)
+    if images.dtype != np.uint8 or images.shape[1:] != shape:
+        raise DataError(
+            f"{path}: {short}_images is {images.dtype} {images.shape}, but must be uint8 (images, "
+            f"{', '.join(map(str, shape))}). {_REMEDY} of {pixels} pixels."
+        )
+    columns = len(published.classes) if published.multi_label else 1
+    if labels.dtype.kind not in "iu" or labels.shape != (len(images), columns):
+        raise DataError(
+            f"{path}: {short}_labels is {labels.dtype} {labels.shape}, but must be integers ({len(images)}, "
+            f"{columns}). {_REMEDY} again."
+        )
+    highest = 1 if published.multi_label else len(published.classes) - 1
+    wrong = np.argwhere((labels < 0) | (labels > highest))
+    if len(wrong):
+        row, column = wrong[0]
+        raise DataError(
+            f"{path}: {short}_labels, row {row}, is {labels[row, column]}, but must be 0 to {highest}. "
+            f"{_REMEDY} again."
+        )
+
+
+def _labels(labels: NDArray[Any], published: PublishedSet) -> Tensor:
+    """Return ``(rows,)`` int64 classes, or ``(rows, classes)`` uint8 of 0 and 1 for a multi-label set."""
+    if published.multi_label:
+        return torch.from_numpy(labels.astype(np.uint8))
+    return torch.from_numpy(labels[:, 0].astype(np.int64))

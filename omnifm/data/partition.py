@@ -1,0 +1,296 @@
+"""Dealing rows out to hospitals: who holds what, and which of it is for training, validation and test.
+
+It is patients that are dealt out, never rows, so that no patient is in two hospitals, nor in two of the
+splits that are made here. Published splits are kept: their rows stay what they were published as.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from omnifm.data.examples import distinct, evenly_spaced
+from omnifm.errors import DataError
+from omnifm.randomness import numpy_generator
+
+
+@dataclass(frozen=True)
+class PartitionSettings:
+    """How the rows are dealt out.
+
+    ``kind`` is one of
+
+    - ``modality``: each hospital holds one modality. With more clients than modalities, a modality is dealt
+      over several hospitals ("CT-1", "CT-2"), as evenly as can be: those with the most patients get one more.
+    - ``institution``: each hospital holds what its source says.
+    - ``mixed``: each hospital holds all modalities, in the same proportions (IID).
+    - ``dirichlet``: hospitals of equal size, whose classes are skewed (Hsu et al., "Measuring the Effects of
+      Non-Identical Data Distribution for Federated Visual Classification", 2019): hospital k draws its
+      patients by q_k ~ Dirichlet(alpha p), p being the classes of all patients.
+    - ``quantity``: the same classes, but sizes drawn from Dirichlet(alpha, ..., alpha).
+
+    ``clients`` is the number of hospitals; 0 means as many as institutions for ``institution``, and as many
+    as modalities otherwise. The smaller ``alpha``, the greater the skew. ``validation`` and ``test`` are the
+    fractions of a hospital's patients held out where no split is published.
+    """
+
+    kind: Literal["modality", "dirichlet", "quantity", "mixed", "institution"] = "modality"
+    clients: int = 0
+    alpha: float = 0.5
+    validation: float = 0.2
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.clients < 0:
+            raise ValueError(f"clients = {self.clients} must be 0 (automatic) or more")
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(f"alpha = {self.alpha} must be above 0 and finite")
+        for key, fraction in (("validation", self.validation), ("test", self.test)):
+            if not 0 <= fraction < 1:
+                raise ValueError(f"{key} = {fraction} must be at least 0 and below 1")
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test = {self.validation + self.test} must be below 1, to leave training data"
+            )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the dealing looks at, one entry a row. ``splits`` holds None where no split is published."""
+
+    patients: tuple[str, ...]
+    modalities: tuple[str, ...]
+    institutions: tuple[str, ...]
+    splits: tuple[str | None, ...]
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of one hospital, in ascending order."""
+
+    name: str
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Patient:
+    """All rows of one patient: their commonest class is ``label``, the first's published split ``split``."""
+
+    name: str
+    rows: tuple[int, ...]
+    modalities: tuple[str, ...]
+    institutions: tuple[str, ...]
+    split: str | None
+    label: int
+
+
+Dealt = dict[str, list[Patient]]
+
+
+def deal(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[Share, ...]:
+    """Deal all rows out to hospitals, each row exactly once.
+
+    Raises:
+        DataError: there are more clients than patients, fewer clients than modalities, a patient who belongs
+            to two hospitals, or a hospital without samples in a split that it needs.
+
+    """
+    patients = _patients(rows)
+    if settings.clients > len(patients):
+        raise DataError(
+            f"partition.clients = {settings.clients}, but the sources hold {len(patients)} patients, "
+            "who cannot be divided. Ask for fewer clients or add data."
+        )
+    dealt = _DEALERS[settings.kind](patients, settings, seed)
+    return tuple(_share(name, mine, rows, settings, seed) for name, mine in dealt.items())
+
+
+def _patients(rows: Rows) -> list[Patient]:
+    """Gather the rows of each patient, in order of first appearance."""
+    gathered: dict[str, list[int]] = {}
+    for row, patient in enumerate(rows.patients):
+        gathered.setdefault(patient, []).append(row)
+    return [
+        Patient(
+            name=name,
+            rows=tuple(mine),
+            modalities=distinct([rows.modalities[row] for row in mine]),
+            institutions=distinct([rows.institutions[row] for row in mine]),
+            split=rows.splits[mine[0]],
+            label=Counter(rows.classes[row] for row in mine).most_common(1)[0][0],
+        )
+        for name, mine in gathered.items()
+    ]
+
+
+def _by_modality(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+    groups = _group(patients, lambda patient: patient.modalities, "modality")
+    clients = settings.clients or len(groups)
+    if clients < len(groups):
+        raise DataError(
+            f"partition.clients = {clients}, but the sources hold {len(groups)} modalities ({', '.join(groups)}) "
+            'and partition.kind = "modality" gives a client one of them. Ask for more clients or another kind.'
+        )
+    each, more = divmod(clients, len(groups))
+    largest = sorted(groups, key=lambda modality: -len(groups[modality]))[:more]
+    dealt: Dealt = {}
+    for modality, mine in groups.items():
+        count = each + (modality in largest)
+        names = [modality] if count == 1 else [f"{modality}-{number + 1}" for number in range(count)]
+        dealt |= _deal_evenly(mine, names, seed)
+    return dealt
+
+
+def _by_institution(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+    groups = _group(patients, lambda patient: patient.institutions, "institution")
+    if settings.clients not in (0, len(groups)):
+        raise DataError(
+            f"partition.clients = {settings.clients}, but the sources hold {len(groups)} institutions "
+            f"({', '.join(groups)}). Leave partition.clients at 0 or choose another partition.kind."
+        )
+    return groups
+
+
+def _mixed(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+    return _deal_evenly(patients, _names(patients, settings), seed)
+
+
+def _by_dirichlet(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+    """Let the hospitals draw a patient each in turn, of a class drawn from their own class distribution."""
+    names = _names(patients, settings)
+    random = numpy_generator(seed, "partition", "dirichlet", len(names))
+    labels = sorted({patient.label for patient in patients})
+    counts = Counter(patient.label for patient in patients)
+    prior = np.array([counts[label] / len(patients) for label in labels])
+    preferences = random.dirichlet(settings.alpha * prior, size=len(names))
+    dealt: Dealt = {name: [] for name in names}
+    # The published splits are dealt one after another, by the same preferences, so that a hospital's splits
+    # agree.
+    for stratum in _strata(patients):
+        shuffled = [stratum[index] for index in random.permutation(len(stratum))]
+        stacks = [[patient for patient in shuffled if patient.label == label] for label in labels]
+        for turn in range(len(stratum)):
+            left = np.array([len(stack) for stack in stacks])
+            weights = preferences[turn % len(names)] * (left > 0)
+            if weights.sum() == 0:  # the classes that this hospital prefers are used up
+                weights = left.astype(np.float64)
+            drawn = random.choice(len(stacks), p=weights / weights.sum())
+            dealt[names[turn % len(names)]].append(stacks[drawn].pop())
+    return dealt
+
+
+def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+    """Cut each stratum by drawn proportions, after a first few for every hospital, so that none is empty."""
+    names = _names(patients, settings)
+    random = numpy_generator(seed, "partition", "quantity", len(names))
+    proportions = random.dirichlet(np.full(len(names), settings.alpha))
+    dealt: Dealt = {name: [] for name in names}
+    for stratum in _strata(patients):
+        shuffled = [stratum[index] for index in random.permutation(len(stratum))]
+        needed = 1 if stratum[0].split else len(_needed(settings))
+        first = min(needed, len(stratum) // len(names))
+        left = len(stratum) - first * len(names)
+        cuts = np.round(np.cumsum(proportions) * left).astype(int)
+        sizes = first + np.diff(cuts, prepend=0)
+        start = 0
+        for name, size in zip(names, sizes, strict=True):
+            dealt[name] += shuffled[start : start + size]
+            start += size
+    return dealt
+
+
+_DEALERS: dict[str, Callable[[list[Patient], PartitionSettings, int], Dealt]] = {
+    "modality": _by_modality,
+    "institution": _by_institution,
+    "mixed": _mixed,
+    "dirichlet": _by_dirichlet,
+    "quantity": _by_quantity,
+}
+
+
+def _group(patients: list[Patient], key: Callable[[Patient], tuple[str, ...]], what: str) -> Dealt:
+    """Group the patients by the one modality or institution that each has."""
+    groups: Dealt = {}
+    for patient in patients:
+        names = key(patient)
+        if len(names) > 1:
+            raise DataError(
+                f"Patient {patient.name!r} has images of {' and '.join(names)}: partition.kind = {what!r} would "
+                "put one patient into several clients. Choose another partition.kind."
+            )
+        groups.setdefault(names[0], []).append(patient)
+    return groups
+
+
+def _names(patients: list[Patient], settings: PartitionSettings) -> list[str]:
+    modalities = {modality for patient in patients for modality in patient.modalities}
+    return [f"hospital-{number + 1}" for number in range(settings.clients or len(modalities))]
+
+
+def _strata(patients: list[Patient]) -> list[list[Patient]]:
+    """Return the patients of each published split, and those of none."""
+    strata: dict[str | None, list[Patient]] = {}
+    for patient in patients:
+        strata.setdefault(patient.split, []).append(patient)
+    return list(strata.values())
+
+
+def _deal_evenly(patients: list[Patient], names: Sequence[str], seed: int) -> Dealt:
+    """Deal the shuffled patients of each split and modality round, so that all hospitals are alike."""
+    random = numpy_generator(seed, "partition", "evenly", list(names))
+    shuffled = [patients[index] for index in random.permutation(len(patients))]
+    shuffled.sort(key=lambda patient: (str(patient.split), patient.modalities))
+    return {name: shuffled[start :: len(names)] for start, name in enumerate(names)}
+
+
+def _needed(settings: PartitionSettings) -> list[str]:
+    held_out = {"validation": settings.validation, "test": settings.test}
+    return ["train"] + [split for split, fraction in held_out.items() if fraction > 0]
+
+
+def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSettings, seed: int) -> Share:
+    """Keep the published splits of the hospital's rows, and split its other patients."""
+    splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    unsplit = []
+    for patient in patients:
+        if patient.split is None:
+            unsplit.append(patient)
+        else:
+            for row in patient.rows:
+                splits[rows.splits[row] or patient.split].append(row)
+    for patient, split in _split(name, unsplit, settings, seed):
+        splits[split] += patient.rows
+    for split in _needed(settings):
+        if not splits[split]:
+            raise DataError(
+                f"Client {name!r} has no sample for {split} (of {len(patients)} patients). Ask for fewer "
+                + (
+                    "clients or add data."
+                    if split == "train"
+                    else f"clients, add data, or set partition.{split} = 0."
+                )
+            )
+    return Share(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
+
+
+def _split(
+    name: str, patients: list[Patient], settings: PartitionSettings, seed: int
+) -> list[tuple[Patient, str]]:
+    """Split patients at random but evenly over modalities and classes; at least one for each needed split."""
+    random = numpy_generator(seed, "partition", "split", name)
+    left = [patients[index] for index in random.permutation(len(patients))]
+    left.sort(key=lambda patient: (patient.modalities, patient.label))
+    splits = []
+    for split, fraction in (("test", settings.test), ("validation", settings.validation)):
+        if fraction > 0 and left:
+            chosen = set(evenly_spaced(len(left), max(1, round(fraction * len(patients)))))
+            splits += [(left[index], split) for index in sorted(chosen)]
+            left = [patient for index, patient in enumerate(left) if index not in chosen]
+    return splits + [(patient, "train") for patient in left]
