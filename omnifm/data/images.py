@@ -46,7 +46,7 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
 def resize(images: Tensor, size: int) -> Tensor:
     """Return images ``(images, channels, height, width)`` as squares of side ``size``.
 
-    Bilinear with antialiasing. The aspect ratio is not kept. Images that have the size already are returned as they are.
+    Bilinear with antialiasing; the aspect ratio is not kept. Images of that size are returned as they are.
     """
     if images.shape[-2:] == (size, size):
         return images

@@ -6,6 +6,7 @@ splits that are made here. Published splits are kept: their rows stay what they 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import numpy as np
 from omnifm.data.examples import distinct, evenly_spaced
 from omnifm.errors import DataError
 from omnifm.randomness import numpy_generator
+
+_log = logging.getLogger("omnifm")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Patient:
-    """All rows of one patient: their commonest class is ``label``, the first's published split ``split``."""
+    """All rows of one patient, with their commonest class and their first published split, if any."""
 
     name: str
     rows: tuple[int, ...]
@@ -108,6 +111,13 @@ def deal(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[Share, ...
             f"partition.clients = {settings.clients}, but the sources hold {len(patients)} patients, "
             "who cannot be divided. Ask for fewer clients or add data."
         )
+    torn = [patient.name for patient in patients if len({rows.splits[row] for row in patient.rows}) > 1]
+    if torn:
+        _log.warning(
+            "%d patients have rows in several published splits (such as %r); they stay as published.",
+            len(torn),
+            torn[0],
+        )
     dealt = _DEALERS[settings.kind](patients, settings, seed)
     return tuple(_share(name, mine, rows, settings, seed) for name, mine in dealt.items())
 
@@ -123,7 +133,7 @@ def _patients(rows: Rows) -> list[Patient]:
             rows=tuple(mine),
             modalities=distinct([rows.modalities[row] for row in mine]),
             institutions=distinct([rows.institutions[row] for row in mine]),
-            split=rows.splits[mine[0]],
+            split=next((rows.splits[row] for row in mine if rows.splits[row]), None),
             label=Counter(rows.classes[row] for row in mine).most_common(1)[0][0],
         )
         for name, mine in gathered.items()
@@ -135,8 +145,9 @@ def _by_modality(patients: list[Patient], settings: PartitionSettings, seed: int
     clients = settings.clients or len(groups)
     if clients < len(groups):
         raise DataError(
-            f"partition.clients = {clients}, but the sources hold {len(groups)} modalities ({', '.join(groups)}) "
-            'and partition.kind = "modality" gives a client one of them. Ask for more clients or another kind.'
+            f"partition.clients = {clients}, but the sources hold {len(groups)} modalities "
+            f"({', '.join(groups)}) and partition.kind = 'modality' gives a client one of them. "
+            "Ask for more clients or choose another partition.kind."
         )
     each, more = divmod(clients, len(groups))
     largest = sorted(groups, key=lambda modality: -len(groups[modality]))[:more]
@@ -222,8 +233,8 @@ def _group(patients: list[Patient], key: Callable[[Patient], tuple[str, ...]], w
         names = key(patient)
         if len(names) > 1:
             raise DataError(
-                f"Patient {patient.name!r} has images of {' and '.join(names)}: partition.kind = {what!r} would "
-                "put one patient into several clients. Choose another partition.kind."
+                f"Patient {patient.name!r} has images of {' and '.join(names)}: partition.kind = "
+                f"{what!r} would put one patient into several clients. Choose another partition.kind."
             )
         groups.setdefault(names[0], []).append(patient)
     return groups

@@ -1,0 +1,122 @@
+"""What the hospitals hold, for the eye: a table, and a picture with sample images and counts of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import TypedDict
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from omnifm.data.cohort import Cohort
+from omnifm.data.examples import ClientData, Examples
+
+SAMPLES = 6
+MOST_CLIENTS = 16
+MOST_CLASSES = 8
+GREY = "#555555"
+COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
+
+
+class ClientRow(TypedDict):
+    """One line of the table: samples of each split, patients of all, training samples of each class."""
+
+    client: str
+    group: str
+    train: int
+    validation: int
+    test: int
+    patients: int
+    labels: dict[str, int]
+
+
+def describe(cohort: Cohort) -> list[ClientRow]:
+    """Return a line for each client; ``labels`` holds only the classes that occur in its training data."""
+    return [
+        ClientRow(
+            client=client.name,
+            group=client.group,
+            train=len(client.train),
+            validation=len(client.validation),
+            test=len(client.test),
+            patients=len({*client.train.patients, *client.validation.patients, *client.test.patients}),
+            labels=_label_counts(client.train, cohort.label_names),
+        )
+        for client in cohort.clients
+    ]
+
+
+def picture(cohort: Cohort, path: Path) -> None:
+    """Write a PNG with a row for each (of the first) clients: training images and counts of classes."""
+    shown = cohort.clients[:MOST_CLIENTS]
+    groups = sorted({client.group for client in cohort.clients})
+    # Made without pyplot, so that neither a display nor global state is needed.
+    figure = Figure(figsize=(13, 1.95 * len(shown) + 0.3), dpi=120, facecolor="white")
+    bands = figure.subfigures(len(shown) + 1, 1, squeeze=False, height_ratios=[1.95] * len(shown) + [0.3])
+    for band, client, row in zip(bands[:, 0], shown, describe(cohort), strict=False):
+        colour = COLOURS[groups.index(client.group) % len(COLOURS)]
+        name = client.name if client.name == client.group else f"{client.name} ({client.group})"
+        sizes = f"{row['train']} for training, {row['validation']} for validation, {row['test']} for test"
+        band.text(0.01, 0.9, name, fontsize=12, fontweight="bold", color=colour)
+        band.text(0.99, 0.9, f"{sizes}; {row['patients']} patients", fontsize=9, color=GREY, ha="right")
+        # The column before the last stays empty: it is the room for the names of the bars.
+        axes = band.subplots(1, SAMPLES + 2, width_ratios=[1] * SAMPLES + [1.2, 2])
+        band.subplots_adjust(left=0.01, right=0.97, top=0.79, bottom=0.02, wspace=0.06)
+        axes[-2].set_axis_off()
+        _draw_samples(axes[:-2], client, cohort.label_names)
+        _draw_counts(axes[-1], row["labels"], colour)
+    if len(cohort.clients) > len(shown):
+        bands[-1, 0].text(0.01, 0.3, f"and {len(cohort.clients) - len(shown)} more clients", color=GREY)
+    figure.savefig(path, format="png")
+
+
+def _label_counts(examples: Examples, label_names: Sequence[str]) -> dict[str, int]:
+    counts = examples.fields["target"].sum(dim=0).tolist()
+    return {name: count for name, count in zip(label_names, counts, strict=True) if count}
+
+
+def _samples(examples: Examples) -> list[int]:
+    """Return rows that show every class in turn, as many as there is room for."""
+    target = examples.fields["target"]
+    by_class = [column.nonzero()[:, 0].tolist() for column in target.T if column.any()]
+    by_class = by_class or [list(range(len(examples)))]
+    turns = max(len(rows) for rows in by_class)
+    numbered = list(enumerate(by_class))
+    chosen = [(label, rows[turn]) for turn in range(turns) for label, rows in numbered if turn < len(rows)]
+    return [row for _, row in sorted(chosen[:SAMPLES])]
+
+
+def _draw_samples(axes: Sequence[Axes], client: ClientData, label_names: Sequence[str]) -> None:
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, row in zip(axes, _samples(client.train), strict=False):
+        image = client.train.fields["image"][row].movedim(0, -1).numpy()
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+        held = client.train.fields["target"][row].tolist()
+        names = [_short(name, 19) for name, has in zip(label_names, held, strict=True) if has]
+        more = f" +{len(names) - 1}" if len(names) > 1 else ""
+        ax.set_title(f"{names[0]}{more}" if names else "no finding", fontsize=8, color=GREY, pad=3)
+
+
+def _draw_counts(ax: Axes, counts: dict[str, int], colour: str) -> None:
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    bars = [(_short(name, 28), count) for name, count in ordered[:MOST_CLASSES]]
+    if len(ordered) > MOST_CLASSES:
+        rest = ordered[MOST_CLASSES:]
+        bars.append((f"{len(rest)} more", sum(count for _, count in rest)))
+    places = range(len(bars))
+    drawn = ax.barh(places, [count for _, count in bars], height=0.7, color=colour)
+    ax.bar_label(drawn, padding=3, fontsize=8, color=GREY)
+    ax.set_yticks(places, [name for name, _ in bars], fontsize=8)
+    ax.set_ylim(max(len(bars), 5) - 0.5, -0.5)  # few classes get bars as thin as many do
+    ax.margins(x=0.15)
+    ax.set_xticks([])
+    ax.tick_params(axis="y", length=0, colors=GREY)
+    ax.spines[:].set_visible(False)
+
+
+def _short(name: str, width: int) -> str:
+    """Return the class without the name of its set."""
+    return shorten(name.rpartition("/")[2], width, placeholder="…")
