@@ -212,7 +212,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             raise DataError(f"{path}: has no array {missing[0]!r}. {_REMEDY} again.")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: damaged, or not a MedMNIST file ({error}). {_REMEDY} again.") from error
 
 

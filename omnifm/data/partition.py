@@ -280,13 +280,10 @@ def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSe
         splits[split] += patient.rows
     for split in _needed(settings):
         if not splits[split]:
+            without = "" if split == "train" else f", or set partition.{split} = 0"
             raise DataError(
-                f"Client {name!r} has no sample for {split} (of {len(patients)} patients). Ask for fewer "
-                + (
-                    "clients or add data."
-                    if split == "train"
-                    else f"clients, add data, or set partition.{split} = 0."
-                )
+                f"Client {name!r} has no sample for {split} (of {len(patients)} patients). "
+                f"Ask for fewer clients or add data{without}."
             )
     return Share(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
 

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from omnifm.data.cohort import Cohort
+from omnifm.data.examples import ClientData, Examples
+from omnifm.data.show import MOST_CLIENTS, describe, picture
+
+
+def examples(rows: int, classes: int, channels: int = 1) -> Examples:
+    target = torch.zeros(rows, classes, dtype=torch.uint8)
+    target[torch.arange(rows), torch.arange(rows) % classes] = 1
+    return Examples(
+        {"image": torch.rand(rows, channels, 8, 8), "target": target},
+        tuple(f"p{row // 2}" for row in range(rows)),
+    )
+
+
+def client(name: str, classes: int = 3, channels: int = 1) -> ClientData:
+    empty = examples(0, classes, channels)
+    return ClientData(
+        name, "CT", examples(4, classes, channels), replace(empty), examples(3, classes, channels)
+    )
+
+
+def test_describe_counts_samples_patients_and_classes() -> None:
+    (row,) = describe(Cohort((client("north"),), ("set/a", "set/b", "c")))
+    assert row == {
+        "client": "north",
+        "group": "CT",
+        "train": 4,
+        "validation": 0,
+        "test": 3,
+        "patients": 2,
+        "labels": {"set/a": 2, "set/b": 1, "c": 1},
+    }
+
+
+def test_picture_is_a_png(tmp_path: Path) -> None:
+    names = ("a long name of a class that is cut", *(f"class {number}" for number in range(11)))
+    picture(Cohort((client("north", 12), client("south", 12, channels=3)), names), tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.format == "PNG"
+        assert image.width > 1000
+
+
+def test_picture_of_images_without_findings(tmp_path: Path) -> None:
+    plain = client("north")
+    plain.train.fields["target"].zero_()
+    picture(Cohort((plain,), ("a", "b", "c")), tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 0
+
+
+def test_picture_of_many_clients_stays_small(tmp_path: Path) -> None:
+    picture(Cohort(tuple(client(f"h{number}") for number in range(40)), ("a", "b", "c")), tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.height < 300 * MOST_CLIENTS
