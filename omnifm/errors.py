@@ -1,5 +1,10 @@
 """The errors that a user can cause, each with the thing, the place and the remedy in one message."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class OmniFMError(Exception):
     """Base of every error that is the user's to mend: the command prints it without a traceback."""
@@ -19,3 +24,10 @@ class CheckpointError(OmniFMError):
 
 class NonFiniteLossError(OmniFMError):
     """A client's loss became NaN or infinite."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return a sentence that suggests the nearest known name, or lists them all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."

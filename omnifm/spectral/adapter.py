@@ -86,9 +86,10 @@ class SpectralAdapter(nn.Module):
         self.prompting = PrefixSuffixPrompting(dim, settings.heads, settings.suffix)
         self.register_buffer("bank", torch.zeros(0, settings.token_dim), persistent=False)
 
-    def use_bank(self, entries: Tensor) -> None:
-        """Retrieve from ``entries`` ``(n, token_dim)`` from now on; none of them, and each image's own token serves."""
-        self.bank = entries.to(self.bank.device)
+    def use_bank(self, entries: Tensor | None) -> None:
+        """Retrieve from ``entries`` ``(n, token_dim)`` from now on; without any, each image's own token serves."""
+        empty = self.bank.new_zeros(0, self.settings.token_dim)
+        self.bank = empty if entries is None or not len(entries) else entries.to(self.bank)
 
     def forward(self, tokens: Tensor, image: Tensor) -> AdapterOutput:
         """Condition tokens ``(batch, L, dim)`` of ``image`` ``(batch, channels, *size)`` on the bank."""

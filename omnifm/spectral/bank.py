@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class BankSettings:
-    """How the bank is kept.
+    """How the bank is filled and kept: ``[bank]`` of an experiment.
 
-    ``capacity`` is the most entries; ``floor`` how many entries each group keeps however rarely they are
+    A client offers at most ``prototypes`` a round, each over at least ``min_cluster`` samples. ``capacity`` is the most entries; ``floor`` how many entries each group keeps however rarely they are
     asked for; ``age_limit`` after how many rounds without refreshment an entry leaves; ``merge_above`` the cosine
     similarity from which a new prototype refreshes an entry of its own client instead of becoming a new one;
     ``frequency_decay`` how much of the old retrieval frequency lives on in each round.
     """
 
+    prototypes: int = 16
+    min_cluster: int = 5
     capacity: int = 256
     floor: int = 8
     age_limit: int = 10
@@ -26,8 +27,10 @@ class BankSettings:
     frequency_decay: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.capacity < 1 or self.floor < 0 or self.age_limit < 1:
-            raise ValueError("capacity and age_limit must be at least 1 and floor at least 0")
+        if min(self.prototypes, self.min_cluster, self.capacity, self.age_limit) < 1 or self.floor < 0:
+            raise ValueError(
+                "prototypes, min_cluster, capacity and age_limit must be at least 1 and floor not negative"
+            )
         if not 0 <= self.frequency_decay <= 1:
             raise ValueError("frequency_decay must lie in [0, 1]")
 
@@ -69,10 +72,10 @@ class KnowledgeBank:
     groups: tuple[str, ...] = ()
 
     @classmethod
-    def empty(cls, dim: int) -> KnowledgeBank:
-        """Return a bank without entries for tokens of ``dim`` numbers."""
+    def empty(cls) -> KnowledgeBank:
+        """Return a bank without entries; the first merge gives it the width of its tokens."""
         return cls(
-            torch.zeros(0, dim),
+            torch.zeros(0, 0),
             torch.zeros(0, dtype=torch.int64),
             torch.zeros(0),
             torch.zeros(0, dtype=torch.int64),
@@ -107,17 +110,21 @@ class KnowledgeBank:
         One that is near to an entry of the same client refreshes it: the entry moves to the new place (tokens of older
         weights are stale), takes its size and becomes young, and keeps its retrieval frequency. The others are appended.
         """
-        tokens, sizes, age = self.tokens.clone(), self.sizes.clone(), self.age.clone()
+        tokens = self.tokens.clone() if len(self) else new.tokens[:0]
+        sizes, age = self.sizes.clone(), self.age.clone()
         own = torch.tensor([client == new.client for client in self.clients], dtype=torch.bool)
         fresh: list[int] = []
         for row in range(len(new.tokens)):
-            similarity = (self.tokens @ new.tokens[row]).masked_fill(~own, -torch.inf)
-            best = int(similarity.argmax()) if own.any() else -1
-            if best >= 0 and similarity[best] >= merge_above:
-                tokens[best], sizes[best], age[best] = F.normalize(new.tokens[row], dim=0), new.sizes[row], 0
-                own[best] = False
-            else:
+            if not own.any():
                 fresh.append(row)
+                continue
+            similarity = (self.tokens @ new.tokens[row]).masked_fill(~own, -torch.inf)
+            best = int(similarity.argmax())
+            if similarity[best] < merge_above:
+                fresh.append(row)
+                continue
+            tokens[best], sizes[best], age[best] = new.tokens[row], new.sizes[row], 0
+            own[best] = False
         return KnowledgeBank(
             torch.cat([tokens, new.tokens[fresh]]),
             torch.cat([sizes, new.sizes[fresh]]),

@@ -1,0 +1,1 @@
+"""Federated learning of medical images across modalities and tasks."""

@@ -1,0 +1,48 @@
+"""Local: every client alone. The yardstick that matters to a hospital: what does joining buy?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.exchange import bank_from_state, bank_to_state, make_prototypes
+from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.spectral.bank import BankSettings, KnowledgeBank
+from omnifm.training import Trainer
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """``[local]`` of an experiment: nothing to set."""
+
+
+@dataclass(frozen=True)
+class Local(Algorithm):
+    """Everything is personal, nothing travels.
+
+    With ``adapter.use = "on"`` this is OmniFM's own network trained alone: each client keeps a bank of its own
+    prototypes, by the same rules as the federation's.
+    """
+
+    personal: ClassVar[tuple[str, ...]] = ("everything",)
+    bank: BankSettings = field(default_factory=BankSettings)
+
+    def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
+        """Retrieve from the client's own bank."""
+        super().receive(broadcast, client, trainer)
+        trainer.use_bank(client.memory.get("bank.tokens"))
+
+    def client_update(
+        self, broadcast: Broadcast, client: ClientState, trainer: Trainer
+    ) -> tuple[Upload, ClientState]:
+        """Train, and where the network has an adapter, refresh the client's own bank."""
+        upload, after = super().client_update(broadcast, client, trainer)
+        fit = trainer.last_fit
+        if fit is None or fit.retrieved is None:
+            return upload, after
+        new = make_prototypes(trainer, broadcast.round, self.bank)
+        bank = bank_from_state(client.memory, client.notes) if client.memory else KnowledgeBank.empty()
+        bank = bank.grow_older(self.bank.frequency_decay).credit(fit.retrieved)
+        memory, notes = bank_to_state(bank.merge(new, self.bank.merge_above).prune(self.bank))
+        return upload, replace(after, memory=memory, notes=notes)

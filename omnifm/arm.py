@@ -1,0 +1,106 @@
+"""One arm of an experiment, put together: task, pipeline, algorithm, engine and federation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.registry import make_algorithm
+from omnifm.data.cohort import Cohort, pooled
+from omnifm.data.examples import ClientData
+from omnifm.engines.in_process import InProcess
+from omnifm.engines.site import Site
+from omnifm.experiment import Experiment
+from omnifm.federation import Callback, Federation, Snapshot
+from omnifm.pipeline import Pipeline
+from omnifm.randomness import derive_seed
+from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.tasks.registry import make_task
+from omnifm.tasks.task import DataShape, Task
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What an experiment and its data determine, before anything has run."""
+
+    experiment: Experiment
+    cohort: Cohort
+    task: Task
+    algorithm: Algorithm
+    site: Site
+    participants: tuple[str, ...]
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The names of the hospitals, all of which are evaluated."""
+        return tuple(client.name for client in self.cohort.clients)
+
+    def start(self) -> Snapshot:
+        """Return the state before the first round."""
+        site = self.site
+        shared = {n: v for n, v in site.initial.items() if n not in site.personal}
+        return Snapshot(self.algorithm.init(shared))
+
+    def federation(self, engine: InProcess, callbacks: Iterable[Callback] = ()) -> Federation:
+        """Return the round loop over an engine for this arm's site."""
+        experiment = self.experiment
+        return Federation(
+            self.algorithm,
+            engine,
+            self.participants,
+            self.judged,
+            experiment.federation,
+            experiment.seed,
+            self.task.main_metric,
+            callbacks,
+        )
+
+
+def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
+    """Put an arm together.
+
+    Raises:
+        ExperimentError: the network has no such part as ``federation.personal`` names.
+    """
+    image = cohort.clients[0].train.fields["image"]
+    shape = DataShape(image.shape[1], image.dim() - 2, cohort.label_names)
+    task = make_task(experiment.task, experiment.sections[experiment.task], shape)
+    algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
+    pipeline = _build(experiment, task, algorithm, shape)
+    personal = pipeline.personal_names(
+        [*experiment.federation.personal, *task.personal, *algorithm.personal]
+    )
+    clients: Mapping[str, ClientData] = {client.name: client for client in cohort.clients}
+    participants = tuple(clients)
+    if algorithm.pools_data:
+        everyone = pooled(cohort)
+        clients, participants = {**clients, everyone.name: everyone}, (everyone.name,)
+    initial = {name: value.clone() for name, value in pipeline.state_dict().items()}
+    site = Site(
+        pipeline,
+        task,
+        algorithm,
+        experiment.training,
+        clients,
+        initial,
+        personal,
+        experiment.seed,
+        experiment.federation.rounds,
+    )
+    return Arm(experiment, cohort, task, algorithm, site, participants)
+
+
+def _build(experiment: Experiment, task: Task, algorithm: Algorithm, shape: DataShape) -> Pipeline:
+    """Draw the first weights from the seed; the task's own network draws first, so all arms share its start."""
+    settings = experiment.adapter
+    wanted = algorithm.adapter if settings.use == "auto" else settings.use == "on"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(experiment.seed, "weights"))
+        network = task.network()
+        adapter = SpectralAdapter(settings, shape.channels, shape.axes, network.width) if wanted else None
+        pipeline = Pipeline(network, adapter)
+    layout = torch.channels_last if shape.axes == 2 else torch.channels_last_3d
+    return pipeline.to(device=experiment.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

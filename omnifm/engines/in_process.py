@@ -1,0 +1,146 @@
+"""The engine for one machine: clients one after another, or side by side in forked worker processes.
+
+One worker or many, the bits are the same: each client computes on one thread, and its randomness derives from the
+seed, its name and the round. Workers inherit the data by forking; broadcasts and uploads pass as safetensors.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+import torch
+
+from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.engines.site import Site
+from omnifm.errors import OmniFMError
+from omnifm.federation import Reading, Split
+from omnifm.tasks.task import Panel, Scores
+
+T = TypeVar("T")
+_site: Site  # in a worker: the site it inherited
+
+
+def auto_workers() -> int:
+    """Return how many workers suit this machine: one a core where processes can fork, else one."""
+    if sys.platform != "linux":
+        return 1
+    return len(os.sched_getaffinity(0))
+
+
+class InProcess:
+    """Runs a site's clients on this machine, ``workers`` at a time. Use it as a context manager."""
+
+    def __init__(self, site: Site, workers: int = 1) -> None:
+        torch.set_num_threads(1)
+        self.site = site
+        self._states: dict[str, ClientState] = {}
+        self._pool: ProcessPoolExecutor | None = None
+        self._workers = min(workers, len(site.clients))
+        if self._workers > 1:
+            self._pool = ProcessPoolExecutor(
+                self._workers, get_context("fork"), _start_worker, (site, os.getpid())
+            )
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def states(self) -> dict[str, ClientState]:
+        """The clients' states by name, of those that have taken part."""
+        return dict(self._states)
+
+    def restore(self, states: Mapping[str, ClientState]) -> None:
+        """Replace the clients' states."""
+        self._states = dict(states)
+
+    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
+        """Train the clients and yield their uploads in the order given."""
+        if self._pool is None:
+            for name in clients:
+                upload, self._states[name] = self.site.update(broadcast, name, self._state(name))
+                yield upload
+            return
+        packed = broadcast.to_bytes()
+        for name, result in self._spread(
+            lambda name: self._submit(_update, packed, name, self._state(name).to_bytes()), clients
+        ):
+            self._states[name] = ClientState.from_bytes(result[1])
+            yield Upload.from_bytes(result[0])
+
+    def evaluate(
+        self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
+    ) -> Iterator[tuple[str, Scores]]:
+        """Judge the clients and yield their scores in the order given."""
+        if self._pool is None:
+            for name in clients:
+                yield name, self.site.evaluate(broadcast, name, self._state(name), split, reading)
+            return
+        packed = broadcast.to_bytes()
+        yield from self._spread(
+            lambda name: self._submit(_evaluate, packed, name, self._state(name).to_bytes(), split, reading),
+            clients,
+        )
+
+    def show(self, broadcast: Broadcast, name: str, reading: Reading, count: int) -> list[Panel]:
+        """Return pictures of a client's predictions."""
+        return self.site.show(broadcast, name, self._state(name), reading, count)
+
+    def _state(self, name: str) -> ClientState:
+        return self._states.get(name, ClientState())
+
+    def _submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
+        assert self._pool is not None
+        return self._pool.submit(work, *arguments)
+
+    def _spread(self, submit: Callable[[str], Future[T]], clients: Sequence[str]) -> Iterator[tuple[str, T]]:
+        """Keep the workers busy, two tasks each at most, and yield results in order."""
+        waiting: list[tuple[str, Future[T]]] = []
+        ahead = iter(clients)
+        try:
+            for name in clients:
+                while len(waiting) < 2 * self._workers and (following := next(ahead, None)) is not None:
+                    waiting.append((following, submit(following)))
+                yield name, waiting.pop(0)[1].result()
+        except BrokenProcessPool:
+            raise OmniFMError(
+                "A worker process died, perhaps for lack of memory. Resume with fewer: --workers 1."
+            ) from None
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _start_worker(site: Site, parent: int) -> None:
+    global _site
+    _site = site
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _update(broadcast: bytes, name: str, state: bytes) -> tuple[bytes, bytes]:
+    upload, after = _site.update(Broadcast.from_bytes(broadcast), name, ClientState.from_bytes(state))
+    return upload.to_bytes(), after.to_bytes()
+
+
+def _evaluate(broadcast: bytes, name: str, state: bytes, split: Split, reading: Reading) -> Scores:
+    return _site.evaluate(Broadcast.from_bytes(broadcast), name, ClientState.from_bytes(state), split, reading)

@@ -1,0 +1,79 @@
+"""One hospital's work in a round, on whatever machine or process it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.state import Broadcast, ClientState, Tensors, Upload
+from omnifm.data.examples import ClientData
+from omnifm.federation import Reading, Split
+from omnifm.pipeline import Pipeline
+from omnifm.tasks.task import Panel, Scores, Task
+from omnifm.training import Trainer, TrainingSettings
+
+
+@dataclass
+class Site:
+    """One pipeline that serves many clients in turn.
+
+    ``initial`` are the tensors that every client starts from; ``personal`` the names that stay at a client; ``rounds``
+    the planned number of rounds, for the learning-rate schedule.
+    """
+
+    pipeline: Pipeline
+    task: Task
+    algorithm: Algorithm
+    training: TrainingSettings
+    clients: Mapping[str, ClientData]
+    initial: Tensors
+    personal: frozenset[str]
+    seed: int
+    rounds: int
+
+    def update(self, broadcast: Broadcast, name: str, state: ClientState) -> tuple[Upload, ClientState]:
+        """Train one client."""
+        return self.algorithm.client_update(broadcast, state, self._trainer(name, broadcast.round))
+
+    def evaluate(
+        self, broadcast: Broadcast, name: str, state: ClientState, split: Split, reading: Reading
+    ) -> Scores:
+        """Judge one client's model; its state is not changed."""
+        return self._ready(broadcast, name, state, reading).evaluate(split)
+
+    def show(
+        self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading, count: int
+    ) -> list[Panel]:
+        """Return pictures of predictions on ``count`` test examples, evenly spaced."""
+        trainer = self._ready(broadcast, name, state, reading)
+        test = trainer.client.test
+        rows = torch.linspace(0, len(test) - 1, min(count, len(test))).round().long()
+        self.pipeline.eval()
+        with torch.no_grad():
+            batch = test.batch(rows)
+            return self.task.panels(self.pipeline(batch).prediction, batch)
+
+    def _ready(self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading) -> Trainer:
+        trainer = self._trainer(name, broadcast.round)
+        if reading == "personalised":
+            self.algorithm.client_update(broadcast, state, trainer)
+        else:
+            self.algorithm.receive(broadcast, state, trainer)
+        return trainer
+
+    def _trainer(self, name: str, round_number: int) -> Trainer:
+        trainer = Trainer(
+            self.pipeline,
+            self.task,
+            self.clients[name],
+            self.training,
+            self.personal,
+            self.seed,
+            progress=(round_number - 1) / self.rounds,
+        )
+        trainer.load(self.initial)
+        trainer.use_bank(None)
+        return trainer

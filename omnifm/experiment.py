@@ -1,0 +1,248 @@
+"""Everything that a run depends on, as frozen dataclasses read from a TOML file; errors name the key.
+
+An experiment file may have ``[arms.NAME]`` tables: each arm is the experiment with those keys changed, and all arms
+run on the same data. A file without arms has one, called by its algorithm.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+import tomli_w
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from omnifm.algorithms import registry as algorithms
+from omnifm.data.cohort import DataSettings
+from omnifm.data.partition import PartitionSettings
+from omnifm.errors import ExperimentError, did_you_mean
+from omnifm.spectral.adapter import AdapterSettings
+from omnifm.spectral.bank import BankSettings
+from omnifm.tasks import registry as tasks
+from omnifm.training import TrainingSettings
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FederationSettings:
+    """``[federation]``: the rounds.
+
+    ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many rounds
+    all clients are judged on validation data; ``personal`` the parts of the network that stay at the clients.
+    """
+
+    rounds: Annotated[int, Field(ge=1)] = 25
+    participation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    evaluate_every: Annotated[int, Field(ge=1)] = 5
+    personal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One arm, complete. ``sections`` holds the settings of every task and algorithm by name."""
+
+    name: str = "experiment"
+    seed: Annotated[int, Field(ge=0)] = 0
+    task: str = "classification"
+    algorithm: str = "omnifm"
+    device: str = "cpu"
+    data: DataSettings = field(default_factory=DataSettings)
+    partition: PartitionSettings = field(default_factory=PartitionSettings)
+    federation: FederationSettings = field(default_factory=FederationSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    bank: BankSettings = field(default_factory=BankSettings)
+    sections: dict[str, Any] = field(default_factory=dict)
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+
+_SECTIONS: dict[str, type] = {**tasks.SETTINGS, **algorithms.SETTINGS}
+_PLAIN = tuple(f.name for f in dataclasses.fields(Experiment) if f.name != "sections")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment file, read: its document with ``--set`` applied, and its arms by name."""
+
+    document: Document
+    arms: dict[str, Experiment]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return next(iter(self.arms.values())).name
+
+
+def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read an experiment file and apply ``key=value`` overrides to it.
+
+    Raises:
+        ExperimentError: the file cannot be read, or a key or value of it does not fit; names the key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ExperimentError(f"There is no experiment file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"The experiment file {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ExperimentError(f"{path} is not valid TOML: {error}.") from None
+    document.setdefault("name", path.stem)
+    for override in overrides:
+        _apply_override(document, override)
+    return make_plan(document)
+
+
+def make_plan(document: Document) -> Plan:
+    """Turn a document into a plan; every arm is checked before any runs."""
+    base = {key: value for key, value in document.items() if key != "arms"}
+    arms = document.get("arms") or {}
+    if not isinstance(arms, dict) or not all(isinstance(arm, dict) for arm in arms.values()):
+        raise ExperimentError("arms: give a table for each arm, as [arms.NAME].")
+    if not arms:
+        experiment = make_experiment(base)
+        return Plan(document, {experiment.algorithm: experiment})
+    made = {}
+    for name, changes in arms.items():
+        if not name or name.startswith(".") or "/" in name:
+            raise ExperimentError(f"arms.{name}: an arm's name is a folder's too; use letters, digits, '-' and '_'.")
+        try:
+            made[name] = make_experiment(_merged(base, changes))
+        except ExperimentError as error:
+            raise ExperimentError(f"In arm {name!r}: {error}") from None
+    return Plan(document, made)
+
+
+def make_experiment(document: Mapping[str, Any]) -> Experiment:
+    """Check one arm's document and fill in the defaults."""
+    for key in document:
+        if key not in _PLAIN and key not in _SECTIONS:
+            raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *_SECTIONS))}")
+    plain = _checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
+    for key, known in (("task", tasks.SETTINGS), ("algorithm", algorithms.SETTINGS)):
+        if (value := getattr(plain, key)) not in known:
+            raise ExperimentError(f"Unknown {key} {value!r}. {did_you_mean(value, known)}")
+    sections = {name: _checked(kind, document.get(name, {}), (name,)) for name, kind in _SECTIONS.items()}
+    return dataclasses.replace(plain, sections=sections)
+
+
+def to_document(experiment: Experiment) -> Document:
+    """Return the experiment as a document with every default written out; only the sections that it uses."""
+    plain = _plain(dataclasses.asdict(experiment))
+    sections = plain.pop("sections")
+    used = {experiment.task, experiment.algorithm, getattr(experiment.sections[experiment.algorithm], "base", None)}
+    return {**plain, **{name: values for name, values in sections.items() if name in used and values}}
+
+
+def to_toml(document: Document) -> str:
+    """Return a document as TOML text."""
+    return tomli_w.dumps(document)
+
+
+def differences(old: Document, new: Document, prefix: str = "") -> list[str]:
+    """Name the keys in which two documents differ, each with both values."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a!r} then, {b!r} now")
+    return found
+
+
+def _merged(base: Document, changes: Mapping[str, Any]) -> Document:
+    merged = copy.deepcopy(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _apply_override(document: Document, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ExperimentError(f"--set {override!r}: write it as key=value, for example --set federation.rounds=10.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *path, last = key.strip().split(".")
+    place: Any = document
+    for step in path:
+        place = _step(place, step, override)
+    if isinstance(place, list):
+        _step(place, last, override)
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _step(place: Any, step: str, override: str) -> Any:
+    if isinstance(place, list):
+        if step.isdigit() and int(step) < len(place):
+            return place[int(step)]
+        raise ExperimentError(f"--set {override!r}: {step!r} is no place in a list of {len(place)} (they count from 0).")
+    inner = place.setdefault(step, {})
+    if not isinstance(inner, dict | list):
+        raise ExperimentError(f"--set {override!r}: {step!r} is a value and has no keys below it.")
+    return inner
+
+
+def _checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
+    """Validate values against a dataclass, strictly; lists count as tuples."""
+    try:
+        adapter = TypeAdapter(pydantic.with_config(Experiment.__pydantic_config__)(kind))
+        return adapter.validate_json(json.dumps(values))
+    except TypeError as error:
+        raise ExperimentError(f"{'.'.join(prefix) or 'The experiment'}: {error}.") from None
+    except pydantic.ValidationError as error:
+        raise ExperimentError("\n".join(_message(kind, e, prefix) for e in error.errors())) from None
+
+
+def _message(kind: type, error: Any, prefix: tuple[str, ...]) -> str:
+    place = [*prefix, *(str(step) for step in error["loc"])]
+    key = ".".join(place)
+    if error["type"] == "unexpected_keyword_argument":
+        return f"Unknown key {key!r}. {did_you_mean(place[-1], _keys_at(kind, error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return f"{key}: this key is required."
+    text = error["msg"].removeprefix("Value error, ").rstrip(".")
+    given = error.get("input")
+    shown = "" if isinstance(given, dict | list) or error["type"] == "value_error" else f" (given: {given!r})"
+    return f"{key or 'The experiment'}: {text[0].lower()}{text[1:]}{shown}."
+
+
+def _keys_at(kind: Any, path: Sequence[Any]) -> list[str]:
+    """Return the keys that the dataclass at ``path`` below ``kind`` accepts."""
+    for step in path:
+        inner = typing.get_type_hints(kind).get(step) if dataclasses.is_dataclass(kind) else None
+        kind = inner if inner is not None else _member(kind, step)
+    return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+
+
+def _member(kind: Any, step: Any) -> Any:
+    """Step into a list by index, or into a union by the ``kind`` of its member."""
+    arguments = typing.get_args(kind)
+    if isinstance(step, int):
+        return arguments[0]
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return next((a for a in arguments if getattr(a, "kind", None) == step), kind)
+    return kind
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,219 @@
+"""The one round loop: sample, broadcast, collect, aggregate, evaluate. It asks neither task nor algorithm its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload
+from omnifm.experiment import FederationSettings
+from omnifm.randomness import derive_seed
+from omnifm.tasks.task import Scores
+
+Reading = Literal["received", "personalised"]
+"""Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or
+*personalised* (after the algorithm's local epochs from there)."""
+
+READINGS: tuple[Reading, ...] = ("received", "personalised")
+Split = Literal["validation", "test"]
+
+
+class Engine(Protocol):
+    """Runs the clients; knows no algorithm. It keeps each client's state, as the hospitals would."""
+
+    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
+        """Let the clients train; yield their uploads in the order of ``clients``, as soon as they are there."""
+        ...
+
+    def evaluate(
+        self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
+    ) -> Iterator[tuple[str, Scores]]:
+        """Let the clients judge their model; their states stay as they are."""
+        ...
+
+    @property
+    def states(self) -> dict[str, ClientState]:
+        """The clients' states by name."""
+        ...
+
+    def restore(self, states: Mapping[str, ClientState]) -> None:
+        """Replace the clients' states."""
+        ...
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that the rounds to come depend on. ``best`` holds ``(round, score)`` by reading, from validation."""
+
+    server: ServerState
+    clients: dict[str, ClientState] = field(default_factory=dict)
+    best: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def pack(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return it as tensors and JSON."""
+        tensors, server = self.server.pack("server/")
+        clients: list[Any] = []
+        for name, state in self.clients.items():
+            own, plain = state.pack(f"client{len(clients)}/")
+            tensors |= own
+            clients.append([name, plain])
+        return tensors, {"server": server, "clients": clients, "best": self.best}
+
+    @classmethod
+    def unpack(cls, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> Snapshot:
+        """Undo :meth:`pack`."""
+        clients = {
+            name: ClientState.unpack(tensors, notes, f"client{place}/")
+            for place, (name, notes) in enumerate(plain["clients"])
+        }
+        best = {reading: (int(r), float(score)) for reading, (r, score) in plain["best"].items()}
+        return cls(ServerState.unpack(tensors, plain["server"], "server/"), clients, best)
+
+
+@dataclass(frozen=True)
+class RoundEvent:
+    """A finished round: bytes sent to and by its clients, ``clients`` with loss and samples, the algorithm's report."""
+
+    round: int
+    seconds: float
+    bytes_down: int
+    bytes_up: int
+    clients: dict[str, dict[str, float]]
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvaluationEvent:
+    """All clients judged on one split in one reading, after ``round`` rounds."""
+
+    round: int
+    split: Split
+    reading: Reading
+    scores: dict[str, Scores]
+
+    def mean(self, metric: str) -> float:
+        """Return the mean of a metric over the clients that have it."""
+        values = [s.numbers[metric] for s in self.scores.values() if metric in s.numbers]
+        return sum(values) / len(values) if values else float("nan")
+
+
+class Callback:
+    """What others may do as the rounds go by. Override what you need."""
+
+    def round_started(self, number: int, clients: Sequence[str]) -> None:
+        """A round begins with these clients."""
+
+    def client_done(self, upload: Upload) -> None:
+        """One client's upload has come."""
+
+    def round_done(self, event: RoundEvent) -> None:
+        """The server has taken in a round."""
+
+    def evaluated(self, event: EvaluationEvent) -> None:
+        """All clients have been judged."""
+
+    def improved(self, reading: Reading, snapshot: Snapshot) -> None:
+        """The snapshot is the best so far in this reading, by the mean over clients on validation data."""
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """All of a round is done: from here the run could go on after any crash."""
+
+
+def sample(clients: Sequence[str], participation: float, seed: int, round_number: int) -> list[str]:
+    """Choose a round's clients, at least one, by their names and the seed alone, in the order of ``clients``."""
+    count = max(1, round(participation * len(clients)))
+    ranked = sorted(clients, key=lambda name: derive_seed(seed, "sample", round_number, name))
+    chosen = set(ranked[:count])
+    return [name for name in clients if name in chosen]
+
+
+class Federation:
+    """An algorithm, an engine and their clients.
+
+    Args:
+        algorithm: how they learn.
+        engine: who runs them.
+        participants: names of the clients that train.
+        judged: names of the clients that are evaluated (for a federation, the same).
+        settings: rounds, participation, when to evaluate.
+        seed: of the experiment.
+        metric: the task's main metric; the best round has its highest mean on validation data.
+        callbacks: called in this order.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        engine: Engine,
+        participants: Sequence[str],
+        judged: Sequence[str],
+        settings: FederationSettings,
+        seed: int,
+        metric: str,
+        callbacks: Iterable[Callback] = (),
+    ) -> None:
+        self.algorithm, self.engine, self.settings = algorithm, engine, settings
+        self.participants, self.judged = list(participants), list(judged)
+        self.seed, self.metric, self.callbacks = seed, metric, list(callbacks)
+
+    def run(self, snapshot: Snapshot) -> Snapshot:
+        """Play the rounds that a snapshot still lacks and return the last one."""
+        self.engine.restore(snapshot.clients)
+        while snapshot.server.round < self.settings.rounds:
+            server = self._round(snapshot.server)
+            best = dict(snapshot.best)
+            snapshot = Snapshot(server, self.engine.states, best)
+            if server.round % self.settings.evaluate_every == 0 or server.round == self.settings.rounds:
+                for reading in READINGS:
+                    score = self.evaluate(server, "validation", reading).mean(self.metric)
+                    if reading not in best or score > best[reading][1]:
+                        best[reading] = (server.round, score)
+                        for callback in self.callbacks:
+                            callback.improved(reading, snapshot)
+            for callback in self.callbacks:
+                callback.snapshot(snapshot)
+        return snapshot
+
+    def evaluate(self, server: ServerState, split: Split, reading: Reading) -> EvaluationEvent:
+        """Judge all clients, whose states the engine holds."""
+        broadcast = self.algorithm.broadcast(server)
+        scores = dict(self.engine.evaluate(broadcast, self.judged, split, reading))
+        event = EvaluationEvent(server.round, split, reading, scores)
+        for callback in self.callbacks:
+            callback.evaluated(event)
+        return event
+
+    def _round(self, server: ServerState) -> ServerState:
+        started, number = time.perf_counter(), server.round + 1
+        chosen = sample(self.participants, self.settings.participation, self.seed, number)
+        for callback in self.callbacks:
+            callback.round_started(number, chosen)
+        broadcast = self.algorithm.broadcast(server)
+        clients: dict[str, dict[str, float]] = {}
+        sizes: list[int] = []
+
+        def arriving() -> Iterator[Upload]:
+            for upload in self.engine.update(broadcast, chosen):
+                clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
+                sizes.append(upload.size)
+                for callback in self.callbacks:
+                    callback.client_done(upload)
+                yield upload
+
+        server = replace(self.algorithm.server_update(server, arriving()), round=number)
+        event = RoundEvent(
+            number,
+            time.perf_counter() - started,
+            broadcast.size * len(chosen),
+            sum(sizes),
+            clients,
+            server.notes.get("report", {}),
+        )
+        for callback in self.callbacks:
+            callback.round_done(event)
+        return server

@@ -1,0 +1,57 @@
+"""What a person sees while a run goes on: rounds, clients, loss, time left. Quiet where nobody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from omnifm.algorithms.state import Upload
+from omnifm.arm import Arm
+from omnifm.federation import Callback, EvaluationEvent, RoundEvent
+
+
+class LiveProgress(Progress):
+    """One bar for each arm."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def watch(self, name: str, arm: Arm) -> list[Callback]:
+        """Return the callback that moves an arm's bar."""
+        return [_Bar(self, name, arm.experiment.federation.rounds)]
+
+
+class _Bar(Callback):
+    def __init__(self, live: LiveProgress, name: str, rounds: int) -> None:
+        self.live, self.bar = live, live.add_task(name, total=rounds, note="")
+        self.clients: Sequence[str] = ()
+        self.answered = 0
+        self.score = ""
+
+    def round_started(self, number: int, clients: Sequence[str]) -> None:
+        self.clients, self.answered = clients, 0
+        self.live.update(self.bar, completed=number - 1)
+
+    def client_done(self, upload: Upload) -> None:
+        self.answered += 1
+        note = f"{self.answered}/{len(self.clients)} clients  loss {upload.loss:.3f}{self.score}"
+        self.live.update(self.bar, note=note)
+
+    def round_done(self, event: RoundEvent) -> None:
+        self.live.update(self.bar, completed=event.round)
+
+    def evaluated(self, event: EvaluationEvent) -> None:
+        if event.split == "validation" and event.reading == "received":
+            metric = next(iter(next(iter(event.scores.values())).numbers))
+            self.score = f"  validation {metric} {event.mean(metric):.3f}"

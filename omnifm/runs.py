@@ -1,0 +1,207 @@
+"""A run: every arm of a plan in turn, into one folder that holds all that is needed to run it again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from omnifm.algorithms.state import Tensors
+from omnifm.arm import Arm, make_arm
+from omnifm.data.cohort import Cohort, load_cohort
+from omnifm.engines.in_process import InProcess
+from omnifm.errors import ExperimentError
+from omnifm.experiment import Experiment, Plan, differences, read_plan, to_document, to_toml
+from omnifm.federation import READINGS, Callback, EvaluationEvent, Reading, RoundEvent, Snapshot
+from omnifm.results.checkpoint import CheckpointFolder, digest, read_checkpoint, write_checkpoint
+from omnifm.results.files import write_atomically
+from omnifm.results.metrics import MetricsLog
+from omnifm.results.report import write_report
+
+PANELS = 6
+_VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "scikit-learn", "safetensors")
+
+Watcher = Callable[[str, Arm], Iterable[Callback]]
+"""Makes further callbacks (a progress bar, a tracker) for an arm, by its name."""
+
+
+@dataclass(frozen=True)
+class ArmFolder:
+    """Where one arm's files lie."""
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """The arm's final scores; it exists when the arm is finished."""
+        return self.path / "result.json"
+
+    @property
+    def metrics(self) -> MetricsLog:
+        """The metrics log."""
+        return MetricsLog(self.path / "metrics.jsonl")
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """The checkpoints of the last rounds."""
+        return CheckpointFolder(self.path / "checkpoints")
+
+    def best(self, reading: Reading) -> Path:
+        """The checkpoint of the round that validation chose for a reading."""
+        return self.path / "checkpoints" / f"best-{reading}.safetensors"
+
+
+class Recorder(Callback):
+    """Writes the metrics log, a checkpoint every round, and the best snapshots."""
+
+    def __init__(self, folder: ArmFolder) -> None:
+        self.folder, self.log = folder, folder.metrics
+
+    def round_done(self, event: RoundEvent) -> None:
+        """Log a round."""
+        self.log.append(event="round", **asdict(event))
+
+    def evaluated(self, event: EvaluationEvent) -> None:
+        """Log an evaluation."""
+        clients = {name: scores.numbers for name, scores in event.scores.items()}
+        self.log.append(
+            event="evaluation", round=event.round, split=event.split, reading=event.reading, clients=clients
+        )
+
+    def improved(self, reading: Reading, snapshot: Snapshot) -> None:
+        """Keep the best snapshot beside the last."""
+        write_checkpoint(self.folder.best(reading), *snapshot.pack())
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Write the round's checkpoint."""
+        self.folder.checkpoints.write(snapshot.server.round, *snapshot.pack())
+
+
+def open_run(out: Path, plan: Plan) -> None:
+    """Make a new run's folder and write down what it is.
+
+    Raises:
+        ExperimentError: the folder holds a run already, or cannot be made.
+    """
+    if (out / "experiment.toml").exists():
+        raise ExperimentError(f"{out} holds a run already. Continue it with --resume {out}, or give another --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / "experiment.toml", to_toml(plan.document).encode())
+        write_atomically(out / "versions.json", json.dumps(versions(), indent=2).encode())
+    except OSError as error:
+        raise ExperimentError(f"The run's folder {out} cannot be written: {error.strerror}.") from None
+
+
+def reopen_run(out: Path, plan: Plan | None) -> Plan:
+    """Return the plan of an existing run; ``plan``, if given, must be the same.
+
+    Raises:
+        ExperimentError: there is no run, or the experiment has changed since; names the difference.
+    """
+    path = out / "experiment.toml"
+    if not path.exists():
+        raise ExperimentError(f"{out} holds no run to resume: there is no {path}.")
+    old = read_plan(path)
+    if plan is not None and (changed := differences(_resolved(old), _resolved(plan))):
+        raise ExperimentError(
+            f"The experiment is not that of {out}: {'; '.join(changed)}. Resume without an experiment file to go on "
+            f"with the old one, or start a new run."
+        )
+    return old
+
+
+def play(plan: Plan, out: Path, workers: int, watch: Watcher) -> None:
+    """Run every arm that is not finished, then write ``report.html``."""
+    cohorts: dict[str, Cohort] = {}
+    for name, experiment in plan.arms.items():
+        folder = ArmFolder(out / name)
+        if folder.result.exists():
+            continue
+        key = repr((experiment.data, experiment.partition, experiment.seed))
+        if key not in cohorts:
+            cohorts = {key: load_cohort(experiment.data, experiment.partition, experiment.seed)}
+        _play_arm(name, experiment, cohorts[key], folder, workers, watch)
+    write_report(out)
+
+
+def _play_arm(
+    name: str, experiment: Experiment, cohort: Cohort, folder: ArmFolder, workers: int, watch: Watcher
+) -> None:
+    arm = make_arm(experiment, cohort)
+    folder.path.mkdir(exist_ok=True)
+    write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
+    latest = folder.checkpoints.read_latest()
+    snapshot = arm.start() if latest is None else Snapshot.unpack(*latest)
+    folder.metrics.forget_after(snapshot.server.round)
+    with InProcess(arm.site, workers) as engine:
+        federation = arm.federation(engine, [*watch(name, arm), Recorder(folder)])
+        last = federation.run(snapshot)
+        test, panels = {}, {}
+        for reading in READINGS:
+            chosen = Snapshot.unpack(*read_checkpoint(folder.best(reading)))
+            engine.restore(chosen.clients)
+            test[reading] = federation.evaluate(chosen.server, "test", reading)
+            broadcast = arm.algorithm.broadcast(chosen.server)
+            if reading == "received":
+                panels = {c: engine.show(broadcast, c, reading, PANELS) for c in arm.judged}
+    result = {
+        "arm": name,
+        "algorithm": experiment.algorithm,
+        "seed": experiment.seed,
+        "main_metric": arm.task.main_metric,
+        "label_names": list(cohort.label_names),
+        "clients": {
+            c.name: {"group": c.group, "train": len(c.train), "validation": len(c.validation), "test": len(c.test)}
+            for c in cohort.clients
+        },
+        "best": last.best,
+        "test": {reading: _scores(event) for reading, event in test.items()},
+        "panels": {client: _save_panels(folder.path, client, shown) for client, shown in panels.items()},
+        "weights_sha256": weights_sha256(last),
+    }
+    write_atomically(folder.result, json.dumps(result, indent=1).encode())
+
+
+def _scores(event: EvaluationEvent) -> dict[str, Any]:
+    return {
+        client: {"numbers": s.numbers, "tables": {name: table.tolist() for name, table in s.tables.items()}}
+        for client, s in event.scores.items()
+    }
+
+
+def _save_panels(folder: Path, client: str, panels: Iterable[Any]) -> list[dict[str, Any]]:
+    saved = []
+    place = folder / "pictures"
+    place.mkdir(exist_ok=True)
+    for number, panel in enumerate(panels):
+        path = place / f"{client}-{number}.png"
+        Image.fromarray(panel.picture).save(path)
+        saved.append({"file": str(path.relative_to(folder)), "caption": panel.caption, "right": panel.right})
+    return saved
+
+
+def weights_sha256(snapshot: Snapshot) -> str:
+    """Return the SHA-256 of all weights, shared and personal, at the end of a run."""
+    weights: Tensors = dict(snapshot.server.shared)
+    for name, state in snapshot.clients.items():
+        weights |= {f"{name}/{key}": value for key, value in state.personal.items()}
+    return digest(weights)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run depends on."""
+    found = {name: importlib.metadata.version(name) for name in _VERSIONED}
+    return {"python": platform.python_version(), "platform": platform.platform(), **found}
+
+
+def _resolved(plan: Plan) -> dict[str, Any]:
+    return {name: to_document(experiment) for name, experiment in plan.arms.items()}
+
+

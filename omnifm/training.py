@@ -1,0 +1,231 @@
+"""Local training and evaluation of one client, the same for every task and every algorithm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.errors import NonFiniteLossError
+from omnifm.pipeline import Output, Pipeline
+from omnifm.randomness import derive_seed, generator
+from omnifm.tasks.task import Scores, Task
+
+Tensors = dict[str, Tensor]
+Correction = Callable[[list[Tensor], list[Tensor]], None]
+"""Changes the gradients (second list) in place, knowing the weights (first), both of the trainable parameters."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a client trains: ``[training]`` of an experiment.
+
+    ``epochs`` are local epochs a round; ``schedule`` lets the learning rate stay or fall by a cosine over the rounds.
+    The optimiser starts afresh in every round: its state belongs to weights that the server has since changed.
+    """
+
+    epochs: int = 1
+    batch_size: int = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_norm: float = 5.0
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise ValueError("epochs must be at least 1 and batch_size at least 2")
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise ValueError("learning_rate and clip_norm must be positive")
+        if not 0 <= self.momentum < 1 or self.weight_decay < 0:
+            raise ValueError("momentum must lie in [0, 1) and weight_decay must not be negative")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What local training tells.
+
+    ``samples`` seen in one epoch, optimiser ``steps`` taken, mean ``loss`` of the last epoch. With an adapter:
+    ``spectral`` ``(samples, token_dim)`` tokens of the last epoch, and ``retrieved`` ``(bank entries,)`` how often
+    each was retrieved in it.
+    """
+
+    samples: int
+    steps: int
+    loss: float
+    spectral: Tensor | None
+    retrieved: Tensor | None
+
+
+class Trainer:
+    """One client's data on one pipeline, for one round.
+
+    The pipeline may have served another client before: :meth:`load` must set every tensor that matters.
+    ``personal`` are the names of the tensors that stay at this client; all others are shared.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        task: Task,
+        client: ClientData,
+        settings: TrainingSettings,
+        personal: frozenset[str],
+        seed: int,
+        progress: float = 0.0,
+    ) -> None:
+        self.pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
+        self.personal = personal
+        self.seed = seed
+        self.progress = progress
+        self.last_fit: Fit | None = None
+
+    @property
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters that gradients act on, by name."""
+        return {name: p for name, p in self.pipeline.named_parameters() if p.requires_grad}
+
+    def load(self, *sources: Mapping[str, Tensor]) -> None:
+        """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
+        own = self.pipeline.state_dict()
+        with torch.no_grad():
+            for source in sources:
+                for name, value in source.items():
+                    own[name].copy_(value)
+
+    def tensors(self, *, shared: bool) -> Tensors:
+        """Return copies of the shared tensors, or of the personal ones."""
+        return {
+            name: value.detach().clone(memory_format=torch.contiguous_format)
+            for name, value in self.pipeline.state_dict().items()
+            if (name in self.personal) != shared
+        }
+
+    def use_bank(self, entries: Tensor | None) -> None:
+        """Let the adapter, if there is one, retrieve from bank entries ``(n, token_dim)``, or from none."""
+        if self.pipeline.adapter is not None:
+            self.pipeline.adapter.use_bank(entries)
+
+    def fit(self, round_number: int, correct: Correction | None = None) -> Fit:
+        """Train for the epochs of the settings.
+
+        Args:
+            round_number: with the seed and the client's name, the source of all randomness.
+            correct: the algorithm's change of the gradients before each step.
+
+        Raises:
+            NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
+        """
+        stream = (self.seed, self.client.name, round_number, "train")
+        train = self.task.prepare(self.client.train)
+        device = next(self.pipeline.parameters()).device
+        weights = list(self.trainable.values())
+        optimizer = self._optimizer(weights)
+        order = generator(*stream)
+        steps, losses, recorder = 0, [], _Recorder(self.pipeline)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(*stream))
+            self.pipeline.train()
+            for epoch in range(self.settings.epochs):
+                last = epoch == self.settings.epochs - 1
+                for rows in _shuffled(len(train), self.settings.batch_size, order):
+                    batch = _to_device(train.batch(rows), device)
+                    output: Output = self.pipeline(batch)
+                    loss = self.task.loss(output.prediction, batch)
+                    objective = loss if output.adapter is None else loss + output.adapter.alignment
+                    if not torch.isfinite(objective):
+                        raise NonFiniteLossError(
+                            f"The loss of client {self.client.name!r} is {float(objective.detach())} in round "
+                            f"{round_number}, batch {steps + 1}. Lower training.learning_rate "
+                            f"(now {self.settings.learning_rate:g}) or training.clip_norm, or look at its images."
+                        )
+                    optimizer.zero_grad()
+                    objective.backward()  # type: ignore[no-untyped-call]
+                    if correct is not None:
+                        correct_gradients(weights, correct)
+                    torch.nn.utils.clip_grad_norm_(weights, self.settings.clip_norm)
+                    optimizer.step()
+                    steps += 1
+                    if last:
+                        losses.append(float(loss.detach()) * len(rows))
+                        recorder.record(output)
+        self.last_fit = Fit(len(train), steps, sum(losses) / len(train), *recorder.result())
+        return self.last_fit
+
+    @torch.no_grad()
+    def evaluate(self, split: Literal["train", "validation", "test"]) -> Scores:
+        """Score the pipeline as it stands on one of the client's splits."""
+        meter, total = self.task.meter(), 0.0
+        examples: Examples = getattr(self.client, split)
+        for batch, output in self.predict(examples):
+            meter.add(output.prediction, batch)
+            total += float(self.task.loss(output.prediction, batch)) * len(batch["image"])
+        scores = meter.scores()
+        return Scores({**scores.numbers, "loss": total / len(examples)}, scores.tables)
+
+    @torch.no_grad()
+    def predict(self, examples: Examples, batch_size: int = 64) -> Iterator[tuple[Batch, Output]]:
+        """Yield each batch with its output, in order, the pipeline in evaluation mode."""
+        device = next(self.pipeline.parameters()).device
+        self.pipeline.eval()
+        for rows in torch.arange(len(examples)).split(batch_size):
+            batch = _to_device(examples.batch(rows), device)
+            yield batch, self.pipeline(batch)
+
+    def _optimizer(self, weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        settings = self.settings
+        rate = settings.learning_rate
+        if settings.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
+        if settings.optimizer == "adamw":
+            return torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.SGD(
+            weights, lr=rate, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
+        )
+
+
+@torch.no_grad()
+def correct_gradients(weights: list[torch.nn.Parameter], correct: Correction) -> None:
+    """Let an algorithm change the gradients; a weight that the loss did not reach has a gradient of zero."""
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    correct([w.detach() for w in weights], [w.grad for w in weights if w.grad is not None])
+
+
+class _Recorder:
+    """Collects what the adapter saw: spectral tokens, and how often each bank entry was retrieved."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._entries = None if pipeline.adapter is None else len(pipeline.adapter.bank)
+        self._spectral: list[Tensor] = []
+        self._rows: list[Tensor] = []
+
+    def record(self, output: Output) -> None:
+        if output.adapter is not None:
+            self._spectral.append(output.adapter.spectral.detach().cpu())
+            self._rows.append(output.adapter.retrieved.flatten().cpu())
+
+    def result(self) -> tuple[Tensor | None, Tensor | None]:
+        if self._entries is None:
+            return None, None
+        return torch.cat(self._spectral), torch.bincount(torch.cat(self._rows), minlength=self._entries)
+
+
+def _shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
+    """Yield shuffled rows in batches; a last single row joins the batch before (batch norm needs two)."""
+    batches = list(torch.randperm(count, generator=order).split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        single = batches.pop()
+        batches[-1] = torch.cat([batches[-1], single])
+    yield from batches
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
