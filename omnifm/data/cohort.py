@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import torch
 from platformdirs import user_cache_dir
@@ -27,12 +27,8 @@ from omnifm.data.phantom import PhantomSource
 from omnifm.data.source import Loading
 from omnifm.errors import DataError
 
-SOURCES: dict[str, type] = {
-    "phantom": PhantomSource,
-    "medmnist": MedMNISTSource,
-    "image_folder": ImageFolderSource,
-}
 AnySource = Annotated[PhantomSource | MedMNISTSource | ImageFolderSource, Field(discriminator="kind")]
+SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
 
 _log = logging.getLogger("omnifm")
 
