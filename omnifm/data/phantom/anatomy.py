@@ -31,7 +31,7 @@ _NAMES = frozenset({"brain", "distance", "brain_origin", "distance_origin"})
 _CSF, _GREY = 68.0, 156.0  # T1 intensity of the atlas in pure fluid, and where grey matter begins
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Anatomy:
     """Maps of one head.
 
@@ -48,8 +48,20 @@ class Anatomy:
     def sample(self, points: Array) -> tuple[Array, Array]:
         """Return ``brain`` and ``distance`` at ``points`` ``(n, 3)``, each ``(2, n)``, interpolated."""
         grid = torch.from_numpy(points)
-        brain = _interpolate(self.brain, grid - self.brain_origin, 1.0, "zeros")
-        return brain, _interpolate(self.distance, grid - self.distance_origin, 2.0, "border")
+        distance = _interpolate(self.distance, grid - self.distance_origin, 2.0, "border")
+        brain = np.zeros((2, len(points)), dtype=np.float32)
+        near = np.flatnonzero(distance[0] < 6)  # half of an image is far from the brain: spare the larger map
+        brain[:, near] = _interpolate(self.brain, grid[near] - self.brain_origin, 1.0, "zeros")
+        return brain, distance
+
+    @lru_cache(maxsize=256)  # noqa: B019, one anatomy lives as long as the process
+    def plane(self, level: int) -> tuple[Array, Array, Array]:
+        """Return a 3 mm grid at a height in mm: points ``(n, 3)`` and both maps there ``(2, n)``."""
+        x = np.arange(-69, 70, 3, dtype=np.float32)
+        y = np.arange(-102, 73, 3, dtype=np.float32)
+        grid = np.meshgrid(x, y, np.float32(level), indexing="ij")
+        points = np.stack(grid, -1).reshape(-1, 3).astype(np.float32)
+        return points, *self.sample(points)
 
 
 def _interpolate(field: Tensor, offsets: Tensor, spacing: float, outside: str) -> Array:

@@ -47,23 +47,21 @@ class Layer:
 class Lesion:
     """What is wrong with a patient. ``ages`` are the tissues that are on their way to another state.
 
-    ``push`` is the share by which tissue at ``centre`` gives way to what grows there, felt over ``reach`` mm.
+    ``centre`` ``(3,)`` is the place in the atlas that the patient's slice shows. ``push`` is the share by
+    which the tissue there gives way to what grows, felt over ``reach`` mm.
     """
+
+    centre: Array
 
     layers: tuple[Layer, ...] = ()
     ages: tuple[tuple[int, Tissue, float], ...] = ()
-    centre: Array | None = None
     push: float = 0.0
     reach: float = 1.0
 
 
 def anchor(anatomy: Anatomy, rng: np.random.Generator, level: float, kind: str) -> Array:
     """Draw a point ``(3,)`` of the atlas at height ``level`` mm where such a lesion may sit."""
-    x = np.arange(-68, 69, 2, dtype=np.float32)
-    y = np.arange(-102, 73, 2, dtype=np.float32)
-    points = np.stack([*np.meshgrid(x, y, indexing="ij"), np.full((len(x), len(y)), level)], -1)
-    points = points.reshape(-1, 3).astype(np.float32)
-    (grey, white), (surface, ventricle) = anatomy.sample(points)
+    points, (grey, white), (surface, ventricle) = anatomy.plane(round(level))
     weight = {
         "healthy": white,
         "glioma": white * (surface < -12) + 0.2 * grey * (surface < -6),
@@ -72,12 +70,13 @@ def anchor(anatomy: Anatomy, rng: np.random.Generator, level: float, kind: str) 
         "ms": white * (white > 0.7) * np.exp(-np.square((ventricle - 5) / 5)) + 1e-3 * white,
     }[kind]
     total = np.cumsum(weight, dtype=np.float64)
-    return np.asarray(points[np.searchsorted(total, rng.random() * total[-1])], dtype=np.float32)
+    chosen: Array = points[np.searchsorted(total, rng.random() * total[-1])].copy()
+    return chosen
 
 
 def healthy(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """No lesion."""
-    return Lesion()
+    return Lesion(site)
 
 
 def glioma(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
@@ -91,20 +90,20 @@ def glioma(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
         Layer(ENHANCING, tumour, ALL_INSIDE),
         Layer(NECROSIS, core, ALL_INSIDE),
     )
-    return Lesion(layers, centre=site, push=float(rng.uniform(0.05, 0.4)), reach=1.6 * radius)
+    return Lesion(site, layers, push=float(rng.uniform(0.05, 0.4)), reach=1.6 * radius)
 
 
 def infarct(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Wedge with its base at the cortex, or a small deep spot; any age between a day and a year."""
-    age = float(rng.beta(0.7, 1.2))
+    age = float(rng.beta(0.4, 0.7))
     if rng.random() < 0.2:
-        deep = anchor(anatomy, rng, float(site[2]), "haemorrhage")
-        shape: Shape = Blob.random(rng, deep, float(rng.uniform(5, 10)), edge=2.5)
+        site = anchor(anatomy, rng, float(site[2]), "haemorrhage")
+        shape: Shape = Blob.random(rng, site, float(rng.uniform(5, 10)), edge=2.5)
     else:
         apex = np.array([0.35 * site[0], 0.6 * site[1] + 0.4 * -18.0, site[2]])
         apex = apex + rng.normal(0, [3, 5, 3])
-        shape = Wedge.random(rng, apex, site - apex, float(np.radians(rng.uniform(12, 34))))
-    return Lesion((Layer(INFARCT, shape, BRAIN),), ages=((INFARCT, CHRONIC_INFARCT, age),))
+        shape = Wedge.random(rng, apex, site, float(rng.uniform(9, 26)))
+    return Lesion(site, (Layer(INFARCT, shape, BRAIN),), ages=((INFARCT, CHRONIC_INFARCT, age),))
 
 
 def haemorrhage(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
@@ -115,21 +114,22 @@ def haemorrhage(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesi
     layers = (Layer(OEDEMA, rim, MOSTLY_WHITE), Layer(BLOOD, clot, ALL_INSIDE))
     age = float(rng.beta(0.6, 1.6))
     push = float(rng.uniform(0.05, 0.4))
-    return Lesion(layers, ((BLOOD, OLD_BLOOD, age),), centre=site, push=push, reach=1.6 * radius)
+    return Lesion(site, layers, ((BLOOD, OLD_BLOOD, age),), push=push, reach=1.6 * radius)
 
 
 def ms(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Ovoid plaques in the white matter, most of them near the ventricles and the level of ``site``."""
     layers = []
-    for index in range(int(rng.integers(4, 13))):
+    for index in range(int(rng.integers(5, 15))):
         place = site
         if index:
-            level = float(np.clip(site[2] + rng.normal(0, 9), -10, 60))
+            level = float(np.clip(site[2] + rng.normal(0, 7), -10, 60))
             place = anchor(anatomy, rng, level, "ms")
         radial = place - np.array([0.2 * place[0], 0.6 * place[1], place[2]])
-        blob = Blob.random(rng, place, float(rng.uniform(2.8, 6.0)), stretch=0.3, along=radial)
+        radius = float(rng.uniform(2.8, 6.5) if index else rng.uniform(4.0, 7.0))
+        blob = Blob.random(rng, place, radius, stretch=0.3, along=radial)
         layers.append(Layer(PLAQUE, blob, ((WHITE, 1.0), (GREY, 0.3))))
-    return Lesion(tuple(layers))
+    return Lesion(site, tuple(layers))
 
 
 KINDS: dict[str, Callable[[Anatomy, np.random.Generator, Array], Lesion]] = {
@@ -139,4 +139,4 @@ KINDS: dict[str, Callable[[Anatomy, np.random.Generator, Array], Lesion]] = {
     "haemorrhage": haemorrhage,
     "ms": ms,
 }
-"""What a patient may have, by name. A new disease is a function, its entry here and its place in ``anchor``."""
+"""What a patient may have, by name. A new disease is a function, its entry and its place in ``anchor``."""

@@ -36,7 +36,7 @@ class Truth:
 class Patient:
     """One person.
 
-    ``level`` is the height in mm of the slice through the lesion (in the healthy, through a random place of the
+    ``level`` is the height in mm of the slice through the lesion (if healthy, a random place of the
     same range), ``thickness`` ``(6,)`` that of the shells around the brain.
     """
 
@@ -77,7 +77,7 @@ class Patient:
         """
         z, y, x = (_centres(count, spacing, fine) for count in shape)
         slabs = [
-            self._truth(slab, y, x, (fine, fine, fine)) for slab in np.split(np.float32(centre) - z, shape[0])
+            self._truth(slab, y, x, (fine, fine, fine)) for slab in np.split(np.float32(centre) + z, shape[0])
         ]
         return Truth(
             np.concatenate([slab.fractions for slab in slabs], axis=1),
@@ -95,8 +95,9 @@ class Patient:
         base, inside = wrap(self.anatomy, _pushed(places, self.lesion), self.thickness)
         painted = paint(base, places, inside, self.lesion.layers)
         shape = (len(heights), len(back), len(left))
-        base, fractions = (_mean(f.reshape(-1, *shape), fine) for f in (base, painted))
-        tissue = TISSUE_CODE[base.argmax(0)]
+        fractions = _mean(painted.reshape(-1, *shape), fine)
+        beneath = _mean(base[:OEDEMA].reshape(-1, *shape), fine)
+        tissue = TISSUE_CODE[beneath.argmax(0)]
         sick = fractions[OEDEMA:]
         lesion = np.where(sick.sum(0) >= 0.5, LESION_CODE[sick.argmax(0)], np.uint8(0))
         return Truth(fractions, tissue, lesion, (), self.tissues)
@@ -118,12 +119,11 @@ def make_patient(anatomy: Anatomy, kind: str, *, seed: int, name: str) -> Patien
     thickness = (np.array([2.0, 1.8, 3.0, 1.7, 3.0, 2.5]) * np.exp(rng.normal(0, 0.15, 6))).astype(np.float32)
     level = float(rng.uniform(0, 48))
     tissues = tuple(tissue.varied(rng) for tissue in TISSUES)
-    site = anchor(anatomy, rng, level, kind)
-    lesion = KINDS[kind](anatomy, rng, site)
+    lesion = KINDS[kind](anatomy, rng, anchor(anatomy, rng, level, kind))
     aged = list(tissues)
     for index, other, share in lesion.ages:
         aged[index] = aged[index].towards(other, share)
-    height = float(deformation.to_patient(site[None])[0, 2])
+    height = float(deformation.to_patient(lesion.centre[None])[0, 2])
     return Patient(name, kind, height, anatomy, deformation, lesion, tuple(aged), thickness)
 
 
@@ -134,15 +134,19 @@ def _centres(count: int, step: float, fine: int) -> Array:
 
 
 def _mean(values: Array, fine: tuple[int, int, int]) -> Array:
-    a, b, c = fine
-    n, z, y, x = values.shape
-    found = values.reshape(n, z // a, a, y // b, b, x // c, c).mean((2, 4, 6), dtype=np.float32)
-    return np.asarray(found, dtype=np.float32)
+    """Return the means of blocks of ``fine`` points, summed by hand: numpy is slow over short axes."""
+    z, y, x = fine
+    parts = [values[:, i::z, j::y, k::x] for i in range(z) for j in range(y) for k in range(x)]
+    found = parts[0].copy()
+    for part in parts[1:]:
+        found += part
+    found /= np.float32(len(parts))
+    return found
 
 
 def _pushed(places: Array, lesion: Lesion) -> Array:
     """Return where in the atlas the tissue was that the growing lesion pushed to ``places``."""
-    if lesion.centre is None:
+    if lesion.push == 0:
         return places
     away = places - lesion.centre
     give = np.exp(np.square(away).sum(-1, keepdims=True) / np.float32(-2 * lesion.reach**2))

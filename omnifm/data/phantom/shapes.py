@@ -87,7 +87,8 @@ class Blob:
 class Wedge:
     """A cone from ``apex`` along the unit vector ``direction`` to the surface: the territory of an artery.
 
-    ``angle`` is half the opening in radians; the waves make the border uneven, as in :class:`Blob`.
+    ``angle`` is half the opening in radians, ``start`` where the wedge begins, mm from the apex. The waves
+    make the border uneven, as in :class:`Blob`.
     """
 
     apex: Array
@@ -99,13 +100,14 @@ class Wedge:
     edge: float = 3.0
 
     @classmethod
-    def random(cls, rng: np.random.Generator, apex: Array, direction: Array, angle: float) -> Wedge:
-        """Draw a wedge whose tip, rounded, lies some mm from ``apex``."""
+    def random(cls, rng: np.random.Generator, apex: Array, site: Array, radius: float) -> Wedge:
+        """Draw a wedge from near ``apex`` that is about ``radius`` mm wide, to each side, at ``site``."""
+        length = max(float(np.linalg.norm(site - apex)), 1.0)
         return cls(
             apex=np.asarray(apex, dtype=np.float32),
-            direction=np.asarray(direction / np.linalg.norm(direction), dtype=np.float32),
-            angle=angle,
-            start=float(rng.uniform(4, 16)),
+            direction=np.asarray((site - apex) / length, dtype=np.float32),
+            angle=min(float(np.arctan(radius / length)), 0.9),
+            start=length * float(rng.uniform(0.1, 0.5)),
             waves=rng.normal(0, 0.12, (4, 3)).astype(np.float32),
             phases=rng.uniform(0, 2 * np.pi, 4).astype(np.float32),
         )

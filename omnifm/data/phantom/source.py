@@ -97,20 +97,12 @@ class PhantomSource:
         scanner = Scanner.random(modality, seed=seed, name=hospital)
         rows = []
         for number in range(self.slices):
-            # 4 mm apart, on both sides of the patient's own level, so that the lesion stays in sight.
-            offset = 4.0 * ((number + 1) // 2) * (-1 if number % 2 else 1)
-            truth = patient.slice(
-                loading.size, field_of_view=scanner.field_of_view, level=patient.level + offset
-            )
+            # 4 mm apart, to both sides of the patient's level; the label is the patient's, whatever shows
+            height = patient.level + 4.0 * ((number + 1) // 2) * (-1 if number % 2 else 1)
+            truth = patient.slice(loading.size, field_of_view=scanner.field_of_view, level=height)
             image = render(truth, scanner, generator(seed, "image", name, number))
-            rows.append(
-                {
-                    "image": image[None],
-                    "label": np.array(label),
-                    "tissue": truth.tissue,
-                    "lesion": truth.lesion,
-                }
-            )
+            truths = {"tissue": truth.tissue, "lesion": truth.lesion}
+            rows.append({"image": image[None], "label": np.array(label), **truths})
         return rows
 
     def _label(self, seed: int, hospital: str, index: int) -> int:

@@ -1,0 +1,38 @@
+"""How many phantom images a second one core makes: patient, slice and rendering together.
+
+Run: ``python benchmarks/phantom_speed.py [images]``
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from omnifm.data.phantom import KINDS, MODALITIES, Scanner, generator, load_anatomy, make_patient, render
+
+
+def main(images: int) -> None:
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as cache:
+        anatomy = load_anatomy(Path(cache))
+    print(f"anatomy prepared in {time.perf_counter() - start:.1f} s")
+    scanners = {modality: Scanner.random(modality, seed=1, name="speed") for modality in MODALITIES}
+    print("size  images  seconds  images/s")
+    for size in (48, 64, 128):
+        start = time.perf_counter()
+        for index in range(images):
+            kind = list(KINDS)[index % len(KINDS)]
+            scanner = scanners[MODALITIES[index % len(MODALITIES)]]
+            patient = make_patient(anatomy, kind, seed=1, name=f"p{index}")
+            render(patient.slice(size), scanner, generator(1, "image", index))
+        seconds = time.perf_counter() - start
+        print(f"{size:4d}  {images:6d}  {seconds:7.2f}  {images / seconds:8.0f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)

@@ -1,0 +1,62 @@
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from omnifm.data.phantom.storage import cached
+
+NAMES = frozenset({"a"})
+
+
+class Maker:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> dict[str, Tensor]:
+        self.calls += 1
+        return {"a": torch.arange(5)}
+
+
+def test_made_once(tmp_path: Path) -> None:
+    make = Maker()
+    for _ in range(3):
+        assert torch.equal(cached(tmp_path / "deep" / "a.safetensors", NAMES, make)["a"], torch.arange(5))
+    assert make.calls == 1
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", None])
+def test_damage_is_repaired(tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.safetensors"
+    make = Maker()
+    cached(path, NAMES, make)
+    path.write_bytes(path.read_bytes()[:-3] if content is None else content)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(cached(path, NAMES, make)["a"], torch.arange(5))
+    assert "cannot be read" in caplog.text
+    cached(path, NAMES, make)
+    assert make.calls == 2
+
+
+def test_other_content_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make = Maker()
+    cached(tmp_path / "a.safetensors", frozenset({"b"}), make)
+    with caplog.at_level(logging.WARNING):
+        cached(tmp_path / "a.safetensors", NAMES, make)
+        cached(tmp_path / "a.safetensors", frozenset({"b"}), make)
+    assert "holds other tensors" in caplog.text
+
+
+def test_full_disk_costs_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(cached(tmp_path / "a.safetensors", NAMES, Maker())["a"], torch.arange(5))
+    assert "No space left" in caplog.text
+    assert list(tmp_path.iterdir()) == []
