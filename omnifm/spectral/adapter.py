@@ -21,7 +21,7 @@ class AdapterSettings:
     """The adapter's shape, and a switch for each of its pieces (for ablation).
 
     ``use`` says which networks get one: ``auto`` leaves it to the algorithm. ``retrieval`` off replaces the retrieved
-    prototypes by the image's own token; ``fusion`` off replaces attention by their mean; ``prefix`` and ``suffix`` off
+    prototypes by the image's own token; ``own_token`` lets that token stand beside the prototypes; ``fusion`` off replaces attention by their mean; ``prefix`` and ``suffix`` off
     leave out those tokens; ``alignment`` is the weight lambda of the spectral-proximal loss, 0 for none.
     """
 
@@ -33,6 +33,7 @@ class AdapterSettings:
     prefix_tokens: int = 4
     heads: int = 4
     retrieval: bool = True
+    own_token: bool = True
     fusion: bool = True
     prefix: bool = True
     suffix: bool = True
@@ -95,12 +96,14 @@ class SpectralAdapter(nn.Module):
         """Condition tokens ``(batch, L, dim)`` of ``image`` ``(batch, channels, *size)`` on the bank."""
         settings = self.settings
         spectral = self.tokenizer(low_pass_log_amplitude(image, settings.rho, settings.grid))
+        own = spectral.unsqueeze(1)
         if settings.retrieval and len(self.bank):
             prototypes, retrieved = retrieve(spectral, self.bank, settings.neighbours)
             alignment = settings.alignment * spectral_proximal_loss(spectral, prototypes)
+            asked = torch.cat([own, prototypes], dim=1) if settings.own_token else prototypes
         else:
-            prototypes = spectral.unsqueeze(1)
+            asked = own
             retrieved = torch.zeros(len(image), 0, dtype=torch.int64, device=image.device)
             alignment = spectral.new_zeros(())
-        prefix = None if self.fusion is None else self.fusion(tokens, prototypes)
+        prefix = None if self.fusion is None else self.fusion(tokens, asked)
         return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)
