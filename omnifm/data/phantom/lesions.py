@@ -81,7 +81,7 @@ def healthy(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
 
 def glioma(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Necrotic core, enhancing rim and oedema along the white matter."""
-    radius = float(rng.uniform(7, 20))
+    radius = float(rng.uniform(10, 24))
     tumour = Blob.random(rng, site, radius, roughness=0.18, edge=2.0)
     core = tumour.scaled(float(rng.uniform(0.45, 0.85)))
     swelling = Blob.random(rng, site, radius + float(rng.uniform(4, 16)), roughness=0.22, edge=7.0)
@@ -98,17 +98,17 @@ def infarct(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     age = float(rng.beta(0.4, 0.7))
     if rng.random() < 0.2:
         site = anchor(anatomy, rng, float(site[2]), "haemorrhage")
-        shape: Shape = Blob.random(rng, site, float(rng.uniform(5, 10)), edge=2.5)
+        shape: Shape = Blob.random(rng, site, float(rng.uniform(6, 12)), edge=2.5)
     else:
         apex = np.array([0.35 * site[0], 0.6 * site[1] + 0.4 * -18.0, site[2]])
         apex = apex + rng.normal(0, [3, 5, 3])
-        shape = Wedge.random(rng, apex, site, float(rng.uniform(9, 26)))
+        shape = Wedge.random(rng, apex, site, float(rng.uniform(13, 32)))
     return Lesion(site, (Layer(INFARCT, shape, BRAIN),), ages=((INFARCT, CHRONIC_INFARCT, age),))
 
 
 def haemorrhage(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Clotted blood with a thin rim of oedema; mostly fresh, some weeks old."""
-    radius = float(rng.uniform(6, 20))
+    radius = float(rng.uniform(8, 23))
     clot = Blob.random(rng, site, radius, stretch=0.25, roughness=0.15)
     rim = clot.scaled(1 + float(rng.uniform(2, 8)) / radius)
     layers = (Layer(OEDEMA, rim, MOSTLY_WHITE), Layer(BLOOD, clot, ALL_INSIDE))
@@ -120,13 +120,13 @@ def haemorrhage(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesi
 def ms(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Ovoid plaques in the white matter, most of them near the ventricles and the level of ``site``."""
     layers = []
-    for index in range(int(rng.integers(5, 15))):
+    for index in range(int(rng.integers(6, 18))):
         place = site
         if index:
             level = float(np.clip(site[2] + rng.normal(0, 7), -10, 60))
             place = anchor(anatomy, rng, level, "ms")
         radial = place - np.array([0.2 * place[0], 0.6 * place[1], place[2]])
-        radius = float(rng.uniform(2.8, 6.5) if index else rng.uniform(4.0, 7.0))
+        radius = float(rng.uniform(3.0, 7.5) if index else rng.uniform(4.5, 8.0))
         blob = Blob.random(rng, place, radius, stretch=0.3, along=radial)
         layers.append(Layer(PLAQUE, blob, ((WHITE, 1.0), (GREY, 0.3))))
     return Lesion(site, tuple(layers))
