@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
+
+from omnifm.results.run_reader import READINGS, mean, read_run
+
+MISSING = "–"  # noqa: RUF001 - the typographic sign for nothing here
 
 
 def result_table(out: Path) -> Table:
-    """Return the test results of all finished arms, ``as received / personalised``, in the task's main metric."""
-    results = [json.loads(path.read_text()) for path in sorted(out.glob("*/result.json"), key=_age)]
-    metric = results[0]["main_metric"]
-    table = Table(title=f"Test {metric}: as received / personalised", title_justify="left")
+    """Return the test results of all finished arms, ``as received / personalised``, in the task's main metric.
+
+    Arms stand in the order of the experiment file. A client without the metric has a dash and is left out of the mean.
+
+    Raises:
+        ExperimentError: the folder holds no run.
+    """
+    run = read_run(out)
+    metric = run.main_metric
+    if metric is None:
+        return Table(title="No arm is finished yet", title_justify="left")
+    table = Table(title=Text(f"Test {metric}: as received / personalised"), title_justify="left")
     table.add_column("client")
-    for result in results:
-        table.add_column(result["arm"], justify="right")
-    sums = [[0.0, 0.0] for _ in results]
-    clients = list(results[0]["clients"])
-    for client in clients:
-        row = []
-        for place, result in enumerate(results):
-            values = [result["test"][r][client]["numbers"][metric] for r in ("received", "personalised")]
-            sums[place] = [a + b for a, b in zip(sums[place], values, strict=True)]
-            row.append(_cell(values))
-        table.add_row(client, *row)
+    scores = []
+    for arm in run.finished:
+        table.add_column(Text(arm.name), justify="right")
+        scores.append([arm.scores(reading, metric) for reading in READINGS])
+    for client in run.clients:
+        table.add_row(Text(client), *(_cell([s.get(client) for s in both]) for both in scores))
     table.add_section()
-    table.add_row("mean", *(_cell([s / len(clients) for s in both]) for both in sums), style="bold")
+    table.add_row("mean", *(_cell([mean(s.values()) for s in both]) for both in scores), style="bold")
     return table
 
 
-def _cell(values: list[float]) -> str:
-    return " / ".join(f"{value:.3f}" for value in values)
-
-
-def _age(path: Path) -> float:
-    return path.stat().st_mtime
+def _cell(values: list[float | None]) -> str:
+    return " / ".join(MISSING if value is None else f"{value:.3f}" for value in values)

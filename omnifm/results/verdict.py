@@ -1,0 +1,133 @@
+"""What a run says, in plain words that its numbers bear: who gains by learning together, and how sure one can be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from omnifm.results.run_reader import ArmRecord, Run, mean
+
+ALONE = "local"
+POOLED = "centralised"
+_NAMES = {"macro_f1": "macro F1", "auc": "AUC"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence, and what must be known beside it."""
+
+    headline: str
+    remarks: list[str] = field(default_factory=list)
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name as people write it."""
+    return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def signed(value: float) -> str:
+    """Return a difference with its sign, three decimals."""
+    text = f"{value:+.3f}"
+    return "±0.000" if float(text) == 0 else text.replace("-", "−")  # noqa: RUF001 - the minus sign
+
+
+def alone(run: Run) -> ArmRecord | None:
+    """Return the first finished arm in which every hospital trains on its own."""
+    return next((arm for arm in run.finished if arm.algorithm == ALONE), None)
+
+
+def best_arms(run: Run, reading: str, arms: list[ArmRecord] | None = None) -> list[ArmRecord]:
+    """Return the arms with the highest mean of the main metric, equal to three decimals."""
+    metric = run.main_metric
+    if metric is None:
+        return []
+    means = [(arm, mean(arm.scores(reading, metric).values())) for arm in (run.finished if arms is None else arms)]
+    judged = [(arm, round(value, 3)) for arm, value in means if value is not None]
+    top = max((value for _, value in judged), default=None)
+    return [arm for arm, value in judged if value == top]
+
+
+def give_verdict(run: Run) -> Verdict:
+    """Say which arm of learning together is best as received, and who gains by it over training alone."""
+    waiting = [arm.name for arm in run.arms if not arm.finished]
+    remarks = [f"Not finished, and so not judged: {', '.join(waiting)}."] if waiting else []
+    metric = run.main_metric
+    if metric is None:
+        return Verdict("No arm is finished yet, so there is nothing to judge.", remarks)
+    together = [arm for arm in run.finished if arm.algorithm not in (ALONE, POOLED)]
+    best = best_arms(run, "received", together)
+    if not best:
+        return Verdict("No finished arm lets the hospitals learn together: nothing can be said of joining.", remarks)
+    return Verdict(
+        _headline(run, best, len(together), metric),
+        [*_gains(run, best[0], metric), *_personalised(run, together, metric), *remarks, _doubt(run, best[0], metric)],
+    )
+
+
+def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
+    score = mean(best[0].scores("received", metric).values()) or 0.0
+    names = " and ".join(arm.name for arm in best)
+    if arms == 1:
+        place = f"{names} is the one arm that learns together"
+    elif len(best) == 1:
+        place = f"{names} is the best of {arms} arms that learn together"
+    else:
+        place = f"{names} are equal, the best of {arms} arms that learn together"
+    text = f"{place}: mean test {metric_name(metric)} {score:.3f} as received"
+    local = alone(run)
+    own = mean(local.scores("received", metric).values()) if local else None
+    if local is None or own is None:
+        return f"{text}."
+    change = score - own
+    side = "equal to" if abs(change) < 0.0005 else f"{abs(change):.3f} {'above' if change > 0 else 'below'}"
+    return f"{text}, {side} hospitals on their own ({local.name})."
+
+
+def _gains(run: Run, best: ArmRecord, metric: str) -> list[str]:
+    """Count who gains and who loses by joining."""
+    local = alone(run)
+    if local is None:
+        return ["No finished arm trains each hospital alone, so what joining is worth cannot be told."]
+    own, joined = local.scores("received", metric), best.scores("received", metric)
+    gains = {client: round(joined[client] - own[client], 6) for client in joined if client in own}
+    if not gains:
+        return ["No hospital has this score both alone and together."]
+    up, down = sum(g > 0 for g in gains.values()), sum(g < 0 for g in gains.values())
+    counts = [f"{up} gain{'s' if up == 1 else ''}", f"{down} lose{'s' if down == 1 else ''}"]
+    if same := len(gains) - up - down:
+        counts.append(f"{same} stay{'s' if same == 1 else ''} the same")
+    hospitals = f"{len(gains)} hospital{'s' if len(gains) != 1 else ''}"
+    text = f"Of {hospitals} that join {best.name}, {', '.join(counts[:-1])} and {counts[-1]}"
+    high, low = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
+    ends = [f"{high} gains most ({signed(gains[high])})"] if gains[high] > 0 else []
+    ends += [f"{low} loses most ({signed(gains[low])})"] if gains[low] < 0 else []
+    return [f"{text}{'; ' if ends else ''}{', '.join(ends)}."]
+
+
+def _personalised(run: Run, together: list[ArmRecord], metric: str) -> list[str]:
+    best = best_arms(run, "personalised", together)
+    if not best:
+        return []
+    score = mean(best[0].scores("personalised", metric).values()) or 0.0
+    local = alone(run)
+    own = mean(local.scores("personalised", metric).values()) if local else None
+    against = f" ({signed(score - own)} to {local.name})" if local and own is not None else ""
+    return [f"Personalised, the best of them reaches {score:.3f}{against}: {', '.join(arm.name for arm in best)}."]
+
+
+def _doubt(run: Run, best: ArmRecord, metric: str) -> str:
+    """Say what one run cannot tell."""
+    seeds = run.seeds
+    one = "This is one run with one seed" if len(seeds) == 1 else f"Each arm is one run (seeds {seeds})"
+    text = f"{one}: it cannot tell small differences from luck; repeat it with other seeds before believing them."
+    sizes = [holds.get("test", 0) for holds in run.clients.values()]
+    score = mean(best.scores("received", metric).values())
+    if metric == "accuracy" and sizes and min(sizes) > 0 and score is not None and 0 < score < 1:
+        swing = 1.96 * math.sqrt(score * (1 - score) / min(sizes))
+        text += (
+            f" The choice of test images alone moves one hospital's accuracy by about ±{swing:.2f} "
+            f"(95 %, {min(sizes)} images in the smallest test set)."
+        )
+    if len(run.finished) > 1:
+        text += " The best arm is picked by these same test scores, which flatters it a little."
+    return text
