@@ -159,7 +159,7 @@ def bar_chart(
                     y = at - 0.4 + step * (place + 0.5)
                     axes.barh(y, value, step * 0.86, color=style.colour, hatch="////" if style.turn else None,
                               edgecolor=_PAPER, linewidth=0)  # fmt: skip
-                    axes.annotate(f"{value:.2f}", (max(value, 0), y), (2.5, 0), textcoords="offset points",
+                    axes.annotate(f"{value:.3f}", (max(value, 0), y), (2.5, 0), textcoords="offset points",
                                   va="center", fontsize=6.2)  # fmt: skip
                 else:
                     axes.plot(value, at, _MARKERS[style.slot], color=style.colour, markersize=4.6, alpha=0.85,
@@ -208,7 +208,7 @@ def _draw_line(axes: Axes, line: Line, small: bool) -> None:
     if line.low is not None and line.high is not None:
         axes.fill_between(x, line.low, line.high, color=line.style.colour, alpha=0.15, linewidth=0)
     if line.ring is not None and line.ring in x:
-        axes.plot(line.ring, y[x.index(line.ring)], "o", markersize=10, markerfacecolor="none",
+        axes.plot(line.ring, y[x.index(line.ring)], "o", markersize=6 if small else 10, markerfacecolor="none",
                   markeredgecolor=line.style.colour, markeredgewidth=1.2, clip_on=False)  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def read_run(out: Path) -> Run:
     declared = list(document.get("arms") or {})
     if not declared and "algorithm" in document:
         declared = [document["algorithm"]]
-    found = sorted(p.parent.name for p in out.glob("*/experiment.toml"))
+    found = sorted({p.parent.name for file in ("metrics.jsonl", "result.json") for p in out.glob(f"*/{file}")})
     names = list(dict.fromkeys([*declared, *found]))
     versions, date = _versions(out / "versions.json", path)
     arms = [_read_arm(name, out / name, document) for name in names]

@@ -75,10 +75,10 @@ def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
         place = f"{names} are equal, the best of {arms} arms that learn together"
     text = f"{place}: mean test {metric_name(metric)} {score:.3f} as received"
     local = alone(run)
-    own = mean(local.scores("received", metric).values()) if local else None
-    if local is None or own is None:
+    own = local.scores("received", metric) if local else {}
+    change = mean(value - own[client] for client, value in best[0].scores("received", metric).items() if client in own)
+    if local is None or change is None:
         return f"{text}."
-    change = score - own
     side = "equal to" if abs(change) < 0.0005 else f"{abs(change):.3f} {'above' if change > 0 else 'below'}"
     return f"{text}, {side} hospitals on their own ({local.name})."
 

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_folder import change_result, score, write_run
+
+from omnifm.errors import ExperimentError
+from omnifm.results.report import write_report
+
+VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
+ARMS = {"local": "local", "fedavg": "fedavg", "omnifm": "omnifm"}
+HOSTILE = '<script>alert("1")</script> & $x_1$ #010203'
+
+
+class Page(HTMLParser):
+    """Checks that tags balance, and keeps what the tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.labels: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self._note(tag, attrs)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._note(tag, attrs)
+
+    def _note(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.links += [value or "" for key, value in attrs if key in ("src", "href", "xlink:href", "srcset", "data")]
+        self.ids += [value or "" for key, value in attrs if key == "id"]
+        if values.get("role") == "img":
+            self.labels.append(values.get("aria-label") or "")
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "table" in self.open and ("td" in self.open or "th" in self.open) and "small" not in self.open:
+            self.tables[-1][-1][-1] += data.strip()
+
+
+def report_of(out: Path) -> str:
+    return write_report(out).read_text(encoding="utf-8")
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", text)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = write_run(tmp_path_factory.mktemp("report") / "r", ARMS)
+    write_report(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def text(run: Path) -> str:
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_it_is_whole_and_needs_nothing_else(text: str) -> None:
+    page = Page(text)
+    assert text.startswith("<!DOCTYPE html>")
+    assert page.links
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "://" not in text
+    assert "@import" not in text
+
+
+def test_all_sections_are_there(text: str) -> None:
+    assert headings(text) == [
+        "Results",
+        "Learning",
+        "Hospital by hospital",
+        "Mistakes",
+        "Pictures",
+        "The bank",
+        "Cost",
+        "Who holds what",
+        "Run it again",
+    ]
+    for shown in ("4 March 2026", "seed 7", "omnifm 0.1.0", "torch 2.6.0", f"{2:064x}", "experiment.toml"):
+        assert shown in text
+
+
+def test_the_table_holds_the_results(text: str) -> None:
+    names, readings, *rows = Page(text).tables[0]
+    assert names == ["hospital", "local", "fedavg", "omnifm"]
+    assert readings == ["as received", "personalised"] * 3
+    pairs = [(arm, reading) for arm in range(3) for reading in ("received", "personalised")]
+    assert rows[0] == ["T1", *(f"{score(arm, 0, reading):.3f}" for arm, reading in pairs)]
+    assert rows[1] == ["CT", *(f"{score(arm, 1, reading):.3f}" for arm, reading in pairs)]
+    means = [(score(arm, 0, reading) + score(arm, 1, reading)) / 2 for arm, reading in pairs]
+    assert rows[2] == ["mean", *(f"{value:.3f}" for value in means)]
+    assert rows[3] == ["worst hospital", *(f"{score(arm, 0, reading):.3f}" for arm, reading in pairs)]
+    assert "<b>0.380</b>" in text
+    assert "+0.080" in text
+
+
+def test_lower_is_better_for_a_loss(run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "r")
+    numbers = {"numbers": {"accuracy": 0.5, "loss": 0.125}}
+    change_result(out / "fedavg", test=dict.fromkeys(("received", "personalised"), {"T1": numbers, "CT": numbers}))
+    text = report_of(out)
+    assert "<b>0.125</b>" in text
+    assert "<b>1.250</b>" not in text
+
+
+def test_the_verdict_counts_gains(text: str) -> None:
+    assert "omnifm is the best of 2 arms that learn together: mean test accuracy 0.386 as received" in text
+    assert "0.080 above hospitals on their own (local)" in text
+    assert "Of 2 hospitals that join omnifm, 2 gain and 0 lose" in text
+    assert "one run with one seed" in text
+
+
+def test_the_verdict_owns_up_to_a_loss(tmp_path: Path) -> None:
+    text = report_of(write_run(tmp_path / "r", {"omnifm": "omnifm", "pooled": "centralised", "alone": "local"}))
+    assert "omnifm is the one arm that learns together" in text
+    assert "0.080 below hospitals on their own (alone)" in text
+    assert "0 gain and 2 lose; T1 loses most (−0.080)" in text  # noqa: RUF001
+
+
+def test_arms_that_tie_share_the_verdict(run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "r")
+    numbers = {"numbers": {"accuracy": 0.5}}
+    for arm in ("fedavg", "omnifm"):
+        change_result(out / arm, test=dict.fromkeys(("received", "personalised"), {"T1": numbers, "CT": numbers}))
+    assert "fedavg and omnifm are equal, the best of 2 arms" in report_of(out)
+
+
+def test_confusion_shows_own_classes_only(text: str) -> None:
+    table = next(table for table in Page(text).tables if table[0][0].startswith("truth"))
+    assert table[0][1:] == ["healthy", "glioma"]
+    assert table[1:] == [["healthy", "5", "2"], ["glioma", "1", "4"]]
+    assert "9 of 12 right" in text
+
+
+def test_many_classes_become_a_list(run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "r")
+    table = [[1 if i == j else 7 if (i, j) == (3, 4) else 0 for j in range(30)] for i in range(30)]
+    change_result(
+        out / "local", test={"received": {"T1": {"numbers": {"accuracy": 0.9}, "tables": {"confusion": table}}}}
+    )
+    assert "7 × 3 taken for 4" in report_of(out)  # noqa: RUF001
+
+
+def test_a_picture_is_shown_once_for_all_arms(text: str) -> None:
+    assert Page(text).tags.count("img") == 2
+    assert text.count("<i>fedavg:</i> healthy, is glioma") == 2
+    assert "✗" in text
+    assert "image-rendering: pixelated" in text
+
+
+def test_the_bank_is_normalised_by_row(text: str) -> None:
+    table = next(table for table in Page(text).tables if table[0][0].startswith("reader"))
+    assert table == [["reader ↓ owner →", "T1", "CT"], ["T1", "75", "25"], ["CT", "25", "75"]]
+    assert "took 25 % of its prototypes from other hospitals" in text
+
+
+def test_charts_say_what_they_show(text: str) -> None:
+    labels = Page(text).labels
+    assert "Validation accuracy, as received, mean over hospitals. local: 0.1 at round 1, 0.3 at round 3; " in labels[0]
+    assert all(labels)
+
+
+def test_charts_follow_the_theme(text: str) -> None:
+    assert "prefers-color-scheme: dark" in text
+    assert "var(--c6)" in text  # the arm without joining is grey
+    assert "currentColor" in text
+    assert "#0102" not in text
+
+
+def test_same_folder_same_bytes(run: Path, text: str, tmp_path: Path) -> None:
+    assert report_of(shutil.copytree(run, tmp_path / "elsewhere")) == text
+
+
+@pytest.mark.parametrize("clients", [(HOSTILE, "T1"), ("_T2 \n\x07", "医院 é"), ("a" * 200, '" onload="x')])
+def test_names_are_escaped(tmp_path: Path, clients: tuple[str, str]) -> None:
+    text = report_of(write_run(tmp_path / "r", {"a & <b>$": "omnifm", "_x [y] 'z'": "fedavg"}, clients))
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "onload" not in re.sub(r'"[^"]*"|>[^<]*<', "", text)
+    assert "<b>$" not in text
+
+
+def test_sections_without_matter_are_left_out(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "r", {"local": "local"}, clients=("T1",))
+    only: dict[str, Any] = {"T1": {"numbers": {"dice": 0.5}, "tables": {}}}
+    change_result(out / "local", panels={}, main_metric="dice", test={"received": only, "personalised": only})
+    (out / "local" / "metrics.jsonl").unlink()
+    text = report_of(out)
+    Page(text)
+    assert headings(text) == ["Results", "Hospital by hospital", "Who holds what", "Run it again"]
+    assert "nothing can be said of joining" in text
+
+
+def test_unfinished_runs_say_so(run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "r")
+    (out / "omnifm" / "result.json").unlink()
+    text = report_of(out)
+    assert "Not finished, and so not judged: omnifm." in text
+    assert "2 of 3 arms finished" in text
+    for arm in ("local", "fedavg"):
+        (out / arm / "result.json").unlink()
+    text = report_of(out)
+    Page(text)
+    assert headings(text) == ["Learning", "The bank", "Cost", "Run it again"]
+    for arm in ARMS:
+        shutil.rmtree(out / arm)
+    assert headings(report_of(out)) == ["Run it again"]
+
+
+def test_missing_and_broken_values_do_no_harm(run: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(run, tmp_path / "r")
+    ragged: dict[str, Any] = {
+        "T1": {"numbers": {"accuracy": float("nan"), "auc": 0.7}, "tables": {"confusion": [[1, 2], [3]]}},
+        "CT": {"numbers": {}},
+    }
+    panels = {"T1": [{"file": "pictures/gone.png", "caption": "?", "right": None}], "CT": []}
+    change_result(out / "fedavg", test={"received": ragged, "personalised": {}}, panels=panels, best={})
+    with (out / "fedavg" / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "round", "round": 4, "seconds": null, "clients": {"T1": {"loss": NaN}}}\n')
+    page = Page(report_of(out))
+    assert page.tables[0][2][3:5] == ["–", "–"]  # noqa: RUF001
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="holds no run"):
+        write_report(tmp_path)
+
+
+def test_a_large_run_stays_readable(tmp_path: Path) -> None:
+    kinds = ["local", "omnifm", *["fedavg"] * 10]
+    arms = {f"arm-{number:02d}": kind for number, kind in enumerate(kinds)}
+    out = write_run(tmp_path / "r", arms, [f"hospital {number:02d}" for number in range(40)], rounds=5)
+    path = write_report(out)
+    Page(path.read_text(encoding="utf-8"))
+    assert path.stat().st_size < 10_000_000
