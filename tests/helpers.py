@@ -17,6 +17,8 @@ from omnifm.pipeline import Pipeline
 from omnifm.tasks.task import Encoded, Panel, Scores, TaskNetwork
 from omnifm.training import Trainer, TrainingSettings
 
+torch.set_num_threads(1)  # as in the engine: on small tensors, threads that wait for each other take seconds
+
 LABELS = ("left", "right", "top")
 
 
@@ -92,19 +94,26 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+class Offset(nn.Module):
+    """One number that no gradient moves."""
+
+    bias: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("bias", torch.zeros(1))
+
+
 class Scalar(TaskNetwork):
-    """One shared number ``weight``, and one number ``head`` that may be personal; their sum is the prediction."""
+    """One number ``weight`` to be learned, and a fixed one, ``head.bias``; the prediction is their sum."""
 
     width = 1
+    head: Offset
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.head = nn.Linear(1, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        self.head.weight.requires_grad_(False)
-        self.head.bias.requires_grad_(False)
+        self.head = Offset()
 
     def encode(self, batch: Batch) -> Encoded:
         return Encoded(batch["image"].flatten(2).transpose(1, 2))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import torch
+from helpers import same
+
+from omnifm.algorithms.aggregation import WeightedMean, apply, difference, mean_change
+from omnifm.algorithms.state import Tensors, Upload
+
+
+def upload(client: str, samples: int, **change: list[float]) -> Upload:
+    return Upload(client, samples, 0.0, {name: torch.tensor(value) for name, value in change.items()})
+
+
+def test_mean_is_weighted_by_samples() -> None:
+    mean = mean_change([upload("a", 1, w=[4.0, 0.0]), upload("b", 3, w=[0.0, 8.0])])
+    assert mean["w"].tolist() == [1.0, 6.0]
+    assert mean["w"].dtype == torch.float32
+
+
+def test_each_name_over_the_clients_that_hold_it() -> None:
+    mean = mean_change([upload("a", 1, w=[4.0], head=[5.0]), upload("b", 3, w=[8.0]), upload("c", 4, v=[2.0])])
+    assert {name: value.tolist() for name, value in mean.items()} == {"w": [7.0], "head": [5.0], "v": [2.0]}
+
+
+def test_integer_buffers_are_copied_from_the_first() -> None:
+    first, second = torch.tensor(10), torch.tensor(20)
+    mean = WeightedMean()
+    mean.add({"batches": first}, 1.0)
+    mean.add({"batches": second}, 99.0)
+    assert torch.equal(mean.result()["batches"], torch.tensor(10))
+    first.zero_()
+    assert torch.equal(mean.result()["batches"], torch.tensor(10))
+
+
+def test_no_uploads_are_no_change() -> None:
+    assert mean_change([]) == {}
+
+
+def test_many_small_shares_do_not_drown() -> None:
+    # In float32 a sum that has reached 2^24 no longer grows by ones.
+    mean = WeightedMean()
+    mean.add({"w": torch.tensor([1.0])}, 2.0**24)
+    for _ in range(64):
+        mean.add({"w": torch.tensor([2.0])}, 1.0)
+    assert mean.result()["w"].item() == pytest.approx(1 + 64 / (2**24 + 64), abs=1e-7)
+    assert mean.result()["w"].item() > 1
+
+
+def test_mean_does_not_change_what_it_was_given() -> None:
+    change = torch.tensor([1.0])
+    mean = WeightedMean()
+    for _ in range(3):
+        mean.add({"w": change}, 2.0)
+    mean.result()
+    assert change.tolist() == [1.0]
+
+
+def test_uploads_are_let_go_one_by_one() -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def streaming() -> Iterator[Upload]:
+        for number in range(5):
+            gc.collect()
+            assert sum(ref() is not None for ref in alive) <= 1, "earlier uploads are still in memory"
+            value = torch.full((4,), float(number))
+            alive.append(weakref.ref(value))
+            yield Upload(str(number), 1, 0.0, {"w": value})
+            del value
+
+    assert mean_change(streaming())["w"].tolist() == [2.0] * 4
+
+
+def test_difference_and_apply_undo_each_other() -> None:
+    before: Tensors = {"w": torch.tensor([1.0, 2.0]), "batches": torch.tensor(3), "frozen": torch.ones(1)}
+    after: Tensors = {"w": torch.tensor([4.0, 0.0]), "batches": torch.tensor(8)}
+    change = difference(after, before)
+    assert change["w"].tolist() == [3.0, -2.0]
+    assert change["batches"].item() == 8
+    assert same(apply(before, change), {**after, "frozen": torch.ones(1)})
+    assert before["w"].tolist() == [1.0, 2.0]

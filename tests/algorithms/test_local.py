@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import torch
+from helpers import same, small_arm
+
+from omnifm.algorithms.exchange import bank_from_state
+from omnifm.algorithms.state import ClientState, ServerState
+from omnifm.arm import Arm
+
+
+def play(arm: Arm, name: str, rounds: int) -> tuple[ServerState, ClientState, list[int]]:
+    """Train one client for some rounds; also return the bytes it sent in each."""
+    server, state, sent = arm.start().server, ClientState(), []
+    for _ in range(rounds):
+        upload, state = arm.site.update(arm.algorithm.broadcast(server), name, state)
+        assert upload.change == {}
+        sent.append(upload.size)
+        server = arm.algorithm.server_update(server, [upload])
+    return server, state, sent
+
+
+def test_nothing_travels() -> None:
+    arm = small_arm("local")
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    server, _, sent = play(arm, "CT-1", 2)
+    assert (broadcast.size, sent) == (0, [0, 0])
+    assert server.shared == {}
+    assert server.round == 2
+
+
+def test_training_goes_on_where_it_stood() -> None:
+    arm = small_arm("local")
+    one, two = play(arm, "CT-1", 1)[1], play(arm, "CT-1", 2)[1]
+    assert one.personal.keys() == two.personal.keys() == arm.site.initial.keys()
+    assert not same(one.personal, arm.site.initial)
+    batches = [state.personal["network.backbone.1.num_batches_tracked"].item() for state in (one, two)]
+    assert batches == [3, 6]
+
+
+def test_bare_network_keeps_no_bank() -> None:
+    arm = small_arm("local")
+    assert arm.site.pipeline.adapter is None
+    assert play(arm, "CT-1", 1)[1].memory == {}
+
+
+def test_with_the_adapter_each_client_has_a_bank_of_its_own() -> None:
+    arm = small_arm("local", adapter={"use": "on"})
+    state = play(arm, "MRI", 2)[1]
+    bank = bank_from_state(state.memory, state.notes)
+    assert len(bank) > 0
+    assert set(bank.clients) == {"MRI"}
+    assert set(bank.groups) == {"MRI"}
+    assert int(bank.sizes.min()) >= arm.experiment.bank.min_cluster
+    # In the second round each of its 12 images asked for three entries, or for as many as there were.
+    first = play(arm, "MRI", 1)[1]
+    held = len(bank_from_state(first.memory, first.notes))
+    assert bank.frequency.sum().item() == 12 * min(3, held)
+
+
+def test_retrieval_is_from_the_own_bank() -> None:
+    arm = small_arm("local", adapter={"use": "on"})
+    adapter = arm.site.pipeline.adapter
+    assert adapter is not None
+    state = play(arm, "CT-1", 1)[1]
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    arm.site.evaluate(broadcast, "CT-1", state, "test", "received")
+    assert torch.equal(adapter.bank, state.memory["bank.tokens"])
+    arm.site.evaluate(broadcast, "CT-2", ClientState(), "test", "received")
+    assert len(adapter.bank) == 0

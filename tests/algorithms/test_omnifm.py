@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import random_units, same, small_arm
+from torch import Tensor
+
+from omnifm.algorithms.exchange import bank_from_state, bank_to_state, drift
+from omnifm.algorithms.fedavg import FedAvg
+from omnifm.algorithms.omnifm import OmniFM
+from omnifm.algorithms.state import ClientState, ServerState, Upload
+from omnifm.arm import Arm
+from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, retrieve
+from omnifm.training import Trainer
+
+NEIGHBOURS = 3
+
+
+def trainer_of(arm: Arm, name: str) -> Trainer:
+    site = arm.site
+    trainer = Trainer(site.pipeline, site.task, site.clients[name], site.training, site.personal, site.seed)
+    trainer.load(site.initial)
+    return trainer
+
+
+def filled(state: ServerState, tokens: Tensor, client: str = "CT-1") -> ServerState:
+    """Return the server's state with these tokens of one client in the bank."""
+    offer = Prototypes(client, "CT", tokens, torch.full((len(tokens),), 5))
+    memory, notes = bank_to_state(KnowledgeBank.empty().merge(offer, 2.0))
+    return ServerState(state.shared, state.round, {**state.memory, **memory}, {**state.notes, **notes, "report": {}})
+
+
+BANK = random_units(7, 8)
+
+
+@pytest.fixture(scope="module")
+def arm() -> Arm:
+    return small_arm("omnifm")
+
+
+@pytest.fixture(scope="module")
+def uploads(arm: Arm) -> list[Upload]:
+    """What the clients send in a round in which the bank holds seven entries."""
+    broadcast = arm.algorithm.broadcast(filled(arm.start().server, BANK))
+    return [arm.site.update(broadcast, name, ClientState())[0] for name in arm.participants]
+
+
+def test_the_network_has_the_adapter(arm: Arm) -> None:
+    assert arm.site.pipeline.adapter is not None
+
+
+def test_the_broadcast_brings_weights_and_bank(arm: Arm) -> None:
+    sent = arm.algorithm.broadcast(filled(arm.start().server, BANK))
+    assert sent.extra.keys() == {"bank"}
+    assert torch.equal(sent.extra["bank"], BANK)
+    assert same(sent.shared, arm.start().server.shared)
+
+
+def test_the_bank_starts_empty(arm: Arm) -> None:
+    assert len(arm.algorithm.broadcast(arm.start().server).extra["bank"]) == 0
+
+
+def test_no_more_prototypes_than_asked_each_over_enough_samples(arm: Arm, uploads: list[Upload]) -> None:
+    settings = arm.experiment.bank
+    for upload in uploads:
+        tokens, sizes = upload.extra["prototypes"], upload.extra["sizes"]
+        assert 1 <= len(tokens) == len(sizes) <= settings.prototypes
+        assert int(sizes.min()) >= settings.min_cluster
+        assert int(sizes.sum()) == upload.samples == len(arm.cohort.client(upload.client).train)
+        torch.testing.assert_close(tokens.norm(dim=1), torch.ones(len(tokens)))
+
+
+def test_nothing_else_is_uploaded(uploads: list[Upload]) -> None:
+    for upload in uploads:
+        assert upload.extra.keys() == {"prototypes", "sizes", "retrieved"}
+
+
+def test_a_client_with_few_images_offers_no_prototype() -> None:
+    arm = small_arm("omnifm", bank={"min_cluster": 13})
+    upload, _ = arm.site.update(arm.algorithm.broadcast(arm.start().server), "MRI", ClientState())
+    assert upload.extra["prototypes"].shape == (0, 8)
+
+
+def test_the_suffix_never_leaves(arm: Arm, uploads: list[Upload]) -> None:
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    upload, state = arm.site.update(broadcast, "CT-1", ClientState())
+    personal = [name for name in arm.site.initial if "suffix" in name]
+    assert personal == list(state.personal)
+    sent = [broadcast.pack()[0], upload.pack()[0], *(u.pack()[0] for u in uploads)]
+    assert not [name for tensors in sent for name in tensors if "suffix" in name]
+
+
+def test_the_suffix_is_trained_and_comes_back(arm: Arm) -> None:
+    first = arm.algorithm.broadcast(arm.start().server)
+    upload, one = arm.site.update(first, "CT-1", ClientState())
+    second = arm.algorithm.broadcast(arm.algorithm.server_update(arm.start().server, [upload]))
+    trainer = trainer_of(arm, "CT-1")
+    arm.algorithm.receive(second, one, trainer)
+    assert same(trainer.tensors(shared=False), one.personal)
+    _, two = arm.site.update(second, "CT-1", one)
+    assert not same(one.personal, two.personal)
+
+
+def test_retrieval_counts_add_up(uploads: list[Upload]) -> None:
+    for upload in uploads:
+        retrieved = upload.extra["retrieved"]
+        assert retrieved.shape == (len(BANK),)
+        assert int(retrieved.sum()) == upload.samples * NEIGHBOURS
+
+
+def test_server_side_retrieval_gives_the_same_prototypes(arm: Arm) -> None:
+    server = filled(arm.start().server, BANK)
+    trainer = trainer_of(arm, "CT-1")
+    arm.algorithm.receive(arm.algorithm.broadcast(server), ClientState(), trainer)
+    (_, output), *_ = trainer.predict(trainer.client.train)
+    assert output.adapter is not None
+    at_server = bank_from_state(server.memory, server.notes).tokens
+    _, rows = retrieve(output.adapter.spectral, at_server, NEIGHBOURS)
+    assert torch.equal(output.adapter.retrieved, rows)
+
+
+def quiet(extra: dict[str, Tensor], client: str, group: str) -> Upload:
+    return Upload(client, 10, 0.0, {"w": torch.ones(1)}, extra, {"group": group})
+
+
+def offer(tokens: Tensor, retrieved: list[int]) -> dict[str, Tensor]:
+    return {
+        "prototypes": tokens,
+        "sizes": torch.full((len(tokens),), 6),
+        "retrieved": torch.tensor(retrieved, dtype=torch.int64),
+    }
+
+
+def test_the_server_fades_credits_merges_and_prunes() -> None:
+    settings = BankSettings(capacity=3, floor=1, age_limit=5, merge_above=0.9, frequency_decay=0.5)
+    algorithm = OmniFM(FedAvg(), settings)
+    x, y, z, w = torch.eye(4)[:, None]
+    state = algorithm.init({"w": torch.zeros(1)})
+    state = algorithm.server_update(
+        state, [quiet(offer(torch.cat([x, y]), []), "a", "CT"), quiet(offer(z, []), "b", "MRI")]
+    )
+    state = algorithm.server_update(
+        state, [quiet(offer(x, [4, 0, 2]), "a", "CT"), quiet(offer(w, [2, 3, 0]), "b", "MRI")]
+    )
+    # Frequencies 6, 3, 2 and, for the new one, 0: it has to go.
+    bank = bank_from_state(state.memory, state.notes)
+    assert bank.tokens.tolist() == torch.cat([x, y, z]).tolist()
+    assert bank.frequency.tolist() == [6.0, 3.0, 2.0]
+    assert bank.age.tolist() == [0, 1, 1]
+    assert (bank.clients, bank.groups) == (("a", "a", "b"), ("CT", "CT", "MRI"))
+    state = algorithm.server_update(state, [])
+    assert bank_from_state(state.memory, state.notes).frequency.tolist() == [3.0, 1.5, 1.0]
+    assert state.shared["w"].item() == 2.0
+    assert state.round == 3
+
+
+def test_report_tells_who_retrieved_whose() -> None:
+    algorithm = OmniFM(FedAvg(), BankSettings(merge_above=0.9))
+    x, y, z, _ = torch.eye(4)[:, None]
+    state = algorithm.init({"w": torch.zeros(1)})
+    state = algorithm.server_update(
+        state, [quiet(offer(torch.cat([x, y]), []), "a", "CT"), quiet(offer(z, []), "b", "MRI")]
+    )
+    state = algorithm.server_update(state, [quiet(offer(x, [4, 1, 2]), "a", "CT")])
+    assert state.notes["report"] == {"bank_entries": 3, "retrieved": {"a": {"a": 5, "b": 2}}, "drift": {"a": 0.0}}
+
+
+def test_drift_is_the_distance_from_the_nearest_own_entry() -> None:
+    bank = KnowledgeBank.empty().merge(Prototypes("a", "CT", torch.eye(2), torch.tensor([5, 5])), 2.0)
+    new = torch.tensor([[0.6, 0.8], [1.0, 0.0]])
+    assert drift(bank, Prototypes("a", "CT", new, torch.tensor([5, 5]))) == pytest.approx((0.2 + 0.0) / 2)
+    assert drift(bank, Prototypes("b", "CT", new, torch.tensor([5, 5]))) is None
+    assert drift(bank, Prototypes("a", "CT", new[:0], torch.zeros(0))) is None
+
+
+def test_state_survives_bytes(arm: Arm, uploads: list[Upload]) -> None:
+    state = arm.algorithm.server_update(filled(arm.start().server, BANK), uploads)
+    back = ServerState.from_bytes(state.to_bytes())
+    one, other = (arm.algorithm.server_update(s, uploads_for(s, uploads)) for s in (state, back))
+    assert same(one.shared, other.shared)
+    assert same(one.memory, other.memory)
+    assert one.notes == other.notes
+
+
+def uploads_for(state: ServerState, uploads: list[Upload]) -> list[Upload]:
+    """Return the uploads with counts as long as this state's bank."""
+    counts = torch.ones(len(bank_from_state(state.memory, state.notes)), dtype=torch.int64)
+    return [Upload(u.client, u.samples, u.loss, u.change, {**u.extra, "retrieved": counts}, u.notes) for u in uploads]
+
+
+SILENT = {"use": "on", "retrieval": False, "alignment": 0.0}
+
+
+def test_a_bank_without_influence_is_fedavg() -> None:
+    arms = [small_arm(name, adapter=SILENT) for name in ("omnifm", "fedavg")]
+    ends = []
+    for arm in arms:
+        with_bank = filled(arm.start().server, BANK) if arm.experiment.algorithm == "omnifm" else arm.start().server
+        broadcast = arm.algorithm.broadcast(with_bank)
+        uploads = [arm.site.update(broadcast, name, ClientState())[0] for name in arm.participants]
+        ends.append(arm.algorithm.server_update(with_bank, uploads).shared)
+    assert same(*ends)
+    assert not same(ends[0], arms[0].start().server.shared)
