@@ -64,7 +64,7 @@ class Experiment:
     bank: BankSettings = field(default_factory=BankSettings)
     sections: dict[str, Any] = field(default_factory=dict)
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 _SECTIONS: dict[str, type] = {**tasks.SETTINGS, **algorithms.SETTINGS}
@@ -204,7 +204,7 @@ def _checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
     """Validate values against a dataclass, strictly; lists count as tuples."""
     try:
         adapter = TypeAdapter(pydantic.with_config(Experiment.__pydantic_config__)(kind))
-        return adapter.validate_json(json.dumps(values))
+        return adapter.validate_json(json.dumps(values, default=str))
     except TypeError as error:
         raise ExperimentError(f"{'.'.join(prefix) or 'The experiment'}: {error}.") from None
     except pydantic.ValidationError as error:
