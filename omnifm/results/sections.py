@@ -269,8 +269,9 @@ def pictures(run: Run) -> View | None:
                     budget -= len(data)
                     # Base64 has no letter that HTML would read as its own.
                     source = "data:image/png;base64," + base64.b64encode(data).decode()
-                    shown[key] = {"source": source, "said": []}
-                shown[key]["said"].append((arm.name, panel.get("caption", ""), panel.get("right")))
+                    shown[key] = {"source": source, "said": {}}
+                said = (panel.get("caption", ""), panel.get("right"))
+                shown[key]["said"].setdefault(said, []).append(arm.name)
     clients = [(client, list(found[client].values())) for client in found if found[client]]
     if not clients:
         return None

@@ -23,8 +23,9 @@ def result_table(out: Path) -> Table:
     run = read_run(out)
     metric = run.main_metric
     if metric is None:
-        return Table(title="No arm is finished yet", title_justify="left")
-    table = Table(title=Text(f"Test {metric}: as received / personalised"), title_justify="left")
+        return Table("No arm is finished yet")
+    title = Text(f"Test {metric}: as received / personalised")
+    table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("client")
     scores = []
     for arm in run.finished:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folder import change_result, score, write_run
+from run_folder import READINGS, change_result, score, write_run
 
 from omnifm.errors import ExperimentError
 from omnifm.results.report import write_report
@@ -127,7 +127,7 @@ def test_the_table_holds_the_results(text: str) -> None:
 def test_lower_is_better_for_a_loss(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     numbers = {"numbers": {"accuracy": 0.5, "loss": 0.125}}
-    change_result(out / "fedavg", test=dict.fromkeys(("received", "personalised"), {"T1": numbers, "CT": numbers}))
+    change_result(out / "fedavg", test={reading: {"T1": numbers, "CT": numbers} for reading in READINGS})
     text = report_of(out)
     assert "<b>0.125</b>" in text
     assert "<b>1.250</b>" not in text
@@ -151,7 +151,7 @@ def test_arms_that_tie_share_the_verdict(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     numbers = {"numbers": {"accuracy": 0.5}}
     for arm in ("fedavg", "omnifm"):
-        change_result(out / arm, test=dict.fromkeys(("received", "personalised"), {"T1": numbers, "CT": numbers}))
+        change_result(out / arm, test={reading: {"T1": numbers, "CT": numbers} for reading in READINGS})
     assert "fedavg and omnifm are equal, the best of 2 arms" in report_of(out)
 
 
@@ -165,15 +165,14 @@ def test_confusion_shows_own_classes_only(text: str) -> None:
 def test_many_classes_become_a_list(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     table = [[1 if i == j else 7 if (i, j) == (3, 4) else 0 for j in range(30)] for i in range(30)]
-    change_result(
-        out / "local", test={"received": {"T1": {"numbers": {"accuracy": 0.9}, "tables": {"confusion": table}}}}
-    )
+    scores = {"numbers": {"accuracy": 0.9}, "tables": {"confusion": table}}
+    change_result(out / "local", test={"received": {"T1": scores}})
     assert "7 × 3 taken for 4" in report_of(out)  # noqa: RUF001
 
 
 def test_a_picture_is_shown_once_for_all_arms(text: str) -> None:
     assert Page(text).tags.count("img") == 2
-    assert text.count("<i>fedavg:</i> healthy, is glioma") == 2
+    assert text.count("healthy, is glioma <i>omnifm, local, fedavg</i>") == 2
     assert "✗" in text
     assert "image-rendering: pixelated" in text
 
@@ -186,7 +185,9 @@ def test_the_bank_is_normalised_by_row(text: str) -> None:
 
 def test_charts_say_what_they_show(text: str) -> None:
     labels = Page(text).labels
-    assert "Validation accuracy, as received, mean over hospitals. local: 0.1 at round 1, 0.3 at round 3; " in labels[0]
+    assert (
+        "Validation accuracy, as received, mean over hospitals. local: 0.1 at round 1, 0.271 at round 3; " in labels[0]
+    )
     assert all(labels)
 
 
