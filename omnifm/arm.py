@@ -11,10 +11,9 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.data.cohort import Cohort, pooled
 from omnifm.data.examples import ClientData
-from omnifm.engines.in_process import InProcess
-from omnifm.engines.site import Site
+from omnifm.site import Site
 from omnifm.experiment import Experiment
-from omnifm.federation import Callback, Federation, Snapshot
+from omnifm.federation import Callback, Engine, Federation, Snapshot
 from omnifm.pipeline import Pipeline
 from omnifm.randomness import derive_seed
 from omnifm.spectral.adapter import SpectralAdapter
@@ -44,7 +43,7 @@ class Arm:
         shared = {n: v for n, v in site.initial.items() if n not in site.personal}
         return Snapshot(self.algorithm.init(shared))
 
-    def federation(self, engine: InProcess, callbacks: Iterable[Callback] = ()) -> Federation:
+    def federation(self, engine: Engine, callbacks: Iterable[Callback] = ()) -> Federation:
         """Return the round loop over an engine for this arm's site."""
         experiment = self.experiment
         return Federation(
@@ -70,9 +69,7 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
     task = make_task(experiment.task, experiment.sections[experiment.task], shape)
     algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
     pipeline = _build(experiment, task, algorithm, shape)
-    personal = pipeline.personal_names(
-        [*experiment.federation.personal, *task.personal, *algorithm.personal]
-    )
+    personal = pipeline.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
     clients: Mapping[str, ClientData] = {client.name: client for client in cohort.clients}
     participants = tuple(clients)
     if algorithm.pools_data:

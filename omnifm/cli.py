@@ -82,7 +82,9 @@ def data_show(
 def main() -> None:
     """Run the command; a user's mistake is one message and exit status 1."""
     logging.basicConfig(
-        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=_err, show_time=False, show_path=False)]
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=_err, show_time=False, show_path=False)],
     )
     try:
         app()

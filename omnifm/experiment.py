@@ -1,4 +1,4 @@
-"""Everything that a run depends on, as frozen dataclasses read from a TOML file; errors name the key.
+"""All that a run depends on, as frozen dataclasses read from a TOML file; errors name the key.
 
 An experiment file may have ``[arms.NAME]`` tables: each arm is the experiment with those keys changed, and all arms
 run on the same data. A file without arms has one, called by its algorithm.
@@ -129,7 +129,7 @@ def make_experiment(document: Mapping[str, Any]) -> Experiment:
     for key in document:
         if key not in _PLAIN and key not in _SECTIONS:
             raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *_SECTIONS))}")
-    plain = _checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
+    plain: Experiment = _checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
     for key, known in (("task", tasks.SETTINGS), ("algorithm", algorithms.SETTINGS)):
         if (value := getattr(plain, key)) not in known:
             raise ExperimentError(f"Unknown {key} {value!r}. {did_you_mean(value, known)}")
@@ -141,7 +141,11 @@ def to_document(experiment: Experiment) -> Document:
     """Return the experiment as a document with every default written out; only the sections that it uses."""
     plain = _plain(dataclasses.asdict(experiment))
     sections = plain.pop("sections")
-    used = {experiment.task, experiment.algorithm, getattr(experiment.sections[experiment.algorithm], "base", None)}
+    used = {
+        experiment.task,
+        experiment.algorithm,
+        getattr(experiment.sections[experiment.algorithm], "base", None),
+    }
     return {**plain, **{name: values for name, values in sections.items() if name in used and values}}
 
 
@@ -193,7 +197,9 @@ def _step(place: Any, step: str, override: str) -> Any:
     if isinstance(place, list):
         if step.isdigit() and int(step) < len(place):
             return place[int(step)]
-        raise ExperimentError(f"--set {override!r}: {step!r} is no place in a list of {len(place)} (they count from 0).")
+        raise ExperimentError(
+            f"--set {override!r}: {step!r} is no place in a list of {len(place)} (they count from 0)."
+        )
     inner = place.setdefault(step, {})
     if not isinstance(inner, dict | list):
         raise ExperimentError(f"--set {override!r}: {step!r} is a value and has no keys below it.")
@@ -203,7 +209,7 @@ def _step(place: Any, step: str, override: str) -> Any:
 def _checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
     """Validate values against a dataclass, strictly; lists count as tuples."""
     try:
-        adapter = TypeAdapter(pydantic.with_config(Experiment.__pydantic_config__)(kind))
+        adapter: TypeAdapter[Any] = TypeAdapter(pydantic.with_config(Experiment.__pydantic_config__)(kind))
         return adapter.validate_json(json.dumps(values, default=str))
     except TypeError as error:
         raise ExperimentError(f"{'.'.join(prefix) or 'The experiment'}: {error}.") from None

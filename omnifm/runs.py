@@ -158,7 +158,12 @@ def _play_arm(
         "main_metric": arm.task.main_metric,
         "label_names": list(cohort.label_names),
         "clients": {
-            c.name: {"group": c.group, "train": len(c.train), "validation": len(c.validation), "test": len(c.test)}
+            c.name: {
+                "group": c.group,
+                "train": len(c.train),
+                "validation": len(c.validation),
+                "test": len(c.test),
+            }
             for c in cohort.clients
         },
         "best": last.best,
@@ -203,5 +208,3 @@ def versions() -> dict[str, str]:
 
 def _resolved(plan: Plan) -> dict[str, Any]:
     return {name: to_document(experiment) for name, experiment in plan.arms.items()}
-
-

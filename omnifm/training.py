@@ -174,7 +174,7 @@ class Trainer:
         """Yield each batch with its output, in order, the pipeline in evaluation mode."""
         device = next(self.pipeline.parameters()).device
         self.pipeline.eval()
-        for rows in torch.arange(len(examples)).split(batch_size):
+        for rows in torch.split(torch.arange(len(examples)), batch_size):
             batch = _to_device(examples.batch(rows), device)
             yield batch, self.pipeline(batch)
 
@@ -220,7 +220,7 @@ class _Recorder:
 
 def _shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
     """Yield shuffled rows in batches; a last single row joins the batch before (batch norm needs two)."""
-    batches = list(torch.randperm(count, generator=order).split(batch_size))
+    batches = list(torch.split(torch.randperm(count, generator=order), batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         single = batches.pop()
         batches[-1] = torch.cat([batches[-1], single])

@@ -38,9 +38,7 @@ class Algorithm:
         """Make the trainer's model this client's, *as received*: the shared weights under its own personal ones."""
         trainer.load(broadcast.shared, client.personal)
 
-    def client_update(
-        self, broadcast: Broadcast, client: ClientState, trainer: Trainer
-    ) -> tuple[Upload, ClientState]:
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Train for the local epochs; the trainer's model is then this client's, *personalised*."""
         self.receive(broadcast, client, trainer)
         fit = trainer.fit(broadcast.round, correct=self.correction(broadcast, client, trainer))

@@ -33,9 +33,7 @@ class Local(Algorithm):
         super().receive(broadcast, client, trainer)
         trainer.use_bank(client.memory.get("bank.tokens"))
 
-    def client_update(
-        self, broadcast: Broadcast, client: ClientState, trainer: Trainer
-    ) -> tuple[Upload, ClientState]:
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Train, and where the network has an adapter, refresh the client's own bank."""
         upload, after = super().client_update(broadcast, client, trainer)
         fit = trainer.last_fit

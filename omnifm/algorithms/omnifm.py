@@ -55,9 +55,7 @@ class OmniFM(Algorithm):
         trainer.use_bank(broadcast.extra["bank"])
         self.base.receive(broadcast, client, trainer)
 
-    def client_update(
-        self, broadcast: Broadcast, client: ClientState, trainer: Trainer
-    ) -> tuple[Upload, ClientState]:
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Let the base train, and add prototypes and retrieval counts to its upload."""
         trainer.use_bank(broadcast.extra["bank"])
         upload, client = self.base.client_update(broadcast, client, trainer)

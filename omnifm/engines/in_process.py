@@ -20,7 +20,7 @@ from typing import TypeVar
 import torch
 
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.engines.site import Site
+from omnifm.site import Site
 from omnifm.errors import OmniFMError
 from omnifm.federation import Reading, Split
 from omnifm.tasks.task import Panel, Scores
@@ -46,9 +46,7 @@ class InProcess:
         self._pool: ProcessPoolExecutor | None = None
         self._workers = min(workers, len(site.clients))
         if self._workers > 1:
-            self._pool = ProcessPoolExecutor(
-                self._workers, get_context("fork"), _start_worker, (site, os.getpid())
-            )
+            self._pool = ProcessPoolExecutor(self._workers, get_context("fork"), _start_worker, (site, os.getpid()))
 
     def __enter__(self) -> InProcess:
         return self

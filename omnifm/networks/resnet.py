@@ -14,7 +14,7 @@ class ResNet18Encoder(nn.Module):
 
     def __init__(self, channels: int, norm: Normalisation) -> None:
         super().__init__()
-        from monai.networks.nets import resnet18  # takes a second to import
+        from monai.networks.nets.resnet import resnet18  # takes a second to import
 
         layer = ("group", {"num_groups": GROUPS}) if norm == "group" else "batch"
         self.net = resnet18(
@@ -28,4 +28,3 @@ class ResNet18Encoder(nn.Module):
         x = net.maxpool(x)
         features: Tensor = net.layer4(net.layer3(net.layer2(net.layer1(x))))
         return features
-

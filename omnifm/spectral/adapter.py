@@ -21,8 +21,9 @@ class AdapterSettings:
     """The adapter's shape, and a switch for each of its pieces (for ablation).
 
     ``use`` says which networks get one: ``auto`` leaves it to the algorithm. ``retrieval`` off replaces the retrieved
-    prototypes by the image's own token; ``own_token`` lets that token stand beside the prototypes; ``fusion`` off replaces attention by their mean; ``prefix`` and ``suffix`` off
-    leave out those tokens; ``alignment`` is the weight lambda of the spectral-proximal loss, 0 for none.
+    prototypes by the image's own token; ``own_token`` lets it stand beside them (through it the task's loss reaches
+    the tokenizer: the bank's entries are constants, and retrieval has no gradient); ``fusion`` off
+    replaces attention by their mean; ``prefix`` and ``suffix`` off leave out those tokens; ``alignment`` is the weight lambda of the spectral-proximal loss, 0 for none.
     """
 
     use: Literal["auto", "on", "off"] = "auto"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,7 +12,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Multi-head ``softmax(Q K^T / sqrt(d_h)) V`` of ``(batch, length, dim)`` tensors; returns query's shape."""
 
     def split(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+        batch, length, dim = x.shape
+        return x.reshape(batch, length, heads, dim // heads).transpose(1, 2)
 
     mixed = F.scaled_dot_product_attention(split(query), split(key), split(value))
     return mixed.transpose(1, 2).flatten(2)
@@ -35,6 +38,6 @@ class PrototypeFusion(nn.Module):
         """Fuse tokens ``(batch, L, dim)`` with prototypes ``(batch, k, prototype_dim)``: ``(batch, m, dim)``."""
         if not self.attention:
             mean = self.value(prototypes.mean(dim=1, keepdim=True))
-            return mean.expand(-1, self.prefix_tokens, -1)
+            return cast(Tensor, mean.expand(-1, self.prefix_tokens, -1))
         pooled = F.adaptive_avg_pool1d(tokens.transpose(1, 2), self.prefix_tokens).transpose(1, 2)
         return attend(self.query(pooled), self.key(prototypes), self.value(prototypes), self.heads)

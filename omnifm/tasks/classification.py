@@ -143,7 +143,9 @@ class ClassificationMeter:
         found = _decide(probability, exclusive)
         own = allowed.any(dim=0).nonzero().flatten().tolist()
         hit = torch.where(
-            exclusive, (found == target).all(dim=1).float(), ((found == target) & allowed).sum(1) / allowed.sum(1)
+            exclusive,
+            (found == target).all(dim=1).float(),
+            ((found == target) & allowed).sum(1) / allowed.sum(1),
         )
         f1 = f1_score(target[:, own].numpy(), found[:, own].numpy(), average="macro", zero_division=0)
         numbers = {"accuracy": float(hit.mean()), "macro_f1": float(f1)}

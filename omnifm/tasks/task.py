@@ -68,7 +68,7 @@ class Meter(Protocol):
 
 
 class Panel(NamedTuple):
-    """One picture of the report: ``(h, w)`` or ``(h, w, 3)`` uint8, a caption, and whether it is right (if it can be)."""
+    """One picture of the report: ``(h, w)`` or ``(h, w, 3)`` uint8, a caption, and whether it is right, if known."""
 
     picture: npt.NDArray[np.uint8]
     caption: str

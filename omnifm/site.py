@@ -38,15 +38,11 @@ class Site:
         """Train one client."""
         return self.algorithm.client_update(broadcast, state, self._trainer(name, broadcast.round))
 
-    def evaluate(
-        self, broadcast: Broadcast, name: str, state: ClientState, split: Split, reading: Reading
-    ) -> Scores:
+    def evaluate(self, broadcast: Broadcast, name: str, state: ClientState, split: Split, reading: Reading) -> Scores:
         """Judge one client's model; its state is not changed."""
         return self._ready(broadcast, name, state, reading).evaluate(split)
 
-    def show(
-        self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading, count: int
-    ) -> list[Panel]:
+    def show(self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading, count: int) -> list[Panel]:
         """Return pictures of predictions on ``count`` test examples, evenly spaced."""
         trainer = self._ready(broadcast, name, state, reading)
         test = trainer.client.test
