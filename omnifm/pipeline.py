@@ -57,7 +57,7 @@ class Pipeline(nn.Module):
             else:
                 found = {n for n in names if f".{part}." in f".{n}."}
             if not found:
-                known = sorted({n.split(".")[1] for n in names} | {"adapter", "norm", "everything"})
+                known = sorted({part for n in names for part in n.split(".")[:2]} | {"norm", "everything"})
                 raise ExperimentError(
                     f"No part of the network is called {part!r}, so it cannot be personal. "
                     f"Parts are {', '.join(known)}, and dotted names below them."
