@@ -122,6 +122,19 @@ class Scalar(TaskNetwork):
         return (self.weight + self.head.bias).expand(len(tokens))
 
 
+class Distance:
+    """The metric of the quadratic: how near the predictions come."""
+
+    def __init__(self) -> None:
+        self.misses: list[Tensor] = []
+
+    def add(self, prediction: Tensor, batch: Batch) -> None:
+        self.misses.append((prediction - batch["target"]).abs())
+
+    def scores(self) -> Scores:
+        return Scores({"closeness": -float(torch.cat(self.misses).mean())}, {})
+
+
 class Quadratic:
     """The task of finding the mean: ``0.5 (weight - target)^2``, whose gradient is ``weight - mean target``."""
 
@@ -137,8 +150,8 @@ class Quadratic:
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         return 0.5 * (prediction - batch["target"]).square().mean()
 
-    def meter(self) -> Any:
-        raise NotImplementedError
+    def meter(self) -> Distance:
+        return Distance()
 
     def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         return []
@@ -161,7 +174,3 @@ def quadratic_trainer(
     task, seed = Quadratic(), changes.pop("seed", 0)
     pipeline = Pipeline(task.network(), None)
     return Trainer(pipeline, task, client, settings or plain_sgd(), personal, seed, **changes)
-
-
-def scores(**numbers: float) -> Scores:
-    return Scores(numbers, {})

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import Quadratic, plain_sgd, quadratic_trainer, same, small_arm
+from torch import Tensor, nn
+
+from omnifm.data.examples import Batch
+from omnifm.errors import NonFiniteLossError
+from omnifm.training import Trainer, TrainingSettings
+
+WEIGHT = "network.weight"
+
+
+def weight(trainer: Trainer) -> float:
+    return trainer.pipeline.state_dict()[WEIGHT].item()
+
+
+class Recording(Quadratic):
+    """Notes the targets of each training batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[float]] = []
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        self.batches.append(batch["target"].tolist())
+        return super().loss(prediction, batch)
+
+
+def recorded(count: int, **settings: Any) -> list[list[float]]:
+    trainer = quadratic_trainer("a", range(count), plain_sgd(**settings))
+    trainer.task = task = Recording()
+    fit = trainer.fit(1)
+    assert fit.steps == len(task.batches)
+    return task.batches
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(8, [4, 4]), (10, [4, 4, 2]), (9, [4, 5]), (5, [5]), (4, [4]), (2, [2]), (1, [1])]
+)
+def test_a_last_single_row_joins_the_batch_before(count: int, sizes: list[int]) -> None:
+    batches = recorded(count, batch_size=4)
+    assert [len(batch) for batch in batches] == sizes
+    assert sorted(target for batch in batches for target in batch) == list(range(count))
+
+
+def test_every_epoch_shuffles_anew() -> None:
+    one, other = recorded(40, epochs=2)
+    assert one != other
+    assert sorted(one) == sorted(other) == list(range(40))
+
+
+def test_nan_loss_names_client_round_and_batch() -> None:
+    # The first step throws the weight to infinity, the second batch finds it there.
+    trainer = quadratic_trainer("St. Mary", [1e10] * 4, plain_sgd(1e30, batch_size=2))
+    with pytest.raises(NonFiniteLossError, match=r"'St\. Mary' is inf in round 7, batch 2\..*learning_rate"):
+        trainer.fit(7)
+
+
+def test_nan_in_the_data() -> None:
+    with pytest.raises(NonFiniteLossError, match="'a' is nan in round 1, batch 1"):
+        quadratic_trainer("a", [1.0, float("nan")]).fit(1)
+
+
+@pytest.mark.parametrize("algorithm", ["fedavg", "omnifm"])
+def test_same_seed_same_bits(algorithm: str) -> None:
+    arm = small_arm(algorithm)
+
+    def trained(name: str, round_number: int, seed: int) -> dict[str, Tensor]:
+        torch.rand(3)  # what others draw must not matter
+        site = arm.site
+        client = site.clients["CT-1"]
+        renamed = type(client)(name, client.group, client.train, client.validation, client.test)
+        trainer = Trainer(site.pipeline, site.task, renamed, site.training, site.personal, seed)
+        trainer.load(site.initial)
+        before = torch.get_rng_state()
+        trainer.fit(round_number)
+        assert torch.equal(torch.get_rng_state(), before)
+        return trainer.tensors(shared=True)
+
+    first = trained("CT-1", 1, 0)
+    assert same(first, trained("CT-1", 1, 0))
+    for other in (("CT-2", 1, 0), ("CT-1", 2, 0), ("CT-1", 1, 1)):
+        assert not same(first, trained(*other))
+
+
+def test_plain_step_by_hand() -> None:
+    trainer = quadratic_trainer("a", [1.0, 3.0], plain_sgd(0.25))
+    fit = trainer.fit(1)
+    assert weight(trainer) == pytest.approx(0.25 * 2)
+    assert (fit.samples, fit.steps) == (2, 1)
+    assert fit.loss == pytest.approx((1 + 9) / 4)
+    assert (fit.spectral, fit.retrieved) == (None, None)
+    assert trainer.last_fit is fit
+
+
+def test_momentum_and_weight_decay_by_hand() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, momentum=0.5, weight_decay=0.1, epochs=2))
+    trainer.load({WEIGHT: torch.tensor([1.0])})
+    trainer.fit(1)
+    # Gradients w - 2 + 0.1 w: first -0.9, so 1.09; then -0.801, with momentum -1.251.
+    assert weight(trainer) == pytest.approx(1.09 + 0.1251)
+
+
+def test_momentum_starts_afresh_every_round() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, momentum=0.5))
+    trainer.fit(1)
+    trainer.fit(2)
+    assert weight(trainer) == pytest.approx(0.2 + 0.18)
+
+
+def test_first_step_of_adamw_by_hand() -> None:
+    settings = plain_sgd(0.1, optimizer="adamw", weight_decay=0.5)
+    trainer = quadratic_trainer("a", [9.0], settings)
+    trainer.load({WEIGHT: torch.tensor([1.0])})
+    trainer.fit(1)
+    # The first step has the length of the rate, whatever the gradient; the decay is apart from it.
+    assert weight(trainer) == pytest.approx(1 - 0.1 * 0.5 + 0.1)
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 1.0), (0.5, 0.5), (0.75, 0.1464466), (1.0, 0.0), (1.5, 0.0)])
+def test_cosine_over_the_rounds(progress: float, share: float) -> None:
+    trainer = quadratic_trainer("a", [1.0], plain_sgd(0.1, schedule="cosine"), progress=progress)
+    trainer.fit(1)
+    assert weight(trainer) == pytest.approx(0.1 * share, abs=1e-7)
+
+
+def test_constant_rate_does_not_fall() -> None:
+    trainer = quadratic_trainer("a", [1.0], plain_sgd(0.1), progress=0.9)
+    trainer.fit(1)
+    assert weight(trainer) == pytest.approx(0.1)
+
+
+def test_gradients_are_clipped_to_their_norm() -> None:
+    trainer = quadratic_trainer("a", [100.0], plain_sgd(0.1, clip_norm=2.0))
+    trainer.fit(1)
+    assert weight(trainer) == pytest.approx(0.2, rel=1e-4)
+
+
+def test_correction_sees_weights_and_changes_gradients() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, epochs=2))
+    trainer.load({WEIGHT: torch.tensor([1.0])})
+    seen = []
+
+    def correct(weights: list[Tensor], gradients: list[Tensor]) -> None:
+        seen.append((weights[0].item(), gradients[0].item()))
+        gradients[0].add_(3.0)
+
+    trainer.fit(1, correct)
+    # The gradients w - 2 become w + 1: from 1 to 0.8, and to 0.62.
+    assert seen == [pytest.approx((1.0, -1.0)), pytest.approx((0.8, -1.2))]
+    assert weight(trainer) == pytest.approx(0.62)
+
+
+def test_correction_comes_before_clipping() -> None:
+    trainer = quadratic_trainer("a", [0.0], plain_sgd(0.1, clip_norm=1.0))
+    trainer.fit(1, lambda _, gradients: gradients[0].add_(50.0))
+    assert weight(trainer) == pytest.approx(-0.1, rel=1e-4)
+
+
+def test_correction_gets_a_zero_gradient_where_the_loss_does_not_reach() -> None:
+    trainer = quadratic_trainer("a", [2.0])
+    trainer.pipeline.network.unused = nn.Parameter(torch.ones(3))
+    shapes = {name: parameter.shape for name, parameter in trainer.trainable.items()}
+
+    def correct(weights: list[Tensor], gradients: list[Tensor]) -> None:
+        assert [w.shape for w in weights] == [g.shape for g in gradients] == list(shapes.values())
+        assert gradients[list(shapes).index("network.unused")].tolist() == [0.0, 0.0, 0.0]
+
+    trainer.fit(1, correct)
+
+
+def test_frozen_parameters_are_not_trainable() -> None:
+    trainer = quadratic_trainer("a", [2.0])
+    trainer.pipeline.network.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
+    assert list(trainer.trainable) == [WEIGHT]
+    trainer.fit(1, lambda weights, gradients: None)
+    assert trainer.pipeline.network.frozen.item() == 1
+
+
+def test_shared_and_personal_tensors_split_the_pipeline() -> None:
+    trainer = quadratic_trainer("a", [2.0], personal=frozenset({"network.head.bias"}))
+    assert trainer.tensors(shared=True).keys() == {WEIGHT}
+    assert trainer.tensors(shared=False).keys() == {"network.head.bias"}
+
+
+def test_tensors_are_copies() -> None:
+    trainer = quadratic_trainer("a", [2.0])
+    before = trainer.tensors(shared=True)
+    trainer.fit(1)
+    assert before[WEIGHT].item() == 0
+    assert weight(trainer) != 0
+
+
+def test_later_sources_overwrite_earlier_ones() -> None:
+    trainer = quadratic_trainer("a", [2.0])
+    shared = {WEIGHT: torch.tensor([1.0]), "network.head.bias": torch.tensor([1.0])}
+    trainer.load(shared, {"network.head.bias": torch.tensor([5.0])})
+    assert trainer.tensors(shared=True)["network.head.bias"].item() == 5
+    assert weight(trainer) == 1
+    assert shared["network.head.bias"].item() == 1
+
+
+def test_fit_records_the_last_epoch_alone() -> None:
+    arm = small_arm("omnifm", training={"epochs": 2})
+    site = arm.site
+    trainer = Trainer(site.pipeline, site.task, site.clients["CT-2"], site.training, site.personal, 0)
+    trainer.use_bank(torch.eye(8)[:5])
+    fit = trainer.fit(1)
+    assert fit.spectral is not None
+    assert fit.retrieved is not None
+    assert (fit.samples, fit.steps) == (18, 6)
+    assert fit.spectral.shape == (18, 8)
+    assert fit.retrieved.shape == (5,)
+    assert int(fit.retrieved.sum()) == 18 * 3
+
+
+def test_evaluation_is_the_mean_over_all_images_of_uneven_batches() -> None:
+    trainer = quadratic_trainer("a", [*[0.0] * 64, *[2.0] * 6])
+    scores = trainer.evaluate("test")
+    assert scores.numbers == pytest.approx({"closeness": -12 / 70, "loss": 6 * 2 / 70})
+
+
+def test_evaluation_leaves_all_tensors_as_they_are() -> None:
+    arm = small_arm("omnifm")
+    site = arm.site
+    trainer = Trainer(site.pipeline, site.task, site.clients["MRI"], site.training, site.personal, 0)
+    trainer.load(site.initial)
+    trainer.evaluate("validation")
+    assert same(trainer.tensors(shared=True) | trainer.tensors(shared=False), site.initial)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"clip_norm": 0}, {"momentum": 1}, {"weight_decay": -1}],
+    ids=str,
+)
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        TrainingSettings(**wrong)
