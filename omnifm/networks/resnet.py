@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from omnifm.networks.normalisation import GROUPS, Normalisation
+from omnifm.networks.normalisation import Normalisation, normalisation
 
 
 class ResNet18Encoder(nn.Module):
-    """ResNet-18 (He et al., 2016): ``(batch, channels, h, w)`` to ``(batch, 512, h / 32, w / 32)``."""
+    """ResNet-18 (He et al., 2016): ``(batch, channels, h, w)`` to ``(batch, 512, h / 16, w / 16)``.
+
+    MONAI's first convolution has stride 1, not 2, which suits small images.
+    """
 
     width = 512
 
@@ -16,10 +19,12 @@ class ResNet18Encoder(nn.Module):
         super().__init__()
         from monai.networks.nets.resnet import resnet18  # takes a second to import
 
-        layer = ("group", {"num_groups": GROUPS}) if norm == "group" else "batch"
-        self.net = resnet18(
-            spatial_dims=2, n_input_channels=channels, feed_forward=False, norm=layer, shortcut_type="B"
-        )
+        self.net = resnet18(spatial_dims=2, n_input_channels=channels, feed_forward=False, shortcut_type="B")
+        # MONAI's own ``norm`` reaches the stem alone, not the blocks.
+        for name, module in list(self.net.named_modules()):
+            if isinstance(module, nn.BatchNorm2d):
+                parent, _, last = name.rpartition(".")
+                setattr(self.net.get_submodule(parent), last, normalisation(norm, module.num_features))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the last feature map."""
