@@ -158,10 +158,12 @@ class ClassificationMeter:
         if curves:
             numbers["auc"] = float(np.mean(curves))
         single = exclusive.nonzero().flatten()
+        if not len(single):
+            return Scores(numbers, {})
         confusion = confusion_matrix(
             target[single].int().argmax(1), found[single].int().argmax(1), labels=range(target.shape[1])
         )
-        return Scores(numbers, {"confusion": confusion} if len(single) else {})
+        return Scores(numbers, {"confusion": confusion})
 
 
 def _probability(logits: Tensor, exclusive: Tensor) -> Tensor:
