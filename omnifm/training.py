@@ -135,7 +135,7 @@ class Trainer:
             for epoch in range(self.settings.epochs):
                 last = epoch == self.settings.epochs - 1
                 for rows in _shuffled(len(train), self.settings.batch_size, order):
-                    batch = _to_device(train.batch(rows), device)
+                    batch = self.task.augment(_to_device(train.batch(rows), device), order)
                     output: Output = self.pipeline(batch)
                     loss = self.task.loss(output.prediction, batch)
                     objective = loss if output.adapter is None else loss + output.adapter.alignment

@@ -147,6 +147,9 @@ class Quadratic:
     def prepare(self, train: Examples) -> Examples:
         return train
 
+    def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
+        return batch
+
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         return 0.5 * (prediction - batch["target"]).square().mean()
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 from torch import Tensor, nn
 
+from omnifm.data.augment import flip_and_shift
 from omnifm.data.examples import Batch, Examples
 from omnifm.networks.compact import CompactEncoder
 from omnifm.networks.normalisation import Normalisation
@@ -29,13 +30,15 @@ class ClassificationSettings:
 
     ``network`` is the compact residual network or MONAI's ResNet-18; ``width`` the compact one's first channels (a
     multiple of 8); ``norm`` its normalisation, ``batch-personal`` keeping statistics and scales at the client;
-    ``class_weights = "balanced"`` weighs each class by the inverse of its frequency at the client.
+    ``class_weights = "balanced"`` weighs each class by the inverse of its frequency at the client; ``augment`` mirrors
+    and shifts training images.
     """
 
     network: Literal["compact", "resnet18"] = "compact"
     width: int = 24
     norm: Normalisation = "batch"
     class_weights: Literal["none", "balanced"] = "none"
+    augment: bool = True
 
     def __post_init__(self) -> None:
         if self.width < 8 or self.width % 8:
@@ -89,6 +92,12 @@ class Classification:
         present = count > 0
         weight = torch.where(present, count.sum() / (present.sum() * count.clamp(min=1)), 1.0)
         return Examples({**train.fields, "class_weight": weight.expand_as(allowed)}, train.patients)
+
+    def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
+        """Mirror and shift the images, if that is wanted."""
+        if not self.settings.augment:
+            return batch
+        return {**batch, "image": flip_and_shift(batch["image"], draw)}
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy over the allowed classes; binary cross-entropy for rows that may bear several labels."""

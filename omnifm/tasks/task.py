@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from omnifm.data.examples import Batch, Examples
@@ -91,6 +92,10 @@ class Task(Protocol):
 
     def prepare(self, train: Examples) -> Examples:
         """Add to a client's training examples what the loss needs and only this client knows."""
+        ...
+
+    def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
+        """Change a training batch at random in ways that leave its truth as it is."""
         ...
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:

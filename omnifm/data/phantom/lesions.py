@@ -81,7 +81,7 @@ def healthy(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
 
 def glioma(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Necrotic core, enhancing rim and oedema along the white matter."""
-    radius = float(rng.uniform(10, 24))
+    radius = float(rng.uniform(14, 28))
     tumour = Blob.random(rng, site, radius, roughness=0.18, edge=2.0)
     core = tumour.scaled(float(rng.uniform(0.45, 0.85)))
     swelling = Blob.random(rng, site, radius + float(rng.uniform(4, 16)), roughness=0.22, edge=7.0)
@@ -98,17 +98,17 @@ def infarct(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     age = float(rng.beta(0.4, 0.7))
     if rng.random() < 0.2:
         site = anchor(anatomy, rng, float(site[2]), "haemorrhage")
-        shape: Shape = Blob.random(rng, site, float(rng.uniform(6, 12)), edge=2.5)
+        shape: Shape = Blob.random(rng, site, float(rng.uniform(8, 14)), edge=2.5)
     else:
         apex = np.array([0.35 * site[0], 0.6 * site[1] + 0.4 * -18.0, site[2]])
         apex = apex + rng.normal(0, [3, 5, 3])
-        shape = Wedge.random(rng, apex, site, float(rng.uniform(13, 32)))
+        shape = Wedge.random(rng, apex, site, float(rng.uniform(20, 40)))
     return Lesion(site, (Layer(INFARCT, shape, BRAIN),), ages=((INFARCT, CHRONIC_INFARCT, age),))
 
 
 def haemorrhage(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Clotted blood with a thin rim of oedema; mostly fresh, some weeks old."""
-    radius = float(rng.uniform(8, 23))
+    radius = float(rng.uniform(11, 25))
     clot = Blob.random(rng, site, radius, stretch=0.25, roughness=0.15)
     rim = clot.scaled(1 + float(rng.uniform(2, 8)) / radius)
     layers = (Layer(OEDEMA, rim, MOSTLY_WHITE), Layer(BLOOD, clot, ALL_INSIDE))
@@ -120,7 +120,7 @@ def haemorrhage(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesi
 def ms(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     """Ovoid plaques in the white matter, most of them near the ventricles and the level of ``site``."""
     layers = []
-    for index in range(int(rng.integers(6, 18))):
+    for index in range(int(rng.integers(8, 20))):
         place = site
         if index:
             level = float(np.clip(site[2] + rng.normal(0, 7), -10, 60))

@@ -13,7 +13,7 @@ MODALITIES = ("T1", "T1ce", "T2", "PD", "FLAIR", "CT", "PET", "SPECT")
 """Magnetic resonance with five weightings (T1ce: after contrast agent), CT, FDG-PET, perfusion SPECT."""
 
 _FWHM = {"CT": (0.8, 1.6), "PET": (4.5, 7.0), "SPECT": (7.5, 12.0)}
-_NOISE = {"CT": (1.5, 3.5), "PET": (0.08, 0.2), "SPECT": (0.12, 0.3)}
+_NOISE = {"CT": (1.5, 3.5), "PET": (0.03, 0.08), "SPECT": (0.06, 0.14)}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Scanner:
             noise=float(rng.uniform(*_NOISE.get(modality, (0.01, 0.04)))),
             fwhm=float(rng.uniform(*_FWHM.get(modality, (0.8, 2.2)))),
             gain=float(np.exp(rng.normal(0, 0.08))),
-            field_of_view=float(rng.uniform(212, 248)),
+            field_of_view=float(rng.uniform(196, 222)),
             bias=float(rng.uniform(0.03, 0.16)),
             field_strength=float(magnet.choice([1.5, 3.0])),
             timing=(float(timing[0]), float(timing[1]), float(timing[2])),

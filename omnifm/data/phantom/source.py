@@ -22,7 +22,7 @@ from omnifm.data.phantom.scanner import MODALITIES, Scanner
 from omnifm.data.phantom.storage import cached
 from omnifm.data.source import Loading
 
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 """To be raised with every change that alters an image: stored pools of an older version are then not used."""
 
 
