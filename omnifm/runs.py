@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +202,10 @@ def weights_sha256(snapshot: Snapshot) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a run depends on."""
+    """Return the versions that a run depends on, and when it started."""
     found = {name: importlib.metadata.version(name) for name in _VERSIONED}
-    return {"python": platform.python_version(), "platform": platform.platform(), **found}
+    system = {"python": platform.python_version(), "platform": platform.platform()}
+    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), **system, **found}
 
 
 def _resolved(plan: Plan) -> dict[str, Any]:
