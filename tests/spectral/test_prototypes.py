@@ -49,15 +49,19 @@ def test_each_centroid_is_the_normalised_mean_of_its_members() -> None:
         np.testing.assert_allclose(centroid, mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_small_clusters_join_their_neighbours() -> None:
-    tokens = torch.cat([unit([1, 0]).expand(6, 2), unit([1, 0.2]).expand(2, 2), unit([-1, 0]).expand(5, 2)])
-    centroids, sizes = spherical_k_means(tokens, 2, seeded(), min_cluster=5)
-    assert sorted(sizes.tolist()) == [5, 8]
-    torch.testing.assert_close(centroids[sizes.argmin()], torch.tensor([-1.0, 0.0]))
+@pytest.mark.parametrize("seed", range(5))
+def test_small_clusters_join_their_neighbours(seed: int) -> None:
+    large, small, far = (unit(row) for row in ([1, 0], [0.6, 0.8], [-1, 0]))
+    tokens = torch.cat([large.expand(6, 2), small.expand(3, 2), far.expand(6, 2)])
+    centroids, sizes = spherical_k_means(tokens, 3, seeded(seed), min_cluster=5)
+    order = sizes.argsort()
+    assert sizes[order].tolist() == [6, 9]
+    expected = torch.cat([far, F.normalize(6 * large + 3 * small, dim=1)])
+    torch.testing.assert_close(centroids[order], expected)
 
 
-def test_identical_tokens_give_one_centroid() -> None:
-    token = unit([1, 2, 3])
+@pytest.mark.parametrize("token", [unit([1, 2, 3]), unit([0, 1, 0])])
+def test_identical_tokens_give_one_centroid(token: torch.Tensor) -> None:
     centroids, sizes = spherical_k_means(token.expand(20, 3), 3, seeded())
     assert sizes.tolist() == [20]
     torch.testing.assert_close(centroids, token)

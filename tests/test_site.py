@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import Quadratic, plain_sgd, quadratic_trainer, same, small_arm
+
+from omnifm.algorithms.fedavg import FedAvg
+from omnifm.algorithms.state import Broadcast, ClientState
+from omnifm.site import Site
+
+
+@pytest.mark.parametrize(("number", "rate"), [(1, 0.1), (3, 0.05), (5, 0.0)])
+def test_the_learning_rate_falls_over_the_rounds(number: int, rate: float) -> None:
+    client = quadratic_trainer("a", [1.0])
+    initial = client.tensors(shared=True)
+    settings = plain_sgd(0.1, schedule="cosine")
+    site = Site(client.pipeline, Quadratic(), FedAvg(), settings, {"a": client.client}, initial, frozenset(), 0, 4)
+    upload, _ = site.update(Broadcast(number, initial), "a", ClientState())
+    assert upload.change["network.weight"].item() == pytest.approx(rate, abs=1e-7)
+
+
+def test_nothing_is_left_of_the_client_before() -> None:
+    arm = small_arm("fedavg", adapter={"use": "on"}, federation={"personal": ["backbone"]})
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    fresh, state = arm.site.update(broadcast, "CT-1", ClientState())
+    arm.site.update(broadcast, "MRI", ClientState())
+    assert arm.site.pipeline.adapter is not None
+    arm.site.pipeline.adapter.use_bank(torch.eye(8))
+    again, after = arm.site.update(broadcast, "CT-1", ClientState())
+    assert same(fresh.change, again.change)
+    assert same(state.personal, after.personal)
+
+
+def test_pictures_are_spread_over_the_test_images() -> None:
+    arm = small_arm("fedavg")
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    shown = arm.site.show(broadcast, "CT-1", ClientState(), "received", 3)
+    images = arm.site.clients["CT-1"].test.fields["image"]
+    assert len(shown) == 3
+    # Twelve images: the first, the last, and that in the middle (5.5 rounds to the even 6).
+    for panel, row in zip(shown, (0, 6, 11), strict=True):
+        assert panel.picture.tolist() == (images[row, 0] * 255).to(torch.uint8).tolist()
+    assert len(arm.site.show(broadcast, "CT-1", ClientState(), "received", 99)) == 12
