@@ -86,6 +86,25 @@ def test_same_seed_same_bits(algorithm: str) -> None:
         assert not same(first, trained(*other))
 
 
+class Dicing(Quadratic):
+    """Draws from torch's global generator, as dropout does."""
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        return super().loss(prediction, batch) * torch.rand(())
+
+
+def test_what_the_network_draws_depends_on_the_seed_alone() -> None:
+    def trained(seed: int) -> float:
+        trainer = quadratic_trainer("a", [2.0], seed=seed)
+        trainer.task = Dicing()
+        trainer.fit(1)
+        return weight(trainer)
+
+    one, again, other = trained(0), trained(0), trained(1)
+    assert one == again
+    assert one != other
+
+
 def test_plain_step_by_hand() -> None:
     trainer = quadratic_trainer("a", [1.0, 3.0], plain_sgd(0.25))
     fit = trainer.fit(1)
@@ -215,6 +234,20 @@ def test_fit_records_the_last_epoch_alone() -> None:
     assert fit.spectral.shape == (18, 8)
     assert fit.retrieved.shape == (5,)
     assert int(fit.retrieved.sum()) == 18 * 3
+
+
+def test_alignment_is_trained_but_not_told_as_loss() -> None:
+    fits, tokenizers = [], []
+    for strength in (0.0, 5.0):
+        arm = small_arm("omnifm", adapter={"alignment": strength}, training={"batch_size": 64})
+        site = arm.site
+        trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, 0)
+        trainer.use_bank(torch.eye(8)[:5])
+        fits.append(trainer.fit(1))
+        tokenizers.append(trainer.tensors(shared=True)["adapter.tokenizer.norm.weight"])
+    assert [fit.steps for fit in fits] == [1, 1]
+    assert fits[0].loss == fits[1].loss
+    assert not torch.equal(*tokenizers)
 
 
 def test_evaluation_is_the_mean_over_all_images_of_uneven_batches() -> None:

@@ -165,6 +165,17 @@ def test_a_class_without_both_signs_is_left_out_of_the_auc() -> None:
     assert "auc" not in scored(masked([[2, 1, 0, 0]] * 2, alike), alike).numbers
 
 
+def test_a_class_is_judged_on_the_images_that_may_bear_it() -> None:
+    given = batch(
+        [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
+        [[1, 1, 0, 0]] * 2 + [[0, 0, 1, 1]] * 2,
+        [True] * 4,
+    )
+    prediction = masked([[1, 2, 0, 0], [2, 1, 0, 0], [0, 0, 2, 1], [0, 0, 1, 2]], given)
+    # The first two classes are ranked the wrong way round, the others the right way.
+    assert scored(prediction, given).numbers["auc"] == pytest.approx((0 + 0 + 1 + 1) / 4)
+
+
 def test_batches_do_not_matter() -> None:
     numbers = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 3, (30,), generator=numbers)
