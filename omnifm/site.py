@@ -58,6 +58,8 @@ class Site:
             self.algorithm.client_update(broadcast, state, trainer)
         else:
             self.algorithm.receive(broadcast, state, trainer)
+            if trainer.owns_statistics:
+                trainer.measure_statistics(broadcast.round)
         return trainer
 
     def _trainer(self, name: str, round_number: int) -> Trainer:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from omnifm.data.examples import Batch, ClientData, Examples
 from omnifm.errors import NonFiniteLossError
+from omnifm.networks.normalisation import has_statistics, measured_statistics
 from omnifm.pipeline import Output, Pipeline
 from omnifm.randomness import derive_seed, generator
 from omnifm.tasks.task import Scores, Task
@@ -155,8 +156,24 @@ class Trainer:
                     if last:
                         losses.append(float(loss.detach()) * len(rows))
                         recorder.record(output)
+        self.measure_statistics(round_number)
         self.last_fit = Fit(len(train), steps, sum(losses) / len(train), *recorder.result())
         return self.last_fit
+
+    def measure_statistics(self, round_number: int) -> None:
+        """Set the statistics of batch normalisation, if there is any, to those of the training images as they are."""
+        if not has_statistics(self.pipeline):
+            return
+        device = next(self.pipeline.parameters()).device
+        order = generator(self.seed, self.client.name, round_number, "statistics")
+        with measured_statistics(self.pipeline):
+            for rows in _shuffled(len(self.client.train), self.settings.batch_size, order):
+                self.pipeline(_to_device(self.client.train.batch(rows), device))
+
+    @property
+    def owns_statistics(self) -> bool:
+        """Whether the statistics of batch normalisation stay at this client."""
+        return any(name in self.personal for name, _ in self.pipeline.named_buffers() if name.endswith("running_mean"))
 
     @torch.no_grad()
     def evaluate(self, split: Literal["train", "validation", "test"]) -> Scores:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
+import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Normalisation = Literal["group", "batch", "batch-personal"]
 GROUPS = 8
@@ -16,5 +20,31 @@ def normalisation(kind: Normalisation, channels: int) -> nn.Module:
 
 
 def is_normalisation(module: nn.Module) -> bool:
-    """Tell whether a module is a normalisation layer of a backbone: group, batch or instance."""
-    return isinstance(module, nn.GroupNorm | nn.modules.batchnorm._NormBase)
+    """Tell whether a module is a normalisation layer of a backbone."""
+    return isinstance(module, nn.GroupNorm | _BatchNorm)
+
+
+def has_statistics(model: nn.Module) -> bool:
+    """Tell whether a model has batch normalisation, and so running statistics."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+@contextmanager
+def measured_statistics(model: nn.Module) -> Iterator[None]:
+    """Replace the running statistics of batch normalisation by plain means over the batches passed in this block.
+
+    A running mean trails behind weights that move fast, as they do between two averagings; what is measured with the
+    weights as they stand does not (Wu and Johnson, Rethinking Batch in BatchNorm, 2021).
+    """
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # torch's word for a cumulative mean
+    model.train()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
