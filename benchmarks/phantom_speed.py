@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from omnifm.data.phantom import KINDS, MODALITIES, Scanner, generator, load_anatomy, make_patient, render
+from omnifm.data.phantom import KINDS, MODALITIES, Scanner, load_anatomy, make_patient, render
+from omnifm.randomness import numpy_generator
 
 
 def main(images: int) -> None:
@@ -29,7 +30,7 @@ def main(images: int) -> None:
             kind = list(KINDS)[index % len(KINDS)]
             scanner = scanners[MODALITIES[index % len(MODALITIES)]]
             patient = make_patient(anatomy, kind, seed=1, name=f"p{index}")
-            render(patient.slice(size), scanner, generator(1, "image", index))
+            render(patient.slice(size), scanner, numpy_generator(1, "image", index))
         seconds = time.perf_counter() - start
         print(f"{size:4d}  {images:6d}  {seconds:7.2f}  {images / seconds:8.0f}")
 

@@ -11,11 +11,11 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.data.cohort import Cohort, pooled
 from omnifm.data.examples import ClientData
-from omnifm.site import Site
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, Engine, Federation, Snapshot
 from omnifm.pipeline import Pipeline
 from omnifm.randomness import derive_seed
+from omnifm.site import Site
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task

@@ -27,7 +27,7 @@ class NonFiniteLossError(OmniFMError):
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return a sentence that suggests the nearest known name, or lists them all."""
-    names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+    """Return a sentence that suggests the nearest known name, whatever its case, or lists them all."""
+    names = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(given.lower(), names, n=1)
+    return f"Did you mean {names[near[0]]!r}?" if near else f"Known: {', '.join(names.values())}."

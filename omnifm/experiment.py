@@ -225,9 +225,10 @@ def _message(kind: type, error: Any, prefix: tuple[str, ...]) -> str:
     if error["type"] == "missing":
         return f"{key}: this key is required."
     text = error["msg"].removeprefix("Value error, ").rstrip(".")
+    end = "" if text.endswith("?") else "."
     given = error.get("input")
     shown = "" if isinstance(given, dict | list) or error["type"] == "value_error" else f" (given: {given!r})"
-    return f"{key or 'The experiment'}: {text[0].lower()}{text[1:]}{shown}."
+    return f"{key or 'The experiment'}: {text[0].lower()}{text[1:]}{shown}{end}"
 
 
 def _keys_at(kind: Any, path: Sequence[Any]) -> list[str]:

@@ -20,8 +20,8 @@ from omnifm.engines.in_process import InProcess
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Experiment, Plan, differences, read_plan, to_document, to_toml
 from omnifm.federation import READINGS, Callback, EvaluationEvent, Reading, RoundEvent, Snapshot
+from omnifm.files import write_atomically
 from omnifm.results.checkpoint import CheckpointFolder, digest, read_checkpoint, write_checkpoint
-from omnifm.results.files import write_atomically
 from omnifm.results.metrics import MetricsLog
 from omnifm.results.report import write_report
 

@@ -20,9 +20,9 @@ from typing import TypeVar
 import torch
 
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.site import Site
 from omnifm.errors import OmniFMError
 from omnifm.federation import Reading, Split
+from omnifm.site import Site
 from omnifm.tasks.task import Panel, Scores
 
 T = TypeVar("T")

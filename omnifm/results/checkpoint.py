@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from omnifm.errors import CheckpointError
-from omnifm.results.files import write_atomically
+from omnifm.files import write_atomically
 
 KEEP = 2
 _log = logging.getLogger("omnifm")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omnifm.results.files import write_atomically
+from omnifm.files import write_atomically
 
 
 class MetricsLog:

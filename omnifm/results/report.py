@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from omnifm.files import write_atomically
 from omnifm.results import sections
-from omnifm.results.files import write_atomically
 from omnifm.results.run_reader import READING_NAMES, Run, read_run
 from omnifm.results.verdict import give_verdict, metric_name
 

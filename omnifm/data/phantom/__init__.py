@@ -3,13 +3,12 @@
 >>> anatomy = load_anatomy(cache)
 >>> patient = make_patient(anatomy, "glioma", seed=1, name="p1")
 >>> truth = patient.slice(size=192)
->>> image = render(truth, Scanner("T2"), generator(1, "image", "p1"))
+>>> image = render(truth, Scanner("T2"), numpy_generator(1, "image", "p1"))
 """
 
 from omnifm.data.phantom.anatomy import Anatomy, load_anatomy
 from omnifm.data.phantom.lesions import KINDS
 from omnifm.data.phantom.patient import Patient, Truth, make_patient
-from omnifm.data.phantom.randomness import generator
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import MODALITIES, Scanner
 from omnifm.data.phantom.source import PhantomSource
@@ -26,7 +25,6 @@ __all__ = [
     "PhantomSource",
     "Scanner",
     "Truth",
-    "generator",
     "load_anatomy",
     "make_patient",
     "render",

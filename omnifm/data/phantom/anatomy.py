@@ -135,8 +135,6 @@ def _read(name: str) -> tuple[Array, list[float]]:
         raise DataError("the phantom needs the brain atlas inside nilearn; install it: pip install nilearn")
     path = Path(package.origin).parent / f"datasets/data/mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
     if not path.is_file():
-        raise DataError(
-            f"nilearn has no atlas file {path}; install it again: pip install --force-reinstall nilearn"
-        )
+        raise DataError(f"nilearn has no atlas file {path}; install it again: pip install --force-reinstall nilearn")
     image: Any = nibabel.load(path)
     return np.asarray(image.dataobj, dtype=np.float32, order="C"), [float(v) for v in image.affine[:3, 3]]

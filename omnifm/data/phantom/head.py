@@ -25,9 +25,7 @@ def wrap(anatomy: Anatomy, places: Array, thickness: Array) -> tuple[Array, Arra
     fractions[GREY], fractions[WHITE] = brain
     solid = brain.sum(0)
     start = np.float32(0)
-    beyond = np.clip(
-        np.float32(0.5) + surface, 0, 1
-    )  # the share of the point that is outside of the last shell
+    beyond = np.clip(np.float32(0.5) + surface, 0, 1)  # the share of the point that is outside of the last shell
     inside = 1 - beyond
     fractions[CSF] = inside * (1 - solid)
     for tissue, width in zip(SHELLS, thickness, strict=True):

@@ -42,9 +42,7 @@ def spin_echo(pd: float, t1: float, t2: float, repetition: float, echo: float) -
     return float(pd * (1 - np.exp(-repetition / t1)) * np.exp(-echo / t2))
 
 
-def inversion_recovery(
-    pd: float, t1: float, t2: float, repetition: float, echo: float, inversion: float
-) -> float:
+def inversion_recovery(pd: float, t1: float, t2: float, repetition: float, echo: float, inversion: float) -> float:
     """Return the signal ``PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2)``, which may be negative."""
     recovered = 1 - 2 * np.exp(-inversion / t1) + np.exp(-repetition / t1)
     return float(pd * recovered * np.exp(-echo / t2))
@@ -75,9 +73,7 @@ def signals(tissues: tuple[Tissue, ...], sequence: Sequence, field_strength: flo
         if sequence.contrast_agent and index in CONTRAST_AGENT:
             t1 = 1000 / (1000 / t1 + RELAXIVITY[field_strength] * CONTRAST_AGENT[index])
         if sequence.inversion:
-            signal = inversion_recovery(
-                tissue.pd, t1, t2, sequence.repetition, sequence.echo, sequence.inversion
-            )
+            signal = inversion_recovery(tissue.pd, t1, t2, sequence.repetition, sequence.echo, sequence.inversion)
         else:
             signal = spin_echo(tissue.pd, t1, t2, sequence.repetition, sequence.echo)
         found.append(signal)

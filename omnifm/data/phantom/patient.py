@@ -11,9 +11,9 @@ from omnifm.data.phantom.anatomy import CENTRE, Anatomy, Array
 from omnifm.data.phantom.deformation import Deformation
 from omnifm.data.phantom.head import paint, wrap
 from omnifm.data.phantom.lesions import KINDS, Lesion, anchor
-from omnifm.data.phantom.near import near
-from omnifm.data.phantom.randomness import generator
 from omnifm.data.phantom.tissues import LESION_CODE, OEDEMA, TISSUE_CODE, TISSUES, Tissue
+from omnifm.errors import did_you_mean
+from omnifm.randomness import numpy_generator
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ class Patient:
         axis.
         """
         z, y, x = (_centres(count, spacing, fine) for count in shape)
-        slabs = [
-            self._truth(slab, y, x, (fine, fine, fine)) for slab in np.split(np.float32(centre) + z, shape[0])
-        ]
+        slabs = [self._truth(slab, y, x, (fine, fine, fine)) for slab in np.split(np.float32(centre) + z, shape[0])]
         return Truth(
             np.concatenate([slab.fractions for slab in slabs], axis=1),
             np.concatenate([slab.tissue for slab in slabs]),
@@ -113,8 +111,8 @@ def make_patient(anatomy: Anatomy, kind: str, *, seed: int, name: str) -> Patien
 
     """
     if kind not in KINDS:
-        raise ValueError(f"unknown kind of patient {kind!r}{near(kind, KINDS)}")
-    rng = generator(seed, "patient", name)
+        raise ValueError(f"unknown kind of patient {kind!r}. {did_you_mean(kind, KINDS)}")
+    rng = numpy_generator(seed, "patient", name)
     deformation = Deformation.random(rng)
     thickness = (np.array([2.0, 1.8, 3.0, 1.7, 3.0, 2.5]) * np.exp(rng.normal(0, 0.15, 6))).astype(np.float32)
     level = float(rng.uniform(0, 48))

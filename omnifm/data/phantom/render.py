@@ -49,14 +49,9 @@ def _tomography(truth: Truth, scanner: Scanner, rng: np.random.Generator) -> Arr
 
 def _nuclear(truth: Truth, scanner: Scanner, rng: np.random.Generator) -> Array:
     nominal = float(nuclear.uptake(TISSUES, scanner.modality)[GREY])
-    share = (
-        blur(_mix(nuclear.uptake(truth.tissues, scanner.modality), truth), scanner.fwhm, truth.spacing)
-        / nominal
-    )
+    share = blur(_mix(nuclear.uptake(truth.tissues, scanner.modality), truth), scanner.fwhm, truth.spacing) / nominal
     if scanner.noise > 0:
-        counts = (
-            1 / scanner.noise**2
-        )  # in a pixel of grey matter: the relative deviation of N counts is 1 / sqrt(N)
+        counts = 1 / scanner.noise**2  # in a pixel of grey matter: the relative deviation of N counts is 1 / sqrt(N)
         share = nuclear.counted(share * np.float32(counts), rng) / np.float32(counts)
         share = blur(share, nuclear.FILTER[scanner.modality], truth.spacing)
     return np.asarray(share * np.float32(nuclear.BRIGHTNESS * scanner.gain))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnifm.data.phantom.near import near
-from omnifm.data.phantom.randomness import generator
+from omnifm.errors import did_you_mean
+from omnifm.randomness import numpy_generator
 
 MODALITIES = ("T1", "T1ce", "T2", "PD", "FLAIR", "CT", "PET", "SPECT")
 """Magnetic resonance with five weightings (T1ce: after contrast agent), CT, FDG-PET, perfusion SPECT."""
@@ -43,11 +43,9 @@ class Scanner:
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
-            raise ValueError(f"unknown modality {self.modality!r}{near(self.modality, MODALITIES)}")
+            raise ValueError(f"unknown modality {self.modality!r}. {did_you_mean(self.modality, MODALITIES)}")
         if min(self.noise, self.fwhm, self.bias) < 0 or min(self.gain, self.field_of_view, *self.timing) <= 0:
-            raise ValueError(
-                "noise, fwhm and bias must be 0 or more; gain, field_of_view and timing more than 0"
-            )
+            raise ValueError("noise, fwhm and bias must be 0 or more; gain, field_of_view and timing more than 0")
         if self.field_strength not in (1.5, 3.0):
             raise ValueError(f"field_strength must be 1.5 or 3.0 (tesla), not {self.field_strength}")
 
@@ -57,8 +55,8 @@ class Scanner:
 
         All MR weightings of one hospital share one magnet, hence its field strength.
         """
-        magnet = generator(seed, "magnet", name)
-        rng = generator(seed, "scanner", name, modality)
+        magnet = numpy_generator(seed, "magnet", name)
+        rng = numpy_generator(seed, "scanner", name, modality)
         timing = np.exp(rng.normal(0, [0.08, 0.08, 0.02]))
         return cls(
             modality=modality,

@@ -14,15 +14,15 @@ from torch import Tensor
 from omnifm.data.examples import Pool
 from omnifm.data.phantom.anatomy import ANATOMY_VERSION, Anatomy, load_anatomy
 from omnifm.data.phantom.lesions import KINDS
-from omnifm.data.phantom.near import near
 from omnifm.data.phantom.patient import make_patient
-from omnifm.data.phantom.randomness import generator
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import MODALITIES, Scanner
 from omnifm.data.phantom.storage import cached
 from omnifm.data.source import Loading
+from omnifm.errors import did_you_mean
+from omnifm.randomness import numpy_generator
 
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 """To be raised with every change that alters an image: stored pools of an older version are then not used."""
 
 
@@ -60,9 +60,7 @@ class PhantomSource:
         settings |= {"version": [RENDER_VERSION, ANATOMY_VERSION]}
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
         path = loading.cache / f"phantom-{key}.safetensors"
-        fields = dict(
-            cached(path, frozenset({"image", "label", "tissue", "lesion"}), lambda: self._make(loading))
-        )
+        fields = dict(cached(path, frozenset({"image", "label", "tissue", "lesion"}), lambda: self._make(loading)))
         fields["image"] = fields["image"].repeat(1, loading.channels, 1, 1)
         places = [
             (modality, hospital, f"{hospital}/p{index:04d}")
@@ -100,7 +98,7 @@ class PhantomSource:
             # 4 mm apart, to both sides of the patient's level; the label is the patient's, whatever shows
             height = patient.level + 4.0 * ((number + 1) // 2) * (-1 if number % 2 else 1)
             truth = patient.slice(loading.size, field_of_view=scanner.field_of_view, level=height)
-            image = render(truth, scanner, generator(seed, "image", name, number))
+            image = render(truth, scanner, numpy_generator(seed, "image", name, number))
             truths = {"tissue": truth.tissue, "lesion": truth.lesion}
             rows.append({"image": image[None], "label": np.array(label), **truths})
         return rows
@@ -108,7 +106,7 @@ class PhantomSource:
     def _label(self, seed: int, hospital: str, index: int) -> int:
         """Return the patient's class: each run of as many patients as classes holds every class once."""
         block, place = divmod(index, len(self.classes))
-        return int(generator(seed, "classes", hospital, block).permutation(len(self.classes))[place])
+        return int(numpy_generator(seed, "classes", hospital, block).permutation(len(self.classes))[place])
 
 
 def _check(field: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
@@ -116,6 +114,6 @@ def _check(field: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
         raise ValueError(f"{field} must name at least one of {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise ValueError(f"{field}: unknown name {name!r}{near(name, known)}")
+            raise ValueError(f"{field}: unknown name {name!r}. {did_you_mean(name, known)}")
     if len(set(names)) < len(names):
         raise ValueError(f"{field}: a name stands twice in {', '.join(names)}")

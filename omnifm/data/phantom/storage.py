@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from omnifm.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +30,8 @@ def cached(path: Path, names: frozenset[str], make: Callable[[], dict[str, Tenso
             log.warning("cache %s cannot be read (%s); making it again", path, error)
     tensors = make()
     try:
-        _write(path, save(tensors))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, save(tensors))
     except OSError as error:
-        log.warning("cache %s cannot be written (%s); going on without it", path, error)
+        log.warning("cache %s cannot be written (%s); going on without it", path, error.strerror)
     return tensors
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write all or nothing: readers see the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -57,9 +57,7 @@ class Tissue:
 
 
 # The order of TISSUES is the order of the first axis of ``Truth.fractions``.
-AIR, CSF, GREY, WHITE, BONE, MARROW, FAT, SKIN, OEDEMA, NECROSIS, ENHANCING, INFARCT, BLOOD, PLAQUE = range(
-    14
-)
+AIR, CSF, GREY, WHITE, BONE, MARROW, FAT, SKIN, OEDEMA, NECROSIS, ENHANCING, INFARCT, BLOOD, PLAQUE = range(14)
 
 TISSUES: tuple[Tissue, ...] = (
     Tissue("air", (1.0, 1.0), (1.0, 1.0), 0.0, -1000, 0.0, 0.0, 0.0),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from omnifm.data.phantom import mri
-from omnifm.data.phantom.randomness import generator
 from omnifm.data.phantom.tissues import CSF, ENHANCING, GREY, NECROSIS, TISSUES, WHITE
+from omnifm.randomness import numpy_generator
 
 
 def test_spin_echo_by_hand() -> None:
@@ -30,15 +30,11 @@ def test_inversion_recovery_follows_the_bloch_equation() -> None:
     m = relax(0.0, repetition - inversion)  # after the reading pulse nothing is left
     m = relax(-m, inversion)
     expected = 0.8 * m * math.exp(-20 / 100)
-    assert mri.inversion_recovery(0.8, t1, 100, repetition, 20, inversion) == pytest.approx(
-        expected, abs=1e-3
-    )
+    assert mri.inversion_recovery(0.8, t1, 100, repetition, 20, inversion) == pytest.approx(expected, abs=1e-3)
 
 
 def test_without_waiting_inversion_is_minus_spin_echo() -> None:
-    assert mri.inversion_recovery(1, 800, 80, 2000, 15, 0) == pytest.approx(
-        -mri.spin_echo(1, 800, 80, 2000, 15)
-    )
+    assert mri.inversion_recovery(1, 800, 80, 2000, 15, 0) == pytest.approx(-mri.spin_echo(1, 800, 80, 2000, 15))
 
 
 @pytest.mark.parametrize("repetition", [3000.0, 9000.0, 1e7])
@@ -77,20 +73,20 @@ def test_contrast_agent_shortens_t1_where_the_barrier_leaks(field: float) -> Non
 
 def test_rician_noise_in_air_is_rayleigh() -> None:
     sigma = 0.05
-    air = mri.rician(np.zeros((400, 400), np.float32), sigma, generator(0, "rician"))
+    air = mri.rician(np.zeros((400, 400), np.float32), sigma, numpy_generator(0, "rician"))
     assert air.mean() == pytest.approx(sigma * math.sqrt(math.pi / 2), rel=0.01)
     assert air.std() == pytest.approx(sigma * math.sqrt(2 - math.pi / 2), rel=0.02)
 
 
 def test_rician_noise_on_strong_signal_is_gaussian() -> None:
-    signal = mri.rician(np.ones((400, 400), np.float32), 0.05, generator(0, "rician"))
+    signal = mri.rician(np.ones((400, 400), np.float32), 0.05, numpy_generator(0, "rician"))
     assert signal.mean() == pytest.approx(1 + 0.05**2 / 2, abs=5e-4)
     assert signal.std() == pytest.approx(0.05, rel=0.02)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (20, 30, 40)])
 def test_sensitivity_is_smooth_and_as_strong_as_asked(shape: tuple[int, ...]) -> None:
-    field = np.log(mri.sensitivity(shape, 0.1, generator(0, "coil")))
+    field = np.log(mri.sensitivity(shape, 0.1, numpy_generator(0, "coil")))
     assert field.shape == shape
     assert field.std() == pytest.approx(0.1, rel=1e-3)
     assert max(np.abs(np.diff(field, axis=axis)).max() for axis in range(len(shape))) < 0.06

@@ -12,11 +12,11 @@ from omnifm.data.phantom import (
     TISSUE_CODES,
     Anatomy,
     Scanner,
-    generator,
     make_patient,
     render,
 )
 from omnifm.data.phantom.patient import Truth
+from omnifm.randomness import numpy_generator
 
 CSF, WHITE, BONE = (TISSUE_CODES[name] for name in ("csf", "white", "bone"))
 Image = np.ndarray
@@ -27,7 +27,7 @@ def ideal(modality: str) -> Scanner:
 
 
 def shoot(truth: Truth, modality: str) -> Image:
-    return render(truth, ideal(modality), generator(0, "shoot"))
+    return render(truth, ideal(modality), numpy_generator(0, "shoot"))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def healthy_white(truth: Truth) -> np.ndarray:
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_images_are_in_range_with_black_air(anatomy: Anatomy, modality: str) -> None:
     truth = make_patient(anatomy, "glioma", seed=1, name="a").slice(64)
-    image = render(truth, Scanner.random(modality, seed=1, name="h"), generator(1, "a"))
+    image = render(truth, Scanner.random(modality, seed=1, name="h"), numpy_generator(1, "a"))
     assert image.dtype == np.float32
     assert image.shape == (64, 64)
     assert 0 <= image.min() < 0.1
@@ -116,10 +116,10 @@ def test_pixel_is_the_mean_signal_of_its_tissues(anatomy: Anatomy) -> None:
 def test_noise_has_the_strength_asked_for(anatomy: Anatomy) -> None:
     truth = make_patient(anatomy, "healthy", seed=1, name="a").slice(128)
     clean = shoot(truth, "CT")
-    noisy = render(truth, replace(ideal("CT"), noise=4.0), generator(1, "noise"))
+    noisy = render(truth, replace(ideal("CT"), noise=4.0), numpy_generator(1, "noise"))
     inside = (clean > 0.3) & (clean < 0.7)
     assert (noisy - clean)[inside].std() == pytest.approx(4 / 80, rel=0.05)
-    air = render(truth, replace(ideal("T2"), noise=0.02), generator(1, "noise"))[truth.fractions[0] == 1]
+    air = render(truth, replace(ideal("T2"), noise=0.02), numpy_generator(1, "noise"))[truth.fractions[0] == 1]
     assert air.mean() == pytest.approx(0.85 * 0.02 * np.sqrt(np.pi / 2), rel=0.03)
 
 
@@ -127,7 +127,7 @@ def test_same_generator_same_bits(anatomy: Anatomy) -> None:
     truth = make_patient(anatomy, "healthy", seed=1, name="a").slice(48)
     for modality in MODALITIES:
         scanner = Scanner.random(modality, seed=1, name="h")
-        first, second, other = (render(truth, scanner, generator(s, "x")) for s in (1, 1, 2))
+        first, second, other = (render(truth, scanner, numpy_generator(s, "x")) for s in (1, 1, 2))
         np.testing.assert_array_equal(first, second)
         assert (first != other).any()
 
@@ -135,6 +135,6 @@ def test_same_generator_same_bits(anatomy: Anatomy) -> None:
 @pytest.mark.parametrize("modality", ["T2", "CT", "PET"])
 def test_volumes_render_too(anatomy: Anatomy, modality: str) -> None:
     truth = make_patient(anatomy, "haemorrhage", seed=1, name="a").volume((24, 28, 28), spacing=8.0)
-    image = render(truth, Scanner.random(modality, seed=1, name="h"), generator(1, "x"))
+    image = render(truth, Scanner.random(modality, seed=1, name="h"), numpy_generator(1, "x"))
     assert image.shape == truth.lesion.shape == (24, 28, 28)
     assert np.isfinite(image).all()

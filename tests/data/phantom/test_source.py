@@ -7,9 +7,7 @@ import torch
 from omnifm.data.phantom import Anatomy, PhantomSource
 from omnifm.data.source import Loading
 
-SMALL = PhantomSource(
-    modalities=("T2", "CT"), classes=("healthy", "haemorrhage", "ms"), patients=6, hospitals=2
-)
+SMALL = PhantomSource(modalities=("T2", "CT"), classes=("healthy", "haemorrhage", "ms"), patients=6, hospitals=2)
 
 
 def loading(cache: Path, **changes: int) -> Loading:
@@ -58,9 +56,7 @@ def test_cache_equals_fresh(anatomy: Anatomy, cache: Path, tmp_path: Path) -> No
         assert torch.equal(values, other_place.fields[name])
 
 
-def test_damaged_cache_is_made_again(
-    anatomy: Anatomy, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damaged_cache_is_made_again(anatomy: Anatomy, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = PhantomSource(modalities=("T1",), patients=2)
     first = source.load(loading(tmp_path))
     (stored,) = [path for path in tmp_path.glob("phantom-*.safetensors") if "anatomy" not in path.name]
@@ -99,11 +95,9 @@ def test_grey_is_repeated_over_the_channels(anatomy: Anatomy, cache: Path) -> No
 
 
 def test_errors_say_what_is_wrong() -> None:
-    with pytest.raises(
-        ValueError, match=r"modalities: unknown name 'flare' \(did you mean 'FLAIR'\?\); known are T1, "
-    ):
+    with pytest.raises(ValueError, match=r"modalities: unknown name 'flare'. Did you mean 'FLAIR'\?"):
         PhantomSource(modalities=("T1", "flare"))
-    with pytest.raises(ValueError, match=r"classes: unknown name 'tumour'; known are healthy"):
+    with pytest.raises(ValueError, match=r"classes: unknown name 'tumour'. Known: .*healthy"):
         PhantomSource(classes=("tumour",))
     with pytest.raises(ValueError, match="modalities must name at least one"):
         PhantomSource(modalities=())

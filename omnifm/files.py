@@ -11,7 +11,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file beside ``path``, flush it to the disk and rename it into place.
 
     Raises:
-        OSError: the disk is full or not writable; the temporary file is gone, an old file untouched.
+        OSError: the disk is full or not writable; names ``path``. The temporary file is gone, an old file untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -20,9 +20,11 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk does not say by itself what has no room
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

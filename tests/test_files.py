@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omnifm.results.files import write_atomically
+from omnifm.files import write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -53,5 +53,14 @@ def test_failure_leaves_the_old_file_and_nothing_else(
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"none/file'$"):
         write_atomically(tmp_path / "none" / "file", b"x")
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*file'"):
+        write_atomically(tmp_path / "file", b"x")
