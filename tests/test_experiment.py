@@ -273,8 +273,8 @@ def test_differences_name_the_keys_and_both_values() -> None:
     old = {"seed": 1, "training": {"epochs": 2, "batch_size": 4}, "gone": 3}
     new = {"seed": 1, "training": {"epochs": 5, "batch_size": 4}, "new": "x"}
     assert differences(old, new) == [
-        "gone: 3 then, None now",
-        "new: None then, 'x' now",
+        "gone: 3 then, not there now",
+        "new: not there then, 'x' now",
         "training.epochs: 2 then, 5 now",
     ]
     assert differences(old, old) == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import made_cohort, small_arm
+from helpers import made_cohort, same, small_arm
 
 from omnifm.errors import ExperimentError
 from omnifm.pipeline import Pipeline
@@ -92,12 +92,17 @@ def test_a_bare_network_has_no_adapter_to_keep() -> None:
     assert "Parts are backbone, everything, head, network, norm" in str(caught.value)
 
 
-def test_untrained_adapter_predicts_as_the_bare_network() -> None:
-    bare, with_adapter = pipeline("off").eval(), pipeline("on").eval()
-    one, other = bare(BATCH), with_adapter(BATCH)
-    assert one.adapter is None
-    assert other.adapter is not None
-    assert torch.equal(one.prediction, other.prediction)
+def test_all_networks_start_alike_whether_they_have_an_adapter_or_not() -> None:
+    bare, with_adapter = pipeline("off"), pipeline("on")
+    assert same(bare.network.state_dict(), with_adapter.network.state_dict())
+
+
+def test_a_bare_network_decodes_its_tokens_as_they_are() -> None:
+    made = pipeline("off").eval()
+    tokens, context = made.network.encode(BATCH)
+    out = made(BATCH)
+    assert out.adapter is None
+    assert torch.equal(out.prediction, made.network.decode(tokens, context, BATCH))
 
 
 def test_the_head_reads_what_the_adapter_makes_of_the_tokens() -> None:

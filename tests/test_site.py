@@ -31,6 +31,17 @@ def test_nothing_is_left_of_the_client_before() -> None:
     assert same(state.personal, after.personal)
 
 
+@pytest.mark.parametrize("norm", ["batch", "batch-personal"])
+def test_own_statistics_are_measured_before_the_model_is_judged(norm: str) -> None:
+    arm = small_arm("fedavg", classification={"norm": norm})
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    arm.site.evaluate(broadcast, "CT-1", ClientState(), "test", "received")
+    backbone = arm.site.pipeline.network.backbone
+    measured = backbone[0](arm.site.clients["CT-1"].train.fields["image"]).mean(dim=(0, 2, 3))
+    expected = measured if norm == "batch-personal" else torch.zeros(8)
+    torch.testing.assert_close(backbone[1].running_mean, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_pictures_are_spread_over_the_test_images() -> None:
     arm = small_arm("fedavg")
     broadcast = arm.algorithm.broadcast(arm.start().server)

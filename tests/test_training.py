@@ -250,6 +250,30 @@ def test_alignment_is_trained_but_not_told_as_loss() -> None:
     assert not torch.equal(*tokenizers)
 
 
+def stem_statistics(trainer: Trainer) -> Tensor:
+    """Return, by hand, the mean over all training images of what the stem's normalisation is fed."""
+    stem = trainer.pipeline.network.backbone[0]
+    return stem(trainer.client.train.fields["image"]).mean(dim=(0, 2, 3)).detach()
+
+
+def test_statistics_are_measured_with_the_weights_of_the_end() -> None:
+    arm = small_arm("fedavg", training={"epochs": 3})
+    site = arm.site
+    trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, 0)
+    trainer.load(site.initial)
+    trainer.fit(1)
+    found = trainer.tensors(shared=True)["network.backbone.1.running_mean"]
+    # 24 images in three batches of eight: the mean of the means is the mean.
+    torch.testing.assert_close(found, stem_statistics(trainer), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("norm", "own"), [("batch", False), ("batch-personal", True), ("group", False)])
+def test_who_owns_the_statistics(norm: str, own: bool) -> None:
+    site = small_arm("fedavg", classification={"norm": norm}).site
+    trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, 0)
+    assert trainer.owns_statistics == own
+
+
 def test_evaluation_is_the_mean_over_all_images_of_uneven_batches() -> None:
     trainer = quadratic_trainer("a", [*[0.0] * 64, *[2.0] * 6])
     scores = trainer.evaluate("test")

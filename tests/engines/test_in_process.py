@@ -83,13 +83,11 @@ def test_the_readings_differ() -> None:
     arm = small_arm("fedavg", training={"epochs": 6})
     broadcast = arm.algorithm.broadcast(arm.start().server)
     with InProcess(arm.site) as engine:
-        loss = {}
-        for reading in ("received", "personalised"):
-            ((_, scores),) = engine.evaluate(broadcast, ["CT-1"], "test", reading)
-            loss[reading] = scores.numbers["loss"]
-        ((_, again),) = engine.evaluate(broadcast, ["CT-1"], "test", "received")
-    assert loss["personalised"] < loss["received"]
-    assert again.numbers["loss"] == loss["received"]
+        readings = ("received", "personalised", "received")
+        found = [next(engine.evaluate(broadcast, ["CT-1"], "test", reading))[1].numbers for reading in readings]
+    # Six epochs are enough to learn the stripes; untrained weights cannot know them.
+    assert [scores["accuracy"] for scores in found] == [0.5, 1.0, 0.5]
+    assert found[0] == found[2]
 
 
 def test_states_are_restored() -> None:

@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from omnifm.networks.compact import CompactEncoder
-from omnifm.networks.normalisation import Normalisation, is_normalisation, normalisation
+from omnifm.networks.normalisation import (
+    Normalisation,
+    has_statistics,
+    is_normalisation,
+    measured_statistics,
+    normalisation,
+)
 from omnifm.networks.resnet import ResNet18Encoder
 
 
@@ -56,9 +62,41 @@ def test_normalisation_layers() -> None:
     assert isinstance(group, nn.GroupNorm)
     assert group.num_groups == 8
     assert isinstance(normalisation("batch-personal", 24), nn.BatchNorm2d)
-    assert is_normalisation(nn.InstanceNorm3d(4))
+    assert is_normalisation(nn.BatchNorm3d(4))
     assert not is_normalisation(nn.LayerNorm(4))
     assert not is_normalisation(nn.Conv2d(1, 1, 1))
+
+
+def test_measured_statistics_are_plain_means_over_the_batches() -> None:
+    layer = nn.BatchNorm2d(1, momentum=0.3)
+    layer.running_mean.fill_(100.0)
+    batches = [torch.full((2, 1, 2, 2), value) for value in (1.0, 2.0, 6.0)]
+    batches[0][0] = 5.0  # mean 3; variance 4, of which torch makes 4 * 8 / 7
+    model = nn.Sequential(layer).eval()
+    with measured_statistics(model):
+        assert layer.training
+        for batch in batches:
+            assert not model(batch).requires_grad
+    assert layer.running_mean.item() == pytest.approx((3 + 2 + 6) / 3)
+    assert layer.running_var.item() == pytest.approx((32 / 7 + 0 + 0) / 3)
+    assert layer.momentum == 0.3
+
+
+def test_momentum_comes_back_after_an_error() -> None:
+    layer = nn.BatchNorm2d(1)
+
+    def fail() -> None:
+        with measured_statistics(layer):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert layer.momentum == 0.1
+
+
+def test_who_has_statistics() -> None:
+    assert has_statistics(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)))
+    assert not has_statistics(nn.Sequential(nn.GroupNorm(1, 1), nn.LayerNorm(1)))
 
 
 def test_every_parameter_of_the_compact_network_learns() -> None:
