@@ -140,12 +140,7 @@ class Trainer:
                     output: Output = self.pipeline(batch)
                     loss = self.task.loss(output.prediction, batch)
                     objective = loss if output.adapter is None else loss + output.adapter.alignment
-                    if not torch.isfinite(objective):
-                        raise NonFiniteLossError(
-                            f"The loss of client {self.client.name!r} is {float(objective.detach())} in round "
-                            f"{round_number}, batch {steps + 1}. Lower training.learning_rate "
-                            f"(now {self.settings.learning_rate:g}) or training.clip_norm, or look at its images."
-                        )
+                    self._check(objective, f"in round {round_number}, batch {steps + 1}")
                     optimizer.zero_grad()
                     objective.backward()  # type: ignore[no-untyped-call]
                     if correct is not None:
@@ -177,12 +172,18 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, split: Literal["train", "validation", "test"]) -> Scores:
-        """Score the pipeline as it stands on one of the client's splits."""
+        """Score the pipeline as it stands on one of the client's splits.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite; names client and split.
+        """
         meter, total = self.task.meter(), 0.0
         examples: Examples = getattr(self.client, split)
         for batch, output in self.predict(examples):
+            loss = self.task.loss(output.prediction, batch)
+            self._check(loss, f"on its {split} data")
             meter.add(output.prediction, batch)
-            total += float(self.task.loss(output.prediction, batch)) * len(batch["image"])
+            total += float(loss) * len(batch["image"])
         scores = meter.scores()
         return Scores({**scores.numbers, "loss": total / len(examples)}, scores.tables)
 
@@ -194,6 +195,14 @@ class Trainer:
         for rows in torch.split(torch.arange(len(examples)), batch_size):
             batch = _to_device(examples.batch(rows), device)
             yield batch, self.pipeline(batch)
+
+    def _check(self, loss: Tensor, where: str) -> None:
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The loss of client {self.client.name!r} is {float(loss.detach())} {where}. Lower "
+                f"training.learning_rate (now {self.settings.learning_rate:g}) or training.clip_norm, or look at its "
+                f"images."
+            )
 
     def _optimizer(self, weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         settings = self.settings
