@@ -28,6 +28,6 @@ class MetricsLog:
         return [json.loads(line) for line in lines[:-1]]
 
     def forget_after(self, round_number: int) -> None:
-        """Drop the lines of rounds that will be run again."""
-        kept = [line for line in self.read() if line["round"] <= round_number]
+        """Drop the lines of rounds that will be run again, and those of the test, which comes after them all."""
+        kept = [line for line in self.read() if line["round"] <= round_number and line.get("split") != "test"]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
