@@ -162,8 +162,12 @@ def differences(old: Document, new: Document, prefix: str = "") -> list[str]:
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            found.append(f"{prefix}{key}: {a!r} then, {b!r} now")
+            found.append(f"{prefix}{key}: {_brief(a)} then, {_brief(b)} now")
     return found
+
+
+def _brief(value: Any) -> str:
+    return "not there" if value is None else "there" if isinstance(value, dict) else repr(value)
 
 
 def _merged(base: Document, changes: Mapping[str, Any]) -> Document:
