@@ -8,8 +8,10 @@ import platform
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -90,7 +92,7 @@ def open_run(out: Path, plan: Plan) -> None:
     Raises:
         ExperimentError: the folder holds a run already, or cannot be made.
     """
-    if (out / "experiment.toml").exists():
+    if has_begun(out):
         raise ExperimentError(f"{out} holds a run already. Continue it with --resume {out}, or give another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -98,6 +100,11 @@ def open_run(out: Path, plan: Plan) -> None:
         write_atomically(out / "versions.json", json.dumps(versions(), indent=2).encode())
     except OSError as error:
         raise ExperimentError(f"The run's folder {out} cannot be written: {error.strerror}.") from None
+
+
+def has_begun(out: Path) -> bool:
+    """Tell whether an arm of the run in this folder has begun; before that there is nothing to lose."""
+    return any(out.glob("*/experiment.toml"))
 
 
 def reopen_run(out: Path, plan: Plan | None) -> Plan:
@@ -120,15 +127,13 @@ def reopen_run(out: Path, plan: Plan | None) -> Plan:
 
 def play(plan: Plan, out: Path, workers: int, watch: Watcher) -> None:
     """Run every arm that is not finished, then write ``report.html``."""
-    cohorts: dict[str, Cohort] = {}
-    for name, experiment in plan.arms.items():
-        folder = ArmFolder(out / name)
-        if folder.result.exists():
-            continue
-        key = repr((experiment.data, experiment.partition, experiment.seed))
-        if key not in cohorts:
-            cohorts = {key: load_cohort(experiment.data, experiment.partition, experiment.seed)}
-        _play_arm(name, experiment, cohorts[key], folder, workers, watch)
+    load = lru_cache(maxsize=1)(load_cohort)
+    waiting = {name: experiment for name, experiment in plan.arms.items() if not ArmFolder(out / name).result.exists()}
+    for experiment in waiting.values():  # a mistake in the last arm is told before the first has trained
+        make_arm(experiment, load(experiment.data, experiment.partition, experiment.seed))
+    for name, experiment in waiting.items():
+        cohort = load(experiment.data, experiment.partition, experiment.seed)
+        _play_arm(name, experiment, cohort, ArmFolder(out / name), workers, watch)
     write_report(out)
 
 
@@ -187,7 +192,7 @@ def _save_panels(folder: Path, client: str, panels: Iterable[Any]) -> list[dict[
     place = folder / "pictures"
     place.mkdir(exist_ok=True)
     for number, panel in enumerate(panels):
-        path = place / f"{client}-{number}.png"
+        path = place / f"{quote(client, safe=' ')}-{number}.png"  # a client may be called PET/CT
         Image.fromarray(panel.picture).save(path)
         saved.append({"file": str(path.relative_to(folder)), "caption": panel.caption, "right": panel.right})
     return saved
