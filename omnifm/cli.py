@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
@@ -63,10 +63,17 @@ def run(
         with LiveProgress(_err) as live:
             runs.play(plan, folder, workers or auto_workers(), live.watch)
     except KeyboardInterrupt:
-        _err.print(f"Stopped. The finished rounds are kept: go on with  omnifm run --resume {escape(str(folder))}")
+        text = f"Stopped. The finished rounds are kept: go on with  omnifm run --resume {shlex.quote(str(folder))}"
+        _err.print(text, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
     except OmniFMError as error:
+        if not runs.has_begun(folder):
+            raise
         raise type(error)(f"{error}\nThe finished rounds are kept in {folder}.") from None
+    except OSError as error:
+        raise OmniFMError(
+            f"{_told(error)}\nThe finished rounds are kept in {folder}: mend that, then resume."
+        ) from None
     _out.print(result_table(folder))
     _out.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
 
@@ -119,10 +126,22 @@ def _cohort_table(cohort: Cohort) -> Table:
 
 def main() -> None:
     """Run the command; a user's mistake is one message and exit status 1."""
-    handler = RichHandler(console=_err, show_time=False, show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[_Warnings()])
     try:
         app()
-    except OmniFMError as error:
-        _err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except (OmniFMError, OSError) as error:
+        text = _told(error) if isinstance(error, OSError) else str(error)
+        _err.print(f"[bold red]Error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+class _Warnings(logging.Handler):
+    """Prints warnings as the errors are printed; a long path stays on one line, to be copied."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"[yellow]{record.levelname.capitalize()}:[/] {escape(record.getMessage())}"
+        _err.print(text, highlight=False, soft_wrap=True)
+
+
+def _told(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
