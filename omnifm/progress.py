@@ -24,7 +24,7 @@ class LiveProgress(Progress):
 
     def __init__(self, console: Console) -> None:
         super().__init__(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("[dim]{task.fields[note]}"),
