@@ -81,6 +81,8 @@ def small_experiment(algorithm: str, **changes: Any) -> Experiment:
 
 
 def small_arm(algorithm: str, cohort: Cohort | None = None, **changes: Any) -> Arm:
+    """Build an arm; OmniFM in the paper's form, all shared but the suffix, unless ``omnifm`` says otherwise."""
+    changes.setdefault("omnifm", {"personal": []})
     return make_arm(small_experiment(algorithm, **changes), made_cohort() if cohort is None else cohort)
 
 

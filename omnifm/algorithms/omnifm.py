@@ -18,9 +18,15 @@ from omnifm.training import Trainer
 
 @dataclass(frozen=True)
 class OmniFMSettings:
-    """``[omnifm]`` of an experiment: ``base`` names the algorithm whose round this is."""
+    """``[omnifm]`` of an experiment.
+
+    ``base`` names the algorithm whose round this is; ``personal`` the parts of the network that stay at the client. The
+    paper shares all but the suffix (``personal = []``). Across modalities that drags every backbone between
+    conflicting minima: sharing what images have in common, adapter, head and bank, does better (README, results).
+    """
 
     base: str = "fedavg"
+    personal: tuple[str, ...] = ("backbone",)
 
 
 @dataclass(frozen=True)
@@ -29,17 +35,18 @@ class OmniFM(Algorithm):
 
     Down: the base's broadcast and the bank's tokens. Up: the base's upload, prototypes of the client's spectral
     tokens, and how often each entry of the bank was retrieved.
-    Personal: the suffix token, and what the base or the experiment keep at home.
+    Personal: the suffix token, ``at_home``, and what the base or the experiment keep.
     """
 
     adapter: ClassVar[bool] = True
     base: Algorithm = field(default_factory=FedAvg)
     bank: BankSettings = field(default_factory=BankSettings)
+    at_home: tuple[str, ...] = ()
 
     @property
     def personal(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What the base keeps at home."""
-        return self.base.personal
+        """What the base keeps at home, and what else the settings name."""
+        return (*self.base.personal, *self.at_home)
 
     def init(self, shared: Tensors) -> ServerState:
         """Start the base, and an empty bank."""

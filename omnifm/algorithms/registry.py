@@ -41,4 +41,4 @@ def make_algorithm(name: str, settings: Mapping[str, Any], bank: BankSettings) -
         raise ExperimentError(
             f"omnifm.base = {chosen.base!r} is no algorithm to build upon. {did_you_mean(chosen.base, bases)}"
         )
-    return OmniFM(make_algorithm(chosen.base, settings, bank), bank)
+    return OmniFM(make_algorithm(chosen.base, settings, bank), bank, chosen.personal)

@@ -201,3 +201,11 @@ def test_a_bank_without_influence_is_fedavg() -> None:
         ends.append(arm.algorithm.server_update(with_bank, uploads).shared)
     assert same(*ends)
     assert not same(ends[0], arms[0].start().server.shared)
+
+
+def test_by_default_the_backbone_stays_at_home_and_adapter_and_head_travel() -> None:
+    arm = small_arm("omnifm", omnifm={})
+    parts = {name.split(".")[1] if name.startswith("network.") else "adapter" for name in arm.start().server.shared}
+    assert parts == {"head", "adapter"}
+    kept = {name.split(".")[1] for name in arm.site.personal if name.startswith("network.")}
+    assert kept == {"backbone"}

@@ -20,7 +20,7 @@ DEFAULTS = {name: kind() for name, kind in SETTINGS.items()}
         ("fedavg", FedAvg()),
         ("centralised", Centralised()),
         ("local", Local(BANK)),
-        ("omnifm", OmniFM(FedAvg(), BANK)),
+        ("omnifm", OmniFM(FedAvg(), BANK, ("backbone",))),
     ],
 )
 def test_made_by_name(name: str, expected: object) -> None:
