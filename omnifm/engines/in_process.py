@@ -51,8 +51,11 @@ class InProcess:
     def __enter__(self) -> InProcess:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._pool is not None:
+            if error is not None:  # nobody waits for the minutes that a client's training may still take
+                for worker in list((self._pool._processes or {}).values()):
+                    worker.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -126,6 +129,7 @@ def _start_worker(site: Site, parent: int) -> None:
     _site = site
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
