@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from helpers import small_arm
+from rich.console import Console
+
+from omnifm.algorithms.state import Upload
+from omnifm.federation import EvaluationEvent, RoundEvent
+from omnifm.progress import LiveProgress
+from omnifm.tasks.task import Scores
+
+
+def upload(name: str, loss: float) -> Upload:
+    return Upload(name, 4, loss, {"w": torch.zeros(1)})
+
+
+def shown(*, terminal: bool, name: str = "fedavg") -> str:
+    """Play one round of two clients, and return what is on the screen (or in the file) at its end."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
+    with LiveProgress(console) as live:
+        (bar,) = live.watch(name, small_arm("fedavg"))
+        bar.round_started(1, ["a", "b"])
+        bar.client_done(upload("a", 0.5))
+        bar.round_done(RoundEvent(1, 0.1, 0, 0, {}, {}))
+        scores = {"a": Scores({"accuracy": 0.25}, {}), "b": Scores({"accuracy": 0.75}, {})}
+        bar.evaluated(EvaluationEvent(1, "validation", "received", scores))
+        bar.evaluated(EvaluationEvent(1, "test", "received", {"a": Scores({"accuracy": 1.0}, {})}))
+        bar.evaluated(EvaluationEvent(1, "validation", "personalised", {"a": Scores({"accuracy": 1.0}, {})}))
+        bar.round_started(2, ["a", "b"])
+        bar.client_done(upload("a", 0.5))
+        bar.client_done(upload("b", 0.125))
+    return screen.getvalue()
+
+
+def test_it_tells_round_clients_loss_and_validation() -> None:
+    last = [line for line in shown(terminal=True).splitlines() if "fedavg" in line][-1]
+    assert "1/2" in last
+    assert "2/2 clients  loss 0.125  validation accuracy 0.500" in last
+
+
+@pytest.mark.parametrize("name", ["[red]", "[/]", "[bold]a[/bold]"])
+def test_names_are_no_markup(name: str) -> None:
+    assert name in shown(terminal=True, name=name)
+
+
+def test_it_is_quiet_where_nobody_looks() -> None:
+    assert shown(terminal=False).strip() == ""
