@@ -53,8 +53,10 @@ class PartitionSettings:
         if not 0 < self.alpha < float("inf"):
             raise ValueError(f"alpha = {self.alpha} must be above 0 and finite")
         for key, fraction in (("validation", self.validation), ("test", self.test)):
-            if not 0 <= fraction < 1:
-                raise ValueError(f"{key} = {fraction} must be at least 0 and below 1")
+            if not 0 < fraction < 1:
+                raise ValueError(
+                    f"{key} = {fraction} must be above 0 and below 1: rounds are chosen on validation, reported on test"
+                )
         if self.validation + self.test >= 1:
             raise ValueError(
                 f"validation + test = {self.validation + self.test} must be below 1, to leave training data"
@@ -205,7 +207,7 @@ def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int
     dealt: Dealt = {name: [] for name in names}
     for stratum in _strata(patients):
         shuffled = [stratum[index] for index in random.permutation(len(stratum))]
-        needed = 1 if stratum[0].split else len(_needed(settings))
+        needed = 1 if stratum[0].split else 3  # one for each split
         first = min(needed, len(stratum) // len(names))
         left = len(stratum) - first * len(names)
         cuts = np.round(np.cumsum(proportions) * left).astype(int)
@@ -261,11 +263,6 @@ def _deal_evenly(patients: list[Patient], names: Sequence[str], seed: int) -> De
     return {name: shuffled[start :: len(names)] for start, name in enumerate(names)}
 
 
-def _needed(settings: PartitionSettings) -> list[str]:
-    held_out = {"validation": settings.validation, "test": settings.test}
-    return ["train"] + [split for split, fraction in held_out.items() if fraction > 0]
-
-
 def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSettings, seed: int) -> Share:
     """Keep the published splits of the hospital's rows, and split its other patients."""
     splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
@@ -278,12 +275,11 @@ def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSe
                 splits[rows.splits[row] or patient.split].append(row)
     for patient, split in _split(name, unsplit, settings, seed):
         splits[split] += patient.rows
-    for split in _needed(settings):
-        if not splits[split]:
-            without = "" if split == "train" else f", or set partition.{split} = 0"
+    for split, mine in splits.items():
+        if not mine:
             raise DataError(
                 f"Client {name!r} has no sample for {split} (of {len(patients)} patients). "
-                f"Ask for fewer clients or add data{without}."
+                "Ask for fewer clients or add data."
             )
     return Share(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
 
@@ -297,7 +293,7 @@ def _split(
     left.sort(key=lambda patient: (patient.modalities, patient.label))
     splits = []
     for split, fraction in (("test", settings.test), ("validation", settings.validation)):
-        if fraction > 0 and left:
+        if left:
             chosen = set(evenly_spaced(len(left), max(1, round(fraction * len(patients)))))
             splits += [(left[index], split) for index in sorted(chosen)]
             left = [patient for index, patient in enumerate(left) if index not in chosen]

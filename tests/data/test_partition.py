@@ -136,11 +136,6 @@ def test_fractions_and_balance_of_the_split() -> None:
     assert Counter(all_rows.classes[row] for row in share.test) == {0: 15, 1: 15}
 
 
-def test_no_held_out_data_when_none_is_asked_for() -> None:
-    (share,) = deal(rows(5), PartitionSettings(validation=0, test=0), 0)
-    assert share == Share("M0", (0, 1, 2, 3, 4), (), ())
-
-
 def test_published_and_unpublished_rows_side_by_side() -> None:
     published, own = rows(8, split=True), rows(10)
     both = Rows(
@@ -188,9 +183,7 @@ def test_client_without_samples_is_named() -> None:
     with pytest.raises(DataError, match="Client 'M0' has no sample for train"):
         deal(rows(2), PartitionSettings(), 0)
     only_train = Rows(("a", "b"), ("M", "M"), ("I", "I"), ("train", "train"), (0, 1))
-    with pytest.raises(
-        DataError, match=r"Client 'M' has no sample for validation.*partition\.validation = 0"
-    ):
+    with pytest.raises(DataError, match="Client 'M' has no sample for validation"):
         deal(only_train, PartitionSettings(), 0)
 
 
@@ -198,6 +191,8 @@ def test_client_without_samples_is_named() -> None:
     ("wrong", "message"),
     [
         ({"clients": -1}, "clients = -1"),
+        ({"validation": 0.0}, "validation = 0.0"),
+        ({"test": 0.0}, "test = 0.0"),
         ({"alpha": 0.0}, "alpha = 0.0"),
         ({"alpha": float("inf")}, "alpha = inf"),
         ({"alpha": float("nan")}, "alpha = nan"),
