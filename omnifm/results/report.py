@@ -11,9 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from omnifm.files import write_atomically
-from omnifm.results import sections
+from omnifm.results import rounds, scores
 from omnifm.results.run_reader import READING_NAMES, Run, read_run
 from omnifm.results.verdict import give_verdict, metric_name
+from omnifm.results.view import MISSING, View, arm_styles
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -38,7 +39,7 @@ def render(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    metric, styles = run.main_metric, sections.arm_styles(run.arms)
+    metric, styles = run.main_metric, arm_styles(run.arms)
     return environment.get_template("report.html.j2").render(
         run=run,
         css=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
@@ -46,13 +47,32 @@ def render(run: Run) -> str:
         styles=styles,
         readings=READING_NAMES,
         metric=metric_name(metric or "score"),
-        results=metric and sections.results(run, metric),
-        curves=sections.curves(run, styles),
-        bars=metric and sections.bars(run, metric, styles),
-        confusion=sections.confusion(run),
-        pictures=sections.pictures(run),
-        bank=sections.bank(run, styles),
-        cost=sections.cost(run, styles),
-        clients=sections.clients(run),
-        again=sections.again(run),
+        results=metric and scores.results(run, metric),
+        curves=rounds.curves(run, styles),
+        bars=metric and scores.bars(run, metric, styles),
+        confusion=scores.confusion(run),
+        pictures=scores.pictures(run),
+        bank=rounds.bank(run, styles),
+        cost=rounds.cost(run, styles),
+        clients=_clients(run),
+        again=_again(run),
     )
+
+
+def _clients(run: Run) -> View | None:
+    """Who holds what."""
+    if not run.clients:
+        return None
+    splits = ("train", "validation", "test")
+    rows = [
+        (name, holds.get("group", ""), [holds.get(split, 0) for split in splits]) for name, holds in run.clients.items()
+    ]
+    return {"rows": rows, "total": [sum(column) for column in zip(*(counts for _, _, counts in rows), strict=True)]}
+
+
+def _again(run: Run) -> View:
+    """What it takes to run it again."""
+    return {
+        "hashes": [(arm.name, (arm.result or {}).get("weights_sha256", MISSING)) for arm in run.finished],
+        "settings": [(arm.name, arm.settings) for arm in run.arms if arm.settings],
+    }

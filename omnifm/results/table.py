@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from omnifm.results.run_reader import READINGS, mean, read_run
-
-MISSING = "–"  # noqa: RUF001 - the typographic sign for nothing here
+from omnifm.results.view import MISSING
 
 
 def result_table(out: Path) -> Table:

@@ -1,0 +1,190 @@
+"""What the report shows of the test: scores as a table and as bars, mistakes, pictures.
+
+Plain lists and dictionaries for the template, charts as SVG. A section with nothing to show is None, and the template
+leaves it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from omnifm.results.charts import Style, bar_chart
+from omnifm.results.run_reader import READING_NAMES, READINGS, ArmRecord, Run, lower_is_better, mean
+from omnifm.results.verdict import alone, best_arms, metric_name, signed
+from omnifm.results.view import View, number
+
+PICTURE_BYTES = 3_000_000
+CONFUSION_CELLS = 30_000
+MOST_CLASSES = 20
+OPEN_CLIENTS = 8
+
+
+def results(run: Run, metric: str) -> View:
+    """The test scores: main metric, and the others."""
+    names = dict.fromkeys(name for arm in run.finished for name in arm.metrics())
+    others = [name for name in names if name != metric]
+    return {
+        "main": _score_table(run, metric, alone(run)),
+        "others": [_score_table(run, name, None) for name in others],
+    }
+
+
+def _score_table(run: Run, metric: str, local: ArmRecord | None) -> View:
+    """Rows of clients and columns of arms, each in both readings; the best of a row in a reading is marked."""
+    columns = [(arm, reading, arm.scores(reading, metric)) for arm in run.finished for reading in READINGS]
+    base = {reading: local.scores(reading, metric) for reading in READINGS} if local else {}
+    worst_of: Callable[[Iterable[float]], float] = max if lower_is_better(metric) else min
+
+    def row(name: str, value: Callable[[dict[str, float]], float | None], kind: str = "") -> View:
+        values = [value(scores) for _, _, scores in columns]
+        cells = []
+        for (arm, reading, scores), own in zip(columns, values, strict=True):
+            rivals = [v for (_, r, _), v in zip(columns, values, strict=True) if r == reading and v is not None]
+            best = own is not None and len(run.finished) > 1 and _is_best(own, rivals, metric)
+            note = None
+            if kind == "worst":
+                note = next((client for client, score in scores.items() if score == own), None)
+            elif base and arm is not local and (kind != "mean" or base[reading].keys() == scores.keys()):
+                lonely = value(base[reading])
+                note = None if own is None or lonely is None else signed(own - lonely)
+            cells.append({"text": number(own), "best": best, "note": note, "reading": reading})
+        return {"name": name, "cells": cells, "kind": kind}
+
+    rows = [row(client, partial(_of_client, client)) for client in run.clients]
+    rows.append(row("mean", lambda scores: mean(scores.values()), "mean"))
+    if len(run.clients) > 1:
+        rows.append(row("worst hospital", lambda scores: worst_of(scores.values()) if scores else None, "worst"))
+    return {
+        "metric": metric_name(metric),
+        "arms": [arm.name for arm in run.finished],
+        "rows": rows,
+        "local": local.name if local else None,
+        "lower": lower_is_better(metric),
+    }
+
+
+def _of_client(client: str, scores: dict[str, float]) -> float | None:
+    return scores.get(client)
+
+
+def _is_best(value: float, rivals: Sequence[float], metric: str) -> bool:
+    best = min(rivals) if lower_is_better(metric) else max(rivals)
+    return number(value) == number(best)
+
+
+def bars(run: Run, metric: str, styles: dict[str, Style]) -> View | None:
+    """The main metric by hospital and arm, for both readings."""
+    if not run.clients:
+        return None
+    clients, name = list(run.clients), metric_name(metric)
+    scores = {(arm.name, r): arm.scores(r, metric) for arm in run.finished for r in READINGS}
+    values = [v for found in scores.values() for v in found.values()]
+    if not values:
+        return None
+    top = max(values)
+    axis = (0.0, min(1.0, 1.2 * top) if top <= 1 else 1.15 * top) if min(values) >= 0 < top else None
+    charts = []
+    for reading in READINGS:
+        series = [
+            (arm.name, styles[arm.name], [scores[arm.name, reading].get(c) for c in clients]) for arm in run.finished
+        ]
+        title = f"Test {name} by hospital, {READING_NAMES[reading]}"
+        charts.append((title, bar_chart(clients, series, title, f"test {name}", axis)))
+    return {"charts": charts, "arms": [arm.name for arm in run.finished]}
+
+
+def confusion(run: Run) -> View | None:
+    """Confusion tables of every arm, the best first."""
+    best = best_arms(run, "received")
+    if not best:
+        return None
+    budget, arms, left_out = CONFUSION_CELLS, [], []
+    for arm in _best_first(run):
+        tables = [(client, arm.table("received", client, "confusion")) for client in run.clients]
+        views = [(client, _confusion_view(table, run.label_names)) for client, table in tables if table]
+        cost = sum(len(view["rows"]) ** 2 for _, view in views)
+        if views and cost > budget:
+            left_out.append(arm.name)
+        elif views:
+            budget -= cost
+            arms.append((arm.name, views))
+    if not arms and not left_out:
+        return None
+    return {"arms": arms, "left_out": left_out, "best": best[0].name}
+
+
+def _best_first(run: Run) -> list[ArmRecord]:
+    """Return the finished arms, the best as received in front."""
+    best = best_arms(run, "received")[:1]
+    return [*best, *(arm for arm in run.finished if arm not in best)]
+
+
+def _confusion_view(table: list[list[float]], names: Sequence[str]) -> View:
+    """Keep the classes that occur, in truth or in prediction; shade each row by its share."""
+    size = len(table)
+    square = all(len(row) == size for row in table)
+    own = [i for i in range(size) if sum(table[i]) or any(row[i] for row in table)] if square else []
+    name = [names[i] if i < len(names) else str(i) for i in range(size)]
+    hits, total = sum(table[i][i] for i in own), sum(sum(table[i]) for i in own)
+    rows = []
+    for i in own if len(own) <= MOST_CLASSES else ():
+        row = sum(table[i])
+        cells = [
+            {"text": f"{table[i][j]:g}", "shade": round(10 * table[i][j] / row) if row else 0, "right": i == j}
+            for j in own
+        ]
+        rows.append((name[i], cells))
+    mistakes = sorted(((table[i][j], name[i], name[j]) for i in own for j in own if i != j), reverse=True)
+    return {
+        "names": [name[i] for i in own],
+        "rows": rows,
+        "hits": f"{hits:g}",
+        "total": f"{total:g}",
+        "mistakes": [(f"{n:g}", truth, found) for n, truth, found in mistakes[:8] if n],
+    }
+
+
+def pictures(run: Run) -> View | None:
+    """Show each picture once, with what every arm says of it (arms whose pictures differ show theirs)."""
+    found: dict[str, dict[str, View]] = {}
+    budget, left_out = PICTURE_BYTES, 0
+    for arm in _best_first(run):
+        for client, panels in (arm.result or {}).get("panels", {}).items():
+            shown = found.setdefault(client, {})
+            for panel in panels:
+                data = _read_png(arm.folder / panel["file"])
+                if data is None:
+                    continue
+                key = hashlib.sha256(data).hexdigest()
+                if key not in shown:
+                    if len(data) > budget:
+                        left_out += 1
+                        continue
+                    budget -= len(data)
+                    # Base64 has no letter that HTML would read as its own.
+                    source = "data:image/png;base64," + base64.b64encode(data).decode()
+                    shown[key] = {"source": source, "said": {}}
+                said = (panel.get("caption", ""), panel.get("right"))
+                shown[key]["said"].setdefault(said, []).append(arm.name)
+    clients = [(client, list(found[client].values())) for client in found if found[client]]
+    if not clients:
+        return None
+    order = {name: place for place, name in enumerate(run.clients)}
+    clients.sort(key=lambda pair: order.get(pair[0], len(order)))
+    return {
+        "open": clients[:OPEN_CLIENTS],
+        "folded": clients[OPEN_CLIENTS:],
+        "left_out": left_out,
+    }
+
+
+def _read_png(path: Path) -> bytes | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return data if data.startswith(b"\x89PNG") else None
