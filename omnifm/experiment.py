@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import pydantic
 import tomli_w
+import torch
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from omnifm.algorithms import registry as algorithms
@@ -37,8 +38,8 @@ Document = dict[str, Any]
 class FederationSettings:
     """``[federation]``: the rounds.
 
-    ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many rounds
-    all clients are judged on validation data; ``personal`` the parts of the network that stay at the clients.
+    ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
+    rounds all clients are judged on validation data; ``personal`` the parts of the network that stay at the clients.
     """
 
     rounds: Annotated[int, Field(ge=1)] = 25
@@ -49,7 +50,10 @@ class FederationSettings:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One arm, complete. ``sections`` holds the settings of every task and algorithm by name."""
+    """One arm, complete. ``sections`` holds the settings of every task and algorithm by name.
+
+    ``device`` is torch's name of where the clients compute: ``cpu`` (several workers), ``cuda`` (one).
+    """
 
     name: str = "experiment"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -130,6 +134,7 @@ def make_experiment(document: Mapping[str, Any]) -> Experiment:
         if key not in _PLAIN and key not in _SECTIONS:
             raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *_SECTIONS))}")
     plain: Experiment = _checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
+    _check_device(plain.device)
     for key, known in (("task", tasks.SETTINGS), ("algorithm", algorithms.SETTINGS)):
         if (value := getattr(plain, key)) not in known:
             raise ExperimentError(f"Unknown {key} {value!r}. {did_you_mean(value, known)}")
@@ -168,6 +173,14 @@ def differences(old: Document, new: Document, prefix: str = "") -> list[str]:
 
 def _brief(value: Any) -> str:
     return "not there" if value is None else "there" if isinstance(value, dict) else repr(value)
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ExperimentError(f"device = {name!r} cannot be used on this machine: {reason}. Use 'cpu'.") from None
 
 
 def _merged(base: Document, changes: Mapping[str, Any]) -> Document:

@@ -146,7 +146,7 @@ def _play_arm(
     latest = folder.checkpoints.read_latest()
     snapshot = arm.start() if latest is None else Snapshot.unpack(*latest)
     folder.metrics.forget_after(snapshot.server.round)
-    with InProcess(arm.site, workers) as engine:
+    with InProcess(arm.site, workers if experiment.device == "cpu" else 1) as engine:
         federation = arm.federation(engine, [*watch(name, arm), Recorder(folder)])
         last = federation.run(snapshot)
         test, panels = {}, {}

@@ -101,9 +101,9 @@ class Trainer:
                     own[name].copy_(value)
 
     def tensors(self, *, shared: bool) -> Tensors:
-        """Return copies of the shared tensors, or of the personal ones."""
+        """Return copies of the shared tensors, or of the personal ones, on the CPU."""
         return {
-            name: value.detach().clone(memory_format=torch.contiguous_format)
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, value in self.pipeline.state_dict().items()
             if (name in self.personal) != shared
         }

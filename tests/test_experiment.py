@@ -305,3 +305,9 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_values_of_toml_that_fit_nowhere(tmp_path: Path, value: str) -> None:
     with pytest.raises(ExperimentError, match="learning_rate"):
         read(tmp_path, f"[training]\nlearning_rate = {value}")
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta:x", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(ExperimentError, match=r"device = .* cannot be used on this machine: .*Use 'cpu'\."):
+        make_experiment({"device": device})

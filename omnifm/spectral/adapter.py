@@ -23,7 +23,8 @@ class AdapterSettings:
     ``use`` says which networks get one: ``auto`` leaves it to the algorithm. ``retrieval`` off replaces the retrieved
     prototypes by the image's own token; ``own_token`` lets it stand beside them (through it the task's loss reaches
     the tokenizer: the bank's entries are constants, and retrieval has no gradient); ``fusion`` off
-    replaces attention by their mean; ``prefix`` and ``suffix`` off leave out those tokens; ``alignment`` is the weight lambda of the spectral-proximal loss, 0 for none.
+    replaces attention by their mean; ``prefix`` and ``suffix`` off leave out those tokens; ``alignment`` is the weight
+    lambda of the spectral-proximal loss, 0 for none.
     """
 
     use: Literal["auto", "on", "off"] = "auto"

@@ -12,10 +12,11 @@ from torch import Tensor
 class BankSettings:
     """How the bank is filled and kept: ``[bank]`` of an experiment.
 
-    A client offers at most ``prototypes`` a round, each over at least ``min_cluster`` samples. ``capacity`` is the most entries; ``floor`` how many entries each group keeps however rarely they are
-    asked for; ``age_limit`` after how many rounds without refreshment an entry leaves; ``merge_above`` the cosine
-    similarity from which a new prototype refreshes an entry of its own client instead of becoming a new one;
-    ``frequency_decay`` how much of the old retrieval frequency lives on in each round.
+    A client offers at most ``prototypes`` a round, each over at least ``min_cluster`` samples. ``capacity`` is the most
+    entries; ``floor`` how many entries each group keeps however rarely they are asked for; ``age_limit`` after how many
+    rounds without refreshment an entry leaves; ``merge_above`` the cosine similarity from which a new prototype
+    refreshes an entry of its own client instead of becoming a new one; ``frequency_decay`` how much of the old
+    retrieval frequency lives on in each round.
     """
 
     prototypes: int = 16
@@ -108,7 +109,7 @@ class KnowledgeBank:
         """Take in a client's prototypes.
 
         One that is near to an entry of the same client refreshes it: the entry moves to the new place (tokens of older
-        weights are stale), takes its size and becomes young, and keeps its retrieval frequency. The others are appended.
+        weights are stale), takes its size, becomes young and keeps its retrieval frequency. The others are appended.
         """
         tokens = self.tokens.clone() if len(self) else new.tokens[:0]
         sizes, age = self.sizes.clone(), self.age.clone()
