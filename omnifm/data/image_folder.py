@@ -88,9 +88,7 @@ class ImageFolderSource:
 
     def _classes(self, folder: Path) -> tuple[str, ...]:
         if not folder.is_dir():
-            raise DataError(
-                f"{folder}: no such folder. Lay the images there as <class>/<image>, or mend folder."
-            )
+            raise DataError(f"{folder}: no such folder. Lay the images there as <class>/<image>, or mend folder.")
         found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
         if not found:
             raise DataError(f"{folder}: has no subfolders. Lay the images there as <class>/<image>.")
@@ -106,9 +104,7 @@ class ImageFolderSource:
             return relative
         match = re.search(self.patient_pattern, relative)
         if match is None or match[1] is None:
-            raise DataError(
-                f"{path}: {relative!r} does not match patient_pattern = {self.patient_pattern!r}."
-            )
+            raise DataError(f"{path}: {relative!r} does not match patient_pattern = {self.patient_pattern!r}.")
         return match[1]
 
 
@@ -130,9 +126,7 @@ def read_image(path: Path) -> NDArray[Any]:
             grey = image.mode in ("1", "L", "LA")
             return np.asarray(image.convert("L" if grey else "RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: cannot be read as an image ({error}). Replace or remove the file."
-        ) from error
+        raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove the file.") from error
 
 
 def _sixteen_bits(values: NDArray[Any]) -> NDArray[np.uint16]:

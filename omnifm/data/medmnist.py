@@ -98,13 +98,9 @@ SETS = {
         ),
         channels=3,
     ),
-    "octmnist": PublishedSet(
-        "OCT", ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal")
-    ),
+    "octmnist": PublishedSet("OCT", ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal")),
     "pneumoniamnist": PublishedSet("X-ray", ("normal", "pneumonia")),
-    "retinamnist": PublishedSet(
-        "fundus", ("grade 0", "grade 1", "grade 2", "grade 3", "grade 4"), channels=3
-    ),
+    "retinamnist": PublishedSet("fundus", ("grade 0", "grade 1", "grade 2", "grade 3", "grade 4"), channels=3),
     "breastmnist": PublishedSet("ultrasound", ("malignant", "normal or benign")),
     "bloodmnist": PublishedSet(
         "microscopy",
@@ -236,8 +232,7 @@ def _check_shapes(
     if len(wrong):
         row, column = wrong[0]
         raise DataError(
-            f"{path}: {short}_labels, row {row}, is {labels[row, column]}, but must be 0 to {highest}. "
-            f"{_REMEDY} again."
+            f"{path}: {short}_labels, row {row}, is {labels[row, column]}, but must be 0 to {highest}. {_REMEDY} again."
         )
 
 

@@ -284,9 +284,7 @@ def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSe
     return Share(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
 
 
-def _split(
-    name: str, patients: list[Patient], settings: PartitionSettings, seed: int
-) -> list[tuple[Patient, str]]:
+def _split(name: str, patients: list[Patient], settings: PartitionSettings, seed: int) -> list[tuple[Patient, str]]:
     """Split patients at random but evenly over modalities and classes; at least one for each needed split."""
     random = numpy_generator(seed, "partition", "split", name)
     left = [patients[index] for index in random.permutation(len(patients))]

@@ -10,9 +10,7 @@ from omnifm.data.examples import Examples, distinct, evenly_spaced
 
 
 def test_batch_takes_the_rows_of_every_field() -> None:
-    examples = Examples(
-        {"image": torch.arange(6).view(3, 2), "label": torch.tensor([5, 6, 7])}, ("a", "b", "c")
-    )
+    examples = Examples({"image": torch.arange(6).view(3, 2), "label": torch.tensor([5, 6, 7])}, ("a", "b", "c"))
     batch = examples.batch(torch.tensor([2, 0]))
     assert len(examples) == 3
     assert batch["image"].tolist() == [[4, 5], [0, 1]]

@@ -47,9 +47,7 @@ def write(root: Path, file: str, made: dict[str, NDArray[Any]]) -> Path:
         ),
     ],
 )
-def test_published_counts(
-    shared_data: Path, name: str, sizes: tuple[int, int, int], classes: dict[str, int]
-) -> None:
+def test_published_counts(shared_data: Path, name: str, sizes: tuple[int, int, int], classes: dict[str, int]) -> None:
     pool = MedMNISTSource(name).load(loading(shared_data))
     assert pool.split is not None
     assert Counter(pool.split) == dict(zip(("train", "validation", "test"), sizes, strict=True))
@@ -159,9 +157,7 @@ def test_missing_array(tmp_path: Path) -> None:
 
 
 def test_object_arrays_are_never_unpickled(tmp_path: Path) -> None:
-    write(
-        tmp_path, "breastmnist.npz", arrays("breastmnist") | {"test_images": np.array([{}, []], dtype=object)}
-    )
+    write(tmp_path, "breastmnist.npz", arrays("breastmnist") | {"test_images": np.array([{}, []], dtype=object)})
     with pytest.raises(DataError, match=r"breastmnist\.npz: damaged.*Object arrays"):
         MedMNISTSource("breastmnist").load(loading(tmp_path))
 

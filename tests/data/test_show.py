@@ -22,9 +22,7 @@ def examples(rows: int, classes: int, channels: int = 1) -> Examples:
 
 def client(name: str, classes: int = 3, channels: int = 1) -> ClientData:
     empty = examples(0, classes, channels)
-    return ClientData(
-        name, "CT", examples(4, classes, channels), replace(empty), examples(3, classes, channels)
-    )
+    return ClientData(name, "CT", examples(4, classes, channels), replace(empty), examples(3, classes, channels))
 
 
 def test_describe_counts_samples_patients_and_classes() -> None:
