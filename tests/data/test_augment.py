@@ -1,4 +1,5 @@
 import torch
+
 from omnifm.data.augment import flip_and_shift
 
 
