@@ -155,6 +155,12 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def halted(pid: int) -> list[int]:
+    """Halt a process, so that it cannot come to its end before it is signalled, and return its children."""
+    os.kill(pid, signal.SIGSTOP)
+    return family(pid)
+
+
 def living(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -21,6 +21,7 @@ from small_run import (
     document,
     ended,
     family,
+    halted,
     hashes,
     living,
     omnifm,
@@ -288,8 +289,9 @@ def test_ctrl_c_in_a_real_process(experiment: Path, whole: Path, tmp_path: Path)
     )
     try:
         wait_until(lambda: reached(out / "fedavg", 2)() or process.poll() is not None)
-        workers = family(process.pid)
+        workers = halted(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+        os.kill(process.pid, signal.SIGCONT)
         text, _ = process.communicate(timeout=30)
     finally:
         process.kill()
@@ -312,8 +314,9 @@ def test_a_request_to_end(
     out = tmp_path / "run"
     with ended(Process(tmp_path / "log", "run", experiment, "--out", out, "--workers", workers)) as process:
         wait_until(reached(out / "fedavg", 1), process)
-        children = family(process.pid)
+        children = halted(process.pid)
         (os.killpg if group else os.kill)(process.pid, number)
+        os.kill(process.pid, signal.SIGCONT)
         outcome = process.wait()
     assert outcome.status == 130
     assert outcome.text == f"{STOPPED}{out}\n"
