@@ -11,6 +11,7 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.data.cohort import Cohort, pooled
 from omnifm.data.examples import ClientData
+from omnifm.errors import ExperimentError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, Engine, Federation, Snapshot
 from omnifm.pipeline import Pipeline
@@ -62,7 +63,8 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
     """Put an arm together.
 
     Raises:
-        ExperimentError: the network has no such part as ``federation.personal`` names.
+        ExperimentError: the network has no such part as ``federation.personal`` names, or a hospital has the name that
+            all of them have together.
     """
     image = cohort.clients[0].train.fields["image"]
     shape = DataShape(image.shape[1], image.dim() - 2, cohort.label_names)
@@ -74,6 +76,8 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
     participants = tuple(clients)
     if algorithm.pools_data:
         everyone = pooled(cohort)
+        if everyone.name in clients:
+            raise ExperimentError(f"A hospital is called {everyone.name!r}, like all of them together: rename it.")
         clients, participants = {**clients, everyone.name: everyone}, (everyone.name,)
     initial = {name: value.clone() for name, value in pipeline.state_dict().items()}
     site = Site(

@@ -18,10 +18,11 @@ from PIL import Image
 from omnifm.algorithms.state import Tensors
 from omnifm.arm import Arm, make_arm
 from omnifm.data.cohort import Cohort, load_cohort
+from omnifm.data.examples import ClientData
 from omnifm.engines.in_process import InProcess
-from omnifm.errors import ExperimentError
+from omnifm.errors import CheckpointError, ExperimentError
 from omnifm.experiment import Experiment, Plan, differences, read_plan, to_document, to_toml
-from omnifm.federation import READINGS, Callback, EvaluationEvent, Reading, RoundEvent, Snapshot
+from omnifm.federation import READINGS, Callback, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
 from omnifm.files import write_atomically
 from omnifm.results.checkpoint import CheckpointFolder, digest, read_checkpoint, write_checkpoint
 from omnifm.results.metrics import MetricsLog
@@ -116,6 +117,8 @@ def reopen_run(out: Path, plan: Plan | None) -> Plan:
     path = out / "experiment.toml"
     if not path.exists():
         raise ExperimentError(f"{out} holds no run to resume: there is no {path}.")
+    for stray in out.rglob(".*.tmp"):  # what a kill in the midst of writing left behind
+        stray.unlink(missing_ok=True)
     old = read_plan(path)
     if plan is not None and (changed := differences(_resolved(old), _resolved(plan))):
         raise ExperimentError(
@@ -149,35 +152,47 @@ def _play_arm(
     with InProcess(arm.site, workers if experiment.device == "cpu" else 1) as engine:
         federation = arm.federation(engine, [*watch(name, arm), Recorder(folder)])
         last = federation.run(snapshot)
-        test, panels = {}, {}
-        for reading in READINGS:
-            chosen = Snapshot.unpack(*read_checkpoint(folder.best(reading)))
-            engine.restore(chosen.clients)
-            test[reading] = federation.evaluate(chosen.server, "test", reading)
-            broadcast = arm.algorithm.broadcast(chosen.server)
-            if reading == "received":
-                panels = {c: engine.show(broadcast, c, reading, PANELS) for c in arm.judged}
+        found = _judge(arm, federation, engine, folder)
     result = {
         "arm": name,
         "algorithm": experiment.algorithm,
         "seed": experiment.seed,
         "main_metric": arm.task.main_metric,
         "label_names": list(cohort.label_names),
-        "clients": {
-            c.name: {
-                "group": c.group,
-                "train": len(c.train),
-                "validation": len(c.validation),
-                "test": len(c.test),
-            }
-            for c in cohort.clients
-        },
+        "clients": {c.name: _holdings(c) for c in cohort.clients},
         "best": last.best,
-        "test": {reading: _scores(event) for reading, event in test.items()},
-        "panels": {client: _save_panels(folder.path, client, shown) for client, shown in panels.items()},
+        **found,
         "weights_sha256": weights_sha256(last),
     }
     write_atomically(folder.result, json.dumps(result, indent=1).encode())
+
+
+def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolder) -> dict[str, Any]:
+    """Read the test data, once: in each reading, the model of the round that validation chose."""
+    test, panels = {}, {}
+    for reading in READINGS:
+        chosen = Snapshot.unpack(*_read_best(folder, reading))
+        engine.restore(chosen.clients)
+        test[reading] = _scores(federation.evaluate(chosen.server, "test", reading))
+        if reading == "received":
+            broadcast = arm.algorithm.broadcast(chosen.server)
+            shown = {client: engine.show(broadcast, client, reading, PANELS) for client in arm.judged}
+            panels = {client: _save_panels(folder.path, client, pictures) for client, pictures in shown.items()}
+    return {"test": test, "panels": panels}
+
+
+def _read_best(folder: ArmFolder, reading: Reading) -> tuple[Tensors, Any]:
+    try:
+        return read_checkpoint(folder.best(reading))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} Remove the folder {folder.path} and resume: this arm is then run anew."
+        ) from None
+
+
+def _holdings(client: ClientData) -> dict[str, Any]:
+    counts = {split: len(getattr(client, split)) for split in ("train", "validation", "test")}
+    return {"group": client.group, **counts}
 
 
 def _scores(event: EvaluationEvent) -> dict[str, Any]:

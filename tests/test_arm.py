@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers import made_cohort, same, small_arm
@@ -154,3 +156,11 @@ def test_a_part_that_is_not_there_cannot_be_personal() -> None:
         small_arm("fedavg", federation={"personal": ["backbon"]})
     with pytest.raises(ExperimentError, match="No part of the network is called 'adapter'"):
         small_arm("fedavg", federation={"personal": ["adapter"]})
+
+
+def test_a_hospital_may_not_have_the_name_of_all() -> None:
+    cohort = made_cohort()
+    renamed = replace(cohort, clients=(replace(cohort.clients[0], name="centralised"), *cohort.clients[1:]))
+    assert small_arm("fedavg", renamed).participants == ("centralised", "CT-2", "MRI")
+    with pytest.raises(ExperimentError, match="A hospital is called 'centralised'.*rename it"):
+        small_arm("centralised", renamed)

@@ -180,6 +180,30 @@ def test_a_kill_while_testing_leaves_no_line_twice(experiment: Path, whole: Path
     assert result(out / "omnifm") == result(whole / "omnifm")
 
 
+def test_a_damaged_best_round_costs_its_arm(experiment: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    (out / "omnifm" / "result.json").unlink()
+    best = out / "omnifm/checkpoints/best-received.safetensors"
+    best.write_bytes(best.read_bytes()[:-1])
+    outcome = omnifm("run", "--resume", out, "--workers", 1)
+    assert outcome.status == 1
+    assert f"{best} is damaged" in outcome.text
+    assert f"Remove the folder {out / 'omnifm'} and resume" in outcome.text
+    shutil.rmtree(out / "omnifm")
+    assert omnifm("run", "--resume", out, "--workers", 1).status == 0
+    assert hashes(out) == hashes(whole)
+
+
+def test_resuming_clears_what_a_kill_left_half_written(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    stray = out / "omnifm/checkpoints/.round-000003.safetensors.123.tmp"
+    stray.write_bytes(b"half")
+    assert omnifm("run", "--resume", out, "--workers", 1).status == 0
+    assert not stray.exists()
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_a_damaged_checkpoint_costs_one_round(
     experiment: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
 from typing import TypeVar
 
 import torch
@@ -52,11 +52,18 @@ class InProcess:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if self._pool is not None:
-            if error is not None:  # nobody waits for the minutes that a client's training may still take
-                for worker in list((self._pool._processes or {}).values()):
-                    worker.terminate()
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is None:
+            return
+        if error is None:
+            self._pool.shutdown()
+            return
+        # Nobody waits for the minutes that a client's training may still take, nor for a lock that a worker held.
+        workers = list((self._pool._processes or {}).values())
+        for worker in workers:
+            worker.kill()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            connection.wait([worker.sentinel], timeout=5)
 
     @property
     def states(self) -> dict[str, ClientState]:
