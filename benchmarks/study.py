@@ -16,7 +16,8 @@ from pathlib import Path
 
 from omnifm.results.run_reader import READINGS, Run, read_run
 
-LOCAL, ALONE = "local", "alone"
+YARDSTICKS = ("local", "alone")
+"""Arms in which every client is alone: with the bare backbone, and with OmniFM's own network."""
 
 
 def play(experiment: Path, out: Path, seed: int, changes: list[str]) -> Run:
@@ -51,14 +52,15 @@ def table(runs: list[Run]) -> str:
     """Return a Markdown table: one line an arm, means over clients, spread over seeds, and each client."""
     clients = list(runs[0].clients)
     arms = [arm.name for arm in runs[0].finished]
-    head = ["arm", "reading", "mean", "worst client", f"gain over {LOCAL}", f"gain over {ALONE}", *clients]
+    yardsticks = [name for name in YARDSTICKS if name in arms]
+    head = ["arm", "reading", "mean", "worst client", *(f"gain over {name}" for name in yardsticks), *clients]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for arm in arms:
         for reading in READINGS:
             mine = scores(runs, arm, reading)
             means = [statistics.mean(s.values()) for s in mine]
             gains = []
-            for yardstick in (LOCAL, ALONE):
+            for yardstick in yardsticks:
                 theirs = [statistics.mean(s.values()) for s in scores(runs, yardstick, reading)]
                 gains.append(f"{statistics.mean(a - b for a, b in zip(means, theirs, strict=True)):+.3f}")
             worst = spread([min(s.values()) for s in mine])

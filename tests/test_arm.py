@@ -162,5 +162,5 @@ def test_a_hospital_may_not_have_the_name_of_all() -> None:
     cohort = made_cohort()
     renamed = replace(cohort, clients=(replace(cohort.clients[0], name="centralised"), *cohort.clients[1:]))
     assert small_arm("fedavg", renamed).participants == ("centralised", "CT-2", "MRI")
-    with pytest.raises(ExperimentError, match="A hospital is called 'centralised'.*rename it"):
+    with pytest.raises(ExperimentError, match=r"A hospital is called 'centralised'.*rename it"):
         small_arm("centralised", renamed)
