@@ -10,7 +10,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -25,11 +24,10 @@ class LiveProgress(Progress):
     def __init__(self, console: Console) -> None:
         super().__init__(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("[dim]{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=console,
             disable=not console.is_terminal,
         )
@@ -61,4 +59,4 @@ class _Bar(Callback):
     def evaluated(self, event: EvaluationEvent) -> None:
         if event.split == "validation" and event.reading == "received":
             metric = next(iter(next(iter(event.scores.values())).numbers))
-            self.score = f"  validation {metric} {event.mean(metric):.3f}"
+            self.score = f"  {metric} {event.mean(metric):.3f}"

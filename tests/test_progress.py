@@ -39,7 +39,7 @@ def shown(*, terminal: bool, name: str = "fedavg") -> str:
 def test_it_tells_round_clients_loss_and_validation() -> None:
     last = [line for line in shown(terminal=True).splitlines() if "fedavg" in line][-1]
     assert "1/2" in last
-    assert "2/2 clients  loss 0.125  validation accuracy 0.500" in last
+    assert "2/2 clients  loss 0.125  accuracy 0.500" in last
 
 
 @pytest.mark.parametrize("name", ["[red]", "[/]", "[bold]a[/bold]"])
