@@ -2,7 +2,8 @@
 
 Coarse anatomy lives in the low frequencies and looks alike across modalities; texture and noise do not. Amplitudes of
 images fall like 1 / frequency (Field, 1987): weighing them by frequency first keeps the few lowest ones from
-drowning the rest. Without it the spectra of all images point the same way (mean cosine 0.9 on the phantom, 0.4 with).
+drowning the rest. Without it the spectra of all images point the same way: on the phantom's training images their mean
+cosine is 0.90, with it 0.36.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ def low_pass_log_amplitude(image: Tensor, rho: float = 0.25, grid: int = 15) -> 
 
     The amplitude is kept for the frequencies ``-k .. k`` of every axis, ``k = rho * axis length / 2`` (at least 1),
     so zero frequency is the middle of the grid, whatever the image size. Amplitudes are scaled to what an
-    orthonormal transform of ``REFERENCE_PIXELS`` pixels gives: the same picture at another size has the same spectrum.
-    Each is weighed by its frequency in cycles per image, zero frequency by one half.
+    orthonormal transform of ``REFERENCE_PIXELS`` pixels gives: a frequency has the same amplitude at any image size (the
+    band kept grows with the size, so compare images of one size, or scale ``rho``). Each is weighed by its frequency in cycles per image, zero frequency by one half.
 
     Args:
         image: ``(batch, channels, *size)``, two or three spatial axes of any length.
