@@ -23,9 +23,9 @@ def low_pass_log_amplitude(image: Tensor, rho: float = 0.25, grid: int = 15) -> 
 
     The amplitude is kept for the frequencies ``-k .. k`` of every axis, ``k = rho * axis length / 2`` (at least 1),
     so zero frequency is the middle of the grid, whatever the image size. Amplitudes are scaled to what an
-    orthonormal transform of ``REFERENCE_PIXELS`` pixels gives: a frequency has the same amplitude at any image size. The
-    band kept grows with the size, so compare images of one size, or scale ``rho``. Each amplitude is weighed by its
-    frequency in cycles per image, zero frequency by one half.
+    orthonormal transform of ``REFERENCE_PIXELS`` pixels gives: a frequency has the same amplitude at any image size.
+    The band kept grows with the size, so compare images of one size, or scale ``rho``. Each amplitude is weighed by
+    its frequency in cycles per image, zero frequency by one half.
 
     Args:
         image: ``(batch, channels, *size)``, two or three spatial axes of any length.
