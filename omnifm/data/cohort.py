@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -25,7 +24,7 @@ from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
 from omnifm.data.phantom import PhantomSource
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.errors import DataError, did_you_mean
 
 AnySource = Annotated[PhantomSource | MedMNISTSource | ImageFolderSource, Field(discriminator="kind")]
 SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
@@ -79,9 +78,7 @@ class Cohort:
             if client.name == name:
                 return client
         names = [client.name for client in self.clients]
-        near = get_close_matches(name, names, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"There is no client {name!r}, only {', '.join(names)}.{hint}")
+        raise DataError(f"There is no client {name!r}. {did_you_mean(name, names)}")
 
 
 def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> Cohort:

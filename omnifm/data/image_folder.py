@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from PIL import Image
 from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.images import prepare
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.errors import DataError, did_you_mean
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -94,9 +93,7 @@ class ImageFolderSource:
             raise DataError(f"{folder}: has no subfolders. Lay the images there as <class>/<image>.")
         for name in self.classes:
             if name not in found:
-                near = get_close_matches(name, found, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise DataError(f"{folder}: has no class {name!r}, only {', '.join(found)}.{hint}")
+                raise DataError(f"{folder}: has no class {name!r}. {did_you_mean(name, found)}")
         return self.classes or tuple(found)
 
     def _patient(self, relative: str, path: Path) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ from torch import Tensor
 from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.images import prepare
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.errors import DataError, did_you_mean
 
 _ORGANS = (
     "bladder",
@@ -158,9 +157,7 @@ class MedMNISTSource:
 
     def __post_init__(self) -> None:
         if self.set not in SETS:
-            near = get_close_matches(self.set, SETS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"set = {self.set!r} is not one of {', '.join(SETS)}{hint}")
+            raise ValueError(f"set = {self.set!r} is none of MedMNIST's. {did_you_mean(self.set, SETS)}")
         if self.pixels not in _PIXELS:
             raise ValueError(f"pixels = {self.pixels} is not one of {', '.join(map(str, _PIXELS))}")
         if self.limit < 0:

@@ -138,7 +138,7 @@ def test_single_class_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_unknown_client_is_suggested() -> None:
     made = cohort(MadeSource("CT", ("a", "b")), MadeSource("MRI", ("a", "b")))
-    with pytest.raises(DataError, match=r"no client 'MR', only CT, MRI\. Did you mean 'MRI'"):
+    with pytest.raises(DataError, match=r"no client 'MR'\. Did you mean 'MRI'"):
         made.client("MR")
 
 

@@ -119,7 +119,7 @@ def test_limit_takes_evenly_spaced_rows_of_each_split(shared_data: Path) -> None
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match="did you mean 'breastmnist'"):
+    with pytest.raises(ValueError, match="Did you mean 'breastmnist'"):
         MedMNISTSource("brestmnist")
     with pytest.raises(ValueError, match="pixels = 32"):
         MedMNISTSource("breastmnist", pixels=32)
