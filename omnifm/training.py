@@ -137,23 +137,36 @@ class Trainer:
                 last = epoch == self.settings.epochs - 1
                 for rows in _shuffled(len(train), self.settings.batch_size, order):
                     batch = self.task.augment(_to_device(train.batch(rows), device), order)
-                    output: Output = self.pipeline(batch)
-                    loss = self.task.loss(output.prediction, batch)
-                    objective = loss if output.adapter is None else loss + output.adapter.alignment
-                    self._check(objective, f"in round {round_number}, batch {steps + 1}")
-                    optimizer.zero_grad()
-                    objective.backward()  # type: ignore[no-untyped-call]
-                    if correct is not None:
-                        correct_gradients(weights, correct)
-                    torch.nn.utils.clip_grad_norm_(weights, self.settings.clip_norm)
-                    optimizer.step()
+                    where = f"in round {round_number}, batch {steps + 1}"
+                    loss, output = self._step(batch, weights, optimizer, correct, where)
                     steps += 1
                     if last:
-                        losses.append(float(loss.detach()) * len(rows))
+                        losses.append(loss * len(rows))
                         recorder.record(output)
         self.measure_statistics(round_number)
         self.last_fit = Fit(len(train), steps, sum(losses) / len(train), *recorder.result())
         return self.last_fit
+
+    def _step(
+        self,
+        batch: Batch,
+        weights: list[torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        correct: Correction | None,
+        where: str,
+    ) -> tuple[float, Output]:
+        """Take one optimiser step; return the task's loss and the output."""
+        output: Output = self.pipeline(batch)
+        loss = self.task.loss(output.prediction, batch)
+        objective = loss if output.adapter is None else loss + output.adapter.alignment
+        self._check(objective, where)
+        optimizer.zero_grad()
+        objective.backward()  # type: ignore[no-untyped-call]
+        if correct is not None:
+            correct_gradients(weights, correct)
+        torch.nn.utils.clip_grad_norm_(weights, self.settings.clip_norm)
+        optimizer.step()
+        return float(loss.detach()), output
 
     def measure_statistics(self, round_number: int) -> None:
         """Set the statistics of batch normalisation, if there is any, to those of the training images as they are."""
