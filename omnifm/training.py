@@ -92,6 +92,10 @@ class Trainer:
         """The parameters that gradients act on, by name."""
         return {name: p for name, p in self.pipeline.named_parameters() if p.requires_grad}
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.pipeline.parameters()).device
+
     def load(self, *sources: Mapping[str, Tensor]) -> None:
         """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
         own = self.pipeline.state_dict()
@@ -125,7 +129,6 @@ class Trainer:
         """
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.prepare(self.client.train)
-        device = next(self.pipeline.parameters()).device
         weights = list(self.trainable.values())
         optimizer = self._optimizer(weights)
         order = generator(*stream)
@@ -136,7 +139,7 @@ class Trainer:
             for epoch in range(self.settings.epochs):
                 last = epoch == self.settings.epochs - 1
                 for rows in _shuffled(len(train), self.settings.batch_size, order):
-                    batch = self.task.augment(_to_device(train.batch(rows), device), order)
+                    batch = self.task.augment(_to_device(train.batch(rows), self._device), order)
                     where = f"in round {round_number}, batch {steps + 1}"
                     loss, output = self._step(batch, weights, optimizer, correct, where)
                     steps += 1
@@ -172,11 +175,10 @@ class Trainer:
         """Set the statistics of batch normalisation, if there is any, to those of the training images as they are."""
         if not has_statistics(self.pipeline):
             return
-        device = next(self.pipeline.parameters()).device
         order = generator(self.seed, self.client.name, round_number, "statistics")
         with measured_statistics(self.pipeline):
             for rows in _shuffled(len(self.client.train), self.settings.batch_size, order):
-                self.pipeline(_to_device(self.client.train.batch(rows), device))
+                self.pipeline(_to_device(self.client.train.batch(rows), self._device))
 
     @property
     def owns_statistics(self) -> bool:
@@ -203,10 +205,9 @@ class Trainer:
     @torch.no_grad()
     def predict(self, examples: Examples, batch_size: int = 64) -> Iterator[tuple[Batch, Output]]:
         """Yield each batch with its output, in order, the pipeline in evaluation mode."""
-        device = next(self.pipeline.parameters()).device
         self.pipeline.eval()
         for rows in torch.split(torch.arange(len(examples)), batch_size):
-            batch = _to_device(examples.batch(rows), device)
+            batch = _to_device(examples.batch(rows), self._device)
             yield batch, self.pipeline(batch)
 
     def _check(self, loss: Tensor, where: str) -> None:
