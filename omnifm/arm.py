@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,6 +20,7 @@ from omnifm.site import Site
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
+from omnifm.training import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Arm:
     def start(self) -> Snapshot:
         """Return the state before the first round."""
         site = self.site
-        shared = {n: v for n, v in site.initial.items() if n not in site.personal}
-        return Snapshot(self.algorithm.init(shared))
+        shared = {name: value for name, value in site.initial.items() if name not in site.personal}
+        trainable = [name for name, p in site.pipeline.named_parameters() if p.requires_grad and name in shared]
+        return Snapshot(self.algorithm.init(shared, trainable, len(self.participants)))
 
     def federation(self, engine: Engine, callbacks: Iterable[Callback] = ()) -> Federation:
         """Return the round loop over an engine for this arm's site."""
@@ -63,8 +65,8 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
     """Put an arm together.
 
     Raises:
-        ExperimentError: the network has no such part as ``federation.personal`` names, or a hospital has the name that
-            all of them have together.
+        ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
+            task or the optimiser, or a hospital has the name that all of them have together.
     """
     image = cohort.clients[0].train.fields["image"]
     shape = DataShape(image.shape[1], image.dim() - 2, cohort.label_names)
@@ -84,7 +86,7 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
         pipeline,
         task,
         algorithm,
-        experiment.training,
+        _training(experiment, algorithm),
         clients,
         initial,
         personal,
@@ -94,14 +96,29 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
     return Arm(experiment, cohort, task, algorithm, site, participants)
 
 
+def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
+    """Take the momentum away from an algorithm whose rule has none."""
+    if not algorithm.plain_sgd:
+        return experiment.training
+    if experiment.training.optimizer != "sgd":
+        raise ExperimentError(
+            f"training.optimizer = {experiment.training.optimizer!r}: the rule of {experiment.algorithm!r} holds for "
+            f"plain SGD only. Set training.optimizer = 'sgd', or choose another algorithm."
+        )
+    return replace(experiment.training, momentum=0.0)
+
+
 def _build(experiment: Experiment, task: Task, algorithm: Algorithm, shape: DataShape) -> Pipeline:
-    """Draw the first weights from the seed; the task's own network draws first, so all arms share its start."""
+    """Draw the first weights from the seed; the task's own network draws first, so all arms share its start.
+
+    The adapter draws next, the algorithm's companion last.
+    """
     settings = experiment.adapter
     wanted = algorithm.adapter if settings.use == "auto" else settings.use == "on"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(experiment.seed, "weights"))
         network = task.network()
         adapter = SpectralAdapter(settings, shape.channels, shape.axes, network.width) if wanted else None
-        pipeline = Pipeline(network, adapter)
+        pipeline = Pipeline(network, adapter, algorithm.companion(network, task))
     layout = torch.channels_last if shape.axes == 2 else torch.channels_last_3d
     return pipeline.to(device=experiment.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

@@ -71,7 +71,6 @@ class Experiment:
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-_SECTIONS: dict[str, type] = {**tasks.SETTINGS, **algorithms.SETTINGS}
 _PLAIN = tuple(f.name for f in dataclasses.fields(Experiment) if f.name != "sections")
 
 
@@ -130,15 +129,16 @@ def make_plan(document: Document) -> Plan:
 
 def make_experiment(document: Mapping[str, Any]) -> Experiment:
     """Check one arm's document and fill in the defaults."""
+    known = {**tasks.SETTINGS, **algorithms.SETTINGS}  # now, and not on import: users register their own
     for key in document:
-        if key not in _PLAIN and key not in _SECTIONS:
-            raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *_SECTIONS))}")
+        if key not in _PLAIN and key not in known:
+            raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *known))}")
     plain: Experiment = _checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
     _check_device(plain.device)
-    for key, known in (("task", tasks.SETTINGS), ("algorithm", algorithms.SETTINGS)):
-        if (value := getattr(plain, key)) not in known:
-            raise ExperimentError(f"Unknown {key} {value!r}. {did_you_mean(value, known)}")
-    sections = {name: _checked(kind, document.get(name, {}), (name,)) for name, kind in _SECTIONS.items()}
+    for key, names in (("task", tasks.SETTINGS), ("algorithm", algorithms.SETTINGS)):
+        if (value := getattr(plain, key)) not in names:
+            raise ExperimentError(f"Unknown {key} {value!r}. {did_you_mean(value, names)}")
+    sections = {name: _checked(kind, document.get(name, {}), (name,)) for name, kind in known.items()}
     return dataclasses.replace(plain, sections=sections)
 
 

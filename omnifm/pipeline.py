@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -17,25 +17,46 @@ ALWAYS_PERSONAL = ("suffix",)
 
 
 class Output(NamedTuple):
-    """A prediction, and what the adapter saw on the way (None on a bare network)."""
+    """A prediction, and what was seen on the way.
+
+    ``features`` ``(batch, L, width)`` are the tokens after the adapter; ``adapter`` is None on a bare network.
+    """
 
     prediction: Tensor
+    features: Tensor
     adapter: AdapterOutput | None
 
 
-class Pipeline(nn.Module):
-    """A task's network with, or without, the adapter between its halves."""
+class Companion(nn.Module):
+    """Modules that an algorithm adds to the network, trained and shared with it. This one changes nothing."""
 
-    def __init__(self, network: TaskNetwork, adapter: SpectralAdapter | None) -> None:
+    def forward(self, features: Tensor) -> Tensor:
+        """Map the features ``(batch, L, width)`` to what the decoder gets."""
+        return features
+
+
+class Pipeline(nn.Module):
+    """A task's network with, or without, the adapter between its halves, and an algorithm's companion after it."""
+
+    def __init__(
+        self, network: TaskNetwork, adapter: SpectralAdapter | None, companion: Companion | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.adapter = network, adapter
+        self.network, self.adapter, self.companion = network, adapter, companion
 
     def forward(self, batch: Batch) -> Output:
         """Predict for a batch that has at least ``image`` ``(batch, channels, *size)``."""
+        features, context, seen = self.encode(batch)
+        tokens = features if self.companion is None else self.companion(features)
+        return Output(self.network.decode(tokens, context, batch), features, seen)
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Any, AdapterOutput | None]:
+        """Return the features ``(batch, L, width)``, the decoder's context, and what the adapter saw."""
         tokens, context = self.network.encode(batch)
-        seen = None if self.adapter is None else self.adapter(tokens, batch["image"])
-        tokens = tokens if seen is None else seen.tokens
-        return Output(self.network.decode(tokens, context, batch), seen)
+        if self.adapter is None:
+            return tokens, context, None
+        seen = self.adapter(tokens, batch["image"])
+        return seen.tokens, context, seen
 
     def personal_names(self, parts: Iterable[str]) -> frozenset[str]:
         """Return the names of the tensors that stay at the client.

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from omnifm.algorithms.state import Tensors
+from omnifm.algorithms.state import Tensors, named
 from omnifm.arm import Arm, make_arm
 from omnifm.data.cohort import Cohort, load_cohort
 from omnifm.data.examples import ClientData
@@ -214,10 +214,10 @@ def _save_panels(folder: Path, client: str, panels: Iterable[Any]) -> list[dict[
 
 
 def weights_sha256(snapshot: Snapshot) -> str:
-    """Return the SHA-256 of all weights, shared and personal, at the end of a run."""
+    """Return the SHA-256 of all that was learned: the shared weights, and what each client keeps."""
     weights: Tensors = dict(snapshot.server.shared)
     for name, state in snapshot.clients.items():
-        weights |= {f"{name}/{key}": value for key, value in state.personal.items()}
+        weights |= named(name, {**state.personal, **named("memory", state.memory)})
     return digest(weights)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +20,10 @@ from omnifm.randomness import derive_seed, generator
 from omnifm.tasks.task import Scores, Task
 
 Tensors = dict[str, Tensor]
-Correction = Callable[[list[Tensor], list[Tensor]], None]
-"""Changes the gradients (second list) in place, knowing the weights (first), both of the trainable parameters."""
+Correction = Callable[[Tensors, Tensors], None]
+"""Changes the gradients (second) in place, knowing the weights (first), both by name."""
+Term = Callable[[Output, Batch], Tensor]
+"""A scalar to add to the loss of a batch."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,28 @@ class TrainingSettings:
             raise ValueError("learning_rate and clip_norm must be positive")
         if not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ValueError("momentum must lie in [0, 1) and weight_decay must not be negative")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some of the local epochs; in them only the parameters of these names are trained, all without names."""
+
+    epochs: int
+    names: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an algorithm changes in local training; by default nothing.
+
+    ``correct`` changes the gradients of the loss before each step, after they were clipped (so that it acts as its
+    paper has it); ``term`` adds to the loss; ``phases`` replace the epochs of the settings, each with an optimiser of
+    its own.
+    """
+
+    correct: Correction | None = None
+    term: Term | None = None
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +119,13 @@ class Trainer:
         return {name: p for name, p in self.pipeline.named_parameters() if p.requires_grad}
 
     @property
+    def learning_rate(self) -> float:
+        """The learning rate of this round."""
+        if self.settings.schedule == "constant":
+            return self.settings.learning_rate
+        return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
+
+    @property
     def _device(self) -> torch.device:
         return next(self.pipeline.parameters()).device
 
@@ -104,48 +137,60 @@ class Trainer:
                 for name, value in source.items():
                     own[name].copy_(value)
 
-    def tensors(self, *, shared: bool) -> Tensors:
-        """Return copies of the shared tensors, or of the personal ones, on the CPU."""
+    def tensors(self, *, shared: bool | None = None) -> Tensors:
+        """Return copies of the shared tensors, of the personal ones, or (None) of both, on the CPU."""
         return {
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, value in self.pipeline.state_dict().items()
-            if (name in self.personal) != shared
+            if shared is None or (name in self.personal) != shared
         }
+
+    def place(self, tensors: Mapping[str, Tensor]) -> Tensors:
+        """Return those of the tensors that are parameters here, on the pipeline's device."""
+        known = self.trainable
+        return {name: value.to(self._device) for name, value in tensors.items() if name in known}
+
+    def frozen(self) -> Pipeline:
+        """Return a copy of the pipeline as it stands, in evaluation mode, that no gradient moves."""
+        return deepcopy(self.pipeline).eval().requires_grad_(False)
 
     def use_bank(self, entries: Tensor | None) -> None:
         """Let the adapter, if there is one, retrieve from bank entries ``(n, token_dim)``, or from none."""
         if self.pipeline.adapter is not None:
             self.pipeline.adapter.use_bank(entries)
 
-    def fit(self, round_number: int, correct: Correction | None = None) -> Fit:
+    def fit(self, round_number: int, recipe: Recipe | None = None) -> Fit:
         """Train for the epochs of the settings.
 
         Args:
             round_number: with the seed and the client's name, the source of all randomness.
-            correct: the algorithm's change of the gradients before each step.
+            recipe: the algorithm's changes.
 
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
         """
+        recipe = recipe or Recipe()
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.prepare(self.client.train)
-        weights = list(self.trainable.values())
-        optimizer = self._optimizer(weights)
+        phases = recipe.phases or (Phase(self.settings.epochs),)
         order = generator(*stream)
         steps, losses, recorder = 0, [], _Recorder(self.pipeline)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(*stream))
             self.pipeline.train()
-            for epoch in range(self.settings.epochs):
-                last = epoch == self.settings.epochs - 1
-                for rows in _shuffled(len(train), self.settings.batch_size, order):
-                    batch = self.task.augment(_to_device(train.batch(rows), self._device), order)
-                    where = f"in round {round_number}, batch {steps + 1}"
-                    loss, output = self._step(batch, weights, optimizer, correct, where)
-                    steps += 1
-                    if last:
-                        losses.append(loss * len(rows))
-                        recorder.record(output)
+            for phase in phases:
+                with _trained_alone(self.trainable, phase.names) as weights:
+                    optimizer = self._optimizer(list(weights.values()))
+                    for epoch in range(phase.epochs):
+                        last = phase is phases[-1] and epoch == phase.epochs - 1
+                        for rows in _shuffled(len(train), self.settings.batch_size, order):
+                            batch = self.task.augment(_to_device(train.batch(rows), self._device), order)
+                            where = f"in round {round_number}, batch {steps + 1}"
+                            loss, output = self._step(batch, weights, optimizer, recipe, where)
+                            steps += 1
+                            if last:
+                                losses.append(loss * len(rows))
+                                recorder.record(output)
         self.measure_statistics(round_number)
         self.last_fit = Fit(len(train), steps, sum(losses) / len(train), *recorder.result())
         return self.last_fit
@@ -153,21 +198,23 @@ class Trainer:
     def _step(
         self,
         batch: Batch,
-        weights: list[torch.nn.Parameter],
+        weights: dict[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
-        correct: Correction | None,
+        recipe: Recipe,
         where: str,
     ) -> tuple[float, Output]:
         """Take one optimiser step; return the task's loss and the output."""
         output: Output = self.pipeline(batch)
         loss = self.task.loss(output.prediction, batch)
         objective = loss if output.adapter is None else loss + output.adapter.alignment
+        if recipe.term is not None:
+            objective = objective + recipe.term(output, batch)
         self._check(objective, where)
         optimizer.zero_grad()
         objective.backward()  # type: ignore[no-untyped-call]
-        if correct is not None:
-            correct_gradients(weights, correct)
-        torch.nn.utils.clip_grad_norm_(weights, self.settings.clip_norm)
+        torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
+        if recipe.correct is not None:
+            _correct_gradients(weights, recipe.correct)
         optimizer.step()
         return float(loss.detach()), output
 
@@ -219,10 +266,7 @@ class Trainer:
             )
 
     def _optimizer(self, weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        settings = self.settings
-        rate = settings.learning_rate
-        if settings.schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
+        settings, rate = self.settings, self.learning_rate
         if settings.optimizer == "adamw":
             return torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
         return torch.optim.SGD(
@@ -230,13 +274,30 @@ class Trainer:
         )
 
 
+@contextmanager
+def _trained_alone(
+    trainable: dict[str, torch.nn.Parameter], names: frozenset[str] | None
+) -> Iterator[dict[str, torch.nn.Parameter]]:
+    """Freeze all parameters but those of ``names`` (all without names) in this block, and yield these."""
+    chosen = {name: p for name, p in trainable.items() if names is None or name in names}
+    frozen = [p for name, p in trainable.items() if name not in chosen]
+    for parameter in frozen:
+        parameter.requires_grad_(False).grad = None
+    try:
+        yield chosen
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
 @torch.no_grad()
-def correct_gradients(weights: list[torch.nn.Parameter], correct: Correction) -> None:
+def _correct_gradients(weights: dict[str, torch.nn.Parameter], correct: Correction) -> None:
     """Let an algorithm change the gradients; a weight that the loss did not reach has a gradient of zero."""
-    for weight in weights:
+    for weight in weights.values():
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
-    correct([w.detach() for w in weights], [w.grad for w in weights if w.grad is not None])
+    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+    correct({name: weight.detach() for name, weight in weights.items()}, gradients)
 
 
 class _Recorder:

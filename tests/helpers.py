@@ -137,6 +137,7 @@ class Quadratic:
 
     main_metric = "closeness"
     personal: tuple[str, ...] = ()
+    classes = 0
 
     def network(self) -> Scalar:
         return Scalar()
@@ -149,6 +150,9 @@ class Quadratic:
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         return 0.5 * (prediction - batch["target"]).square().mean()
+
+    def labels(self, batch: Batch) -> Tensor:
+        raise NotImplementedError
 
     def meter(self) -> Distance:
         return Distance()

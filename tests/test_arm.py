@@ -94,7 +94,7 @@ def test_omnifm_sends_its_bank_and_prototypes_beside_the_network() -> None:
         assert event.bytes_down == 3 * (network + 4 * 8 * entries)
         uploads = heard.uploads[3 * event.round - 3 : 3 * event.round]
         assert all(sum(change.nbytes for change in upload.change.values()) == network for upload in uploads)
-        made = sum(len(upload.extra["prototypes"]) for upload in uploads)
+        made = sum(len(upload.extra["bank/prototypes"]) for upload in uploads)
         # Up go the same for each prototype with its size (8 bytes), and how often each entry was retrieved.
         assert event.bytes_up == 3 * network + made * (4 * 8 + 8) + 3 * 8 * entries
         entries = event.report["bank_entries"]

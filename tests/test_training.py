@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from omnifm.data.examples import Batch
 from omnifm.errors import NonFiniteLossError
-from omnifm.training import Trainer, TrainingSettings
+from omnifm.training import Recipe, Tensors, Trainer, TrainingSettings
 
 WEIGHT = "network.weight"
 
@@ -163,20 +163,20 @@ def test_correction_sees_weights_and_changes_gradients() -> None:
     trainer.load({WEIGHT: torch.tensor([1.0])})
     seen = []
 
-    def correct(weights: list[Tensor], gradients: list[Tensor]) -> None:
-        seen.append((weights[0].item(), gradients[0].item()))
-        gradients[0].add_(3.0)
+    def correct(weights: Tensors, gradients: Tensors) -> None:
+        seen.append((weights[WEIGHT].item(), gradients[WEIGHT].item()))
+        gradients[WEIGHT].add_(3.0)
 
-    trainer.fit(1, correct)
+    trainer.fit(1, Recipe(correct=correct))
     # The gradients w - 2 become w + 1: from 1 to 0.8, and to 0.62.
     assert seen == [pytest.approx((1.0, -1.0)), pytest.approx((0.8, -1.2))]
     assert weight(trainer) == pytest.approx(0.62)
 
 
-def test_correction_comes_before_clipping() -> None:
-    trainer = quadratic_trainer("a", [0.0], plain_sgd(0.1, clip_norm=1.0))
-    trainer.fit(1, lambda _, gradients: gradients[0].add_(50.0))
-    assert weight(trainer) == pytest.approx(-0.1, rel=1e-4)
+def test_the_gradient_of_the_loss_is_clipped_and_not_the_correction() -> None:
+    trainer = quadratic_trainer("a", [50.0], plain_sgd(0.1, clip_norm=1.0))
+    trainer.fit(1, Recipe(correct=lambda _, gradients: gradients[WEIGHT].add_(7.0)))
+    assert weight(trainer) == pytest.approx(-0.6, rel=1e-4)
 
 
 def test_correction_gets_a_zero_gradient_where_the_loss_does_not_reach() -> None:
@@ -184,18 +184,18 @@ def test_correction_gets_a_zero_gradient_where_the_loss_does_not_reach() -> None
     trainer.pipeline.network.unused = nn.Parameter(torch.ones(3))
     shapes = {name: parameter.shape for name, parameter in trainer.trainable.items()}
 
-    def correct(weights: list[Tensor], gradients: list[Tensor]) -> None:
-        assert [w.shape for w in weights] == [g.shape for g in gradients] == list(shapes.values())
-        assert gradients[list(shapes).index("network.unused")].tolist() == [0.0, 0.0, 0.0]
+    def correct(weights: Tensors, gradients: Tensors) -> None:
+        assert {n: w.shape for n, w in weights.items()} == {n: g.shape for n, g in gradients.items()} == shapes
+        assert gradients["network.unused"].tolist() == [0.0, 0.0, 0.0]
 
-    trainer.fit(1, correct)
+    trainer.fit(1, Recipe(correct=correct))
 
 
 def test_frozen_parameters_are_not_trainable() -> None:
     trainer = quadratic_trainer("a", [2.0])
     trainer.pipeline.network.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
     assert list(trainer.trainable) == [WEIGHT]
-    trainer.fit(1, lambda weights, gradients: None)
+    trainer.fit(1, Recipe(correct=lambda weights, gradients: None))
     assert trainer.pipeline.network.frozen.item() == 1
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from omnifm.algorithms.state import Tensors, Upload
+
+
+class Mean(NamedTuple):
+    """The mean of the uploads' ``change`` and of their ``extra``, and how many ``clients`` have answered."""
+
+    change: Tensors
+    extra: Tensors
+    clients: int
 
 
 class WeightedMean:
@@ -41,12 +50,14 @@ class WeightedMean:
         }
 
 
-def mean_change(uploads: Iterable[Upload]) -> Tensors:
-    """Return ``D = sum of p_i (y_i - x)`` with ``p_i = n_i / sum of n``."""
-    mean = WeightedMean()
+def average(uploads: Iterable[Upload], weight: Callable[[Upload], float]) -> Mean:
+    """Return the mean over the uploads, each of a weight."""
+    change, extra, clients = WeightedMean(), WeightedMean(), 0
     for upload in uploads:
-        mean.add(upload.change, float(upload.samples))
-    return mean.result()
+        change.add(upload.change, weight(upload))
+        extra.add(upload.extra, weight(upload))
+        clients += 1
+    return Mean(change.result(), extra.result(), clients)
 
 
 def difference(after: Tensors, before: Tensors) -> Tensors:

@@ -1,33 +1,59 @@
 """The contract of an algorithm, and FedAvg's frame with the three seams in which the others differ.
 
 The same object runs in process and over the network: on the server ``init``, ``broadcast`` and ``server_update``; at
-a client ``receive``, ``client_update`` and ``personalise``.
+a client ``receive`` and ``client_update``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import ClassVar
 
-from omnifm.algorithms.aggregation import apply, difference, mean_change
+from omnifm.algorithms.aggregation import Mean, apply, average, difference
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload
-from omnifm.training import Correction, Trainer
+from omnifm.pipeline import Companion
+from omnifm.tasks.task import Task, TaskNetwork
+from omnifm.training import Recipe, Trainer
 
 
 class Algorithm:
     """Federated averaging (McMahan et al., AISTATS 2017) as a frame: ``x <- x + D``.
 
-    The three seams: :meth:`correction` (a term in the local gradient), :meth:`server_step` (what is done with the
+    The three seams: :meth:`recipe` (what is changed in local training), :meth:`server_step` (what is done with the
     mean change D) and ``personal`` (what stays at the client). ``adapter`` tells whether the network has the
     spectral adapter unless the experiment says so; ``pools_data`` is for the yardstick that is no federation.
     """
 
-    personal: ClassVar[tuple[str, ...]] = ()
     adapter: ClassVar[bool] = False
     pools_data: ClassVar[bool] = False
 
-    def init(self, shared: Tensors) -> ServerState:
-        """Return the server's state before the first round."""
+    @property
+    def personal(self) -> tuple[str, ...]:
+        """Seam 3: the parts of the network that stay at the client."""
+        return ()
+
+    @property
+    def plain_sgd(self) -> bool:
+        """Whether the rule holds for SGD without momentum only."""
+        return False
+
+    def companion(self, network: TaskNetwork, task: Task) -> Companion | None:
+        """Return the modules that the algorithm adds to the network, or None.
+
+        Raises:
+            ExperimentError: it cannot serve this task; says why.
+        """
+        return None
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+        """Return the server's state before the first round.
+
+        Args:
+            shared: the first weights and buffers.
+            trainable: names of those that gradients act on; no other may be optimised at the server.
+            clients: how many clients there are, whether they take part in a round or not.
+        """
         return ServerState(shared)
 
     def broadcast(self, state: ServerState) -> Broadcast:
@@ -41,19 +67,24 @@ class Algorithm:
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Train for the local epochs; the trainer's model is then this client's, *personalised*."""
         self.receive(broadcast, client, trainer)
-        fit = trainer.fit(broadcast.round, correct=self.correction(broadcast, client, trainer))
+        fit = trainer.fit(broadcast.round, self.recipe(broadcast, client, trainer))
         change = difference(trainer.tensors(shared=True), broadcast.shared)
         upload = Upload(trainer.client.name, fit.samples, fit.loss, change)
-        return upload, ClientState(trainer.tensors(shared=False), client.memory, client.notes)
+        return upload, replace(client, personal=trainer.tensors(shared=False))
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload]) -> ServerState:
         """Take in the uploads, one at a time, and finish the round."""
-        return self.server_step(state, mean_change(uploads))
+        after = self.server_step(state, average(uploads, self.weight))
+        return replace(after, round=state.round + 1)
 
-    def correction(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Correction | None:
-        """Seam 1: return what changes the local gradients, or None."""
-        return None
+    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+        """Seam 1: return what is changed in local training. The trainer has just received."""
+        return Recipe()
 
-    def server_step(self, state: ServerState, change: Tensors) -> ServerState:
+    def server_step(self, state: ServerState, mean: Mean) -> ServerState:
         """Seam 2: move the shared weights by the mean change."""
-        return ServerState(apply(state.shared, change), state.round + 1, state.memory, state.notes)
+        return replace(state, shared=apply(state.shared, mean.change))
+
+    def weight(self, upload: Upload) -> float:
+        """Return a client's weight in the mean: its training samples."""
+        return float(upload.samples)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.exchange import bank_from_state, bank_to_state, drift, make_prototypes
+from omnifm.algorithms.exchange import (
+    Retrieval,
+    bank_from_state,
+    bank_to_state,
+    make_prototypes,
+    retrievable,
+    round_report,
+)
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload, named, under
+from omnifm.pipeline import Companion
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
+from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training import Trainer
 
 
@@ -23,10 +32,13 @@ class OmniFMSettings:
     ``base`` names the algorithm whose round this is; ``personal`` the parts of the network that stay at the client. The
     paper shares all but the suffix (``personal = []``). Across modalities that drags every backbone between
     conflicting minima: sharing what images have in common, adapter, head and bank, does better (README, results).
+    ``retrieve`` is for controls: from ``all`` entries of the bank, from the client's ``own``, from those of ``others``,
+    or from as many ``random`` fixed vectors.
     """
 
     base: str = "fedavg"
     personal: tuple[str, ...] = ("backbone",)
+    retrieve: Retrieval = "all"
 
 
 @dataclass(frozen=True)
@@ -42,36 +54,51 @@ class OmniFM(Algorithm):
     base: Algorithm = field(default_factory=FedAvg)
     bank: BankSettings = field(default_factory=BankSettings)
     at_home: tuple[str, ...] = ()
+    retrieve: Retrieval = "all"
 
     @property
-    def personal(self) -> tuple[str, ...]:  # type: ignore[override]
+    def personal(self) -> tuple[str, ...]:
         """What the base keeps at home, and what else the settings name."""
         return (*self.base.personal, *self.at_home)
 
-    def init(self, shared: Tensors) -> ServerState:
+    @property
+    def plain_sgd(self) -> bool:
+        """As the base."""
+        return self.base.plain_sgd
+
+    def companion(self, network: TaskNetwork, task: Task) -> Companion | None:
+        """Add what the base adds."""
+        return self.base.companion(network, task)
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start the base, and an empty bank."""
-        return _with_bank(self.base.init(shared), KnowledgeBank.empty(), {})
+        return _with_bank(self.base.init(shared, trainable, clients), KnowledgeBank.empty(), {})
 
     def broadcast(self, state: ServerState) -> Broadcast:
-        """Add the bank's tokens to what the base sends."""
+        """Add the bank's tokens to what the base sends, and where clients must tell them apart, whose they are."""
         sent = self.base.broadcast(state)
-        return replace(sent, extra={**sent.extra, "bank": state.memory["bank.tokens"]})
+        owners = {"owners": state.notes["bank"]["clients"]} if self.retrieve in ("own", "others") else {}
+        return replace(sent, extra={**sent.extra, "bank": state.memory["bank.tokens"]}, notes={**sent.notes, **owners})
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Retrieve from the bank that came."""
-        trainer.use_bank(broadcast.extra["bank"])
+        entries, _ = retrievable(broadcast, trainer.client.name, self.retrieve)
+        trainer.use_bank(entries)
         self.base.receive(broadcast, client, trainer)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Let the base train, and add prototypes and retrieval counts to its upload."""
-        trainer.use_bank(broadcast.extra["bank"])
+        entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
+        trainer.use_bank(entries)
         upload, client = self.base.client_update(broadcast, client, trainer)
         new = make_prototypes(trainer, broadcast.round, self.bank)
         assert trainer.last_fit is not None
         assert trainer.last_fit.retrieved is not None
-        extra = {"prototypes": new.tokens, "sizes": new.sizes, "retrieved": trainer.last_fit.retrieved}
+        retrieved = torch.zeros(len(broadcast.extra["bank"]), dtype=torch.int64)
+        retrieved[rows] = trainer.last_fit.retrieved
+        offer = {"prototypes": new.tokens, "sizes": new.sizes, "retrieved": retrieved}
         notes = {**upload.notes, "group": new.group}
-        return replace(upload, extra={**upload.extra, **extra}, notes=notes), client
+        return replace(upload, extra={**upload.extra, **named("bank", offer)}, notes=notes), client
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload]) -> ServerState:
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
@@ -80,10 +107,10 @@ class OmniFM(Algorithm):
 
         def passing() -> Iterator[Upload]:
             for upload in uploads:
-                extra = upload.extra
-                new = Prototypes(upload.client, upload.notes["group"], extra["prototypes"], extra["sizes"])
-                offers.append((new, extra["retrieved"]))
-                yield upload
+                offer = under("bank", upload.extra)
+                new = Prototypes(upload.client, upload.notes["group"], offer["prototypes"], offer["sizes"])
+                offers.append((new, offer["retrieved"]))
+                yield replace(upload, extra={n: v for n, v in upload.extra.items() if not n.startswith("bank/")})
 
         state = self.base.server_update(state, passing())
         bank = before.grow_older(self.bank.frequency_decay)
@@ -91,21 +118,10 @@ class OmniFM(Algorithm):
             bank = bank.credit(retrieved)
         for new, _ in offers:
             bank = bank.merge(new, self.bank.merge_above)
-        return _with_bank(state, bank.prune(self.bank), _report(before, offers))
+        return _with_bank(state, bank.prune(self.bank), round_report(before, offers))
 
 
 def _with_bank(state: ServerState, bank: KnowledgeBank, report: dict[str, Any]) -> ServerState:
     memory, notes = bank_to_state(bank)
     report = {"bank_entries": len(bank), **report}
     return replace(state, memory={**state.memory, **memory}, notes={**state.notes, **notes, "report": report})
-
-
-def _report(bank: KnowledgeBank, offers: list[tuple[Prototypes, torch.Tensor]]) -> dict[str, Any]:
-    """Who retrieved whose prototypes in this round, and how far each client's own have drifted."""
-    retrieved: dict[str, dict[str, int]] = {}
-    for new, counts in offers:
-        row = retrieved.setdefault(new.client, {})
-        for owner, count in zip(bank.clients, counts.tolist(), strict=True):
-            row[owner] = row.get(owner, 0) + count
-    drifts = {new.client: drift(bank, new) for new, _ in offers}
-    return {"retrieved": retrieved, "drift": {name: d for name, d in drifts.items() if d is not None}}

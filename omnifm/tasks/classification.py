@@ -48,6 +48,8 @@ class ClassificationSettings:
 class ClassificationNetwork(TaskNetwork):
     """An encoder, and a linear head on the mean of its tokens."""
 
+    pooled = True
+
     def __init__(self, backbone: CompactEncoder | ResNet18Encoder, classes: int) -> None:
         super().__init__()
         self.width = backbone.width
@@ -72,6 +74,7 @@ class Classification:
     def __init__(self, settings: ClassificationSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape
         self.personal = ("norm",) if settings.norm == "batch-personal" else ()
+        self.classes = len(shape.label_names)
 
     def network(self) -> ClassificationNetwork:
         """Build the network."""
@@ -81,7 +84,7 @@ class Classification:
             if settings.network == "compact"
             else ResNet18Encoder(channels, settings.norm)
         )
-        return ClassificationNetwork(backbone, len(self.shape.label_names))
+        return ClassificationNetwork(backbone, self.classes)
 
     def prepare(self, train: Examples) -> Examples:
         """Add the weight of each class, ``class_weight`` ``(n, C)``, where they are asked for."""
@@ -109,6 +112,10 @@ class Classification:
         binary = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum(dim=1)
         binary = binary / allowed.sum(dim=1)
         return torch.where(batch["exclusive"], softmax, binary).mean()
+
+    def labels(self, batch: Batch) -> Tensor:
+        """Return the class of each row; a row that may bear several labels has none."""
+        return torch.where(batch["exclusive"], batch["target"].argmax(dim=1), -1).unsqueeze(1)
 
     def meter(self) -> ClassificationMeter:
         """Return an empty meter."""

@@ -34,9 +34,13 @@ class Encoded(NamedTuple):
 
 
 class TaskNetwork(nn.Module):
-    """A network in two halves. What ``backbone`` and ``head`` hold may be kept personal by those names."""
+    """A network in two halves. What ``backbone`` and ``head`` hold may be kept personal by those names.
+
+    ``pooled`` tells that ``decode`` reads nothing but the mean of the tokens, so that one token does as well.
+    """
 
     width: int
+    pooled: bool = False
     backbone: nn.Module
     head: nn.Module
 
@@ -80,11 +84,13 @@ class Task(Protocol):
     """What is learned. Built once per experiment from its settings and the shape of the data.
 
     ``main_metric`` chooses the best round on validation data, higher is better. ``personal`` names parts of the
-    network that this task's settings keep at the client.
+    network that this task's settings keep at the client. ``classes`` is how many classes :meth:`labels` tells apart,
+    0 for a task without any.
     """
 
     main_metric: str
     personal: tuple[str, ...]
+    classes: int
 
     def network(self) -> TaskNetwork:
         """Build a new network, its weights drawn from torch's global generator."""
@@ -100,6 +106,13 @@ class Task(Protocol):
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Return the mean loss over the batch, a scalar."""
+        ...
+
+    def labels(self, batch: Batch) -> Tensor:
+        """Return the class at each position, int64, -1 where there is none; never asked of a task without classes.
+
+        ``(batch, 1)`` if the network is pooled, else ``(batch, L)``.
+        """
         ...
 
     def meter(self) -> Meter:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from helpers import same
 
-from omnifm.algorithms.aggregation import WeightedMean, apply, difference, mean_change
+from omnifm.algorithms.aggregation import WeightedMean, apply, average, difference
 from omnifm.algorithms.state import Tensors, Upload
 
 
@@ -15,14 +15,20 @@ def upload(client: str, samples: int, **change: list[float]) -> Upload:
     return Upload(client, samples, 0.0, {name: torch.tensor(value) for name, value in change.items()})
 
 
+def by_samples(upload: Upload) -> float:
+    return float(upload.samples)
+
+
 def test_mean_is_weighted_by_samples() -> None:
-    mean = mean_change([upload("a", 1, w=[4.0, 0.0]), upload("b", 3, w=[0.0, 8.0])])
+    mean = average([upload("a", 1, w=[4.0, 0.0]), upload("b", 3, w=[0.0, 8.0])], by_samples).change
     assert mean["w"].tolist() == [1.0, 6.0]
     assert mean["w"].dtype == torch.float32
 
 
 def test_each_name_over_the_clients_that_hold_it() -> None:
-    mean = mean_change([upload("a", 1, w=[4.0], head=[5.0]), upload("b", 3, w=[8.0]), upload("c", 4, v=[2.0])])
+    mean = average(
+        [upload("a", 1, w=[4.0], head=[5.0]), upload("b", 3, w=[8.0]), upload("c", 4, v=[2.0])], by_samples
+    ).change
     assert {name: value.tolist() for name, value in mean.items()} == {"w": [7.0], "head": [5.0], "v": [2.0]}
 
 
@@ -37,7 +43,7 @@ def test_integer_buffers_are_copied_from_the_first() -> None:
 
 
 def test_no_uploads_are_no_change() -> None:
-    assert mean_change([]) == {}
+    assert average([], by_samples) == ({}, {}, 0)
 
 
 def test_many_small_shares_do_not_drown() -> None:
@@ -69,7 +75,7 @@ def test_uploads_are_let_go_one_by_one() -> None:
             yield Upload(str(number), 1, 0.0, {"w": value})
             del value
 
-    assert mean_change(streaming())["w"].tolist() == [2.0] * 4
+    assert average(streaming(), by_samples).change["w"].tolist() == [2.0] * 4
 
 
 def test_difference_and_apply_undo_each_other() -> None:

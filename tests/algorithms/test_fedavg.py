@@ -14,7 +14,8 @@ TARGETS = {"a": [2.0], "b": [5.0, 7.0, 6.0]}
 
 
 def start(weight: float) -> ServerState:
-    return FedAvg().init({"network.weight": torch.tensor([weight]), "network.head.bias": torch.zeros(1)})
+    shared = {"network.weight": torch.tensor([weight]), "network.head.bias": torch.zeros(1)}
+    return FedAvg().init(shared, ["network.weight"], len(TARGETS))
 
 
 def play(state: ServerState, trainers: Mapping[str, Trainer]) -> tuple[ServerState, list[Upload]]:
@@ -54,7 +55,7 @@ def test_reaches_the_mean_of_all_samples() -> None:
 def test_personal_tensors_stay_and_come_back() -> None:
     trainer = quadratic_trainer("a", [2.0], personal=frozenset({"network.head.bias"}))
     algorithm = FedAvg()
-    broadcast = algorithm.broadcast(algorithm.init({"network.weight": torch.zeros(1)}))
+    broadcast = algorithm.broadcast(algorithm.init({"network.weight": torch.zeros(1)}, ["network.weight"], 1))
     before = ClientState({"network.head.bias": torch.tensor([1.5])}, {"m": torch.ones(1)}, {"n": 1})
     upload, after = algorithm.client_update(broadcast, before, trainer)
     # The gradient is (weight + bias) - 2 = -0.5.

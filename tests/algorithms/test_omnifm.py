@@ -63,7 +63,7 @@ def test_the_bank_starts_empty(arm: Arm) -> None:
 def test_no_more_prototypes_than_asked_each_over_enough_samples(arm: Arm, uploads: list[Upload]) -> None:
     settings = arm.experiment.bank
     for upload in uploads:
-        tokens, sizes = upload.extra["prototypes"], upload.extra["sizes"]
+        tokens, sizes = upload.extra["bank/prototypes"], upload.extra["bank/sizes"]
         assert 1 <= len(tokens) == len(sizes) <= settings.prototypes
         assert int(sizes.min()) >= settings.min_cluster
         assert int(sizes.sum()) == upload.samples == len(arm.cohort.client(upload.client).train)
@@ -72,13 +72,13 @@ def test_no_more_prototypes_than_asked_each_over_enough_samples(arm: Arm, upload
 
 def test_nothing_else_is_uploaded(uploads: list[Upload]) -> None:
     for upload in uploads:
-        assert upload.extra.keys() == {"prototypes", "sizes", "retrieved"}
+        assert upload.extra.keys() == {"bank/prototypes", "bank/sizes", "bank/retrieved"}
 
 
 def test_a_client_with_few_images_offers_no_prototype() -> None:
     arm = small_arm("omnifm", bank={"min_cluster": 13})
     upload, _ = arm.site.update(arm.algorithm.broadcast(arm.start().server), "MRI", ClientState())
-    assert upload.extra["prototypes"].shape == (0, 8)
+    assert upload.extra["bank/prototypes"].shape == (0, 8)
 
 
 def test_the_suffix_never_leaves(arm: Arm, uploads: list[Upload]) -> None:
@@ -103,7 +103,7 @@ def test_the_suffix_is_trained_and_comes_back(arm: Arm) -> None:
 
 def test_retrieval_counts_add_up(uploads: list[Upload]) -> None:
     for upload in uploads:
-        retrieved = upload.extra["retrieved"]
+        retrieved = upload.extra["bank/retrieved"]
         assert retrieved.shape == (len(BANK),)
         assert int(retrieved.sum()) == upload.samples * NEIGHBOURS
 
@@ -135,7 +135,7 @@ def test_the_server_fades_credits_merges_and_prunes() -> None:
     settings = BankSettings(capacity=3, floor=1, age_limit=5, merge_above=0.9, frequency_decay=0.5)
     algorithm = OmniFM(FedAvg(), settings)
     x, y, z, w = torch.eye(4)[:, None]
-    state = algorithm.init({"w": torch.zeros(1)})
+    state = algorithm.init({"w": torch.zeros(1)}, ["w"], 2)
     state = algorithm.server_update(
         state, [quiet(offer(torch.cat([x, y]), []), "a", "CT"), quiet(offer(z, []), "b", "MRI")]
     )
@@ -157,7 +157,7 @@ def test_the_server_fades_credits_merges_and_prunes() -> None:
 def test_report_tells_who_retrieved_whose() -> None:
     algorithm = OmniFM(FedAvg(), BankSettings(merge_above=0.9))
     x, y, z, _ = torch.eye(4)[:, None]
-    state = algorithm.init({"w": torch.zeros(1)})
+    state = algorithm.init({"w": torch.zeros(1)}, ["w"], 2)
     state = algorithm.server_update(
         state, [quiet(offer(torch.cat([x, y]), []), "a", "CT"), quiet(offer(z, []), "b", "MRI")]
     )

@@ -1,0 +1,36 @@
+"""Ditto: Li et al., Fair and Robust Federated Learning Through Personalization, ICML 2021."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.gradients import pull
+from omnifm.algorithms.settings import NotNegative
+from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.training import Recipe, Trainer
+
+
+@dataclass(frozen=True)
+class Ditto(Algorithm):
+    """FedAvg, and beside it a model v of each client's own: ``v <- v - lr (grad f(v) + lam (v - x))``, x as received.
+
+    As many steps on v as on the common model, so twice the local work. The client's model is v, in both readings;
+    before a client's first round it is x. Defaults: ``lam`` 1; the paper tries 0.1, 1 and 2.
+    Personal: v, a whole model. The weights of the common model travel both ways.
+    """
+
+    lam: NotNegative = 1.0
+
+    def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
+        """Take v."""
+        trainer.load(broadcast.shared, client.personal, client.memory)
+
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        """Train v towards x, then x as FedAvg does; the trainer's model is v again in the end."""
+        self.receive(broadcast, client, trainer)
+        trainer.fit(broadcast.round, Recipe(correct=pull(self.lam, broadcast.shared, trainer)))
+        own = trainer.tensors()
+        upload, after = super().client_update(broadcast, replace(client, memory={}), trainer)
+        trainer.load(own)
+        return upload, replace(after, memory=own)

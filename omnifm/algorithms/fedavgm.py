@@ -1,0 +1,37 @@
+"""FedAvgM: Hsu et al., Measuring the Effects of Non-Identical Data Distribution, arXiv 1909.06335, 2019."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+
+from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.server_optimizer import optimised, with_memory
+from omnifm.algorithms.settings import Fraction, Positive
+from omnifm.algorithms.state import ServerState, Tensors
+
+
+@dataclass(frozen=True)
+class FedAvgM(Algorithm):
+    """Momentum at the server: ``v <- beta v + D``, ``x <- x + eta v``.
+
+    Defaults: ``beta`` 0.9, ``eta`` 1. Nothing personal; the weights travel both ways, v stays at the server.
+    """
+
+    beta: Fraction = 0.9
+    eta: Positive = 1.0
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+        """Start with v = 0."""
+        state = super().init(shared, trainable, clients)
+        return with_memory(state, velocity={name: torch.zeros_like(shared[name]) for name in trainable})
+
+    def server_step(self, state: ServerState, mean: Mean) -> ServerState:
+        """Move the shared weights by the velocity."""
+        change, (velocity,) = optimised(state, mean, "velocity")
+        velocity = {name: self.beta * v + change[name] for name, v in velocity.items()}
+        step = {name: self.eta * v for name, v in velocity.items()}
+        return with_memory(super().server_step(state, mean._replace(change={**mean.change, **step})), velocity=velocity)

@@ -1,0 +1,65 @@
+"""FedDyn: Acar et al., Federated Learning Based on Dynamic Regularization, ICLR 2021."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import torch
+
+from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.gradients import pull, shift
+from omnifm.algorithms.server_optimizer import optimised, with_memory
+from omnifm.algorithms.settings import Positive
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload, named, under
+from omnifm.training import Recipe, Trainer
+
+
+@dataclass(frozen=True)
+class FedDyn(Algorithm):
+    """Each client's loss is bent so that, where the federation settles, all clients agree.
+
+    Client: loss ``f(w) - <h_i, w> + (alpha / 2) ||w - x||^2``; then ``h_i <- h_i - alpha (y_i - x)``.
+    Server: ``h <- h - (alpha / N) sum(y_i - x)``, ``x <- mean(y_i) - h / alpha``, both over the clients that answered,
+    each counted once; N counts all clients. Defaults: ``alpha`` 0.01, h = h_i = 0; no value of alpha gives FedAvg.
+    Nothing of the network is personal; h_i stays at the client. The weights travel both ways, h stays at the server.
+    """
+
+    alpha: Positive = 0.01
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+        """Start with h = 0."""
+        state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
+        return with_memory(state, h={name: torch.zeros_like(shared[name]) for name in trainable})
+
+    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+        """Correct the gradient by ``-h_i + alpha (w - x)``."""
+        to_start = pull(self.alpha, broadcast.shared, trainer)
+        along = shift({name: -h for name, h in under("h", client.memory).items()}, trainer)
+
+        def correct(weights: Tensors, gradients: Tensors) -> None:
+            to_start(weights, gradients)
+            along(weights, gradients)
+
+        return Recipe(correct=correct)
+
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        """Renew h_i."""
+        upload, after = super().client_update(broadcast, client, trainer)
+        old = under("h", client.memory)
+        change = {name: upload.change[name] for name in trainer.trainable if name in upload.change}
+        new = {name: old.get(name, torch.zeros_like(d)) - self.alpha * d for name, d in change.items()}
+        return upload, replace(after, memory=named("h", new))
+
+    def weight(self, upload: Upload) -> float:
+        """Count every client once."""
+        return 1.0
+
+    def server_step(self, state: ServerState, mean: Mean) -> ServerState:
+        """Renew h and move x."""
+        change, (h,) = optimised(state, mean, "h")
+        share = mean.clients / state.notes["clients"]
+        h = {name: value - self.alpha * share * change[name] for name, value in h.items()}
+        step = {name: d - h[name] / self.alpha for name, d in change.items()}
+        return with_memory(super().server_step(state, mean._replace(change={**mean.change, **step})), h=h)

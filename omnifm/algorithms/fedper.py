@@ -1,0 +1,17 @@
+"""FedPer: Arivazhagan et al., Federated Learning with Personalization Layers, arXiv 1912.00818, 2019."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omnifm.algorithms.algorithm import Algorithm
+
+
+@dataclass(frozen=True)
+class FedPer(Algorithm):
+    """FedAvg on the body; the head is trained with it and never sent.
+
+    Defaults: ``personal`` is the head; other parts of the network may be named. The body travels both ways.
+    """
+
+    personal: tuple[str, ...] = ("head",)

@@ -1,0 +1,25 @@
+"""FedProx: Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.gradients import pull
+from omnifm.algorithms.settings import NotNegative
+from omnifm.algorithms.state import Broadcast, ClientState
+from omnifm.training import Recipe, Trainer
+
+
+@dataclass(frozen=True)
+class FedProx(Algorithm):
+    """The local loss gains ``mu / 2 ||w - x||^2``: its gradient is ``g + mu (w - x)``, x as received.
+
+    Defaults: ``mu`` 0.01; the paper tries 0.001, 0.01, 0.1 and 1. Nothing personal; the weights travel both ways.
+    """
+
+    mu: NotNegative = 0.01
+
+    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+        """Pull the weights to where they started."""
+        return Recipe(correct=pull(self.mu, broadcast.shared, trainer))

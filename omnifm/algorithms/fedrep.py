@@ -1,0 +1,32 @@
+"""FedRep: Collins et al., Exploiting Shared Representations for Personalized Federated Learning, ICML 2021."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omnifm.algorithms.fedper import FedPer
+from omnifm.algorithms.settings import Count
+from omnifm.algorithms.state import Broadcast, ClientState
+from omnifm.training import Phase, Recipe, Trainer
+
+
+@dataclass(frozen=True)
+class FedRep(FedPer):
+    """FedPer in two phases: the head's epochs with the body frozen, then the body's epochs with the head frozen.
+
+    Of the local epochs, ``head_epochs`` are the head's and the others, at least one, the body's. Each phase has an
+    optimiser of its own, so that no momentum moves the frozen half. Defaults: ``head_epochs`` 1 (the paper has 10 and
+    one of the body on CIFAR-10); ``personal`` is the head. The body travels both ways.
+    """
+
+    head_epochs: Count = 1
+
+    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+        """Train what is personal, then what is shared."""
+        names = frozenset(trainer.trainable)
+        body_epochs = max(1, trainer.settings.epochs - self.head_epochs)
+        phases = (
+            Phase(self.head_epochs, names & trainer.personal),
+            Phase(body_epochs, names - trainer.personal),
+        )
+        return Recipe(phases=tuple(phase for phase in phases if phase.names))

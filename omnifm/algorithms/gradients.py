@@ -1,0 +1,33 @@
+"""The two terms by which algorithms change a local gradient."""
+
+from __future__ import annotations
+
+from omnifm.algorithms.state import Tensors
+from omnifm.training import Correction, Trainer
+
+
+def pull(strength: float, anchor: Tensors, trainer: Trainer) -> Correction:
+    """Return ``g + strength (w - anchor)``: the gradient of ``strength / 2 ||w - anchor||^2``, squared.
+
+    It acts on the parameters that the anchor has; what a client keeps to itself has no anchor.
+    """
+    placed = trainer.place(anchor)
+
+    def correct(weights: Tensors, gradients: Tensors) -> None:
+        for name, value in placed.items():
+            if name in gradients:
+                gradients[name].add_(weights[name] - value, alpha=strength)
+
+    return correct
+
+
+def shift(by: Tensors, trainer: Trainer) -> Correction:
+    """Return ``g + by``: a constant added to the gradient."""
+    placed = trainer.place(by)
+
+    def correct(weights: Tensors, gradients: Tensors) -> None:
+        for name, value in placed.items():
+            if name in gradients:
+                gradients[name].add_(value)
+
+    return correct

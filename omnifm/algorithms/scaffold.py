@@ -1,0 +1,76 @@
+"""SCAFFOLD: Karimireddy et al., Stochastic Controlled Averaging for Federated Learning, ICML 2020 (option II)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import torch
+
+from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.gradients import shift
+from omnifm.algorithms.server_optimizer import optimised, with_memory
+from omnifm.algorithms.settings import Positive
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload, named, under
+from omnifm.training import Recipe, Trainer
+
+
+@dataclass(frozen=True)
+class Scaffold(Algorithm):
+    """Control variates c (server) and c_i (client) take the drift of a client's steps away.
+
+    Client, K plain SGD steps: ``y <- y - lr (g - c_i + c)``; then ``c_i+ = c_i - c + (x - y) / (K lr)``.
+    Server: ``x <- x + eta mean(y_i - x)``, ``c <- c + (1 / N) sum(c_i+ - c_i)``, both over the clients that answered,
+    each counted once; N counts all clients. Defaults: ``eta`` 1, c = c_i = 0; ``[training]`` without its momentum.
+    Nothing of the network is personal; c_i stays at the client. Weights and control variates travel, both ways.
+    """
+
+    eta: Positive = 1.0
+
+    @property
+    def plain_sgd(self) -> bool:
+        """With momentum, (x - y) / (K lr) is no mean of gradients."""
+        return True
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+        """Start with c = 0."""
+        state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
+        return with_memory(state, control={name: torch.zeros_like(shared[name]) for name in trainable})
+
+    def broadcast(self, state: ServerState) -> Broadcast:
+        """Send c along."""
+        return replace(super().broadcast(state), extra=named("control", under("control", state.memory)))
+
+    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+        """Correct the gradient by ``c - c_i``."""
+        common, own = _controls(broadcast, client)
+        return Recipe(correct=shift({name: c - own[name] for name, c in common.items()}, trainer))
+
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        """Renew c_i and send its change along."""
+        upload, after = super().client_update(broadcast, client, trainer)
+        assert trainer.last_fit is not None
+        reach = trainer.last_fit.steps * trainer.learning_rate
+        common, own = _controls(broadcast, client)
+        new = {name: own[name] - c - upload.change[name] / reach for name, c in common.items()}
+        change = named("control", {name: value - own[name] for name, value in new.items()})
+        return replace(upload, extra=change), replace(after, memory=named("control", new))
+
+    def weight(self, upload: Upload) -> float:
+        """Count every client once."""
+        return 1.0
+
+    def server_step(self, state: ServerState, mean: Mean) -> ServerState:
+        """Move x by eta, and c by the share of clients that answered."""
+        change, (control,) = optimised(state, mean, "control")
+        step = {name: self.eta * value for name, value in change.items()}
+        share, news = mean.clients / state.notes["clients"], under("control", mean.extra)
+        control = {name: c + share * news[name] for name, c in control.items()}
+        return with_memory(super().server_step(state, mean._replace(change={**mean.change, **step})), control=control)
+
+
+def _controls(broadcast: Broadcast, client: ClientState) -> tuple[Tensors, Tensors]:
+    """Return c and c_i, which is 0 before a client's first round."""
+    common, own = under("control", broadcast.extra), under("control", client.memory)
+    return common, own or {name: torch.zeros_like(value) for name, value in common.items()}

@@ -1,0 +1,27 @@
+"""What server optimisers share: they move trainable parameters only, all else is averaged.
+
+A running variance, moved by Adam, would turn negative; so the memory of an optimiser has the trainable names alone, and
+what has no memory is not optimised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.state import ServerState, Tensors, named, under
+
+
+def optimised(state: ServerState, mean: Mean, *memories: str) -> tuple[Tensors, list[Tensors]]:
+    """Return the mean change and the named memories, both of the parameters that this round has brought."""
+    found = [under(memory, state.memory) for memory in memories]
+    names = [name for name in found[0] if name in mean.change]
+    return {n: mean.change[n] for n in names}, [{n: memory[n] for n in names} for memory in found]
+
+
+def with_memory(state: ServerState, **memories: Tensors) -> ServerState:
+    """Return the state with these memories renewed; names that they lack keep theirs."""
+    memory = dict(state.memory)
+    for prefix, tensors in memories.items():
+        memory |= named(prefix, tensors)
+    return replace(state, memory=memory)
