@@ -89,7 +89,7 @@ def federation(engine: FakeEngine, *callbacks: Callback, names: Sequence[str] = 
 
 
 def start() -> Snapshot:
-    return Snapshot(FedAvg().init({"w": torch.zeros(2)}))
+    return Snapshot(FedAvg().init({"w": torch.zeros(2)}, ["w"], len(NAMES)))
 
 
 @pytest.mark.parametrize(

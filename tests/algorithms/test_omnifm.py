@@ -125,9 +125,9 @@ def quiet(extra: dict[str, Tensor], client: str, group: str) -> Upload:
 
 def offer(tokens: Tensor, retrieved: list[int]) -> dict[str, Tensor]:
     return {
-        "prototypes": tokens,
-        "sizes": torch.full((len(tokens),), 6),
-        "retrieved": torch.tensor(retrieved, dtype=torch.int64),
+        "bank/prototypes": tokens,
+        "bank/sizes": torch.full((len(tokens),), 6),
+        "bank/retrieved": torch.tensor(retrieved, dtype=torch.int64),
     }
 
 
@@ -185,7 +185,7 @@ def test_state_survives_bytes(arm: Arm, uploads: list[Upload]) -> None:
 def uploads_for(state: ServerState, uploads: list[Upload]) -> list[Upload]:
     """Return the uploads with counts as long as this state's bank."""
     counts = torch.ones(len(bank_from_state(state.memory, state.notes)), dtype=torch.int64)
-    return [Upload(u.client, u.samples, u.loss, u.change, {**u.extra, "retrieved": counts}, u.notes) for u in uploads]
+    return [Upload(u.client, u.samples, u.loss, u.change, {**u.extra, "bank/retrieved": counts}, u.notes) for u in uploads]
 
 
 SILENT = {"use": "on", "retrieval": False, "alignment": 0.0}
