@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     from omnifm import runs
-    from omnifm.engines.in_process import auto_workers
+    from omnifm.crew import auto_workers
     from omnifm.experiment import read_plan
     from omnifm.progress import LiveProgress
     from omnifm.results.table import result_table

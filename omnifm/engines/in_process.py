@@ -6,20 +6,15 @@ seed, its name and the round. Workers inherit the data by forking; broadcasts an
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection, get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.crew import Crew
 from omnifm.errors import OmniFMError
 from omnifm.federation import Reading, Split
 from omnifm.site import Site
@@ -29,13 +24,6 @@ T = TypeVar("T")
 _site: Site  # in a worker: the site it inherited
 
 
-def auto_workers() -> int:
-    """Return how many workers suit this machine: one a core where processes can fork, else one."""
-    if sys.platform != "linux":
-        return 1
-    return len(os.sched_getaffinity(0))
-
-
 class InProcess:
     """Runs a site's clients on this machine, ``workers`` at a time. Use it as a context manager."""
 
@@ -43,27 +31,15 @@ class InProcess:
         torch.set_num_threads(1)
         self.site = site
         self._states: dict[str, ClientState] = {}
-        self._pool: ProcessPoolExecutor | None = None
         self._workers = min(workers, len(site.clients))
-        if self._workers > 1:
-            self._pool = ProcessPoolExecutor(self._workers, get_context("fork"), _start_worker, (site, os.getpid()))
+        self._crew = Crew(self._workers, _inherit, site) if self._workers > 1 else None
 
     def __enter__(self) -> InProcess:
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if self._pool is None:
-            return
-        if error is None:
-            self._pool.shutdown()
-            return
-        # Nobody waits for the minutes that a client's training may still take, nor for a lock that a worker held.
-        workers = list((self._pool._processes or {}).values())
-        for worker in workers:
-            worker.kill()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            connection.wait([worker.sentinel], timeout=5)
+    def __exit__(self, *error: Any) -> None:
+        if self._crew is not None:
+            self._crew.__exit__(*error)
 
     @property
     def states(self) -> dict[str, ClientState]:
@@ -76,7 +52,7 @@ class InProcess:
 
     def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
         """Train the clients and yield their uploads in the order given."""
-        if self._pool is None:
+        if self._crew is None:
             for name in clients:
                 upload, self._states[name] = self.site.update(broadcast, name, self._state(name))
                 yield upload
@@ -92,7 +68,7 @@ class InProcess:
         self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
     ) -> Iterator[tuple[str, Scores]]:
         """Judge the clients and yield their scores in the order given."""
-        if self._pool is None:
+        if self._crew is None:
             for name in clients:
                 yield name, self.site.evaluate(broadcast, name, self._state(name), split, reading)
             return
@@ -110,8 +86,8 @@ class InProcess:
         return self._states.get(name, ClientState())
 
     def _submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
-        assert self._pool is not None
-        return self._pool.submit(work, *arguments)
+        assert self._crew is not None
+        return self._crew.submit(work, *arguments)
 
     def _spread(self, submit: Callable[[str], Future[T]], clients: Sequence[str]) -> Iterator[tuple[str, T]]:
         """Keep the workers busy, two tasks each at most, and yield results in order."""
@@ -131,19 +107,9 @@ class InProcess:
                 future.cancel()
 
 
-def _start_worker(site: Site, parent: int) -> None:
+def _inherit(site: Site) -> None:
     global _site
     _site = site
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-
-
-def _die_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 def _update(broadcast: bytes, name: str, state: bytes) -> tuple[bytes, bytes]:

@@ -13,7 +13,8 @@ from helpers import same, small_arm
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
 from omnifm.arm import Arm
-from omnifm.engines.in_process import InProcess, auto_workers
+from omnifm.crew import auto_workers
+from omnifm.engines.in_process import InProcess
 from omnifm.errors import NonFiniteLossError, OmniFMError
 from omnifm.federation import Snapshot
 from omnifm.training import Trainer

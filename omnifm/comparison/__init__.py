@@ -1,0 +1,1 @@
+"""Comparing algorithms: which arms, tuned how, played where, tested once."""

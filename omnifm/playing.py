@@ -1,0 +1,172 @@
+"""One arm, played into its folder: the rounds with their log and checkpoints, then the test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+
+from omnifm.algorithms.state import Tensors, named
+from omnifm.arm import Arm, make_arm
+from omnifm.data.cohort import Cohort
+from omnifm.data.examples import ClientData
+from omnifm.engines.in_process import InProcess
+from omnifm.errors import CheckpointError
+from omnifm.experiment import Experiment, to_document, to_toml
+from omnifm.federation import READINGS, Callback, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
+from omnifm.files import write_atomically
+from omnifm.results.checkpoint import CheckpointFolder, digest, read_checkpoint, write_checkpoint
+from omnifm.results.metrics import MetricsLog
+
+PANELS = 6
+
+Watcher = Callable[[str, Arm], Iterable[Callback]]
+"""Makes further callbacks (a progress bar, a tracker) for an arm, by its name."""
+
+
+@dataclass(frozen=True)
+class ArmFolder:
+    """Where one arm's files lie."""
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """The arm's final scores; it exists when the arm is finished."""
+        return self.path / "result.json"
+
+    @property
+    def metrics(self) -> MetricsLog:
+        """The metrics log."""
+        return MetricsLog(self.path / "metrics.jsonl")
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """The checkpoints of the last rounds."""
+        return CheckpointFolder(self.path / "checkpoints")
+
+    def best(self, reading: Reading) -> Path:
+        """The checkpoint of the round that validation chose for a reading."""
+        return self.path / "checkpoints" / f"best-{reading}.safetensors"
+
+
+class Recorder(Callback):
+    """Writes the metrics log, a checkpoint every round, and the best snapshots."""
+
+    def __init__(self, folder: ArmFolder) -> None:
+        self.folder, self.log = folder, folder.metrics
+
+    def round_done(self, event: RoundEvent) -> None:
+        """Log a round."""
+        self.log.append(event="round", **asdict(event))
+
+    def evaluated(self, event: EvaluationEvent) -> None:
+        """Log an evaluation."""
+        clients = {name: scores.numbers for name, scores in event.scores.items()}
+        self.log.append(
+            event="evaluation", round=event.round, split=event.split, reading=event.reading, clients=clients
+        )
+
+    def improved(self, reading: Reading, snapshot: Snapshot) -> None:
+        """Keep the best snapshot beside the last."""
+        write_checkpoint(self.folder.best(reading), *snapshot.pack())
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Write the round's checkpoint."""
+        self.folder.checkpoints.write(snapshot.server.round, *snapshot.pack())
+
+
+def play_arm(
+    name: str,
+    experiment: Experiment,
+    cohort: Cohort,
+    folder: ArmFolder,
+    workers: int = 1,
+    watch: Watcher = lambda name, arm: (),
+    test: bool = True,
+) -> Snapshot:
+    """Play the rounds that the folder still lacks and write ``result.json``; without ``test``, the rounds only."""
+    arm = make_arm(experiment, cohort)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
+    latest = folder.checkpoints.read_latest()
+    snapshot = arm.start() if latest is None else Snapshot.unpack(*latest)
+    folder.metrics.forget_after(snapshot.server.round)
+    with InProcess(arm.site, workers if experiment.device == "cpu" else 1) as engine:
+        federation = arm.federation(engine, [*watch(name, arm), Recorder(folder)])
+        last = federation.run(snapshot)
+        if test:
+            found = {**_about(name, arm), "best": last.best, **_judge(arm, federation, engine, folder)}
+            found["weights_sha256"] = weights_sha256(last)
+            write_atomically(folder.result, json.dumps(found, indent=1).encode())
+    return last
+
+
+def _about(name: str, arm: Arm) -> dict[str, Any]:
+    return {
+        "arm": name,
+        "algorithm": arm.experiment.algorithm,
+        "seed": arm.experiment.seed,
+        "main_metric": arm.task.main_metric,
+        "label_names": list(arm.cohort.label_names),
+        "clients": {client.name: _holdings(client) for client in arm.cohort.clients},
+    }
+
+
+def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolder) -> dict[str, Any]:
+    """Read the test data, once: in each reading, the model of the round that validation chose."""
+    test, panels = {}, {}
+    for reading in READINGS:
+        chosen = Snapshot.unpack(*_read_best(folder, reading))
+        engine.restore(chosen.clients)
+        test[reading] = _scores(federation.evaluate(chosen.server, "test", reading))
+        if reading == "received":
+            broadcast = arm.algorithm.broadcast(chosen.server)
+            shown = {client: engine.show(broadcast, client, reading, PANELS) for client in arm.judged}
+            panels = {client: _save_panels(folder.path, client, pictures) for client, pictures in shown.items()}
+    return {"test": test, "panels": panels}
+
+
+def _read_best(folder: ArmFolder, reading: Reading) -> tuple[Tensors, Any]:
+    try:
+        return read_checkpoint(folder.best(reading))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} Remove the folder {folder.path} and resume: this arm is then run anew."
+        ) from None
+
+
+def _holdings(client: ClientData) -> dict[str, Any]:
+    counts = {split: len(getattr(client, split)) for split in ("train", "validation", "test")}
+    return {"group": client.group, **counts}
+
+
+def _scores(event: EvaluationEvent) -> dict[str, Any]:
+    return {
+        client: {"numbers": s.numbers, "tables": {name: table.tolist() for name, table in s.tables.items()}}
+        for client, s in event.scores.items()
+    }
+
+
+def _save_panels(folder: Path, client: str, panels: Iterable[Any]) -> list[dict[str, Any]]:
+    saved = []
+    place = folder / "pictures"
+    place.mkdir(exist_ok=True)
+    for number, panel in enumerate(panels):
+        path = place / f"{quote(client, safe=' ')}-{number}.png"  # a client may be called PET/CT
+        Image.fromarray(panel.picture).save(path)
+        saved.append({"file": str(path.relative_to(folder)), "caption": panel.caption, "right": panel.right})
+    return saved
+
+
+def weights_sha256(snapshot: Snapshot) -> str:
+    """Return the SHA-256 of all that was learned: the shared weights, and what each client keeps."""
+    weights: Tensors = dict(snapshot.server.shared)
+    for name, state in snapshot.clients.items():
+        weights |= named(name, {**state.personal, **named("memory", state.memory)})
+    return digest(weights)
