@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import made_cohort, same, small_arm
+from torch import Tensor, nn
 
 from omnifm.errors import ExperimentError
-from omnifm.pipeline import Pipeline
+from omnifm.pipeline import Companion, Pipeline
 
 BATCH = made_cohort().clients[0].train.batch(torch.arange(6))
 
@@ -114,3 +115,78 @@ def test_the_head_reads_what_the_adapter_makes_of_the_tokens() -> None:
         out = made(BATCH)
         assert torch.equal(out.prediction, made.network.decode(out.adapter.tokens, context, BATCH))
         assert not torch.allclose(out.prediction, made.network.decode(tokens, context, BATCH))
+
+
+class Shifting(Companion):
+    """Adds what it has learned to every token."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.ones(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.by
+
+
+@pytest.mark.parametrize("adapter", ["on", "off"])
+def test_features_are_the_tokens_after_the_adapter(adapter: str) -> None:
+    made = pipeline(adapter).eval()
+    with torch.no_grad():
+        out = made(BATCH)
+        features, context, seen = made.encode(BATCH)
+        tokens, _ = made.network.encode(BATCH)
+    assert out.features.shape == (6, 4, 32)
+    assert torch.equal(out.features, features)
+    assert torch.equal(out.prediction, made.network.decode(features, context, BATCH))
+    if adapter == "off":
+        assert seen is None
+        assert torch.equal(features, tokens)
+    else:
+        assert torch.equal(features, seen.tokens)
+        assert torch.equal(out.adapter.spectral, seen.spectral)
+
+
+def test_a_companion_stands_between_the_features_and_the_decoder() -> None:
+    bare = pipeline().eval()
+    made = Pipeline(bare.network, bare.adapter, Shifting(32)).eval()
+    with torch.no_grad():
+        one, out = bare(BATCH), made(BATCH)
+        expected = made.network.decode(out.features + 1, None, BATCH)
+    # The features are those before it.
+    assert torch.equal(out.features, one.features)
+    assert torch.equal(out.prediction, expected)
+    assert not torch.equal(out.prediction, one.prediction)
+    assert torch.equal(made.encode(BATCH)[0], out.features)
+
+
+def test_a_companion_that_is_not_asked_changes_nothing() -> None:
+    bare = pipeline("off").eval()
+    made = Pipeline(bare.network, None, Companion()).eval()
+    assert torch.equal(made(BATCH).prediction, bare(BATCH).prediction)
+    assert made.state_dict().keys() == bare.state_dict().keys()
+
+
+def test_a_companion_is_trained_and_may_be_personal() -> None:
+    bare = pipeline("off")
+    made = Pipeline(bare.network, None, Shifting(32))
+    assert made.state_dict().keys() - bare.state_dict().keys() == {"companion.by"}
+    assert made.personal_names(["companion"]) == {"companion.by"}
+    made(BATCH).prediction[BATCH["allowed"]].sum().backward()
+    assert made.companion.by.grad.any()
+    with pytest.raises(ExperimentError, match="Parts are backbone, everything, head, network, norm"):
+        bare.personal_names(["companion"])
+
+
+@pytest.mark.parametrize("algorithm", ["moon", "gpfl"])
+def test_a_companion_is_drawn_last(algorithm: str) -> None:
+    bare, with_companion = (small_arm(a, adapter={"use": "on"}).site.initial for a in ("fedavg", algorithm))
+    own = with_companion.keys() - bare.keys()
+    assert own
+    assert all(name.startswith("companion.") for name in own)
+    assert same({name: with_companion[name] for name in bare}, bare)
+
+
+def test_the_norm_of_a_companion_is_none_of_the_backbones() -> None:
+    arm = small_arm("gpfl", classification={"norm": "batch-personal"})
+    assert any("scale.2" in name for name in arm.site.initial)
+    assert not any(name.startswith("companion.") for name in arm.site.personal)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from omnifm.data.examples import Batch
 from omnifm.errors import NonFiniteLossError
-from omnifm.training import Recipe, Tensors, Trainer, TrainingSettings
+from omnifm.pipeline import Output
+from omnifm.training import Phase, Recipe, Tensors, Trainer, TrainingSettings
 
 WEIGHT = "network.weight"
 
@@ -287,6 +288,176 @@ def test_evaluation_leaves_all_tensors_as_they_are() -> None:
     trainer.load(site.initial)
     trainer.evaluate("validation")
     assert same(trainer.tensors(shared=True) | trainer.tensors(shared=False), site.initial)
+
+
+@pytest.mark.parametrize(("schedule", "rate"), [("constant", 0.1), ("cosine", 0.05)])
+def test_the_learning_rate_of_the_round_can_be_asked(schedule: str, rate: float) -> None:
+    trainer = quadratic_trainer("a", [1.0], plain_sgd(0.1, schedule=schedule), progress=0.5)
+    assert trainer.learning_rate == pytest.approx(rate)
+    trainer.fit(1)
+    assert weight(trainer) == pytest.approx(rate)
+
+
+def test_a_term_adds_to_the_loss_and_is_not_told() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, epochs=2))
+    trainer.load({WEIGHT: torch.tensor([1.0])})
+    fit = trainer.fit(1, Recipe(term=lambda output, batch: 3 * output.prediction.mean()))
+    # The gradients w - 2 become w + 1: from 1 to 0.8, and to 0.62. The loss of the last epoch is 0.5 (0.8 - 2)^2.
+    assert weight(trainer) == pytest.approx(0.62)
+    assert fit.loss == pytest.approx(0.72)
+
+
+def test_a_term_sees_the_output_and_the_batch_of_each_step() -> None:
+    trainer = quadratic_trainer("a", range(5), plain_sgd(0.1, batch_size=3))
+    trainer.task = task = Recording()
+    seen: list[tuple[list[float], list[float], torch.Size]] = []
+
+    def note(output: Output, batch: Batch) -> Tensor:
+        seen.append((batch["target"].tolist(), output.prediction.tolist(), output.features.shape))
+        return torch.zeros(())
+
+    trainer.fit(1, Recipe(term=note))
+    assert [targets for targets, _, _ in seen] == task.batches
+    assert [shape for _, _, shape in seen] == [(3, 4, 1), (2, 4, 1)]
+    assert seen[0][1] == [0.0] * 3
+    assert seen[1][1] == pytest.approx([0.1 * sum(task.batches[0]) / 3] * 2)
+
+
+def test_a_term_is_clipped_with_the_loss_and_watched_like_it() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, clip_norm=1.0))
+    trainer.fit(1, Recipe(term=lambda output, batch: -50 * output.prediction.mean()))
+    assert weight(trainer) == pytest.approx(0.1, rel=1e-4)
+    with pytest.raises(NonFiniteLossError, match="'a' is nan in round 4, batch 1"):
+        trainer.fit(4, Recipe(term=lambda output, batch: torch.tensor(float("nan"))))
+
+
+def two_weights(**settings: Any) -> Trainer:
+    """Return a trainer whose network has a second weight, which no loss reaches."""
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(**settings))
+    trainer.pipeline.network.other = nn.Parameter(torch.ones(1))
+    return trainer
+
+
+OTHER = "network.other"
+
+
+def test_phases_replace_the_epochs() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.5, epochs=7))
+    fit = trainer.fit(1, Recipe(phases=(Phase(2), Phase(1))))
+    # Each step halves the way to 2; the loss is that of the last epoch of the last phase, at 1.5.
+    assert fit.steps == 3
+    assert weight(trainer) == pytest.approx(2 - 2 / 8)
+    assert fit.loss == pytest.approx(0.125)
+
+
+def test_one_phase_of_all_is_no_phase_at_all() -> None:
+    ends = []
+    for recipe in (None, Recipe(), Recipe(phases=(Phase(3),))):
+        site = small_arm("fedavg", training={"epochs": 3}).site
+        trainer = Trainer(site.pipeline, site.task, site.clients["CT-2"], site.training, site.personal, 0)
+        ends.append((trainer.fit(1, recipe).loss, trainer.tensors()))
+    for loss, tensors in ends[1:]:
+        assert loss == ends[0][0]
+        assert same(tensors, ends[0][1])
+
+
+def test_each_phase_has_an_optimiser_of_its_own() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, momentum=0.5))
+    trainer.fit(1, Recipe(phases=(Phase(1), Phase(1))))
+    # 0.1 * 2, then 0.1 * 1.8 (with the momentum of the first step it would be 0.28).
+    assert weight(trainer) == pytest.approx(0.2 + 0.18)
+
+
+def test_a_phase_moves_its_own_names_alone() -> None:
+    trainer = two_weights(rate=0.1, momentum=0.9, weight_decay=0.5)
+    seen: list[tuple[float, float]] = []
+
+    def note(output: Output, batch: Batch) -> Tensor:
+        state = trainer.pipeline.state_dict()
+        seen.append((state[WEIGHT].item(), state[OTHER].item()))
+        return state[OTHER].square().sum() + trainer.pipeline.network.other.square().sum() / 2
+
+    trainer.load({WEIGHT: torch.tensor([1.0])})
+    phases = (Phase(2, frozenset({OTHER})), Phase(1, frozenset({WEIGHT})))
+    trainer.fit(1, Recipe(term=note, phases=phases))
+    # The other's gradient is o + 0.5 o: from 1 to 0.85; then 1.275 + 0.9 * 1.5 = 2.625: 0.5875.
+    # The weight's is w - 2 + 0.5 w = -0.5: 1.05.
+    assert seen == [pytest.approx(pair) for pair in ((1.0, 1.0), (1.0, 0.85), (1.0, 0.5875))]
+    assert seen[2][0] == 1
+    assert weight(trainer) == pytest.approx(1.05)
+    assert trainer.pipeline.state_dict()[OTHER].item() == seen[2][1]
+
+
+def test_a_phase_clips_its_own_gradients_alone() -> None:
+    trainer = two_weights(rate=0.1, clip_norm=1.0)
+    phases = (Phase(1, frozenset({WEIGHT})),)
+    trainer.fit(1, Recipe(term=lambda *_: 100 * trainer.pipeline.network.other.sum(), phases=phases))
+    # The weight's gradient, -2, is clipped to 1; that of the other would have left nothing of it.
+    assert weight(trainer) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_a_correction_sees_the_names_of_the_phase_alone() -> None:
+    trainer = two_weights(weight_decay=0.1)
+    seen: list[set[str]] = []
+
+    def note(weights: Tensors, gradients: Tensors) -> None:
+        assert weights.keys() == gradients.keys()
+        seen.append(set(weights))
+
+    phases = (Phase(1, frozenset({OTHER})), Phase(1))
+    trainer.fit(1, Recipe(note, lambda *_: trainer.pipeline.network.other.sum(), phases))
+    assert seen == [{OTHER}, {WEIGHT, OTHER}]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_after_the_phases_all_is_trainable_again_but_what_never_was(fails: bool) -> None:
+    trainer = two_weights()
+    trainer.pipeline.network.fixed = nn.Parameter(torch.ones(1), requires_grad=False)
+    recipe = Recipe(
+        term=lambda *_: torch.tensor(float("inf") if fails else 0.0), phases=(Phase(1, frozenset({WEIGHT})),)
+    )
+    if fails:
+        with pytest.raises(NonFiniteLossError):
+            trainer.fit(1, recipe)
+    else:
+        trainer.fit(1, recipe)
+    assert trainer.trainable.keys() == {WEIGHT, OTHER}
+
+
+def test_a_frozen_copy_stays_as_it_was() -> None:
+    site = small_arm("omnifm").site
+    trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, 0)
+    trainer.use_bank(torch.eye(8)[:5])
+    trainer.pipeline.train()
+    before = trainer.tensors()
+    copy = trainer.frozen()
+    assert not any(module.training for module in copy.modules())
+    assert all(module.training for module in trainer.pipeline.modules())
+    assert not any(p.requires_grad for p in copy.parameters())
+    assert all(p.requires_grad for p in trainer.pipeline.parameters())
+    assert copy.adapter is not None
+    assert torch.equal(copy.adapter.bank, torch.eye(8)[:5])
+    trainer.fit(1)
+    assert same(dict(copy.state_dict()), before)
+    assert not same(trainer.tensors(), before)
+    batch = trainer.client.train.batch(torch.arange(4))
+    assert not copy(batch).prediction.requires_grad
+
+
+def test_parameters_alone_are_placed() -> None:
+    trainer = two_weights()
+    trainer.pipeline.network.fixed = nn.Parameter(torch.ones(1), requires_grad=False)
+    given = {name: torch.full((1,), 7.0) for name in (WEIGHT, "network.head.bias", "network.fixed", "unknown")}
+    placed = trainer.place(given)
+    # The head's number is a buffer, the fixed one has no gradient.
+    assert placed.keys() == {WEIGHT}
+    assert placed[WEIGHT].device == next(trainer.pipeline.parameters()).device
+    assert weight(trainer) == 0
+
+
+def test_both_kinds_of_tensors_are_all() -> None:
+    trainer = quadratic_trainer("a", [2.0], personal=frozenset({"network.head.bias"}))
+    assert trainer.tensors().keys() == {WEIGHT, "network.head.bias"}
 
 
 @pytest.mark.parametrize(

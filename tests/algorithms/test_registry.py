@@ -1,12 +1,32 @@
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
+import pytest
+import torch
+from helpers import same, small_arm, small_experiment
+
+from omnifm.algorithms.aggregation import Mean, apply
+from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.centralised import Centralised
+from omnifm.algorithms.ditto import Ditto
+from omnifm.algorithms.fedadam import FedAdam
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.algorithms.fedavgm import FedAvgM
+from omnifm.algorithms.feddyn import FedDyn
+from omnifm.algorithms.fedper import FedPer
+from omnifm.algorithms.fedprox import FedProx
+from omnifm.algorithms.fedrep import FedRep
+from omnifm.algorithms.fedyogi import FedYogi
+from omnifm.algorithms.gpfl import GPFL
 from omnifm.algorithms.local import Local
+from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM, OmniFMSettings
-from omnifm.algorithms.registry import SETTINGS, make_algorithm
+from omnifm.algorithms.registry import REFERENCES, SETTINGS, make_algorithm, register
+from omnifm.algorithms.scaffold import Scaffold
+from omnifm.algorithms.state import ClientState, ServerState
 from omnifm.errors import ExperimentError
 from omnifm.spectral.bank import BankSettings
 
@@ -21,6 +41,17 @@ DEFAULTS = {name: kind() for name, kind in SETTINGS.items()}
         ("centralised", Centralised()),
         ("local", Local(BANK)),
         ("omnifm", OmniFM(FedAvg(), BANK, ("backbone",))),
+        ("fedprox", FedProx()),
+        ("fedavgm", FedAvgM()),
+        ("fedadam", FedAdam()),
+        ("fedyogi", FedYogi()),
+        ("scaffold", Scaffold()),
+        ("feddyn", FedDyn()),
+        ("ditto", Ditto()),
+        ("moon", Moon()),
+        ("fedper", FedPer()),
+        ("fedrep", FedRep()),
+        ("gpfl", GPFL()),
     ],
 )
 def test_made_by_name(name: str, expected: object) -> None:
@@ -38,3 +69,104 @@ def test_a_mistyped_base_is_suggested() -> None:
     settings = {**DEFAULTS, "omnifm": OmniFMSettings("fedvag")}
     with pytest.raises(ExperimentError, match=r"Did you mean 'fedavg'\?"):
         make_algorithm("omnifm", settings, BANK)
+
+
+def test_all_names_are_known() -> None:
+    assert SETTINGS.keys() == REFERENCES.keys() | {"omnifm", "local", "centralised"}
+    assert len(REFERENCES) == 12
+
+
+@pytest.mark.parametrize("base", REFERENCES)
+def test_omnifm_builds_upon_every_reference(base: str) -> None:
+    made = make_algorithm("omnifm", {**DEFAULTS, "omnifm": OmniFMSettings(base, ("norm",), "own")}, BANK)
+    expected = make_algorithm(base, DEFAULTS, BANK)
+    assert made == OmniFM(expected, BANK, ("norm",), "own")
+    assert made.personal == (*expected.personal, "norm")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("moon", {"temperature": 0.0}),
+        ("moon", {"mu": -1.0}),
+        ("moon", {"projection": 0}),
+        ("gpfl", {"lam": -0.1}),
+        ("fedrep", {"head_epochs": 0}),
+        ("fedrep", {"head_epoch": 1}),
+    ],
+)
+def test_settings_are_held_to_their_ranges(name: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ExperimentError, match=f"{name}.{next(iter(settings))}"):
+        small_experiment(name, **{name: settings})
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    """Forget what a test has registered."""
+    before = dict(SETTINGS)
+    yield
+    SETTINGS.clear()
+    SETTINGS.update(before)
+
+
+def known() -> type[Algorithm]:
+    @register("lazy")
+    @dataclass(frozen=True)
+    class Lazy(Algorithm):
+        """Goes only a share of the way."""
+
+        share: float = 0.5
+
+        def server_step(self, state: ServerState, mean: Mean) -> ServerState:
+            way = {name: self.share * v if v.is_floating_point() else v for name, v in mean.change.items()}
+            return replace(state, shared=apply(state.shared, way))
+
+    return Lazy
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_users_algorithm_is_in_an_experiment() -> None:
+    kind = known()
+    arms = [small_arm("lazy", lazy={"share": share}) for share in (1.0, 0.25)]
+    assert arms[1].algorithm == kind(0.25)  # type: ignore[call-arg]
+    ends = []
+    for arm in (small_arm("fedavg"), *arms):
+        start = arm.start().server
+        upload, _ = arm.site.update(arm.algorithm.broadcast(start), "MRI", ClientState())
+        ends.append(arm.algorithm.server_update(start, [upload]).shared)
+    assert same(ends[0], ends[1])
+    name = "network.head.weight"
+    way = [end[name] - arms[0].site.initial[name] for end in ends]
+    torch.testing.assert_close(way[2], 0.25 * way[0])
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_users_algorithm_is_checked_and_may_be_a_base() -> None:
+    known()
+    with pytest.raises(ExperimentError, match=r"lazy\.share"):
+        small_experiment("lazy", lazy={"share": "half"})
+    with pytest.raises(ExperimentError, match=r"Unknown algorithm 'lazzy'\. Did you mean 'lazy'\?"):
+        small_experiment("lazzy")
+    arm = small_arm("omnifm", omnifm={"base": "lazy"}, lazy={"share": 0.75})
+    assert isinstance(arm.algorithm, OmniFM)
+    assert arm.algorithm.base == SETTINGS["lazy"](0.75)
+
+
+@pytest.mark.usefixtures("clean")
+@pytest.mark.parametrize("name", ["fedavg", "omnifm", "local", "lazy"])
+def test_a_name_is_taken_once(name: str) -> None:
+    known()
+    before = dict(SETTINGS)
+    with pytest.raises(ValueError, match=f"called '{name}' is there already"):
+        register(name)(FedAvg)
+    assert before == SETTINGS
+
+
+@pytest.mark.usefixtures("clean")
+def test_an_algorithm_without_settings_of_its_own_must_be_a_dataclass() -> None:
+    class Plain(Algorithm):
+        pass
+
+    with pytest.raises(ValueError, match=r"Plain must be a dataclass: put @dataclass\(frozen=True\) below @register"):
+        register("plain")(Plain)
+    assert "plain" not in SETTINGS

@@ -217,6 +217,28 @@ def test_networks_by_setting(network: str, width: int) -> None:
     assert made.head.out_features == 4
 
 
+def test_classes_are_those_of_the_union() -> None:
+    made = task()
+    assert made.classes == len(NAMES)
+    assert made.network().pooled
+
+
+def test_a_row_of_several_labels_has_no_class() -> None:
+    assert task().labels(SINGLE).tolist() == [[1], [0]]
+    assert task().labels(MULTI).tolist() == [[-1], [-1]]
+    found = task().labels(MIXED)
+    assert found.tolist() == [[1], [-1]]
+    assert found.dtype == torch.int64
+
+
+def test_one_token_does_as_well_as_all() -> None:
+    network = task().network().eval()
+    given = batch([[1, 0, 0, 0]] * 2, [[1, 1, 1, 1]] * 2, [True] * 2)
+    tokens, context = network.encode(given)
+    pooled = network.decode(tokens.mean(dim=1, keepdim=True), context, given)
+    torch.testing.assert_close(pooled, network.decode(tokens, context, given))
+
+
 def test_personal_normalisation_is_the_tasks_wish() -> None:
     assert task(norm="batch-personal").personal == ("norm",)
     assert task(norm="batch").personal == ()
