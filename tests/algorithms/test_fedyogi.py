@@ -36,9 +36,8 @@ def test_without_change_v_stays_where_adam_forgets() -> None:
 
 def test_the_first_step_of_the_defaults() -> None:
     algorithm = FedYogi()
-    state = algorithm.server_update(
-        algorithm.init({"w": torch.tensor([0.0])}, ["w"], 1), [made_upload("a", 1, w=[0.01])]
-    )
+    state = algorithm.init({"w": torch.tensor([0.0])}, ["w"], 1)
+    state = algorithm.server_update(state, [made_upload("a", 1, w=[0.01])])
     # m = 0.1 * 0.01; v = 1e-6 + 0.01 * 1e-4; x = 0.01 m / (sqrt v + 1e-3).
     assert state.shared["w"].item() == pytest.approx(1e-5 / (2e-6**0.5 + 1e-3), rel=1e-5)
 
