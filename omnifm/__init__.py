@@ -6,37 +6,56 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omnifm.algorithms.aggregation import Mean
+    from omnifm.algorithms.algorithm import Algorithm
+    from omnifm.algorithms.registry import register
+    from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
     from omnifm.arm import Arm, make_arm
     from omnifm.data.cohort import Cohort, load_cohort
     from omnifm.errors import OmniFMError
     from omnifm.experiment import Experiment, Plan, make_plan, read_plan
     from omnifm.runs import open_run, play, reopen_run
     from omnifm.spectral import AdapterSettings, KnowledgeBank, SpectralAdapter
+    from omnifm.training import Recipe, Trainer
 
 _HOMES = {
+    "omnifm.algorithms.aggregation": ("Mean",),
+    "omnifm.algorithms.algorithm": ("Algorithm",),
+    "omnifm.algorithms.registry": ("register",),
+    "omnifm.algorithms.state": ("Broadcast", "ClientState", "ServerState", "Upload"),
     "omnifm.arm": ("Arm", "make_arm"),
     "omnifm.data.cohort": ("Cohort", "load_cohort"),
     "omnifm.errors": ("OmniFMError",),
     "omnifm.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
     "omnifm.runs": ("open_run", "play", "reopen_run"),
     "omnifm.spectral": ("AdapterSettings", "KnowledgeBank", "SpectralAdapter"),
+    "omnifm.training": ("Recipe", "Trainer"),
 }
 
 __all__ = [
     "AdapterSettings",
+    "Algorithm",
     "Arm",
+    "Broadcast",
+    "ClientState",
     "Cohort",
     "Experiment",
     "KnowledgeBank",
+    "Mean",
     "OmniFMError",
     "Plan",
+    "Recipe",
+    "ServerState",
     "SpectralAdapter",
+    "Trainer",
+    "Upload",
     "load_cohort",
     "make_arm",
     "make_plan",
     "open_run",
     "play",
     "read_plan",
+    "register",
     "reopen_run",
 ]
 

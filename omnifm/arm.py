@@ -11,7 +11,7 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.data.cohort import Cohort, pooled
 from omnifm.data.examples import ClientData
-from omnifm.errors import ExperimentError
+from omnifm.errors import ExperimentError, UnsuitableError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, Engine, Federation, Snapshot
 from omnifm.pipeline import Pipeline
@@ -101,7 +101,7 @@ def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
     if not algorithm.plain_sgd:
         return experiment.training
     if experiment.training.optimizer != "sgd":
-        raise ExperimentError(
+        raise UnsuitableError(
             f"training.optimizer = {experiment.training.optimizer!r}: the rule of {experiment.algorithm!r} holds for "
             f"plain SGD only. Set training.optimizer = 'sgd', or choose another algorithm."
         )

@@ -6,6 +6,8 @@ import logging
 import shlex
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,24 +60,63 @@ def run(
         assert plan is not None
         folder = out or Path("runs") / plan.name
         runs.open_run(folder, plan)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a request to end is like Ctrl-C
-    try:
-        with LiveProgress(_err) as live:
-            runs.play(plan, folder, workers or auto_workers(), live.watch)
-    except KeyboardInterrupt:
-        text = f"Stopped. The finished rounds are kept: go on with  omnifm run --resume {shlex.quote(str(folder))}"
-        _err.print(text, markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
-    except OmniFMError as error:
-        if not runs.has_begun(folder):
-            raise
-        raise type(error)(f"{error}\nThe finished rounds are kept in {folder}.") from None
-    except OSError as error:
-        raise OmniFMError(
-            f"{_told(error)}\nThe finished rounds are kept in {folder}: mend that, then resume."
-        ) from None
+    again = f"omnifm run --resume {shlex.quote(str(folder))}"
+    with _kept(again, "rounds", folder, lambda: runs.has_begun(folder)), LiveProgress(_err) as live:
+        runs.play(plan, folder, workers or auto_workers(), live.watch)
     _out.print(result_table(folder))
     _out.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
+    algorithms: Annotated[
+        str | None,
+        typer.Option(metavar="all|A,B,...", help="Algorithms, or arms of the file. [default: its arms, or all]"),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="OmniFM's pieces off one at a time, and its controls.")
+    ] = False,
+    sweep: Annotated[list[str] | None, typer.Option(metavar="KEY=A,B,C", help="Play each value of a key.")] = None,
+    overrides: Set = None,
+    out: Annotated[Path | None, typer.Option(help="The folder; runs/compare-NAME if not given.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Cells at a time; 0 for one a core.")] = 0,
+) -> None:
+    """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
+    from omnifm.comparison.folder import Asked, ComparisonFolder
+    from omnifm.comparison.play import Comparison
+    from omnifm.crew import auto_workers
+    from omnifm.experiment import read_plan
+    from omnifm.progress import StageProgress
+    from omnifm.results.comparison import write_comparison
+
+    if resume is not None and out is not None:
+        raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")
+    if experiment is None and (overrides or algorithms or ablate or sweep or seeds != 3):
+        raise ExperimentError("Give an experiment file too, or --resume FOLDER alone to go on with a comparison.")
+    document = None if experiment is None else read_plan(experiment, overrides or ()).document
+    asked = Asked(algorithms, seeds, ablate, tuple(sweep or ()))
+    if resume is not None:
+        folder = ComparisonFolder(resume)
+        design = folder.reopen(document, asked)
+    elif document is None:
+        raise ExperimentError("Give an experiment file, or --resume FOLDER to go on with a comparison.")
+    else:
+        design = asked.design(document)
+        folder = ComparisonFolder(out or Path("runs") / f"compare-{design.name}")
+        folder.check_free()
+    again = f"omnifm compare --resume {shlex.quote(str(folder.path))}"
+    with _kept(again, "cells", folder.path, folder.record.exists), StageProgress(_err) as live:
+        tolerant = asked.algorithms in (None, "all")
+        comparison = Comparison(design, folder, workers or auto_workers(), live, tolerant)
+        if resume is None:
+            folder.open(design.document, asked)
+        comparison.play()
+    for table in write_comparison(folder.path):
+        _out.print(table)
+    _out.print(f"Report: {folder.path / 'report.html'}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -108,6 +149,26 @@ def data_show(
     except (OSError, ValueError) as error:
         raise ExperimentError(f"The picture {out} cannot be written: {error}.") from None
     _out.print(f"Picture: {out}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _kept(again: str, things: str, folder: Path, has_begun: Callable[[], bool]) -> Iterator[None]:
+    """Tell, when the block ends before its time, that the finished rounds (or cells) are kept, and how to go on."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a request to end is like Ctrl-C
+    try:
+        yield
+    except KeyboardInterrupt:
+        text = f"Stopped. The finished {things} are kept: go on with  {again}"
+        _err.print(text, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    except OmniFMError as error:
+        if not has_begun():
+            raise
+        raise type(error)(f"{error}\nThe finished {things} are kept in {folder}.") from None
+    except OSError as error:
+        raise OmniFMError(
+            f"{_told(error)}\nThe finished {things} are kept in {folder}: mend that, then resume."
+        ) from None
 
 
 def _cohort_table(cohort: Cohort) -> Table:

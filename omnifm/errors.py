@@ -14,6 +14,10 @@ class ExperimentError(OmniFMError):
     """The experiment file, or a ``--set``, asks for something that does not exist or does not fit."""
 
 
+class UnsuitableError(ExperimentError):
+    """An algorithm cannot serve this task or these settings; says why."""
+
+
 class DataError(OmniFMError):
     """A file, an image, a label or a partition of the data is not usable."""
 

@@ -1,7 +1,7 @@
 """All that a run depends on, as frozen dataclasses read from a TOML file; errors name the key.
 
 An experiment file may have ``[arms.NAME]`` tables: each arm is the experiment with those keys changed, and all arms
-run on the same data. A file without arms has one, called by its algorithm.
+run on the same data. A file without arms has one, called by its algorithm. ``[compare]`` is for ``omnifm compare``.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 
 def make_plan(document: Document) -> Plan:
     """Turn a document into a plan; every arm is checked before any runs."""
-    base = {key: value for key, value in document.items() if key != "arms"}
+    base = base_of(document)
     arms = document.get("arms") or {}
     if not isinstance(arms, dict) or not all(isinstance(arm, dict) for arm in arms.values()):
         raise ExperimentError("arms: give a table for each arm, as [arms.NAME].")
@@ -121,10 +121,15 @@ def make_plan(document: Document) -> Plan:
         if not name or name.startswith(".") or "/" in name:
             raise ExperimentError(f"arms.{name}: an arm's name is a folder's too; use letters, digits, '-' and '_'.")
         try:
-            made[name] = make_experiment(_merged(base, changes))
+            made[name] = make_experiment(merged(base, changes))
         except ExperimentError as error:
             raise ExperimentError(f"In arm {name!r}: {error}") from None
     return Plan(document, made)
+
+
+def base_of(document: Document) -> Document:
+    """Return the part of a document that every arm starts from."""
+    return {key: value for key, value in document.items() if key not in ("arms", "compare")}
 
 
 def make_experiment(document: Mapping[str, Any]) -> Experiment:
@@ -133,12 +138,12 @@ def make_experiment(document: Mapping[str, Any]) -> Experiment:
     for key in document:
         if key not in _PLAIN and key not in known:
             raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *known))}")
-    plain: Experiment = _checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
+    plain: Experiment = checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
     _check_device(plain.device)
     for key, names in (("task", tasks.SETTINGS), ("algorithm", algorithms.SETTINGS)):
         if (value := getattr(plain, key)) not in names:
             raise ExperimentError(f"Unknown {key} {value!r}. {did_you_mean(value, names)}")
-    sections = {name: _checked(kind, document.get(name, {}), (name,)) for name, kind in known.items()}
+    sections = {name: checked(kind, document.get(name, {}), (name,)) for name, kind in known.items()}
     return dataclasses.replace(plain, sections=sections)
 
 
@@ -183,12 +188,13 @@ def _check_device(name: str) -> None:
         raise ExperimentError(f"device = {name!r} cannot be used on this machine: {reason}. Use 'cpu'.") from None
 
 
-def _merged(base: Document, changes: Mapping[str, Any]) -> Document:
-    merged = copy.deepcopy(base)
+def merged(base: Document, changes: Mapping[str, Any]) -> Document:
+    """Return a document with changes, table by table."""
+    result = copy.deepcopy(base)
     for key, value in changes.items():
-        inner = merged.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
 
 
 def _apply_override(document: Document, override: str) -> None:
@@ -223,8 +229,12 @@ def _step(place: Any, step: str, override: str) -> Any:
     return inner
 
 
-def _checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
-    """Validate values against a dataclass, strictly; lists count as tuples."""
+def checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
+    """Validate values against a dataclass, strictly; lists count as tuples.
+
+    Raises:
+        ExperimentError: a key or value does not fit; names it, behind ``prefix``.
+    """
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(pydantic.with_config(Experiment.__pydantic_config__)(kind))
         return adapter.validate_json(json.dumps(values, default=str))

@@ -60,3 +60,27 @@ class _Bar(Callback):
         if event.split == "validation" and event.reading == "received":
             metric = next(iter(next(iter(event.scores.values())).numbers))
             self.score = f"  {metric} {event.mean(metric):.3f}"
+
+
+class StageProgress(Progress):
+    """One bar for each stage of a comparison, with the time that is left of it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage; the one before is done."""
+        if self.tasks:
+            self.update(self.tasks[-1].id, completed=self.tasks[-1].total)
+        self.add_task(name, total=total)
+
+    def advance_to(self, done: int) -> None:
+        """Move the stage's bar."""
+        self.update(self.tasks[-1].id, completed=done)

@@ -42,9 +42,13 @@ class Algorithm:
         """Return the modules that the algorithm adds to the network, or None.
 
         Raises:
-            ExperimentError: it cannot serve this task; says why.
+            UnsuitableError: it cannot serve this task; says why.
         """
         return None
+
+    def remark(self, network: TaskNetwork) -> str:
+        """Return what must be said beside this algorithm's results; mostly nothing."""
+        return ""
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Return the server's state before the first round.

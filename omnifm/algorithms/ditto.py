@@ -8,6 +8,7 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
 from omnifm.algorithms.settings import NotNegative
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.tasks.task import TaskNetwork
 from omnifm.training import Recipe, Trainer
 
 
@@ -21,6 +22,10 @@ class Ditto(Algorithm):
     """
 
     lam: NotNegative = 1.0
+
+    def remark(self, network: TaskNetwork) -> str:
+        """Name what differs from the settings."""
+        return "twice the local work: two models a client"
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Take v."""

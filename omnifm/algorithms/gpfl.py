@@ -13,7 +13,7 @@ from omnifm.algorithms.gradients import pull
 from omnifm.algorithms.settings import NotNegative
 from omnifm.algorithms.state import Broadcast, ClientState
 from omnifm.data.examples import Batch
-from omnifm.errors import ExperimentError
+from omnifm.errors import UnsuitableError
 from omnifm.pipeline import Companion, Output
 from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training import Recipe, Trainer
@@ -79,8 +79,12 @@ class GPFL(Algorithm):
     def companion(self, network: TaskNetwork, task: Task) -> CategoryGuide:
         """Add GCE and CoV."""
         if not task.classes:
-            raise ExperimentError("algorithm 'gpfl' learns an embedding of each class, and this task has no classes.")
+            raise UnsuitableError("algorithm 'gpfl' learns an embedding of each class, and this task has no classes.")
         return CategoryGuide(task.classes, network.width, network.pooled)
+
+    def remark(self, network: TaskNetwork) -> str:
+        """Name the extension where it is one."""
+        return "" if network.pooled else "extension: guided by the class of each position"
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Take the conditions from the GCE that came."""

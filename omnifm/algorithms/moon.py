@@ -50,6 +50,10 @@ class Moon(Algorithm):
         """Add the projection head."""
         return Projection(network.width, self.projection)
 
+    def remark(self, network: TaskNetwork) -> str:
+        """Name the extension where it is one."""
+        return "" if network.pooled else "extension: contrasts the mean of the encoder's tokens"
+
     def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
         """Contrast with the model as received and with the client's last."""
         if not client.memory or self.mu == 0:

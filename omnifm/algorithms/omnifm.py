@@ -70,6 +70,10 @@ class OmniFM(Algorithm):
         """Add what the base adds."""
         return self.base.companion(network, task)
 
+    def remark(self, network: TaskNetwork) -> str:
+        """Say what the base says."""
+        return self.base.remark(network)
+
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start the base, and an empty bank."""
         return _with_bank(self.base.init(shared, trainable, clients), KnowledgeBank.empty(), {})

@@ -13,6 +13,7 @@ from omnifm.algorithms.gradients import shift
 from omnifm.algorithms.server_optimizer import optimised, with_memory
 from omnifm.algorithms.settings import Positive
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload, named, under
+from omnifm.tasks.task import TaskNetwork
 from omnifm.training import Recipe, Trainer
 
 
@@ -32,6 +33,10 @@ class Scaffold(Algorithm):
     def plain_sgd(self) -> bool:
         """With momentum, (x - y) / (K lr) is no mean of gradients."""
         return True
+
+    def remark(self, network: TaskNetwork) -> str:
+        """Name what differs from the settings."""
+        return "plain SGD, without the momentum of the others"
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start with c = 0."""

@@ -1,0 +1,119 @@
+"""The arms of a comparison: algorithms, yardsticks, ablations and controls, each as changes to the experiment."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from omnifm.algorithms.registry import REFERENCES, SETTINGS
+from omnifm.errors import ExperimentError, did_you_mean
+from omnifm.experiment import Document, merged
+
+Kind = Literal["reference", "omnifm", "yardstick", "ablation", "control", "sweep", "own"]
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm: the experiment with these changes. ``about`` says what the arm is, where its name does not."""
+
+    name: str
+    kind: Kind
+    changes: Document
+    about: str = ""
+
+
+LOCAL = ArmPlan("local", "yardstick", {"algorithm": "local"}, "every hospital alone, bare backbone")
+ALONE = ArmPlan(
+    "alone", "yardstick", {"algorithm": "local", "adapter": {"use": "on"}}, "every hospital alone, OmniFM's own network"
+)
+OMNIFM = ArmPlan("omnifm", "omnifm", {"algorithm": "omnifm"})
+YARDSTICKS = (LOCAL, ALONE, ArmPlan("centralised", "yardstick", {"algorithm": "centralised"}, "all data in one place"))
+KNOWN = {
+    **{name: ArmPlan(name, "reference", {"algorithm": name}) for name in REFERENCES},
+    **{arm.name: arm for arm in (OMNIFM, *YARDSTICKS)},
+}
+"""The arms of ``--algorithms all``."""
+
+
+def _variant(name: str, kind: Kind, about: str, **changes: Any) -> ArmPlan:
+    return ArmPlan(name, kind, {"algorithm": "omnifm", **changes}, about)
+
+
+ABLATION = (
+    OMNIFM,
+    _variant(
+        "no-gskr",
+        "ablation",
+        "own token in place of prototypes; the same as this network under FedAvg with the same parts at home",
+        adapter={"retrieval": False},
+    ),
+    _variant("no-eca", "ablation", "mean of the prototypes in place of attention", adapter={"fusion": False}),
+    _variant("no-prefix", "ablation", "no prefix", adapter={"prefix": False}),
+    _variant("no-suffix", "ablation", "no suffix", adapter={"suffix": False}),
+    _variant("no-spalign", "ablation", "no spectral-proximal loss", adapter={"alignment": 0.0}),
+    _variant("random-prototypes", "control", "as many fixed random vectors", omnifm={"retrieve": "random"}),
+    _variant("own-prototypes", "control", "each hospital's own prototypes only", omnifm={"retrieve": "own"}),
+    _variant("others-prototypes", "control", "other hospitals' prototypes only", omnifm={"retrieve": "others"}),
+    ArmPlan(
+        "fedavg-network",
+        "control",
+        {"algorithm": "fedavg", "adapter": {"use": "on"}},
+        "OmniFM's network under plain FedAvg: all averaged but the suffix",
+    ),
+)
+"""OmniFM, its pieces off one at a time, and controls of the same capacity."""
+
+
+def named_arms(names: str, document: Document) -> list[ArmPlan]:
+    """Return the arms called by ``all`` or a list with commas: algorithms, or arms of the experiment file.
+
+    Raises:
+        ExperimentError: there is no such algorithm or arm.
+    """
+    own = {name: ArmPlan(name, "own", changes) for name, changes in (document.get("arms") or {}).items()}
+    registered = {name: ArmPlan(name, "own", {"algorithm": name}) for name in SETTINGS if name not in KNOWN}
+    known = {**KNOWN, **registered, **own}
+    if names == "all":
+        return list(KNOWN.values())
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in known:
+            raise ExperimentError(f"--algorithms: there is no {name!r}. {did_you_mean(name, known)}")
+    if not chosen:
+        raise ExperimentError("--algorithms is empty: name some, with commas between them, or 'all'.")
+    return [known[name] for name in dict.fromkeys(chosen)]
+
+
+def swept(arms: Iterable[ArmPlan], sweep: str) -> list[ArmPlan]:
+    """Return each arm once for each value of ``key=a,b,c``.
+
+    Raises:
+        ExperimentError: the sweep names no key or no value.
+    """
+    key, _, text = sweep.partition("=")
+    try:
+        values = tomllib.loads(f"values = [{text}]")["values"]
+    except tomllib.TOMLDecodeError:
+        values = [value.strip() for value in text.split(",")]  # bare words are strings
+    if not key.strip() or not values:
+        raise ExperimentError(f"--sweep {sweep!r}: write it as key=a,b,c, for example adapter.alignment=0.0,0.1,1.0.")
+    return [
+        replace(arm, name=f"{arm.name} {key}={value}", kind="sweep", changes=merged(arm.changes, nested(key, value)))
+        for arm in arms
+        for value in values
+    ]
+
+
+def with_yardsticks(arms: Sequence[ArmPlan]) -> list[ArmPlan]:
+    """Add what gains are measured by: the hospitals alone, in both forms."""
+    there = {arm.name for arm in arms}
+    return [*arms, *(yardstick for yardstick in (LOCAL, ALONE) if yardstick.name not in there)]
+
+
+def nested(key: str, value: Any) -> Document:
+    """Return ``{"a": {"b": value}}`` for the key ``a.b``."""
+    for step in reversed(key.strip().split(".")):
+        value = {step: value}
+    return dict(value)

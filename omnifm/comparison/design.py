@@ -1,0 +1,193 @@
+"""The design of a comparison: every arm with its points, and all cells that follow from it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import Field
+
+from omnifm.algorithms.registry import SETTINGS
+from omnifm.comparison.arms import ArmPlan, nested
+from omnifm.errors import ExperimentError
+from omnifm.experiment import Document, Experiment, base_of, checked, make_experiment, merged, to_document
+
+Point = dict[str, Any]
+"""One configuration: values by dotted key."""
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """``[compare]`` of an experiment.
+
+    ``grid`` holds lists of values by key: every combination is a point, tried with the first ``tuning_seeds`` seeds and
+    judged on validation data. ``grids.NAME`` is the grid of one algorithm (or arm) in place of it; all grids must have
+    equally many points. ``participation`` are further levels at which the chosen points are played.
+    """
+
+    grid: dict[str, Any] = field(default_factory=dict)
+    grids: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tuning_seeds: Annotated[int, Field(ge=1)] = 1
+    participation: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+
+
+@dataclass(frozen=True)
+class ArmDesign:
+    """One arm: its document, and the points that are tried."""
+
+    plan: ArmPlan
+    document: Document
+    points: tuple[Point, ...]
+
+    @property
+    def name(self) -> str:
+        """The arm's name."""
+        return self.plan.name
+
+    def experiment(self, point: int, seed: int, level: float | None = None) -> Experiment:
+        """Return the experiment of one cell; ``level`` is its participation, if not the arm's own."""
+        changes = {**self.points[point], "seed": seed}
+        if level is not None:
+            changes["federation.participation"] = level
+        document = self.document
+        for key, value in changes.items():
+            document = merged(document, nested(key, value))
+        return make_experiment(document)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm, played once. ``level`` None is the experiment's own participation."""
+
+    arm: ArmDesign
+    point: int
+    seed: int
+    level: float | None = None
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is played."""
+        return self.arm.experiment(self.point, self.seed, self.level)
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies in the comparison's folder."""
+        percent = 100 * self.experiment.federation.participation
+        return Path("cells", quote(self.arm.name, safe=" =,-_"), f"p{self.point}-s{self.seed}-r{percent:g}")
+
+
+@dataclass(frozen=True)
+class Design:
+    """All that a comparison depends on."""
+
+    document: Document
+    name: str
+    arms: tuple[ArmDesign, ...]
+    seeds: tuple[int, ...]
+    settings: CompareSettings
+
+    @property
+    def levels(self) -> tuple[float | None, ...]:
+        """The levels of participation, the experiment's own first."""
+        own = self.arms[0].experiment(0, self.seeds[0]).federation.participation
+        return (None, *(level for level in self.settings.participation if level != own))
+
+    @property
+    def tuning_seeds(self) -> tuple[int, ...]:
+        """The seeds that the points are tried with."""
+        return self.seeds[: self.settings.tuning_seeds]
+
+    def tuning(self) -> list[Cell]:
+        """Return the cells that choose among points."""
+        return [
+            Cell(arm, point, seed)
+            for arm in self.arms
+            if len(arm.points) > 1
+            for point in range(len(arm.points))
+            for seed in self.tuning_seeds
+        ]
+
+    def chosen(self, choice: Mapping[str, int]) -> list[Cell]:
+        """Return the cells to be tested, given each arm's point."""
+        return [
+            Cell(arm, choice[arm.name], seed, level)
+            for level in self.levels
+            for arm in self.arms
+            if arm.name in choice
+            for seed in self.seeds
+        ]
+
+    def resolved(self) -> Document:
+        """Return the design in full, for telling two of them apart."""
+        arms = {arm.name: {"points": list(arm.points), **to_document(arm.experiment(0, 0))} for arm in self.arms}
+        return {"seeds": list(self.seeds), "levels": list(self.levels), "arms": arms}
+
+
+def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Design:
+    """Work a design out and check every experiment in it.
+
+    Raises:
+        ExperimentError: a key or value does not fit, a grid is empty, or the grids are not of one size.
+    """
+    settings: CompareSettings = checked(CompareSettings, document.get("compare", {}), ("compare",))
+    base = base_of(document)
+    designs = tuple(_design(arm, base, settings) for arm in arms)
+    _check_budget(designs)
+    first = int(base.get("seed", 0))
+    for design in designs:
+        for point in range(len(design.points)):
+            try:
+                design.experiment(point, first)
+            except ExperimentError as error:
+                raise ExperimentError(f"In arm {design.name!r}: {error}") from None
+    known = {name for design in designs for name in (design.name, design.document["algorithm"])}
+    if strays := [name for name in settings.grids if name not in known and name not in SETTINGS]:
+        raise ExperimentError(f"compare.grids.{strays[0]}: there is no algorithm or arm of this name.")
+    return Design(document, str(document["name"]), designs, tuple(range(first, first + seeds)), settings)
+
+
+def _design(arm: ArmPlan, base: Document, settings: CompareSettings) -> ArmDesign:
+    document = merged(base, arm.changes)
+    algorithm = document.setdefault("algorithm", "omnifm")
+    for name in (arm.name, algorithm):
+        if name in settings.grids:
+            return ArmDesign(arm, document, _points(settings.grids[name], f"compare.grids.{name}"))
+    shared = _points(settings.grid, "compare.grid")
+    for key in shared[0]:
+        if (section := key.split(".")[0]) in SETTINGS:
+            raise ExperimentError(
+                f"compare.grid.{key} is a parameter of {section} and would tune no other algorithm: put it under "
+                f"[compare.grids.{section}]."
+            )
+    return ArmDesign(arm, document, shared)
+
+
+def _points(grid: Mapping[str, Any], place: str) -> tuple[Point, ...]:
+    axes = dict(_flat(grid))
+    for key, values in axes.items():
+        if not isinstance(values, list) or not values:
+            raise ExperimentError(f"{place}.{key} is an empty grid: give a list with at least one value.")
+    if not axes and place != "compare.grid":
+        raise ExperimentError(f"{place} is an empty grid: give a list of values for at least one key.")
+    return tuple(dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in table.items():
+        found += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+    return found
+
+
+def _check_budget(arms: Sequence[ArmDesign]) -> None:
+    sizes = {len(arm.points): arm.name for arm in arms}
+    if len(sizes) > 1:
+        told = " and ".join(f"{size} for {name!r}" for size, name in sorted(sizes.items()))
+        raise ExperimentError(
+            f"The tuning budgets differ: {told}. A fair comparison tries equally many points of each: make the grids "
+            f"under [compare] equally large."
+        )

@@ -1,0 +1,152 @@
+"""A comparison's folder: what was asked, and what each cell has come to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omnifm.comparison.arms import ABLATION, OMNIFM, ArmPlan, named_arms, swept, with_yardsticks
+from omnifm.comparison.design import Cell, Design, make_design
+from omnifm.errors import ExperimentError
+from omnifm.experiment import Document, differences, read_plan, to_toml
+from omnifm.files import write_atomically
+from omnifm.playing import ArmFolder
+from omnifm.runs import versions
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for beside the experiment."""
+
+    algorithms: str | None = None
+    seeds: int = 3
+    ablate: bool = False
+    sweep: tuple[str, ...] = ()
+
+    def arms(self, document: Document) -> list[ArmPlan]:
+        """Return the arms, the yardsticks among them."""
+        chosen: list[ArmPlan] = []
+        if self.algorithms is not None:
+            chosen = named_arms(self.algorithms, document)
+        elif not self.ablate and not self.sweep:
+            chosen = named_arms(",".join(document.get("arms") or ()) or "all", document)
+        elif self.sweep and not self.ablate:
+            chosen = [OMNIFM]
+        if self.ablate:
+            chosen = [*ABLATION, *(arm for arm in chosen if arm not in ABLATION)]
+        for sweep in self.sweep:
+            chosen = swept(chosen, sweep)
+        return with_yardsticks(chosen)
+
+    def design(self, document: Document) -> Design:
+        """Return the design of the comparison.
+
+        Raises:
+            ExperimentError: see ``make_design``.
+        """
+        if self.seeds < 1:
+            raise ExperimentError("--seeds must be at least 1.")
+        return make_design(document, self.arms(document), self.seeds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell's rounds ended: the best validation score by reading, or why they could not be played."""
+
+    best: dict[str, tuple[int, float]]
+    failure: str | None = None
+
+    @property
+    def validation(self) -> float | None:
+        """The mean of both readings' best scores: a point must serve both."""
+        return None if self.failure else sum(score for _, score in self.best.values()) / len(self.best)
+
+
+@dataclass(frozen=True)
+class ComparisonFolder:
+    """Where a comparison's files lie."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What was asked and found, for those who read the folder."""
+        return self.path / "comparison.json"
+
+    def check_free(self) -> None:
+        """Make sure that nothing is there yet.
+
+        Raises:
+            ExperimentError: it holds a comparison or a run already.
+        """
+        for name, text in (("comparison.json", "comparison"), ("experiment.toml", "run")):
+            if (self.path / name).exists():
+                raise ExperimentError(
+                    f"{self.path} holds a {text} already. Give another --out"
+                    + (f", or go on with it: --resume {self.path}." if text == "comparison" else ".")
+                )
+
+    def open(self, document: Document, asked: Asked) -> None:
+        """Make the folder and write down what is compared.
+
+        Raises:
+            ExperimentError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "experiment.toml", to_toml(document).encode())
+            write_atomically(self.path / "versions.json", json.dumps(versions(), indent=2).encode())
+            write_atomically(self.record, json.dumps({"asked": asdict(asked)}, indent=1).encode())
+        except OSError as error:
+            raise ExperimentError(f"The folder {self.path} cannot be written: {error.strerror}.") from None
+
+    def reopen(self, document: Document | None, asked: Asked | None) -> Design:
+        """Return the design of the comparison in this folder; what is given must be the same.
+
+        Raises:
+            ExperimentError: there is none, or it has changed since; names the difference.
+        """
+        if not self.record.exists():
+            raise ExperimentError(f"{self.path} holds no comparison to resume: there is no {self.record}.")
+        for stray in self.path.rglob(".*.tmp"):  # what a kill in the midst of writing left behind
+            stray.unlink(missing_ok=True)
+        old_asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        old_document = read_plan(self.path / "experiment.toml").document
+        old = Asked(**{**old_asked, "sweep": tuple(old_asked["sweep"])}).design(old_document)
+        if document is None or asked is None:
+            return old
+        if changed := differences(old.resolved(), asked.design(document).resolved()):
+            raise ExperimentError(
+                f"The comparison is not that of {self.path}: {'; '.join(changed)}. Resume without an experiment file "
+                f"to go on with the old one, or start a new one with another --out."
+            )
+        return old
+
+    def cell(self, cell: Cell) -> ArmFolder:
+        """Where a cell lies."""
+        return ArmFolder(self.path / cell.folder)
+
+    def outcome(self, cell: Cell) -> Outcome | None:
+        """Return how a cell's rounds ended; None if they have not."""
+        path = self.cell(cell).path / "trained.json"
+        if not path.exists():
+            return None
+        return Outcome(**json.loads(path.read_text(encoding="utf-8")))
+
+    def keep_outcome(self, cell: Cell, outcome: Outcome) -> None:
+        """Write down how a cell's rounds ended."""
+        folder = self.cell(cell).path
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "trained.json", json.dumps(asdict(outcome)).encode())
+
+    def forget_weights(self, cell: Cell) -> None:
+        """Remove a cell's checkpoints, which nothing needs any more."""
+        shutil.rmtree(self.cell(cell).checkpoints.folder, ignore_errors=True)
+
+    def keep_record(self, found: dict[str, Any]) -> None:
+        """Write down what was found, beside what was asked."""
+        asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        write_atomically(self.record, json.dumps({"asked": asked, **found}, indent=1).encode())
