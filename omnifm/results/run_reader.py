@@ -160,21 +160,26 @@ def read_run(out: Path) -> Run:
         declared = [document["algorithm"]]
     found = sorted({p.parent.name for file in ("metrics.jsonl", "result.json") for p in out.glob(f"*/{file}")})
     names = list(dict.fromkeys([*declared, *found]))
-    versions, date = _versions(out / "versions.json", path)
-    arms = [_read_arm(name, out / name, document) for name in names]
+    versions, date = read_versions(out / "versions.json", path)
+    arms = [read_arm(name, out / name, _planned(name, document)) for name in names]
     return Run(out, str(document.get("name", out.name)), text, versions, date, arms)
 
 
-def _read_arm(name: str, folder: Path, document: dict[str, Any]) -> ArmRecord:
+def _planned(name: str, document: dict[str, Any]) -> str:
+    """Return the algorithm that the experiment file names for an arm."""
+    return str((document.get("arms") or {}).get(name, {}).get("algorithm", document.get("algorithm", name)))
+
+
+def read_arm(name: str, folder: Path, planned: str) -> ArmRecord:
+    """Read an arm's folder, whatever of it is there; ``planned`` is its algorithm until its result names it."""
     result_path, settings_path = folder / "result.json", folder / "experiment.toml"
     result = json.loads(result_path.read_text(encoding="utf-8")) if result_path.exists() else None
     settings = settings_path.read_text(encoding="utf-8") if settings_path.exists() else ""
-    planned = (document.get("arms") or {}).get(name, {}).get("algorithm", document.get("algorithm", name))
     algorithm = str(result["algorithm"] if result else planned)
     return ArmRecord(name, folder, algorithm, settings, result, MetricsLog(folder / "metrics.jsonl").read())
 
 
-def _versions(path: Path, experiment: Path) -> tuple[dict[str, str], datetime]:
+def read_versions(path: Path, experiment: Path) -> tuple[dict[str, str], datetime]:
     """Return the versions, and when the run began: noted beside them, or else the age of the experiment's file."""
     versions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     noted = versions.pop("started", None)

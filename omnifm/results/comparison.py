@@ -1,0 +1,32 @@
+"""All that is written of a comparison, made from its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from omnifm.files import write_atomically
+from omnifm.results.comparison_csv import results_csv, table_csv
+from omnifm.results.comparison_latex import latex_tables
+from omnifm.results.comparison_numbers import Summary
+from omnifm.results.comparison_reader import read_comparison
+from omnifm.results.comparison_table import plain_text, terminal_tables
+
+
+def write_comparison(out: Path) -> list[Table]:
+    """Write the tables into a comparison's folder, and return those for the terminal.
+
+    Raises:
+        ExperimentError: the folder holds no comparison.
+    """
+    summary = Summary(read_comparison(out))
+    files = {
+        "table.txt": plain_text(summary),
+        "table.csv": table_csv(summary),
+        "table.tex": latex_tables(summary),
+        "results.csv": results_csv(summary),
+    }
+    for name, text in files.items():
+        write_atomically(out / name, text.encode("utf-8", "replace"))
+    return terminal_tables(summary)

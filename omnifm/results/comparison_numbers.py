@@ -1,0 +1,192 @@
+"""The numbers of a comparison: what each arm reaches, costs and gains, as tables and report show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from omnifm.results.comparison_reader import Cell, ComparedArm, Comparison, Matrix
+from omnifm.results.paired import Paired, compare, holm, mean_and_spread
+from omnifm.results.run_reader import READINGS, finite, lower_is_better, mean
+from omnifm.results.verdict import ALONE, POOLED
+
+YARDSTICKS = (ALONE, "alone")
+"""Names of the arms in which every hospital is alone: with the bare backbone, and with OmniFM's own network."""
+
+GROUPS = {
+    "omnifm": "OmniFM",
+    "own": "Own arms",
+    "reference": "Reference algorithms",
+    "control": "Controls",
+    "ablation": "Ablation",
+    "yardstick": "Yardsticks",
+}
+"""Kinds of the main table, in its order, as people read them."""
+
+TOGETHER = ("omnifm", "own", "reference")
+"""Kinds of arms in which hospitals learn together and that compete for the best; the others are there to explain."""
+
+Pairs = dict[tuple[str, str], Paired]
+"""Paired comparisons by arm and reading."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What an arm reaches in one reading: means over seeds, and the standard deviations over seeds."""
+
+    mean: float | None
+    spread: float | None
+    worst: float | None
+    worst_spread: float | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of a comparison, each computed once."""
+
+    comparison: Comparison
+
+    @cached_property
+    def rows(self) -> list[ComparedArm]:
+        """The arms of the main table, group by group; those without a result too."""
+        arms = self.comparison.arms
+        known = [arm for kind in GROUPS for arm in arms if arm.kind == kind]
+        return [*(arm for arm in arms if arm.kind not in (*GROUPS, "sweep")), *known]
+
+    @property
+    def sweeps(self) -> list[ComparedArm]:
+        """The arms that only vary a setting: shown by themselves and not judged."""
+        return [arm for arm in self.comparison.arms if arm.kind == "sweep"]
+
+    @cached_property
+    def anchor(self) -> ComparedArm | None:
+        """The arm that all are compared with: of OmniFM's, the best on validation data; or else the first."""
+        played = self.comparison.played
+        own = [arm for arm in played if arm.kind == "omnifm"]
+        first = [arm for arm in played if arm.kind in TOGETHER] or played
+        scores = [(arm, mean(_validated(cell) for cell in arm.at(self.comparison.level))) for arm in own]
+        judged = [(arm, score) for arm, score in scores if score is not None]
+        best = max(judged, key=lambda pair: pair[1])[0] if judged else None
+        return best or next(iter([*own, *first]), None)
+
+    @property
+    def lower(self) -> bool:
+        """Whether a smaller score is the better one."""
+        return lower_is_better(self.comparison.metric)
+
+    def score(self, arm: ComparedArm, reading: str, level: float | None = None) -> Score:
+        """Return what an arm reaches: the mean over hospitals, and the worst hospital, of each seed."""
+        scores = self.comparison.matrix(arm, reading, level)
+        rows = scores[~np.isnan(scores).all(axis=1)]
+        worst = np.nanmax if self.lower else np.nanmin
+        of_mean = mean_and_spread([float(np.nanmean(row)) for row in rows])
+        return Score(*of_mean, *mean_and_spread([float(worst(row)) for row in rows]), len(rows))
+
+    def by_hospital(self, arm: ComparedArm, reading: str) -> list[float | None]:
+        """Return the mean over seeds of each hospital."""
+        return [mean_and_spread(column.tolist())[0] for column in self.comparison.matrix(arm, reading).T]
+
+    @cached_property
+    def against_anchor(self) -> Pairs:
+        """Every arm of the main table less the anchor."""
+        return self._against(self.anchor, self.rows)
+
+    @cached_property
+    def gains(self) -> dict[str, Pairs]:
+        """Every arm less the hospitals on their own, by yardstick; yardsticks that were not played are left out."""
+        played = {arm.name: arm for arm in self.comparison.played if arm.kind == "yardstick"}
+        bases = [played[name] for name in YARDSTICKS if name in played]
+        return {base.name: self._against(base, [*self.rows, *self.sweeps]) for base in bases}
+
+    def differences(self, arm: ComparedArm, base: ComparedArm, reading: str) -> Matrix:
+        """Return an arm's scores less another's, seeds by hospitals."""
+        return self.comparison.matrix(arm, reading) - self.comparison.matrix(base, reading)
+
+    def _against(self, base: ComparedArm | None, arms: Sequence[ComparedArm]) -> Pairs:
+        """Compare arms with one; p is corrected over all that competes in the main table, in both readings."""
+        if base is None:
+            return {}
+        others = [(arm, reading) for arm in arms if arm is not base for reading in READINGS]
+        pairs = {(arm.name, reading): compare(self.differences(arm, base, reading)) for arm, reading in others}
+        found = {key: pair for key, pair in pairs.items() if pair}
+        tested = {
+            (arm.name, r): pair.p
+            for arm in self.rows
+            for r in READINGS
+            if (pair := found.get((arm.name, r))) and pair.p is not None
+        }
+        for key, value in zip(tested, holm(list(tested.values())), strict=True):
+            found[key] = replace(found[key], holm=value)
+        return found
+
+    def megabytes(self, arm: ComparedArm) -> float | None:
+        """Return the megabytes of all rounds, both ways, per hospital; None where data are pooled and must travel."""
+        if arm.algorithm == POOLED:
+            return None
+        totals = [traffic(cell)[-1] for cell in self._cells(arm)]
+        return mean(total / max(len(self.comparison.clients), 1) for total in totals)
+
+    def seconds(self, arm: ComparedArm) -> float | None:
+        """Return the median seconds of a round, the mean over seeds."""
+        return mean(
+            median(values)
+            for cell in self._cells(arm)
+            if (values := [v for line in cell.record.rounds if (v := finite(line.get("seconds"))) is not None])
+        )
+
+    def _cells(self, arm: ComparedArm) -> list[Cell]:
+        return [cell for cell in arm.at(self.comparison.level) if cell.record.finished and cell.record.rounds]
+
+    def note(self, arm: ComparedArm) -> str:
+        """Return what must be known beside an arm's numbers: its remark, and what of it failed."""
+        told = [arm.about] if arm.about else []
+        if arm.failure:
+            told.append(f"failed: {arm.failure}")
+        told += [f"seed {cell.seed}{self._at(cell.level)} failed: {cell.failure}" for cell in arm.cells if cell.failure]
+        done = {cell.seed for cell in arm.at(self.comparison.level) if cell.record.finished or cell.failure}
+        if not (arm.failure or arm.about) or done:
+            waiting = [str(seed) for seed in self.comparison.seeds if seed not in done]
+            told += [f"seed {', '.join(waiting)} not played yet"] if waiting else []
+        return "; ".join(text.rstrip(".") for text in told)
+
+    def _at(self, level: float) -> str:
+        return "" if level == self.comparison.level else f" at {percent(level)} participation"
+
+    @cached_property
+    def notes(self) -> dict[str, tuple[int, str]]:
+        """Footnotes by arm: number and text."""
+        texts = [(arm.name, text) for arm in [*self.rows, *self.sweeps] if (text := self.note(arm))]
+        return {name: (number, text) for number, (name, text) in enumerate(texts, start=1)}
+
+
+def traffic(cell: Cell) -> list[float]:
+    """Return the megabytes sent so far, both ways and by all hospitals, after each round."""
+    rounds = cell.record.rounds
+    sent = [(finite(line.get("bytes_down")) or 0.0) + (finite(line.get("bytes_up")) or 0.0) for line in rounds]
+    return [float(total) / 1e6 for total in np.cumsum(sent)]
+
+
+def settings_text(settings: dict[str, Any]) -> str:
+    """Return settings in one line, each by the last part of its name."""
+    return ", ".join(f"{key.rpartition('.')[2]} {_value(value)}" for key, value in settings.items())
+
+
+def percent(level: float) -> str:
+    """Return a share in percent."""
+    return f"{100 * level:g} %"
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _validated(cell: Cell) -> float | None:
+    """Return the validation score of the round that was chosen as received."""
+    best = (cell.record.result or {}).get("best", {}).get("received")
+    return finite(best[1]) if best else None

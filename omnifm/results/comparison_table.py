@@ -1,0 +1,110 @@
+"""A comparison's tables for the terminal and as plain text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from omnifm.results.comparison_columns import (
+    Column,
+    chosen_column,
+    hospital_columns,
+    paired_columns,
+    score_columns,
+    sweep_columns,
+)
+from omnifm.results.comparison_numbers import Summary
+from omnifm.results.comparison_reader import ComparedArm
+from omnifm.results.run_reader import READING_NAMES
+from omnifm.results.verdict import ALONE, metric_name
+
+TERMINAL_HOSPITALS = 8
+
+
+def terminal_tables(summary: Summary) -> list[Table]:
+    """Return the tables for a terminal of 100 columns: scores, paired comparison, hospitals as received.
+
+    The hospitals are left out where they are too many; ``table.txt`` has them all, in both readings.
+    """
+    kept = [column for column in score_columns(summary) if column.head in ("mean", f"over {ALONE}", "MB", "s/round")]
+    tables = [_scores(summary, kept), _paired(summary, [])]
+    if len(summary.comparison.clients) <= TERMINAL_HOSPITALS:
+        tables.append(_hospitals(summary, "received"))
+    return tables
+
+
+def plain_text(summary: Summary) -> str:
+    """Return all tables as plain text."""
+    tables = [
+        _scores(summary, score_columns(summary)),
+        _paired(summary, [chosen_column(summary)]),
+        *(_hospitals(summary, reading) for reading in READING_NAMES),
+    ]
+    if summary.sweeps:
+        tables.append(_table(summary, "Sweeps", sweep_columns(summary), summary.sweeps))
+    console = Console(file=io.StringIO(), width=1000, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        for table in tables:
+            console.print(table)
+        for number, text in summary.notes.values():
+            console.print(Text(f"({number}) {text}"))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n"
+
+
+def caption(summary: Summary) -> str:
+    """Say what the main table holds."""
+    comparison = summary.comparison
+    seeds = comparison.seeds
+    spread = f", mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else f", seed {seeds[0]}"
+    gains = f"; over {' and '.join(summary.gains)}: gain over hospitals on their own" if summary.gains else ""
+    return (
+        f"Test {metric_name(comparison.metric)}{spread} (of the mean over hospitals; worst: of the worst hospital)"
+        f"{gains}. MB: sent both ways in all rounds, per hospital. Bold: best of a column, yardsticks aside."
+    )
+
+
+def paired_caption(summary: Summary) -> str:
+    """Say what the table of the paired comparison holds."""
+    metric, anchor = metric_name(summary.comparison.metric), summary.anchor
+    return (
+        f"Difference of test {metric} from {anchor.name if anchor else 'none'} "
+        f"(negative: {'better' if summary.lower else 'worse'}), paired by seed and hospital. Interval: bootstrap over "
+        f"seeds and hospitals, widened for few of them. p: corrected by Holm over the table, bold below 0.05."
+    )
+
+
+def _scores(summary: Summary, columns: Sequence[Column]) -> Table:
+    return _table(summary, caption(summary), columns, summary.rows)
+
+
+def _paired(summary: Summary, more: Sequence[Column]) -> Table:
+    return _table(summary, paired_caption(summary), [*paired_columns(summary), *more], summary.rows)
+
+
+def _hospitals(summary: Summary, reading: str) -> Table:
+    title = f"Test {metric_name(summary.comparison.metric)} by hospital, {READING_NAMES[reading]}, mean over seeds."
+    return _table(summary, title, hospital_columns(summary, reading), summary.rows)
+
+
+def _table(summary: Summary, title: str, columns: Sequence[Column], arms: Sequence[ComparedArm]) -> Table:
+    """Lay columns out, a rule between groups of arms; each table alike, so that eyes find their way."""
+    table = Table(title=Text(title), title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", overflow="fold")
+    several = len({column.group for column in columns}) > 1
+    for column in columns:
+        head = f"{column.group}\n{column.head}".replace(" [", "\n[") if several else column.head
+        table.add_column(Text(head), justify="right" if column.numeric else "left", overflow="fold")
+    for place, arm in enumerate(arms):
+        if place and arm.kind != arms[place - 1].kind:
+            table.add_section()
+        name, note = arm.name, summary.notes.get(arm.name)
+        table.add_row(
+            Text(f"{name} ({note[0]})" if note else name, style="italic" if arm.kind == "yardstick" else ""),
+            *(Text(c.texts[name], style="bold" if name in c.bold else "") for c in columns),
+        )
+    return table
