@@ -5,8 +5,9 @@ import torch
 from helpers import random_units, same, small_arm
 from torch import Tensor
 
-from omnifm.algorithms.exchange import bank_from_state, bank_to_state, drift
+from omnifm.algorithms.exchange import bank_from_state, bank_to_state
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.algorithms.offers import drift
 from omnifm.algorithms.omnifm import OmniFM
 from omnifm.algorithms.state import ClientState, ServerState, Upload
 from omnifm.arm import Arm
@@ -185,7 +186,9 @@ def test_state_survives_bytes(arm: Arm, uploads: list[Upload]) -> None:
 def uploads_for(state: ServerState, uploads: list[Upload]) -> list[Upload]:
     """Return the uploads with counts as long as this state's bank."""
     counts = torch.ones(len(bank_from_state(state.memory, state.notes)), dtype=torch.int64)
-    return [Upload(u.client, u.samples, u.loss, u.change, {**u.extra, "bank/retrieved": counts}, u.notes) for u in uploads]
+    return [
+        Upload(u.client, u.samples, u.loss, u.change, {**u.extra, "bank/retrieved": counts}, u.notes) for u in uploads
+    ]
 
 
 SILENT = {"use": "on", "retrieval": False, "alignment": 0.0}
