@@ -1,4 +1,4 @@
-"""An algorithm of your own in one file, which is the `omnifm` command with one algorithm more:
+"""An algorithm of your own in one file, which is the `omnifm` command with one algorithm more.
 
     python examples/own_algorithm.py compare examples/compare-small.toml --algorithms fedavg,fair
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.exchange import bank_from_state, bank_to_state, make_prototypes
+from omnifm.algorithms.exchange import bank_from_state, bank_to_state
+from omnifm.algorithms.offers import Offer, make_prototypes, refreshed
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.training import Trainer
@@ -39,8 +40,7 @@ class Local(Algorithm):
         fit = trainer.last_fit
         if fit is None or fit.retrieved is None:
             return upload, after
-        new = make_prototypes(trainer, broadcast.round, self.bank)
+        offer = Offer(make_prototypes(trainer, broadcast.round, self.bank), fit.retrieved)
         bank = bank_from_state(client.memory, client.notes) if client.memory else KnowledgeBank.empty()
-        bank = bank.grow_older(self.bank.frequency_decay).credit(fit.retrieved)
-        memory, notes = bank_to_state(bank.merge(new, self.bank.merge_above).prune(self.bank))
+        memory, notes = bank_to_state(refreshed(bank, [offer], self.bank))
         return upload, replace(after, memory=memory, notes=notes)

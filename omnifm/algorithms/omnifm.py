@@ -9,18 +9,12 @@ from typing import Any, ClassVar
 import torch
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.exchange import (
-    Retrieval,
-    bank_from_state,
-    bank_to_state,
-    make_prototypes,
-    retrievable,
-    round_report,
-)
+from omnifm.algorithms.exchange import Retrieval, bank_from_state, bank_to_state, retrievable
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload, named, under
+from omnifm.algorithms.offers import Offer, add_offer, make_prototypes, refreshed, round_report, take_offer
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload
 from omnifm.pipeline import Companion
-from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
+from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training import Trainer
 
@@ -95,34 +89,25 @@ class OmniFM(Algorithm):
         entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
         trainer.use_bank(entries)
         upload, client = self.base.client_update(broadcast, client, trainer)
-        new = make_prototypes(trainer, broadcast.round, self.bank)
         assert trainer.last_fit is not None
         assert trainer.last_fit.retrieved is not None
         retrieved = torch.zeros(len(broadcast.extra["bank"]), dtype=torch.int64)
         retrieved[rows] = trainer.last_fit.retrieved
-        offer = {"prototypes": new.tokens, "sizes": new.sizes, "retrieved": retrieved}
-        notes = {**upload.notes, "group": new.group}
-        return replace(upload, extra={**upload.extra, **named("bank", offer)}, notes=notes), client
+        return add_offer(upload, Offer(make_prototypes(trainer, broadcast.round, self.bank), retrieved)), client
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload]) -> ServerState:
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
         before = bank_from_state(state.memory, state.notes)
-        offers: list[tuple[Prototypes, torch.Tensor]] = []
+        offers: list[Offer] = []
 
         def passing() -> Iterator[Upload]:
             for upload in uploads:
-                offer = under("bank", upload.extra)
-                new = Prototypes(upload.client, upload.notes["group"], offer["prototypes"], offer["sizes"])
-                offers.append((new, offer["retrieved"]))
-                yield replace(upload, extra={n: v for n, v in upload.extra.items() if not n.startswith("bank/")})
+                upload, offer = take_offer(upload)
+                offers.append(offer)
+                yield upload
 
         state = self.base.server_update(state, passing())
-        bank = before.grow_older(self.bank.frequency_decay)
-        for _, retrieved in offers:
-            bank = bank.credit(retrieved)
-        for new, _ in offers:
-            bank = bank.merge(new, self.bank.merge_above)
-        return _with_bank(state, bank.prune(self.bank), round_report(before, offers))
+        return _with_bank(state, refreshed(before, offers, self.bank), round_report(before, offers))
 
 
 def _with_bank(state: ServerState, bank: KnowledgeBank, report: dict[str, Any]) -> ServerState:
