@@ -23,6 +23,7 @@ class Recording(Quadratic):
     """Notes the targets of each training batch."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches: list[list[float]] = []
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
