@@ -81,7 +81,7 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
         if everyone.name in clients:
             raise ExperimentError(f"A hospital is called {everyone.name!r}, like all of them together: rename it.")
         clients, participants = {**clients, everyone.name: everyone}, (everyone.name,)
-    initial = {name: value.clone() for name, value in pipeline.state_dict().items()}
+    initial = {name: value.detach().cpu().clone() for name, value in pipeline.state_dict().items()}
     site = Site(
         pipeline,
         task,

@@ -6,7 +6,7 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,8 +63,7 @@ def run(
     again = f"omnifm run --resume {shlex.quote(str(folder))}"
     with _kept(again, "rounds", folder, lambda: runs.has_begun(folder)), LiveProgress(_err) as live:
         runs.play(plan, folder, workers or auto_workers(), live.watch)
-    _out.print(result_table(folder))
-    _out.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+    _tell([result_table(folder)], folder)
 
 
 @app.command()
@@ -114,20 +113,22 @@ def compare(
         if resume is None:
             folder.open(design.document, asked)
         comparison.play()
-    for table in write_comparison(folder.path):
-        _out.print(table)
-    _out.print(f"Report: {folder.path / 'report.html'}", markup=False, soft_wrap=True)
+    _tell(write_comparison(folder.path), folder.path)
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
-    """Print a run's table and write its report anew."""
+def report(folder: Annotated[Path, typer.Argument(help="The folder of a run or a comparison.")]) -> None:
+    """Print the tables of a run or a comparison and write its report anew."""
+    from omnifm.results.comparison import is_comparison, write_comparison
     from omnifm.results.report import write_report
     from omnifm.results.table import result_table
 
-    path = write_report(folder)
-    _out.print(result_table(folder))
-    _out.print(f"Report: {path}", markup=False, soft_wrap=True)
+    if is_comparison(folder):
+        tables = write_comparison(folder)
+    else:
+        write_report(folder)
+        tables = [result_table(folder)]
+    _tell(tables, folder)
 
 
 @data_app.command("show")
@@ -149,6 +150,12 @@ def data_show(
     except (OSError, ValueError) as error:
         raise ExperimentError(f"The picture {out} cannot be written: {error}.") from None
     _out.print(f"Picture: {out}", markup=False, soft_wrap=True)
+
+
+def _tell(tables: Iterable[Table], folder: Path) -> None:
+    for table in tables:
+        _out.print(table)
+    _out.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -178,11 +178,11 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(*stream))
             self.pipeline.train()
-            for phase in phases:
+            for place, phase in enumerate(phases, start=1):
                 with _trained_alone(self.trainable, phase.names) as weights:
                     optimizer = self._optimizer(list(weights.values()))
                     for epoch in range(phase.epochs):
-                        last = phase is phases[-1] and epoch == phase.epochs - 1
+                        last = place == len(phases) and epoch == phase.epochs - 1
                         for rows in _shuffled(len(train), self.settings.batch_size, order):
                             batch = self.task.augment(_to_device(train.batch(rows), self._device), order)
                             where = f"in round {round_number}, batch {steps + 1}"

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from omnifm.algorithms.registry import REFERENCES
+from omnifm.comparison.arms import ABLATION, KNOWN, named_arms, nested, swept, with_yardsticks
+from omnifm.errors import ExperimentError
+from omnifm.experiment import base_of, make_experiment, merged
+
+
+def test_all_are_the_references_omnifm_and_the_yardsticks() -> None:
+    names = [arm.name for arm in named_arms("all", {})]
+    assert names == [*REFERENCES, "omnifm", "local", "alone", "centralised"]
+    assert len(REFERENCES) == 12
+
+
+@pytest.mark.parametrize("arm", [*KNOWN.values(), *ABLATION], ids=lambda arm: arm.name)
+def test_every_arm_is_an_experiment(arm) -> None:  # type: ignore[no-untyped-def]
+    experiment = make_experiment(merged({}, arm.changes))
+    assert experiment.algorithm == arm.changes["algorithm"]
+
+
+def test_ablation_changes_one_thing_at_a_time() -> None:
+    plain = make_experiment({"algorithm": "omnifm"})
+    for arm in ABLATION[1:-1]:
+        experiment = make_experiment(merged({}, arm.changes))
+        changed = [
+            key
+            for section in ("adapter", "omnifm")
+            for key, value in vars(getattr(experiment, section, experiment.sections.get(section))).items()
+            if value != vars(getattr(plain, section, plain.sections.get(section)))[key]
+        ]
+        assert len(changed) == 1, arm.name
+
+
+def test_a_mistyped_algorithm_is_suggested() -> None:
+    with pytest.raises(ExperimentError, match=r"--algorithms: there is no 'fedprocks'\. Did you mean 'fedprox'\?"):
+        named_arms("fedavg,fedprocks", {})
+
+
+def test_arms_of_the_file_have_names_too() -> None:
+    document = {"rounds": 3, "arms": {"gentle": {"algorithm": "fedprox", "fedprox": {"mu": 0.5}}}}
+    (arm,) = named_arms("gentle", document)
+    assert (arm.kind, arm.changes) == ("own", document["arms"]["gentle"])  # type: ignore[index]
+    assert base_of({**document, "compare": {}}) == {"rounds": 3}
+
+
+def test_each_is_named_once_and_none_is_refused() -> None:
+    assert [arm.name for arm in named_arms(" fedavg, moon,fedavg", {})] == ["fedavg", "moon"]
+    with pytest.raises(ExperimentError, match="--algorithms is empty"):
+        named_arms(" ,", {})
+
+
+def test_the_hospitals_alone_are_always_there_once() -> None:
+    arms = with_yardsticks(named_arms("local,fedavg", {}))
+    assert [arm.name for arm in arms] == ["local", "fedavg", "alone"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "values"),
+    [
+        ("adapter.alignment=0.0,0.5", [0.0, 0.5]),
+        ("training.optimizer=sgd,adamw", ["sgd", "adamw"]),
+        ("omnifm.personal=[],['head','backbone']", [[], ["head", "backbone"]]),
+    ],
+)
+def test_a_sweep_is_an_arm_for_each_value(sweep: str, values: list[object]) -> None:
+    arms = swept(named_arms("omnifm", {}), sweep)
+    section, key = sweep.partition("=")[0].split(".")
+    assert [arm.changes[section][key] for arm in arms] == values
+    assert [arm.name for arm in arms] == [f"omnifm {section}.{key}={value}" for value in values]
+    assert {arm.kind for arm in arms} == {"sweep"}
+
+
+@pytest.mark.parametrize("sweep", ["adapter.alignment", "=1,2", "adapter.alignment="])
+def test_a_sweep_without_key_or_values_is_refused(sweep: str) -> None:
+    with pytest.raises(ExperimentError, match=r"--sweep .*write it as key=a,b,c"):
+        swept(named_arms("omnifm", {}), sweep)
+
+
+def test_nested() -> None:
+    assert nested("a.b.c", 1) == {"a": {"b": {"c": 1}}}
