@@ -33,9 +33,10 @@ class Ditto(Algorithm):
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Train v towards x, then x as FedAvg does; the trainer's model is v again in the end."""
+        common = client.personal or trainer.tensors(shared=False)  # in a client's first round: the first weights
         self.receive(broadcast, client, trainer)
         trainer.fit(broadcast.round, Recipe(correct=pull(self.lam, broadcast.shared, trainer)))
         own = trainer.tensors()
-        upload, after = super().client_update(broadcast, replace(client, memory={}), trainer)
+        upload, after = super().client_update(broadcast, replace(client, personal=common, memory={}), trainer)
         trainer.load(own)
         return upload, replace(after, memory=own)
