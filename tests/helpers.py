@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.arm import Arm, make_arm
 from omnifm.data.cohort import Cohort
 from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.engines.in_process import InProcess
 from omnifm.experiment import Experiment, make_experiment
+from omnifm.federation import Callback, Snapshot
 from omnifm.pipeline import Pipeline
 from omnifm.tasks.task import Encoded, Panel, Scores, TaskNetwork
 from omnifm.training import Trainer, TrainingSettings
@@ -133,11 +139,17 @@ class Distance:
 
 
 class Quadratic:
-    """The task of finding the mean: ``0.5 (weight - target)^2``, whose gradient is ``weight - mean target``."""
+    """The task of finding the mean: ``0.5 curvature (weight - target)^2``.
+
+    Its gradient is ``curvature (weight - mean target)``.
+    """
 
     main_metric = "closeness"
     personal: tuple[str, ...] = ()
     classes = 0
+
+    def __init__(self, curvature: float = 1.0) -> None:
+        self.curvature = curvature
 
     def network(self) -> Scalar:
         return Scalar()
@@ -149,7 +161,7 @@ class Quadratic:
         return batch
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        return 0.5 * (prediction - batch["target"]).square().mean()
+        return 0.5 * self.curvature * (prediction - batch["target"]).square().mean()
 
     def labels(self, batch: Batch) -> Tensor:
         raise NotImplementedError
@@ -175,6 +187,105 @@ def quadratic_trainer(
     examples = Examples(fields, tuple(f"{name}/{row}" for row in range(count)))
     client = ClientData(name, name, examples, examples, examples)
     personal = changes.pop("personal", frozenset())
-    task, seed = Quadratic(), changes.pop("seed", 0)
+    task, seed = Quadratic(changes.pop("curvature", 1.0)), changes.pop("seed", 0)
     pipeline = Pipeline(task.network(), None)
     return Trainer(pipeline, task, client, settings or plain_sgd(), personal, seed, **changes)
+
+
+def uneven(
+    settings: TrainingSettings | None = None, samples: tuple[int, int] = (1, 1), **changes: Any
+) -> dict[str, Trainer]:
+    """Return the clients of ``0.5 w^2`` and ``(w - 12)^2``: the mean of the two losses is least at 24 / 3 = 8."""
+    return {
+        "a": quadratic_trainer("a", [0.0] * samples[0], settings, curvature=1.0, **changes),
+        "b": quadratic_trainer("b", [12.0] * samples[1], settings, curvature=2.0, **changes),
+    }
+
+
+Record = TypeVar("Record", ServerState, Broadcast, ClientState, Upload)
+
+
+def through_disk(record: Record, folder: Path) -> Record:
+    """Write a record to a file and read it back."""
+    path = folder / "record.safetensors"
+    path.write_bytes(record.to_bytes())
+    return type(record).from_bytes(path.read_bytes())
+
+
+def stored_rounds(arm: Arm, folder: Path | None) -> tuple[ServerState, dict[str, ClientState]]:
+    """Play two rounds of an arm, the last client away in the first; in a folder, all that is kept or sent is stored."""
+
+    def kept(record: Record) -> Record:
+        return record if folder is None else through_disk(record, folder)
+
+    server, clients = arm.start().server, dict[str, ClientState]()
+    for names in (arm.participants[:-1], arm.participants):
+        broadcast, uploads = kept(arm.algorithm.broadcast(kept(server))), []
+        for name in names:
+            upload, state = arm.site.update(broadcast, name, clients.get(name, ClientState()))
+            clients[name] = kept(state)
+            uploads.append(kept(upload))
+        server = arm.algorithm.server_update(kept(server), uploads)
+    return server, clients
+
+
+def same_after_disk(arm: Arm, folder: Path) -> bool:
+    """Tell whether an arm's rounds are the same to the last bit when all that is kept or sent goes through files."""
+    (server, clients), (stored, files) = stored_rounds(arm, None), stored_rounds(arm, folder)
+    return (
+        same(server.pack()[0], stored.pack()[0])
+        and server.pack()[1] == stored.pack()[1]
+        and clients.keys() == files.keys()
+        and all(same(state.pack()[0], files[name].pack()[0]) for name, state in clients.items())
+    )
+
+
+class _Kept(Callback):
+    """Keeps the snapshot after each round."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)
+
+
+def federated(arm: Arm, start: Snapshot | None = None) -> list[Snapshot]:
+    """Play an arm's rounds in process, from a snapshot or from the beginning; return the snapshot after each."""
+    kept = _Kept()
+    with InProcess(arm.site) as engine:
+        arm.federation(engine, [kept]).run(arm.start() if start is None else start)
+    return kept.snapshots
+
+
+def upon(base: str, **changes: Any) -> Arm:
+    """Build OmniFM upon a base, the suffix alone personal; two of three small hospitals take part in a round."""
+    cohort = Cohort(
+        tuple(made_client(name, name[:2], (0, 1), seed, 12) for seed, name in enumerate(("CT-1", "CT-2", "MR"))), LABELS
+    )
+    settings = {"federation": {"rounds": 2, "participation": 0.67, "evaluate_every": 2}, **changes}
+    return small_arm("omnifm", cohort, omnifm={"base": base, "personal": []}, **settings)
+
+
+def with_and_without_bank(base: str, **changes: Any) -> tuple[Arm, Arm]:
+    """Build OmniFM upon a base, with an adapter on which the bank has no influence, and the base alone with the same.
+
+    Two of the three hospitals take part in a round.
+    """
+    settings = {
+        "adapter": {"use": "on", "retrieval": False, "alignment": 0.0},
+        "federation": {"rounds": 2, "participation": 0.67},
+        **changes,
+    }
+    return small_arm("omnifm", omnifm={"base": base, "personal": []}, **settings), small_arm(base, **settings)
+
+
+def packed(snapshot: Snapshot) -> Snapshot:
+    """Write a snapshot out as safetensors and JSON, and read it back."""
+    tensors, plain = snapshot.pack()
+    return Snapshot.unpack(load(save(tensors)), json.loads(json.dumps(plain)))
+
+
+def same_snapshot(one: Snapshot, other: Snapshot) -> bool:
+    """Tell whether two snapshots are the same to the last bit."""
+    return same(one.pack()[0], other.pack()[0]) and one.pack()[1] == other.pack()[1]
