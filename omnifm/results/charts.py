@@ -19,7 +19,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 SLOTS = 7
 """Colours in the style sheet, ``--c0`` to ``--c6``; the last is grey."""
@@ -96,6 +96,29 @@ class Line:
     high: Sequence[float] | None = None
 
 
+@dataclass(frozen=True)
+class Across:
+    """What lines run over: its name, and how its axis is divided."""
+
+    name: str = "round"
+    whole: bool = True
+    log: bool = False
+    ticks: Sequence[float] | None = None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One line of a forest plot. ``sure`` fills the mark; ``gap`` leaves room before a group."""
+
+    name: str
+    style: Style
+    value: float
+    low: float | None = None
+    high: float | None = None
+    sure: bool = False
+    gap: bool = False
+
+
 def line_chart(
     lines: Sequence[Line],
     title: str,
@@ -104,8 +127,14 @@ def line_chart(
     ylim: tuple[float, float] | None = None,
     xlim: tuple[float, float] | None = None,
     zero: bool = False,
+    across: Across | None = None,
+    background: Sequence[Line] = (),
 ) -> Markup:
-    """Draw lines over rounds. ``small`` is for a grid of many; ``zero`` starts the axis of values there."""
+    """Draw lines over rounds, or what ``across`` says, before others in grey.
+
+    ``small`` is for a grid of many; ``zero`` starts the axis of values there.
+    """
+    across = across or Across()
     with matplotlib.rc_context(_SETTINGS):
         width, height = (1.95, 1.35) if small else (4.5, 2.6)
         figure = Figure(figsize=(width, height))
@@ -114,12 +143,15 @@ def line_chart(
             if small
             else (0.62 / width, 0.46 / height, 1 - 0.74 / width, 1 - 0.58 / height)
         )
+        for line in background:
+            if line.points:
+                axes.plot(*zip(*line.points, strict=True), color=_GRID, linewidth=0.6, alpha=0.75)
         for line in lines:
             _draw_line(axes, line, small)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if small else 8, integer=True, min_n_ticks=1))
+        _divide(axes, across, small)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=3 if small else 5))
         if not small:
-            axes.set_xlabel("round")
+            axes.set_xlabel(across.name)
             axes.set_ylabel(ylabel)
         if xlim is not None:
             axes.set_xlim(*xlim)
@@ -129,7 +161,7 @@ def line_chart(
             axes.set_ylim(bottom=0)
         axes.grid(axis="y")
         _clear(axes, "top", "right", "left")
-        return _svg(figure, f"{title}. {_in_words(lines)}")
+        return _svg(figure, f"{title}. {_in_words(lines, across.name)}")
 
 
 def bar_chart(
@@ -178,6 +210,38 @@ def bar_chart(
         return _svg(figure, f"{title}. The numbers stand in the table of results.")
 
 
+def forest_chart(rows: Sequence[Interval], title: str, xlabel: str, xlim: tuple[float, float] | None = None) -> Markup:
+    """Draw differences with their intervals around zero, one line each; what is sure is filled."""
+    places, at = [], -1.0
+    for row in rows:
+        at += 1.6 if row.gap else 1.0
+        places.append(at)
+    labels = [label(row.name, 24) for row in rows]
+    with matplotlib.rc_context(_SETTINGS):
+        width, height = 4.5, 0.19 * (at + 1) + 0.6
+        left = 0.2 + 0.068 * max(len(text) for text in labels)
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((left / width, 0.46 / height, 1 - (left + 0.15) / width, 1 - 0.52 / height))
+        axes.axvline(0, color=_INK, linewidth=0.9)
+        for row, y in zip(rows, places, strict=True):
+            if row.low is not None and row.high is not None:
+                axes.plot([row.low, row.high], [y, y], color=row.style.colour, linewidth=1.5, solid_capstyle="butt")
+            axes.plot(row.value, y, _MARKERS[row.style.slot], color=row.style.colour, markersize=6, markeredgewidth=1.1,
+                      markerfacecolor=row.style.colour if row.sure else _PAPER)  # fmt: skip
+        axes.set_yticks(places, labels)
+        axes.set_ylim(at + 0.7, -0.7)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+        if xlim is not None:
+            axes.set_xlim(*xlim)
+        axes.set_xlabel(xlabel)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        _clear(axes, "top", "right", "bottom", "left")
+        axes.tick_params(axis="x", length=0)
+        told = [f"{row.name}: {row.value:+.3f}" for row in rows]
+        return _svg(figure, f"{title}. {'; '.join(told)}.")
+
+
 def label(text: str, most: int = 18) -> str:
     """Shorten a name for a chart, to one line without control characters."""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -212,14 +276,27 @@ def _draw_line(axes: Axes, line: Line, small: bool) -> None:
                   markeredgecolor=line.style.colour, markeredgewidth=1.2, clip_on=False)  # fmt: skip
 
 
-def _in_words(lines: Sequence[Line]) -> str:
+def _divide(axes: Axes, across: Across, small: bool) -> None:
+    """Set the scale and the ticks of what lines run over."""
+    if across.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=4 if small else 8))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif across.ticks is not None:
+        axes.set_xticks(across.ticks)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if small else 8, integer=across.whole, min_n_ticks=1))
+
+
+def _in_words(lines: Sequence[Line], across: str) -> str:
     """Say what a chart of lines shows, for those who do not see it."""
     told = []
     for line in lines:
         if line.points:
             (first, a), (last, b) = line.points[0], line.points[-1]
-            text = f"{line.name}: {a:.3g} at round {first:g}"
-            told.append(text + (f", {b:.3g} at round {last:g}" if last != first else ""))
+            text = f"{line.name}: {a:.3g} at {across} {first:g}"
+            told.append(text + (f", {b:.3g} at {across} {last:g}" if last != first else ""))
     return "; ".join(told) + "." if told else "Nothing to draw yet."
 
 

@@ -11,11 +11,17 @@ from omnifm.results.comparison_csv import results_csv, table_csv
 from omnifm.results.comparison_latex import latex_tables
 from omnifm.results.comparison_numbers import Summary
 from omnifm.results.comparison_reader import read_comparison
+from omnifm.results.comparison_report import render
 from omnifm.results.comparison_table import plain_text, terminal_tables
 
 
+def is_comparison(out: Path) -> bool:
+    """Tell whether a folder is that of a comparison."""
+    return (out / "comparison.json").exists()
+
+
 def write_comparison(out: Path) -> list[Table]:
-    """Write the tables into a comparison's folder, and return those for the terminal.
+    """Write the tables and ``report.html`` into a comparison's folder, and return those for the terminal.
 
     Raises:
         ExperimentError: the folder holds no comparison.
@@ -26,6 +32,7 @@ def write_comparison(out: Path) -> list[Table]:
         "table.csv": table_csv(summary),
         "table.tex": latex_tables(summary),
         "results.csv": results_csv(summary),
+        "report.html": render(summary),
     }
     for name, text in files.items():
         write_atomically(out / name, text.encode("utf-8", "replace"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from omnifm.results.comparison_numbers import Score, Summary, settings_text
+from omnifm.results.comparison_numbers import Score, Summary, percent, settings_text
 from omnifm.results.comparison_reader import ComparedArm
 from omnifm.results.paired import Paired
 from omnifm.results.run_reader import READING_NAMES
@@ -27,27 +27,23 @@ class Column:
     numeric: bool = True
 
 
-def score_columns(summary: Summary) -> list[Column]:
+def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]:
     """Mean and spread, worst hospital and gains over hospitals on their own in both readings; traffic and time."""
     columns = []
     for reading, group in READING_NAMES.items():
-        scores = {arm.name: summary.score(arm, reading) for arm in summary.rows}
-        columns += [
-            _best(summary, group, "mean", {n: s.mean for n, s in scores.items()}, lambda n, s=scores: _spread(s[n])),  # type: ignore[misc]
-            _best(summary, group, "worst", {n: s.worst for n, s in scores.items()}),
-        ]
+        scores = {arm.name: summary.score(arm, reading) for arm in arms}
+        means, worst = {n: s.mean for n, s in scores.items()}, {n: s.worst for n, s in scores.items()}
+        columns.append(_best(group, "mean", arms, means, {n: _spread(s) for n, s in scores.items()}, summary.lower))
+        columns.append(_best(group, "worst", arms, worst, _numbers(worst), summary.lower))
         for base, pairs in summary.gains.items():
-            gains = {a.name: p.difference if (p := pairs.get((a.name, reading))) else None for a in summary.rows}
-            columns.append(
-                _best(summary, group, f"over {base}", gains, lambda n, g=gains: signed(g[n]))  # type: ignore[misc]
-            )
-    megabytes = {arm.name: summary.megabytes(arm) for arm in summary.rows}
-    seconds = {arm.name: summary.seconds(arm) for arm in summary.rows}
-    return [
-        *columns,
-        _best(summary, "cost", "MB", megabytes, lambda n: f"{megabytes[n]:.2f}", lower=True),
-        _best(summary, "cost", "s/round", seconds, lambda n: f"{seconds[n]:.2f}", lower=True),
-    ]
+            gains = {a.name: p.difference if (p := pairs.get((a.name, reading))) else None for a in arms}
+            texts = {n: MISSING if gain is None else signed(gain) for n, gain in gains.items()}
+            columns.append(_best(group, f"over {base}", arms, gains, texts, summary.lower))
+    cost = (("MB", summary.megabytes), ("s/round", summary.seconds))
+    for head, measure in cost:
+        spent = {arm.name: measure(arm) for arm in arms}
+        columns.append(_best("cost", head, arms, spent, _numbers(spent, 2), lower=True))
+    return columns
 
 
 def paired_columns(summary: Summary) -> list[Column]:
@@ -65,28 +61,45 @@ def paired_columns(summary: Summary) -> list[Column]:
 
 def hospital_columns(summary: Summary, reading: str) -> list[Column]:
     """The mean over seeds of each hospital in one reading."""
-    found = {arm.name: summary.by_hospital(arm, reading) for arm in summary.rows}
-    return [
-        _best(summary, READING_NAMES[reading], client, {name: values[place] for name, values in found.items()})
-        for place, client in enumerate(summary.comparison.clients)
-    ]
+    arms, columns = summary.rows, []
+    found = {arm.name: summary.by_hospital(arm, reading) for arm in arms}
+    for place, client in enumerate(summary.comparison.clients):
+        values = {name: scores[place] for name, scores in found.items()}
+        columns.append(_best(READING_NAMES[reading], client, arms, values, _numbers(values), summary.lower))
+    return columns
+
+
+def hospital_gain_columns(summary: Summary, base: str, reading: str) -> list[Column]:
+    """The mean gain over a yardstick of each hospital in one reading."""
+    own = next(summary.by_hospital(arm, reading) for arm in summary.rows if arm.name == base)
+    columns = []
+    for place, client in enumerate(summary.comparison.clients):
+        texts = {}
+        for arm in summary.rows:
+            value, alone = summary.by_hospital(arm, reading)[place], own[place]
+            known = arm.name != base and value is not None and alone is not None
+            texts[arm.name] = signed(value - alone) if known else MISSING  # type: ignore[operator]
+        columns.append(Column(READING_NAMES[reading], client, texts))
+    return columns
+
+
+def level_columns(summary: Summary) -> list[Column]:
+    """Mean and spread at each level of participation, in both readings."""
+    arms = [arm for arm in summary.rows if arm.cells]
+    columns = []
+    for reading, group in READING_NAMES.items():
+        for level in sorted(summary.comparison.levels):
+            scores = {arm.name: summary.score(arm, reading, level) for arm in arms}
+            means = {name: score.mean for name, score in scores.items()}
+            texts = {name: _spread(score) for name, score in scores.items()}
+            columns.append(_best(group, percent(level), arms, means, texts, summary.lower))
+    return columns
 
 
 def chosen_column(summary: Summary) -> Column:
     """The settings that tuning chose."""
     texts = {arm.name: settings_text(arm.settings) or MISSING for arm in summary.rows}
     return Column("tuning", "chosen", texts, numeric=False)
-
-
-def sweep_columns(summary: Summary) -> list[Column]:
-    """What the arms that vary one setting reach, in both readings."""
-    settings = {arm.name: settings_text(arm.settings) or MISSING for arm in summary.sweeps}
-    columns = [Column("", "setting", settings, numeric=False)]
-    for reading, group in READING_NAMES.items():
-        scores = {arm.name: summary.score(arm, reading) for arm in summary.sweeps}
-        columns.append(Column(group, "mean", {name: _spread(score) for name, score in scores.items()}))
-        columns.append(Column(group, "worst", {name: number(score.worst) for name, score in scores.items()}))
-    return columns
 
 
 def difference(pair: Paired | None) -> str:
@@ -108,26 +121,25 @@ def _spread(score: Score) -> str:
     return number(score.mean) if score.spread is None else f"{number(score.mean)} ± {number(score.spread)}"
 
 
+def _numbers(values: dict[str, float | None], digits: int = 3) -> dict[str, str]:
+    return {n: MISSING if value is None else f"{value:.{digits}f}" for n, value in values.items()}
+
+
 def _best(
-    summary: Summary,
     group: str,
     head: str,
+    arms: Sequence[ComparedArm],
     values: dict[str, float | None],
-    text: Callable[[str], str] | None = None,
-    lower: bool | None = None,
+    texts: dict[str, str],
+    lower: bool,
 ) -> Column:
     """Make a column in which the best is bold, and what shows as equal to it; yardsticks are passed over."""
-    shown = {n: MISSING if v is None else text(n) if text else number(v) for n, v in values.items()}
-    rivals = {arm.name: v for arm in summary.rows if competes(arm) and (v := values[arm.name]) is not None}
-    choose: Callable[[Iterable[float]], float] = min if (summary.lower if lower is None else lower) else max
-    top = choose(rivals.values()) if len(rivals) > 1 else None
-    return Column(group, head, shown, frozenset(n for n, v in rivals.items() if top is not None and _same(v, top)))
+    rivals = {arm.name: v for arm in arms if competes(arm) and (v := values[arm.name]) is not None}
+    choose: Callable[[Iterable[float]], float] = min if lower else max
+    top = f"{choose(rivals.values()):.3f}" if len(rivals) > 1 else None
+    return Column(group, head, texts, frozenset(name for name, value in rivals.items() if f"{value:.3f}" == top))
 
 
 def competes(arm: ComparedArm) -> bool:
     """Tell whether an arm can be the best of a column."""
     return arm.kind != "yardstick"
-
-
-def _same(value: float, other: float) -> bool:
-    return f"{value:.3f}" == f"{other:.3f}"

@@ -35,7 +35,7 @@ def escape(text: str) -> str:
 def latex_tables(summary: Summary) -> str:
     """Return the table of scores, and that of the paired comparison with what tuning chose."""
     head = "% \\usepackage{booktabs,graphicx}; \\usepackage[T1]{fontenc}\n"
-    scores = _table(summary, score_columns(summary), caption(summary), "scores")
+    scores = _table(summary, score_columns(summary, summary.rows), caption(summary), "scores")
     paired = _table(summary, [*paired_columns(summary), chosen_column(summary)], paired_caption(summary), "paired")
     return f"{head}{scores}\n{paired}"
 

@@ -65,15 +65,18 @@ class Summary:
         return [arm for arm in self.comparison.arms if arm.kind == "sweep"]
 
     @cached_property
+    def together(self) -> list[ComparedArm]:
+        """The arms in which hospitals learn together and that compete for the best, as far as they were played."""
+        return [arm for arm in self.comparison.played if arm.kind in TOGETHER]
+
+    @cached_property
     def anchor(self) -> ComparedArm | None:
-        """The arm that all are compared with: of OmniFM's, the best on validation data; or else the first."""
-        played = self.comparison.played
-        own = [arm for arm in played if arm.kind == "omnifm"]
-        first = [arm for arm in played if arm.kind in TOGETHER] or played
+        """The arm that all are compared with: of OmniFM's, the best on validation data; or else the first together."""
+        own = [arm for arm in self.together if arm.kind == "omnifm"]
         scores = [(arm, mean(_validated(cell) for cell in arm.at(self.comparison.level))) for arm in own]
         judged = [(arm, score) for arm, score in scores if score is not None]
         best = max(judged, key=lambda pair: pair[1])[0] if judged else None
-        return best or next(iter([*own, *first]), None)
+        return best or next(iter([*own, *self.together]), None)
 
     @property
     def lower(self) -> bool:
@@ -129,16 +132,12 @@ class Summary:
         """Return the megabytes of all rounds, both ways, per hospital; None where data are pooled and must travel."""
         if arm.algorithm == POOLED:
             return None
-        totals = [traffic(cell)[-1] for cell in self._cells(arm)]
+        totals = [sum(traffic(cell).values()) for cell in self._cells(arm)]
         return mean(total / max(len(self.comparison.clients), 1) for total in totals)
 
     def seconds(self, arm: ComparedArm) -> float | None:
         """Return the median seconds of a round, the mean over seeds."""
-        return mean(
-            median(values)
-            for cell in self._cells(arm)
-            if (values := [v for line in cell.record.rounds if (v := finite(line.get("seconds"))) is not None])
-        )
+        return mean(median(values.values()) for cell in self._cells(arm) if (values := elapsed(cell)))
 
     def _cells(self, arm: ComparedArm) -> list[Cell]:
         return [cell for cell in arm.at(self.comparison.level) if cell.record.finished and cell.record.rounds]
@@ -165,11 +164,18 @@ class Summary:
         return {name: (number, text) for number, (name, text) in enumerate(texts, start=1)}
 
 
-def traffic(cell: Cell) -> list[float]:
-    """Return the megabytes sent so far, both ways and by all hospitals, after each round."""
-    rounds = cell.record.rounds
-    sent = [(finite(line.get("bytes_down")) or 0.0) + (finite(line.get("bytes_up")) or 0.0) for line in rounds]
-    return [float(total) / 1e6 for total in np.cumsum(sent)]
+def traffic(cell: Cell) -> dict[int, float]:
+    """Return the megabytes of each round, both ways and of all hospitals."""
+    return {
+        line["round"]: ((finite(line.get("bytes_down")) or 0.0) + (finite(line.get("bytes_up")) or 0.0)) / 1e6
+        for line in cell.record.rounds
+    }
+
+
+def elapsed(cell: Cell) -> dict[int, float]:
+    """Return the seconds of each round."""
+    rounds = ((line["round"], finite(line.get("seconds"))) for line in cell.record.rounds)
+    return {number: value for number, value in rounds if value is not None}
 
 
 def settings_text(settings: dict[str, Any]) -> str:
@@ -187,6 +193,6 @@ def _value(value: Any) -> str:
 
 
 def _validated(cell: Cell) -> float | None:
-    """Return the validation score of the round that was chosen as received."""
-    best = (cell.record.result or {}).get("best", {}).get("received")
-    return finite(best[1]) if best else None
+    """Return the best validation score, the mean of both readings."""
+    best = (cell.record.result or {}).get("best", {})
+    return mean(finite(best[reading][1]) for reading in READINGS if best.get(reading))

@@ -67,7 +67,10 @@ class ComparedArm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison's folder, read. ``levels[0]`` is the experiment's own participation."""
+    """A comparison's folder, read.
+
+    ``levels[0]`` is the experiment's own participation; ``asked`` is what the command line asked for, if noted.
+    """
 
     folder: Path
     name: str
@@ -76,6 +79,7 @@ class Comparison:
     levels: list[float]
     tuning_seeds: list[int]
     arms: list[ComparedArm]
+    asked: dict[str, Any]
     experiment: str
     versions: dict[str, str]
     date: datetime
@@ -131,6 +135,7 @@ def read_comparison(out: Path) -> Comparison:
             [float(level) for level in document["levels"]],
             [int(seed) for seed in document.get("tuning", {}).get("seeds", [])],
             [_read_arm(out, arm) for arm in document["arms"]],
+            dict(document.get("asked", {})),
             text,
             versions,
             date,

@@ -16,7 +16,6 @@ from omnifm.results.comparison_columns import (
     hospital_columns,
     paired_columns,
     score_columns,
-    sweep_columns,
 )
 from omnifm.results.comparison_numbers import Summary
 from omnifm.results.comparison_reader import ComparedArm
@@ -31,8 +30,12 @@ def terminal_tables(summary: Summary) -> list[Table]:
 
     The hospitals are left out where they are too many; ``table.txt`` has them all, in both readings.
     """
-    kept = [column for column in score_columns(summary) if column.head in ("mean", f"over {ALONE}", "MB", "s/round")]
-    tables = [_scores(summary, kept), _paired(summary, [])]
+    kept = ("mean", f"over {ALONE}", "MB", "s/round")
+    tables = [_scores(summary, kept)]
+    if summary.against_anchor:
+        tables.append(_paired(summary, []))
+    if summary.sweeps:
+        tables.append(_sweeps(summary, kept))
     if len(summary.comparison.clients) <= TERMINAL_HOSPITALS:
         tables.append(_hospitals(summary, "received"))
     return tables
@@ -41,12 +44,12 @@ def terminal_tables(summary: Summary) -> list[Table]:
 def plain_text(summary: Summary) -> str:
     """Return all tables as plain text."""
     tables = [
-        _scores(summary, score_columns(summary)),
+        _scores(summary),
         _paired(summary, [chosen_column(summary)]),
         *(_hospitals(summary, reading) for reading in READING_NAMES),
     ]
     if summary.sweeps:
-        tables.append(_table(summary, "Sweeps", sweep_columns(summary), summary.sweeps))
+        tables.append(_sweeps(summary))
     console = Console(file=io.StringIO(), width=1000, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         for table in tables:
@@ -78,8 +81,17 @@ def paired_caption(summary: Summary) -> str:
     )
 
 
-def _scores(summary: Summary, columns: Sequence[Column]) -> Table:
-    return _table(summary, caption(summary), columns, summary.rows)
+def _scores(summary: Summary, kept: Sequence[str] = ()) -> Table:
+    return _table(summary, caption(summary), _kept(score_columns(summary, summary.rows), kept), summary.rows)
+
+
+def _sweeps(summary: Summary, kept: Sequence[str] = ()) -> Table:
+    title = "Sweeps: one setting varied; the columns are those of the first table."
+    return _table(summary, title, _kept(score_columns(summary, summary.sweeps), kept), summary.sweeps)
+
+
+def _kept(columns: Sequence[Column], heads: Sequence[str]) -> list[Column]:
+    return [column for column in columns if not heads or column.head in heads]
 
 
 def _paired(summary: Summary, more: Sequence[Column]) -> Table:

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from omnifm.files import write_atomically
 from omnifm.results import rounds, scores
+from omnifm.results.page import holdings, render_page
 from omnifm.results.run_reader import READING_NAMES, Run, read_run
 from omnifm.results.verdict import give_verdict, metric_name
 from omnifm.results.view import MISSING, View, arm_styles
-
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write_report(out: Path) -> Path:
@@ -32,17 +28,10 @@ def write_report(out: Path) -> Path:
 
 def render(run: Run) -> str:
     """Return the report as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metric, styles = run.main_metric, arm_styles(run.arms)
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         run=run,
-        css=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
         verdict=give_verdict(run),
         styles=styles,
         readings=READING_NAMES,
@@ -54,20 +43,9 @@ def render(run: Run) -> str:
         pictures=scores.pictures(run),
         bank=rounds.bank(run, styles),
         cost=rounds.cost(run, styles),
-        clients=_clients(run),
+        clients=holdings(run.clients),
         again=_again(run),
     )
-
-
-def _clients(run: Run) -> View | None:
-    """Who holds what."""
-    if not run.clients:
-        return None
-    splits = ("train", "validation", "test")
-    rows = [
-        (name, holds.get("group", ""), [holds.get(split, 0) for split in splits]) for name, holds in run.clients.items()
-    ]
-    return {"rows": rows, "total": [sum(column) for column in zip(*(counts for _, _, counts in rows), strict=True)]}
 
 
 def _again(run: Run) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from omnifm.results.run_reader import ArmRecord, Run, mean
@@ -90,18 +91,23 @@ def _gains(run: Run, best: ArmRecord, metric: str) -> list[str]:
         return ["No finished arm trains each hospital alone, so what joining is worth cannot be told."]
     own, joined = local.scores("received", metric), best.scores("received", metric)
     gains = {client: round(joined[client] - own[client], 6) for client in joined if client in own}
+    return [count_gains(best.name, gains)]
+
+
+def count_gains(arm: str, gains: Mapping[str, float]) -> str:
+    """Count the hospitals that gain and lose by joining an arm."""
     if not gains:
-        return ["No hospital has this score both alone and together."]
+        return "No hospital has this score both alone and together."
     up, down = sum(g > 0 for g in gains.values()), sum(g < 0 for g in gains.values())
     counts = [f"{up} gain{'s' if up == 1 else ''}", f"{down} lose{'s' if down == 1 else ''}"]
     if same := len(gains) - up - down:
         counts.append(f"{same} stay{'s' if same == 1 else ''} the same")
     hospitals = f"{len(gains)} hospital{'s' if len(gains) != 1 else ''}"
-    text = f"Of {hospitals} that join {best.name}, {', '.join(counts[:-1])} and {counts[-1]}"
+    text = f"Of {hospitals} that join {arm}, {', '.join(counts[:-1])} and {counts[-1]}"
     high, low = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
     ends = [f"{high} gains most ({signed(gains[high])})"] if gains[high] > 0 else []
     ends += [f"{low} loses most ({signed(gains[low])})"] if gains[low] < 0 else []
-    return [f"{text}{'; ' if ends else ''}{', '.join(ends)}."]
+    return f"{text}{'; ' if ends else ''}{', '.join(ends)}."
 
 
 def _personalised(run: Run, together: list[ArmRecord], metric: str) -> list[str]:
