@@ -52,12 +52,12 @@ def learning(summary: Summary) -> list[View]:
 def participation(summary: Summary) -> View | None:
     """Test scores against the share of hospitals that take part in a round."""
     levels, name = sorted(summary.comparison.levels), metric_name(summary.comparison.metric)
-    if len(levels) < 2:
+    if not summary.sampled:
         return None
     views = []
     for reading in READINGS:
         lines = []
-        for arm in summary.rows:
+        for arm in summary.sampled:
             scores = [(100 * level, summary.score(arm, reading, level)) for level in levels]
             known = [(level, score.mean, score.spread or 0.0) for level, score in scores if score.mean is not None]
             if len(known) > 1:

@@ -47,8 +47,10 @@ def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]
 
 
 def paired_columns(summary: Summary) -> list[Column]:
-    """The difference from the anchor, its interval and its corrected p, in both readings."""
-    columns = []
+    """The difference from the anchor, its interval and its corrected p, in both readings; none without an anchor."""
+    columns: list[Column] = []
+    if not summary.against_anchor:
+        return columns
     for reading, group in READING_NAMES.items():
         pairs = {arm.name: summary.against_anchor.get((arm.name, reading)) for arm in summary.rows}
         sure = frozenset(n for n, pair in pairs.items() if pair and pair.holm is not None and pair.holm < SURE)
@@ -85,8 +87,7 @@ def hospital_gain_columns(summary: Summary, base: str, reading: str) -> list[Col
 
 def level_columns(summary: Summary) -> list[Column]:
     """Mean and spread at each level of participation, in both readings."""
-    arms = [arm for arm in summary.rows if arm.cells]
-    columns = []
+    arms, columns = summary.sampled, []
     for reading, group in READING_NAMES.items():
         for level in sorted(summary.comparison.levels):
             scores = {arm.name: summary.score(arm, reading, level) for arm in arms}

@@ -1,4 +1,4 @@
-"""A comparison's tables for a paper: booktabs, two tables, what is bold said in the caption."""
+"""A comparison's tables for a paper: booktabs, what is bold is said in the caption."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from omnifm.results.comparison_columns import Column, chosen_column, paired_columns, score_columns
-from omnifm.results.comparison_numbers import GROUPS, Summary
-from omnifm.results.comparison_table import caption, paired_caption
+from omnifm.results.comparison_numbers import Summary, kind_name
+from omnifm.results.comparison_reader import ComparedArm
+from omnifm.results.comparison_table import SWEEPS, caption, paired_caption
+
+_NARROW = 4
+"""Tables of more columns are fitted to the width of the text."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -33,14 +37,19 @@ def escape(text: str) -> str:
 
 
 def latex_tables(summary: Summary) -> str:
-    """Return the table of scores, and that of the paired comparison with what tuning chose."""
-    head = "% \\usepackage{booktabs,graphicx}; \\usepackage[T1]{fontenc}\n"
-    scores = _table(summary, score_columns(summary, summary.rows), caption(summary), "scores")
-    paired = _table(summary, [*paired_columns(summary), chosen_column(summary)], paired_caption(summary), "paired")
-    return f"{head}{scores}\n{paired}"
+    """Return the table of scores, that of the paired comparison with what tuning chose, and the sweeps."""
+    paired = [*paired_columns(summary), chosen_column(summary)]
+    tables = [
+        _table(summary, score_columns(summary, summary.rows), summary.rows, caption(summary), "scores"),
+        _table(summary, paired, summary.rows, paired_caption(summary), "paired"),
+    ]
+    if summary.sweeps:
+        tables.append(_table(summary, score_columns(summary, summary.sweeps), summary.sweeps, SWEEPS, "sweeps"))
+    return "\n".join(["% \\usepackage{booktabs,graphicx}; \\usepackage[T1]{fontenc}", *tables])
 
 
-def _table(summary: Summary, columns: Sequence[Column], text: str, key: str) -> str:
+def _table(summary: Summary, columns: Sequence[Column], arms: Sequence[ComparedArm], text: str, key: str) -> str:
+    opening, closing = ("\\resizebox{\\textwidth}{!}{%\n", "}") if len(columns) > _NARROW else ("", "")
     shape = "l" + "".join("r" if column.numeric else "l" for column in columns)
     groups = [(group, len(list(members))) for group, members in groupby(columns, lambda column: column.group)]
     spans = [f"\\multicolumn{{{width}}}{{c}}{{{escape(group)}}}" for group, width in groups]
@@ -50,20 +59,24 @@ def _table(summary: Summary, columns: Sequence[Column], text: str, key: str) -> 
         start += width
     lines = [
         "\\begin{table}[t]", "\\centering", f"\\caption{{{escape(text)}}}", f"\\label{{tab:{key}}}",
-        "\\resizebox{\\textwidth}{!}{%", f"\\begin{{tabular}}{{{shape}}}", "\\toprule",
+        f"{opening}\\begin{{tabular}}{{{shape}}}", "\\toprule",
         " & ".join(["", *spans]) + r" \\", "".join(rules),
         " & ".join(["arm", *(escape(column.head) for column in columns)]) + r" \\",
     ]  # fmt: skip
-    for kind, arms in groupby(summary.rows, lambda arm: arm.kind):
-        title = escape(GROUPS.get(kind, kind))
+    for kind, members in groupby(arms, lambda arm: arm.kind):
+        title = escape(kind_name(kind))
         lines += ["\\midrule", f"\\multicolumn{{{len(columns) + 1}}}{{l}}{{\\emph{{{title}}}}} \\\\"]
-        for arm in arms:
+        for arm in members:
             note = summary.notes.get(arm.name)
             name = escape(arm.name) + (f"\\textsuperscript{{{note[0]}}}" if note else "")
             lines.append(" & ".join([name, *(_cell(column, arm.name) for column in columns)]) + r" \\")
-    notes = [summary.notes[arm.name] for arm in summary.rows if arm.name in summary.notes]
+    notes = [summary.notes[arm.name] for arm in arms if arm.name in summary.notes]
     said = [f"\\textsuperscript{{{number}}}{escape(text)}" for number, text in notes]
-    lines += ["\\bottomrule", "\\end{tabular}}", *(["\\\\[2pt] \\footnotesize " + "; ".join(said)] if said else [])]
+    lines += [
+        "\\bottomrule",
+        f"\\end{{tabular}}{closing}",
+        *(["\\\\[2pt] \\footnotesize " + "; ".join(said)] if said else []),
+    ]
     return "\n".join([*lines, "\\end{table}", ""])
 
 

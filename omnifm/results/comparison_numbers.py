@@ -65,6 +65,12 @@ class Summary:
         return [arm for arm in self.comparison.arms if arm.kind == "sweep"]
 
     @cached_property
+    def sampled(self) -> list[ComparedArm]:
+        """The arms of the main table that were played at another level of participation too."""
+        main = self.comparison.level
+        return [a for a in self.rows if any(cell.level != main and cell.record.finished for cell in a.cells)]
+
+    @cached_property
     def together(self) -> list[ComparedArm]:
         """The arms in which hospitals learn together and that compete for the best, as far as they were played."""
         return [arm for arm in self.comparison.played if arm.kind in TOGETHER]
@@ -176,6 +182,11 @@ def elapsed(cell: Cell) -> dict[int, float]:
     """Return the seconds of each round."""
     rounds = ((line["round"], finite(line.get("seconds"))) for line in cell.record.rounds)
     return {number: value for number, value in rounds if value is not None}
+
+
+def kind_name(kind: str) -> str:
+    """Return a kind of arms as people read it."""
+    return "Sweeps" if kind == "sweep" else GROUPS.get(kind, kind)
 
 
 def settings_text(settings: dict[str, Any]) -> str:

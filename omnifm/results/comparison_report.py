@@ -16,7 +16,7 @@ from omnifm.results.comparison_columns import (
     paired_columns,
     score_columns,
 )
-from omnifm.results.comparison_numbers import GROUPS, Summary, settings_text
+from omnifm.results.comparison_numbers import GROUPS, Summary, kind_name, settings_text
 from omnifm.results.comparison_reader import ComparedArm
 from omnifm.results.comparison_table import caption, paired_caption
 from omnifm.results.comparison_verdict import judge
@@ -64,7 +64,7 @@ def _table(summary: Summary, columns: Sequence[Column], arms: Sequence[ComparedA
             texts = [(column, column.texts[arm.name]) for column in columns]
             cells = [(t, arm.name in c.bold, _tone(summary, t) if shaded else "") for c, t in texts]
             rows.append((arm.name, summary.notes.get(arm.name, (None, ""))[0], cells))
-        sections.append((GROUPS.get(kind, "Sweeps" if kind == "sweep" else kind), rows))
+        sections.append((kind_name(kind), rows))
     groups = [(group, len(list(members))) for group, members in groupby(columns, lambda column: column.group)]
     first = [not at or columns[at - 1].group != column.group for at, column in enumerate(columns)]
     heads = [(column.head, column.numeric, new) for column, new in zip(columns, first, strict=True)]
@@ -112,15 +112,14 @@ def _participation(summary: Summary) -> View | None:
     shown = participation(summary)
     if shown is None:
         return None
-    arms = [arm for arm in summary.rows if arm.cells]
-    return {**shown, "table": _table(summary, level_columns(summary), arms)}
+    return {**shown, "table": _table(summary, level_columns(summary), summary.sampled)}
 
 
 def _kinds(summary: Summary) -> list[tuple[str, View]]:
     """The colours of the kinds of arms that are there."""
     first = {arm.kind: arm for arm in reversed([*summary.rows, *summary.sweeps])}
     return [
-        (GROUPS.get(kind, "Sweeps" if kind == "sweep" else kind), {"swatch": style(first[kind]).swatch})
+        (kind_name(kind), {"swatch": style(first[kind]).swatch})
         for kind in [*GROUPS, *(kind for kind in first if kind not in GROUPS)]
         if kind in first
     ]

@@ -23,6 +23,7 @@ from omnifm.results.run_reader import READING_NAMES
 from omnifm.results.verdict import ALONE, metric_name
 
 TERMINAL_HOSPITALS = 8
+SWEEPS = "Sweeps: one setting varied; the columns are those of the first table."
 
 
 def terminal_tables(summary: Summary) -> list[Table]:
@@ -74,8 +75,10 @@ def caption(summary: Summary) -> str:
 def paired_caption(summary: Summary) -> str:
     """Say what the table of the paired comparison holds."""
     metric, anchor = metric_name(summary.comparison.metric), summary.anchor
+    if anchor is None or not summary.against_anchor:
+        return "Settings that tuning chose."
     return (
-        f"Difference of test {metric} from {anchor.name if anchor else 'none'} "
+        f"Difference of test {metric} from {anchor.name} "
         f"(negative: {'better' if summary.lower else 'worse'}), paired by seed and hospital. Interval: bootstrap over "
         f"seeds and hospitals, widened for few of them. p: corrected by Holm over the table, bold below 0.05."
     )
@@ -86,8 +89,7 @@ def _scores(summary: Summary, kept: Sequence[str] = ()) -> Table:
 
 
 def _sweeps(summary: Summary, kept: Sequence[str] = ()) -> Table:
-    title = "Sweeps: one setting varied; the columns are those of the first table."
-    return _table(summary, title, _kept(score_columns(summary, summary.sweeps), kept), summary.sweeps)
+    return _table(summary, SWEEPS, _kept(score_columns(summary, summary.sweeps), kept), summary.sweeps)
 
 
 def _kept(columns: Sequence[Column], heads: Sequence[str]) -> list[Column]:

@@ -18,6 +18,8 @@ def judge(summary: Summary) -> Verdict:
     """Say whether anything beats hospitals on their own, which arm is best, and who loses."""
     failed = [arm.name for arm in summary.comparison.arms if arm not in summary.comparison.played]
     remarks = [f"Without a result, and so not judged: {', '.join(failed)}."] if failed else []
+    if not summary.together and summary.sweeps:
+        return Verdict("This comparison varies settings: it is there to look at, and judges no arm.", remarks)
     if not summary.together:
         return Verdict("No arm that lets hospitals learn together has a result: there is nothing to judge.", remarks)
     return Verdict(
@@ -36,7 +38,7 @@ def judge(summary: Summary) -> Verdict:
 
 def _over_local(summary: Summary, reading: str) -> str:
     """Say whether learning together beats staying alone."""
-    text = READING_NAMES[reading].capitalize() if reading == "personalised" else "As received"
+    text = READING_NAMES[reading].capitalize()
     gains = [(arm, pair) for arm in summary.together if (pair := _gain(summary, arm, reading))]
     if not gains:
         return f"Whether joining beats staying alone cannot be told: {ALONE} has no result."

@@ -147,4 +147,14 @@ def test_sweeps_stand_by_themselves(tmp_path: Path) -> None:
     write_comparison(out)
     assert "Sweeps" in (out / "table.txt").read_text()
     assert table(out)["local", "received"]["difference"] == ""
-    assert "local" not in (out / "table.tex").read_text()
+    scores, _, sweeps = (out / "table.tex").read_text().split("\\end{table}")[:3]
+    assert "local" not in scores
+    assert "local & 0.660" in sweeps
+
+
+def test_sweeps_alone_have_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    out = write_comparison_folder(tmp_path / "c", [arm("omnifm", "sweep"), arm("local", "yardstick")], score)
+    tables = write_comparison(out)
+    assert len(tables) == 3  # yardsticks, sweeps, hospitals
+    assert "Difference" not in (out / "table.txt").read_text() + (out / "table.tex").read_text()
+    assert "judges no arm" in (out / "report.html").read_text()
