@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from helpers import same, small_arm
 
 from omnifm.algorithms.registry import REFERENCES
 from omnifm.comparison.arms import ABLATION, KNOWN, named_arms, nested, swept, with_yardsticks
+from omnifm.engines.in_process import InProcess
 from omnifm.errors import ExperimentError
 from omnifm.experiment import base_of, make_experiment, merged
 
@@ -80,3 +82,17 @@ def test_a_sweep_without_key_or_values_is_refused(sweep: str) -> None:
 
 def test_nested() -> None:
     assert nested("a.b.c", 1) == {"a": {"b": {"c": 1}}}
+
+
+def test_without_the_bank_omnifm_is_its_network_under_fedavg() -> None:
+    # So the ablation needs no further control for "the same network, the same parts at home, no bank".
+    changes = next(arm for arm in ABLATION if arm.name == "no-gskr").changes
+    adapter = {"grid": 7, "token_dim": 8}
+    one = small_arm("omnifm", adapter={**adapter, **changes["adapter"]}, omnifm={"personal": ["backbone"]})
+    other = small_arm("fedavg", adapter={**adapter, "use": "on"}, federation={"personal": ["backbone"]})
+    states = []
+    for arm in (one, other):
+        with InProcess(arm.site) as engine:
+            states.append(arm.federation(engine).run(arm.start()))
+    assert same(states[0].server.shared, states[1].server.shared)
+    assert same(states[0].clients["MRI"].personal, states[1].clients["MRI"].personal)
