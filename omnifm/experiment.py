@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -236,12 +237,16 @@ def checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
         ExperimentError: a key or value does not fit; names it, behind ``prefix``.
     """
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(pydantic.with_config(Experiment.__pydantic_config__)(kind))
-        return adapter.validate_json(json.dumps(values, default=str))
+        return _validator(kind).validate_json(json.dumps(values, default=str))
     except TypeError as error:
         raise ExperimentError(f"{'.'.join(prefix) or 'The experiment'}: {error}.") from None
     except pydantic.ValidationError as error:
         raise ExperimentError("\n".join(_message(kind, e, prefix) for e in error.errors())) from None
+
+
+@lru_cache
+def _validator(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(pydantic.with_config(Experiment.__pydantic_config__)(kind))
 
 
 def _message(kind: type, error: Any, prefix: tuple[str, ...]) -> str:

@@ -70,7 +70,7 @@ class Site:
             self.training,
             self.personal,
             self.seed,
-            progress=(round_number - 1) / self.rounds,
+            progress=(min(round_number, self.rounds) - 1) / self.rounds,
         )
         trainer.load(self.initial)
         trainer.use_bank(None)
