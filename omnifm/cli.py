@@ -89,7 +89,7 @@ def compare(
     from omnifm.crew import auto_workers
     from omnifm.experiment import read_plan
     from omnifm.progress import StageProgress
-    from omnifm.results.comparison import write_comparison
+    from omnifm.results.comparison.write import write_comparison
 
     if resume is not None and out is not None:
         raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")
@@ -119,7 +119,7 @@ def compare(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="The folder of a run or a comparison.")]) -> None:
     """Print the tables of a run or a comparison and write its report anew."""
-    from omnifm.results.comparison import is_comparison, write_comparison
+    from omnifm.results.comparison.write import is_comparison, write_comparison
     from omnifm.results.report import write_report
     from omnifm.results.table import result_table
 

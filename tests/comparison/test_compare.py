@@ -13,7 +13,7 @@ import pytest
 from small_run import Process, ended, omnifm, wait_until, write_experiment
 
 from omnifm import playing
-from omnifm.results import comparison as results
+from omnifm.results.comparison import write as results
 
 GRID = {"grid": {"training": {"learning_rate": [0.05, 0.1]}}, "participation": [0.4]}
 ASKED = ("--algorithms", "fedavg,scaffold", "--seeds", 2, "--workers", 1)

@@ -8,8 +8,8 @@ import pytest
 from comparison_folder import arm, failed_arm, write_comparison_folder
 
 from omnifm.errors import ExperimentError
-from omnifm.results.comparison_numbers import Summary
-from omnifm.results.comparison_reader import read_comparison
+from omnifm.results.comparison.numbers import Summary
+from omnifm.results.comparison.reader import read_comparison
 
 
 def score(name: str, seed: int, level: float, reading: str, place: int) -> float | None:

@@ -10,7 +10,7 @@ from comparison_folder import arm, failed_arm, write_comparison_folder
 from page import Page, headings
 
 from omnifm.results.charts import Across, Interval, Line, Style, forest_chart, line_chart
-from omnifm.results.comparison import is_comparison, write_comparison
+from omnifm.results.comparison.write import is_comparison, write_comparison
 
 BASE = {"omnifm": 0.70, "fedavg": 0.40, "local": 0.60, "alone": 0.58, "no-bank": 0.695, "omnifm x=1": 0.69}
 NOISE = (0.003, -0.004, 0.002, -0.001, 0.004, -0.002, 0.001, -0.003, 0.002)

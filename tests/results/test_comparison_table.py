@@ -8,8 +8,8 @@ import pytest
 from comparison_folder import arm, failed_arm, write_comparison_folder
 from rich.console import Console
 
-from omnifm.results.comparison import write_comparison
-from omnifm.results.comparison_latex import escape
+from omnifm.results.comparison.latex import escape
+from omnifm.results.comparison.write import write_comparison
 
 ARMS = {"local": 0.60, "alone": 0.58, "omnifm": 0.64, "fed_avg & <co>%": 0.40}
 HOSTILE = "fed_avg & <co>%"

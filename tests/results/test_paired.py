@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from omnifm.results.paired import Paired, compare, holm, mean_and_spread
+from omnifm.results.comparison.paired import Paired, compare, holm, mean_and_spread
 
 
 def every_resample(pairs: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from omnifm.results.comparison_columns import SURE
-from omnifm.results.comparison_numbers import Pairs, Summary
-from omnifm.results.comparison_reader import ComparedArm
-from omnifm.results.paired import Paired
+from omnifm.results.comparison.columns import SURE
+from omnifm.results.comparison.numbers import Pairs, Summary
+from omnifm.results.comparison.paired import Paired
+from omnifm.results.comparison.reader import ComparedArm
 from omnifm.results.run_reader import READING_NAMES, READINGS
 from omnifm.results.verdict import ALONE, Verdict, count_gains, metric_name, signed
 from omnifm.results.view import number

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from omnifm.results.charts import Across, Interval, Line, Style, forest_chart, limits, line_chart
-from omnifm.results.comparison_columns import SURE
-from omnifm.results.comparison_numbers import Pairs, Summary, elapsed, percent, traffic
-from omnifm.results.comparison_reader import Cell, ComparedArm
+from omnifm.results.comparison.columns import SURE
+from omnifm.results.comparison.numbers import Pairs, Summary, elapsed, percent, traffic
+from omnifm.results.comparison.reader import Cell, ComparedArm
 from omnifm.results.run_reader import READING_NAMES, READINGS, mean
 from omnifm.results.verdict import ALONE, POOLED, metric_name
 from omnifm.results.view import View

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from omnifm.results.comparison_numbers import Score, Summary, percent, settings_text
-from omnifm.results.comparison_reader import ComparedArm
-from omnifm.results.paired import Paired
+from omnifm.results.comparison.numbers import Score, Summary, percent, settings_text
+from omnifm.results.comparison.paired import Paired
+from omnifm.results.comparison.reader import ComparedArm
 from omnifm.results.run_reader import READING_NAMES
 from omnifm.results.verdict import signed
 from omnifm.results.view import MISSING, number

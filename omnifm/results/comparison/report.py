@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from itertools import groupby
 
-from omnifm.results.comparison_charts import forests, learning, participation, style
-from omnifm.results.comparison_columns import (
+from omnifm.results.comparison.charts import forests, learning, participation, style
+from omnifm.results.comparison.columns import (
     Column,
     chosen_column,
     hospital_columns,
@@ -16,10 +16,10 @@ from omnifm.results.comparison_columns import (
     paired_columns,
     score_columns,
 )
-from omnifm.results.comparison_numbers import GROUPS, Summary, kind_name, settings_text
-from omnifm.results.comparison_reader import ComparedArm
-from omnifm.results.comparison_table import caption, paired_caption
-from omnifm.results.comparison_verdict import judge
+from omnifm.results.comparison.numbers import GROUPS, Summary, kind_name, settings_text
+from omnifm.results.comparison.reader import ComparedArm
+from omnifm.results.comparison.table import caption, paired_caption
+from omnifm.results.comparison.verdict import judge
 from omnifm.results.page import holdings, render_page
 from omnifm.results.run_reader import READING_NAMES
 from omnifm.results.verdict import metric_name

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from omnifm.results.comparison_columns import (
+from omnifm.results.comparison.columns import (
     Column,
     chosen_column,
     hospital_columns,
     paired_columns,
     score_columns,
 )
-from omnifm.results.comparison_numbers import Summary
-from omnifm.results.comparison_reader import ComparedArm
+from omnifm.results.comparison.numbers import Summary
+from omnifm.results.comparison.reader import ComparedArm
 from omnifm.results.run_reader import READING_NAMES
 from omnifm.results.verdict import ALONE, metric_name
 

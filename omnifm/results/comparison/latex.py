@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from omnifm.results.comparison_columns import Column, chosen_column, paired_columns, score_columns
-from omnifm.results.comparison_numbers import Summary, kind_name
-from omnifm.results.comparison_reader import ComparedArm
-from omnifm.results.comparison_table import SWEEPS, caption, paired_caption
+from omnifm.results.comparison.columns import Column, chosen_column, paired_columns, score_columns
+from omnifm.results.comparison.numbers import Summary, kind_name
+from omnifm.results.comparison.reader import ComparedArm
+from omnifm.results.comparison.table import SWEEPS, caption, paired_caption
 
 _NARROW = 4
 """Tables of more columns are fitted to the width of the text."""

@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from omnifm.results.comparison_numbers import YARDSTICKS, Summary, settings_text
-from omnifm.results.comparison_reader import ComparedArm
+from omnifm.results.comparison.numbers import YARDSTICKS, Summary, settings_text
+from omnifm.results.comparison.reader import ComparedArm
 from omnifm.results.run_reader import READINGS
 
 Value = str | int | float | None

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from omnifm.results.comparison_reader import Matrix
+from omnifm.results.comparison.reader import Matrix
 
 RESAMPLES = 10_000
 _SMALLEST = 1 / (RESAMPLES + 1)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from omnifm.results.comparison_reader import Cell, ComparedArm, Comparison, Matrix
-from omnifm.results.paired import Paired, compare, holm, mean_and_spread
+from omnifm.results.comparison.paired import Paired, compare, holm, mean_and_spread
+from omnifm.results.comparison.reader import Cell, ComparedArm, Comparison, Matrix
 from omnifm.results.run_reader import READINGS, finite, lower_is_better, mean
 from omnifm.results.verdict import ALONE, POOLED
 
