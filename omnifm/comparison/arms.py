@@ -73,6 +73,7 @@ def named_arms(names: str, document: Document) -> list[ArmPlan]:
         ExperimentError: there is no such algorithm or arm.
     """
     own = {name: ArmPlan(name, "own", changes) for name, changes in (document.get("arms") or {}).items()}
+    own = {name: arm for name, arm in own.items() if name not in KNOWN or KNOWN[name].changes != arm.changes}
     registered = {name: ArmPlan(name, "own", {"algorithm": name}) for name in SETTINGS if name not in KNOWN}
     known = {**KNOWN, **registered, **own}
     if names == "all":

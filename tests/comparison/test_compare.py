@@ -68,6 +68,16 @@ def test_points_are_tried_on_one_seed_and_the_best_is_played_on_all(whole: Path)
         assert [(cell["level"], cell["seed"]) for cell in arm["cells"]] == [(1.0, 0), (1.0, 1), (0.4, 0), (0.4, 1)]
 
 
+def test_a_cell_is_what_omnifm_run_would_play(experiment: Path, whole: Path, tmp_path: Path) -> None:
+    arm = record(whole)["arms"][0]
+    rate = arm["points"][arm["chosen"]]["settings"]["training.learning_rate"]
+    changes = ("--set", "algorithm=fedavg", "--set", f"training.learning_rate={rate}", "--set", "seed=1")
+    assert omnifm("run", experiment, *changes, "--out", tmp_path / "run", "--workers", 1).status == 0
+    run = json.loads((tmp_path / "run/fedavg/result.json").read_text())
+    cell = json.loads((whole / arm["cells"][1]["folder"] / "result.json").read_text())
+    assert (cell["weights_sha256"], cell["test"]) == (run["weights_sha256"], run["test"])
+
+
 def test_validation_of_a_point_is_the_mean_of_both_readings(whole: Path) -> None:
     arm = record(whole)["arms"][0]
     best = json.loads((whole / "cells/fedavg/p0-s0-r100/trained.json").read_text())["best"]

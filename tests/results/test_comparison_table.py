@@ -158,3 +158,15 @@ def test_sweeps_alone_have_nothing_to_be_compared_with(tmp_path: Path) -> None:
     assert len(tables) == 3  # yardsticks, sweeps, hospitals
     assert "Difference" not in (out / "table.txt").read_text() + (out / "table.tex").read_text()
     assert "judges no arm" in (out / "report.html").read_text()
+
+
+def test_arms_of_which_the_same_is_said_share_a_footnote(tmp_path: Path) -> None:
+    said = "what both are"
+    arms = [arm("local", "yardstick", about=said), arm("omnifm", "omnifm"), arm("alone", "yardstick", about=said)]
+    made = write_comparison_folder(tmp_path / "c", arms, score)
+    write_comparison(made)
+    text = (made / "table.txt").read_text(encoding="utf-8")
+    assert text.count(said) == 1
+    assert "local (1)" in text
+    assert "alone (1)" in text
+    assert (made / "report.html").read_text(encoding="utf-8").count(f">{said}<") == 1

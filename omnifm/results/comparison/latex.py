@@ -70,7 +70,7 @@ def _table(summary: Summary, columns: Sequence[Column], arms: Sequence[ComparedA
             note = summary.notes.get(arm.name)
             name = escape(arm.name) + (f"\\textsuperscript{{{note[0]}}}" if note else "")
             lines.append(" & ".join([name, *(_cell(column, arm.name) for column in columns)]) + r" \\")
-    notes = [summary.notes[arm.name] for arm in arms if arm.name in summary.notes]
+    notes = dict.fromkeys(summary.notes[arm.name] for arm in arms if arm.name in summary.notes)
     said = [f"\\textsuperscript{{{number}}}{escape(text)}" for number, text in notes]
     lines += [
         "\\bottomrule",

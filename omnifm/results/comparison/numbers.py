@@ -165,9 +165,15 @@ class Summary:
 
     @cached_property
     def notes(self) -> dict[str, tuple[int, str]]:
-        """Footnotes by arm: number and text."""
-        texts = [(arm.name, text) for arm in [*self.rows, *self.sweeps] if (text := self.note(arm))]
-        return {name: (number, text) for number, (name, text) in enumerate(texts, start=1)}
+        """Footnotes by arm: number and text; arms of which the same is to be said share one."""
+        texts = {arm.name: text for arm in [*self.rows, *self.sweeps] if (text := self.note(arm))}
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts.values()), start=1)}
+        return {name: (numbers[text], text) for name, text in texts.items()}
+
+    @property
+    def footnotes(self) -> list[tuple[int, str]]:
+        """Every footnote once, in order."""
+        return list(dict.fromkeys(self.notes.values()))
 
 
 def traffic(cell: Cell) -> dict[int, float]:

@@ -37,7 +37,7 @@ def render(summary: Summary) -> str:
         comparison=comparison,
         metric=metric,
         verdict=judge(summary),
-        notes=list(summary.notes.values()),
+        notes=summary.footnotes,
         caption=caption(summary),
         scores=_table(summary, score_columns(summary, summary.rows), summary.rows),
         sweeps=summary.sweeps and _table(summary, score_columns(summary, summary.sweeps), summary.sweeps),

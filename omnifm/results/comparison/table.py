@@ -55,7 +55,7 @@ def plain_text(summary: Summary) -> str:
     with console.capture() as capture:
         for table in tables:
             console.print(table)
-        for number, text in summary.notes.values():
+        for number, text in summary.footnotes:
             console.print(Text(f"({number}) {text}"))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n"
 
