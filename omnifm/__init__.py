@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from omnifm.data.cohort import Cohort, load_cohort
     from omnifm.errors import OmniFMError
     from omnifm.experiment import Experiment, Plan, make_plan, read_plan
+    from omnifm.recipe import Recipe
     from omnifm.runs import open_run, play, reopen_run
     from omnifm.spectral import AdapterSettings, KnowledgeBank, SpectralAdapter
-    from omnifm.training import Recipe, Trainer
+    from omnifm.training import Trainer
 
 _HOMES = {
     "omnifm.algorithms.aggregation": ("Mean",),
@@ -29,7 +30,8 @@ _HOMES = {
     "omnifm.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
     "omnifm.runs": ("open_run", "play", "reopen_run"),
     "omnifm.spectral": ("AdapterSettings", "KnowledgeBank", "SpectralAdapter"),
-    "omnifm.training": ("Recipe", "Trainer"),
+    "omnifm.recipe": ("Recipe",),
+    "omnifm.training": ("Trainer",),
 }
 
 __all__ = [

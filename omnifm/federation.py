@@ -10,10 +10,11 @@ from typing import Any, Literal, Protocol
 from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.experiment import FederationSettings
 from omnifm.randomness import derive_seed
 from omnifm.tasks.task import Scores
+from omnifm.tensors import Tensors
 
 Reading = Literal["received", "personalised"]
 """Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from omnifm.algorithms.state import Tensors, named
 from omnifm.arm import Arm, make_arm
 from omnifm.data.cohort import Cohort
 from omnifm.data.examples import ClientData
@@ -22,6 +21,7 @@ from omnifm.federation import READINGS, Callback, EvaluationEvent, Federation, R
 from omnifm.files import write_atomically
 from omnifm.results.checkpoint import CheckpointFolder, digest, read_checkpoint, write_checkpoint
 from omnifm.results.metrics import MetricsLog
+from omnifm.tensors import Tensors, named
 
 PANELS = 6
 

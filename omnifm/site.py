@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.state import Broadcast, ClientState, Tensors, Upload
+from omnifm.algorithms.state import Broadcast, ClientState, Upload
 from omnifm.data.examples import ClientData
 from omnifm.federation import Reading, Split
 from omnifm.pipeline import Pipeline
 from omnifm.tasks.task import Panel, Scores, Task
+from omnifm.tensors import Tensors
 from omnifm.training import Trainer, TrainingSettings
 
 

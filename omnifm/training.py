@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
@@ -17,13 +16,9 @@ from omnifm.errors import NonFiniteLossError
 from omnifm.networks.normalisation import has_statistics, measured_statistics
 from omnifm.pipeline import Output, Pipeline
 from omnifm.randomness import derive_seed, generator
+from omnifm.recipe import Phase, Recipe, correct_gradients, trained_alone
 from omnifm.tasks.task import Scores, Task
-
-Tensors = dict[str, Tensor]
-Correction = Callable[[Tensors, Tensors], None]
-"""Changes the gradients (second) in place, knowing the weights (first), both by name."""
-Term = Callable[[Output, Batch], Tensor]
-"""A scalar to add to the loss of a batch."""
+from omnifm.tensors import Tensors
 
 
 @dataclass(frozen=True)
@@ -50,28 +45,6 @@ class TrainingSettings:
             raise ValueError("learning_rate and clip_norm must be positive")
         if not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ValueError("momentum must lie in [0, 1) and weight_decay must not be negative")
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Some of the local epochs; in them only the parameters of these names are trained, all without names."""
-
-    epochs: int
-    names: frozenset[str] | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What an algorithm changes in local training; by default nothing.
-
-    ``correct`` changes the gradients of the loss before each step, after they were clipped (so that it acts as its
-    paper has it); ``term`` adds to the loss; ``phases`` replace the epochs of the settings, each with an optimiser of
-    its own.
-    """
-
-    correct: Correction | None = None
-    term: Term | None = None
-    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,7 +152,7 @@ class Trainer:
             torch.manual_seed(derive_seed(*stream))
             self.pipeline.train()
             for place, phase in enumerate(phases, start=1):
-                with _trained_alone(self.trainable, phase.names) as weights:
+                with trained_alone(self.trainable, phase.names) as weights:
                     optimizer = self._optimizer(list(weights.values()))
                     for epoch in range(phase.epochs):
                         last = place == len(phases) and epoch == phase.epochs - 1
@@ -214,7 +187,7 @@ class Trainer:
         objective.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
         if recipe.correct is not None:
-            _correct_gradients(weights, recipe.correct)
+            correct_gradients(weights, recipe.correct)
         optimizer.step()
         return float(loss.detach()), output
 
@@ -272,32 +245,6 @@ class Trainer:
         return torch.optim.SGD(
             weights, lr=rate, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
-
-
-@contextmanager
-def _trained_alone(
-    trainable: dict[str, torch.nn.Parameter], names: frozenset[str] | None
-) -> Iterator[dict[str, torch.nn.Parameter]]:
-    """Freeze all parameters but those of ``names`` (all without names) in this block, and yield these."""
-    chosen = {name: p for name, p in trainable.items() if names is None or name in names}
-    frozen = [p for name, p in trainable.items() if name not in chosen]
-    for parameter in frozen:
-        parameter.requires_grad_(False).grad = None
-    try:
-        yield chosen
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-
-
-@torch.no_grad()
-def _correct_gradients(weights: dict[str, torch.nn.Parameter], correct: Correction) -> None:
-    """Let an algorithm change the gradients; a weight that the loss did not reach has a gradient of zero."""
-    for weight in weights.values():
-        if weight.grad is None:
-            weight.grad = torch.zeros_like(weight)
-    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-    correct({name: weight.detach() for name, weight in weights.items()}, gradients)
 
 
 class _Recorder:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from omnifm.data.examples import Batch
 from omnifm.errors import NonFiniteLossError
 from omnifm.pipeline import Output
-from omnifm.training import Phase, Recipe, Tensors, Trainer, TrainingSettings
+from omnifm.recipe import Phase, Recipe
+from omnifm.tensors import Tensors
+from omnifm.training import Trainer, TrainingSettings
 
 WEIGHT = "network.weight"
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from omnifm.algorithms.state import Tensors, Upload
+from omnifm.algorithms.state import Upload
+from omnifm.tensors import Tensors
 
 
 class Mean(NamedTuple):

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import ClassVar
 
 from omnifm.algorithms.aggregation import Mean, apply, average, difference
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.pipeline import Companion
+from omnifm.recipe import Recipe
 from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.training import Recipe, Trainer
+from omnifm.tensors import Tensors
+from omnifm.training import Trainer
 
 
 class Algorithm:

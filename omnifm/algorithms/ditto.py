@@ -8,8 +8,9 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
 from omnifm.algorithms.settings import NotNegative
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.recipe import Recipe
 from omnifm.tasks.task import TaskNetwork
-from omnifm.training import Recipe, Trainer
+from omnifm.training import Trainer
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omnifm.algorithms.state import Broadcast, Tensors
+from omnifm.algorithms.state import Broadcast
 from omnifm.randomness import numpy_generator
 from omnifm.spectral.bank import KnowledgeBank
+from omnifm.tensors import Tensors
 
 Retrieval = Literal["all", "own", "others", "random"]
 """Which entries of the bank a client retrieves from; all but the first are controls."""

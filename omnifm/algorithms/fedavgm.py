@@ -11,7 +11,8 @@ from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.server_optimizer import optimised, with_memory
 from omnifm.algorithms.settings import Fraction, Positive
-from omnifm.algorithms.state import ServerState, Tensors
+from omnifm.algorithms.state import ServerState
+from omnifm.tensors import Tensors
 
 
 @dataclass(frozen=True)

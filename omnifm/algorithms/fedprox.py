@@ -8,7 +8,8 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
 from omnifm.algorithms.settings import NotNegative
 from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.training import Recipe, Trainer
+from omnifm.recipe import Recipe
+from omnifm.training import Trainer
 
 
 @dataclass(frozen=True)

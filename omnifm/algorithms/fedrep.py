@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from omnifm.algorithms.fedper import FedPer
 from omnifm.algorithms.settings import Count
 from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.training import Phase, Recipe, Trainer
+from omnifm.recipe import Phase, Recipe
+from omnifm.training import Trainer
 
 
 @dataclass(frozen=True)

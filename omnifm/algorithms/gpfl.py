@@ -15,8 +15,9 @@ from omnifm.algorithms.state import Broadcast, ClientState
 from omnifm.data.examples import Batch
 from omnifm.errors import UnsuitableError
 from omnifm.pipeline import Companion, Output
+from omnifm.recipe import Recipe
 from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.training import Recipe, Trainer
+from omnifm.training import Trainer
 
 
 class CategoryGuide(Companion):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from omnifm.algorithms.state import Tensors
-from omnifm.training import Correction, Trainer
+from omnifm.recipe import Correction
+from omnifm.tensors import Tensors
+from omnifm.training import Trainer
 
 
 def pull(strength: float, anchor: Tensors, trainer: Trainer) -> Correction:

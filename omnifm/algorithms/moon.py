@@ -13,8 +13,9 @@ from omnifm.algorithms.settings import Count, NotNegative, Positive
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
 from omnifm.data.examples import Batch
 from omnifm.pipeline import Companion, Output, Pipeline
+from omnifm.recipe import Recipe
 from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.training import Recipe, Trainer
+from omnifm.training import Trainer
 
 
 class Projection(Companion):

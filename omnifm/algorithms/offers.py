@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from omnifm.algorithms.state import Upload, named, under
+from omnifm.algorithms.state import Upload
 from omnifm.randomness import generator
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
 from omnifm.spectral.prototypes import spherical_k_means
+from omnifm.tensors import named, under
 from omnifm.training import Trainer
 
 

@@ -12,10 +12,11 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.exchange import Retrieval, bank_from_state, bank_to_state, retrievable
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.offers import Offer, add_offer, make_prototypes, refreshed, round_report, take_offer
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.pipeline import Companion
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.tasks.task import Task, TaskNetwork
+from omnifm.tensors import Tensors
 from omnifm.training import Trainer
 
 

@@ -12,9 +12,11 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import shift
 from omnifm.algorithms.server_optimizer import optimised, with_memory
 from omnifm.algorithms.settings import Positive
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors, Upload, named, under
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
+from omnifm.recipe import Recipe
 from omnifm.tasks.task import TaskNetwork
-from omnifm.training import Recipe, Trainer
+from omnifm.tensors import Tensors, named, under
+from omnifm.training import Trainer
 
 
 @dataclass(frozen=True)

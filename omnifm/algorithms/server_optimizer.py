@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from omnifm.algorithms.aggregation import Mean
-from omnifm.algorithms.state import ServerState, Tensors, named, under
+from omnifm.algorithms.state import ServerState
+from omnifm.tensors import Tensors, named, under
 
 
 def optimised(state: ServerState, mean: Mean, *memories: str) -> tuple[Tensors, list[Tensors]]:

@@ -14,18 +14,7 @@ from typing import Any, ClassVar, Self
 from safetensors.torch import load, save
 from torch import Tensor
 
-Tensors = dict[str, Tensor]
-
-
-def named(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
-    """Return the tensors under ``prefix/name``, so that several sets fit into one memory."""
-    return {f"{prefix}/{name}": value for name, value in tensors.items()}
-
-
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
-    """Undo :func:`named`: the tensors of this prefix, without it."""
-    start = f"{prefix}/"
-    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+from omnifm.tensors import Tensors
 
 
 @dataclass(frozen=True)

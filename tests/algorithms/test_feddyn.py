@@ -24,8 +24,9 @@ from rounds import arm_rounds, made_upload, play, quadratic_start, settled
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.feddyn import FedDyn
-from omnifm.algorithms.state import ClientState, ServerState, Upload, under
+from omnifm.algorithms.state import ClientState, ServerState, Upload
 from omnifm.errors import ExperimentError
+from omnifm.tensors import under
 
 WEIGHT = "network.weight"
 

@@ -11,12 +11,14 @@ from made_tasks import all_moved, dense_rounds, line_trainer, own_trainer, playe
 from torch import Tensor
 
 from omnifm.algorithms.fedrep import FedRep
-from omnifm.algorithms.state import Broadcast, ClientState, Tensors
+from omnifm.algorithms.state import Broadcast, ClientState
 from omnifm.arm import Arm
 from omnifm.data.examples import Batch
 from omnifm.errors import NonFiniteLossError
 from omnifm.pipeline import Output
-from omnifm.training import Phase, Recipe, Trainer
+from omnifm.recipe import Phase, Recipe
+from omnifm.tensors import Tensors
+from omnifm.training import Trainer
 
 BODY, HEAD = "network.weight", "network.head.weight"
 HEADS = {"network.head.weight", "network.head.bias"}

@@ -11,7 +11,7 @@ from made_tasks import all_moved, dense_rounds, dense_site, own_trainer, played,
 from torch import Tensor, nn
 
 from omnifm.algorithms.gpfl import GPFL, CategoryGuide
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Tensors
+from omnifm.algorithms.state import Broadcast, ClientState, ServerState
 from omnifm.arm import Arm
 from omnifm.data.cohort import Cohort
 from omnifm.data.examples import Batch, ClientData, Examples
@@ -19,6 +19,7 @@ from omnifm.errors import ExperimentError
 from omnifm.pipeline import Output, Pipeline
 from omnifm.tasks import registry
 from omnifm.tasks.task import Encoded, TaskNetwork
+from omnifm.tensors import Tensors
 from omnifm.training import Trainer
 
 EMBEDDING = "companion.embedding.weight"

@@ -6,8 +6,9 @@ from helpers import plain_sgd, quadratic_trainer, same
 from torch import Tensor, nn
 
 from omnifm.algorithms.gradients import pull, shift
-from omnifm.algorithms.state import Tensors
-from omnifm.training import Correction, Recipe, Trainer
+from omnifm.recipe import Correction, Recipe
+from omnifm.tensors import Tensors
+from omnifm.training import Trainer
 
 
 def vector_trainer() -> Trainer:

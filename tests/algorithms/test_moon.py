@@ -11,11 +11,12 @@ from made_tasks import all_moved, dense_rounds, own_trainer, played, through_byt
 from torch import Tensor
 
 from omnifm.algorithms.moon import Moon, Projection
-from omnifm.algorithms.state import Broadcast, ClientState, Tensors
+from omnifm.algorithms.state import Broadcast, ClientState
 from omnifm.arm import Arm
 from omnifm.data.examples import Batch
 from omnifm.pipeline import Output, Pipeline
 from omnifm.tasks.task import Encoded, TaskNetwork
+from omnifm.tensors import Tensors
 from omnifm.training import Trainer
 
 

@@ -16,9 +16,10 @@ from omnifm.algorithms.fedavgm import FedAvgM
 from omnifm.algorithms.feddyn import FedDyn
 from omnifm.algorithms.fedyogi import FedYogi
 from omnifm.algorithms.scaffold import Scaffold
-from omnifm.algorithms.state import ServerState, Tensors, under
+from omnifm.algorithms.state import ServerState
 from omnifm.engines.in_process import InProcess
 from omnifm.federation import Snapshot
+from omnifm.tensors import Tensors, under
 
 # A large eta makes much of what should not be optimised.
 BOLD: dict[str, dict[str, Any]] = {
