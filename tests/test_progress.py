@@ -9,7 +9,7 @@ from rich.console import Console
 
 from omnifm.algorithms.state import Upload
 from omnifm.federation import EvaluationEvent, RoundEvent
-from omnifm.progress import LiveProgress
+from omnifm.progress import LiveProgress, StageProgress
 from omnifm.tasks.task import Scores
 
 
@@ -49,3 +49,19 @@ def test_names_are_no_markup(name: str) -> None:
 
 def test_it_is_quiet_where_nobody_looks() -> None:
     assert shown(terminal=False).strip() == ""
+
+
+def test_stages_of_a_comparison_and_the_time_that_is_left() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    with StageProgress(console) as live:
+        live.stage("tuning", 10)
+        live.advance_to(4)
+        live.stage("playing", 6)
+        live.advance_to(6)
+        live.stage("testing", 3)
+    lines = screen.getvalue().splitlines()
+    assert "10/10" in [line for line in lines if "tuning" in line][-1]
+    assert "6/6" in [line for line in lines if "playing" in line][-1]
+    assert "0/3" in [line for line in lines if "testing" in line][-1]
+    assert "-:--:--" in [line for line in lines if "testing" in line][-1]

@@ -112,14 +112,15 @@ class Design:
         ]
 
     def chosen(self, choice: Mapping[str, int]) -> list[Cell]:
-        """Return the cells to be tested, given each arm's point."""
-        return [
+        """Return the cells to be tested, given each arm's point; none twice, if its own level is a further one too."""
+        cells = [
             Cell(arm, choice[arm.name], seed, level)
             for level in self.levels
             for arm in self.arms
             if arm.name in choice
             for seed in self.seeds
         ]
+        return list({cell.folder: cell for cell in reversed(cells)}.values())[::-1]
 
     def resolved(self) -> Document:
         """Return the design in full, for telling two of them apart."""
@@ -136,6 +137,9 @@ def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Desi
     settings: CompareSettings = checked(CompareSettings, document.get("compare", {}), ("compare",))
     base = base_of(document)
     designs = tuple(_design(arm, base, settings) for arm in arms)
+    for design in designs:
+        if "seed" in design.plan.changes or any("seed" in point for point in design.points):
+            raise ExperimentError(f"In arm {design.name!r}: 'seed' cannot vary, --seeds says how many there are.")
     _check_budget(designs)
     first = int(base.get("seed", 0))
     for design in designs:

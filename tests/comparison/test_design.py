@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from omnifm.comparison.arms import named_arms
+from omnifm.comparison.arms import named_arms, swept
 from omnifm.comparison.design import Design, make_design
 from omnifm.errors import ExperimentError
 
@@ -80,6 +80,28 @@ def test_cells_of_tuning_and_of_the_test() -> None:
         ("fedprox", 1, seed, level) for level in (None, 0.2, 1.0) for seed in (5, 6, 7)
     ]
     assert str(chosen[0].folder) == "cells/fedprox/p1-s5-r50"
+
+
+def test_no_cell_is_played_twice_where_a_sweep_meets_a_level() -> None:
+    document = {"name": "x", "compare": {"participation": [0.5]}}
+    arms = swept(named_arms("fedavg", {}), "federation.participation=0.5,1.0")
+    made = make_design(document, arms, 1)
+    cells = made.chosen({arm.name: 0 for arm in arms})
+    # The level of the first arm counts as the experiment's own, and that is a half: there is no further one.
+    assert [str(cell.folder).rpartition("-")[2] for cell in cells] == ["r50", "r100"]
+    # The other way about, a half is a further level, at which the second arm is already.
+    made = make_design(document, arms[::-1], 1)
+    cells = made.chosen({arm.name: 0 for arm in arms})
+    assert [str(cell.folder).rpartition("-")[2] for cell in cells] == ["r100", "r50", "r50"]
+    assert len({cell.folder for cell in cells}) == 3  # of the fourth, the second arm at a half again, there is none
+
+
+@pytest.mark.parametrize("where", [{"seed": [1, 2]}, {}])
+def test_the_seed_is_no_key_to_vary(where: dict[str, Any]) -> None:
+    document = {"name": "x", "compare": {"grid": where}}
+    arms = named_arms("fedavg", {}) if where else swept(named_arms("fedavg", {}), "seed=1,2")
+    with pytest.raises(ExperimentError, match="'seed' cannot vary, --seeds says how many"):
+        make_design(document, arms, 1)
 
 
 def test_more_tuning_seeds() -> None:
