@@ -71,7 +71,7 @@ def compare(
     experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
     algorithms: Annotated[
         str | None,
-        typer.Option(metavar="all|A,B,...", help="Algorithms, or arms of the file. [default: its arms, or all]"),
+        typer.Option(metavar="all|A,B,...", help="Algorithms, or arms of the file; if not given, its arms, or all."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
     ablate: Annotated[
@@ -79,7 +79,7 @@ def compare(
     ] = False,
     sweep: Annotated[list[str] | None, typer.Option(metavar="KEY=A,B,C", help="Play each value of a key.")] = None,
     overrides: Set = None,
-    out: Annotated[Path | None, typer.Option(help="The folder; runs/compare-NAME if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Cells at a time; 0 for one a core.")] = 0,
 ) -> None:
@@ -104,7 +104,7 @@ def compare(
         raise ExperimentError("Give an experiment file, or --resume FOLDER to go on with a comparison.")
     else:
         design = asked.design(document)
-        folder = ComparisonFolder(out or Path("runs") / f"compare-{design.name}")
+        folder = ComparisonFolder(out or Path("runs") / design.name)
         folder.check_free()
     again = f"omnifm compare --resume {shlex.quote(str(folder.path))}"
     with _kept(again, "cells", folder.path, folder.record.exists), StageProgress(_err) as live:

@@ -27,6 +27,8 @@ def open_run(out: Path, plan: Plan) -> None:
     Raises:
         ExperimentError: the folder holds a run already, or cannot be made.
     """
+    if (out / "comparison.json").exists():
+        raise ExperimentError(f"{out} holds a comparison already. Give another --out.")
     if has_begun(out):
         raise ExperimentError(f"{out} holds a run already. Continue it with --resume {out}, or give another --out.")
     try:

@@ -167,6 +167,12 @@ def test_a_folder_in_use_is_refused(experiment: Path, whole: Path) -> None:
     assert f"holds a comparison already. Give another --out, or go on with it: --resume {whole}" in outcome.text
 
 
+def test_a_run_does_not_write_over_a_comparison(experiment: Path, whole: Path) -> None:
+    before = (whole / "experiment.toml").read_bytes()
+    assert "holds a comparison already" in omnifm("run", experiment, "--out", whole).text
+    assert (whole / "experiment.toml").read_bytes() == before
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     outcome = omnifm("compare", "--resume", tmp_path)
     assert outcome.status == 1
