@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -112,6 +115,13 @@ def test_the_choice_depends_on_round_and_seed() -> None:
     assert sample(names, 0.1, 0, 1) == sample(names, 0.1, 0, 1)
     assert sample(names, 0.1, 0, 1) != sample(names, 0.1, 0, 2)
     assert sample(names, 0.1, 0, 1) != sample(names, 0.1, 1, 1)
+
+
+def test_the_choice_is_the_same_in_another_process() -> None:
+    # Neither an id nor Python's salted hash of a name would be.
+    code = f"from omnifm.federation import sample; print([sample({NAMES!r}, 0.4, 7, n) for n in range(20)])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == [sample(NAMES, 0.4, 7, number) for number in range(20)]
 
 
 def test_a_newcomer_displaces_only_those_it_outranks() -> None:
