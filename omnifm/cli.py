@@ -93,10 +93,10 @@ def compare(
 
     if resume is not None and out is not None:
         raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")
-    if experiment is None and (overrides or algorithms or ablate or sweep or seeds != 3):
+    asked = Asked(algorithms, seeds, ablate, tuple(sweep or ()))
+    if experiment is None and (overrides or asked != Asked()):
         raise ExperimentError("Give an experiment file too, or --resume FOLDER alone to go on with a comparison.")
     document = None if experiment is None else read_plan(experiment, overrides or ()).document
-    asked = Asked(algorithms, seeds, ablate, tuple(sweep or ()))
     if resume is not None:
         folder = ComparisonFolder(resume)
         design = folder.reopen(document, asked)

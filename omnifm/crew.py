@@ -7,12 +7,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import connection, get_context
 from typing import TypeVar
 
 import torch
+
+from omnifm.errors import OmniFMError
 
 T = TypeVar("T")
 
@@ -52,6 +56,17 @@ class Crew:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:
             connection.wait([worker.sentinel], timeout=5)
+
+
+@contextmanager
+def told_if_one_dies() -> Iterator[None]:
+    """Turn the death of a worker in this block into an error that says what to do."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise OmniFMError(
+            "A worker process died, perhaps for lack of memory. Resume with fewer: --workers 1."
+        ) from None
 
 
 def _begin(parent: int, start: Callable[..., None], arguments: tuple[object, ...]) -> None:

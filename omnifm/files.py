@@ -7,6 +7,12 @@ import os
 from pathlib import Path
 
 
+def remove_strays(folder: Path) -> None:
+    """Remove what a kill in the midst of :func:`write_atomically` left behind, here and below."""
+    for stray in folder.rglob(".*.tmp"):
+        stray.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file beside ``path``, flush it to the disk and rename it into place.
 

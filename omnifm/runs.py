@@ -14,7 +14,7 @@ from omnifm.arm import make_arm
 from omnifm.data.cohort import load_cohort
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Plan, differences, read_plan, to_document, to_toml
-from omnifm.files import write_atomically
+from omnifm.files import remove_strays, write_atomically
 from omnifm.playing import ArmFolder, Watcher, play_arm
 from omnifm.results.report import write_report
 
@@ -53,8 +53,7 @@ def reopen_run(out: Path, plan: Plan | None) -> Plan:
     path = out / "experiment.toml"
     if not path.exists():
         raise ExperimentError(f"{out} holds no run to resume: there is no {path}.")
-    for stray in out.rglob(".*.tmp"):  # what a kill in the midst of writing left behind
-        stray.unlink(missing_ok=True)
+    remove_strays(out)
     old = read_plan(path)
     if plan is not None and (changed := differences(_resolved(old), _resolved(plan))):
         raise ExperimentError(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.server_optimizer import optimised, with_memory
+from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.algorithms.settings import Fraction, Positive
 from omnifm.algorithms.state import ServerState
 from omnifm.tensors import Tensors
@@ -33,7 +33,7 @@ class FedAdam(Algorithm):
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start with m = 0 and v = tau^2."""
         state = super().init(shared, trainable, clients)
-        first = {name: torch.zeros_like(shared[name]) for name in trainable}
+        first = zeros(shared, trainable)
         second = {name: torch.full_like(shared[name], self.tau**2) for name in trainable}
         return with_memory(state, first=first, second=second)
 
@@ -43,7 +43,7 @@ class FedAdam(Algorithm):
         first = {n: self.beta1 * m + (1 - self.beta1) * change[n] for n, m in first.items()}
         second = {n: self.second_moment(v, change[n].square()) for n, v in second.items()}
         step = {n: self.eta * m / (second[n].sqrt() + self.tau) for n, m in first.items()}
-        moved = super().server_step(state, mean._replace(change={**mean.change, **step}))
+        moved = super().server_step(state, stepping(mean, step))
         return with_memory(moved, first=first, second=second)
 
     def second_moment(self, moment: Tensor, square: Tensor) -> Tensor:

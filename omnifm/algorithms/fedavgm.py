@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import torch
-
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.server_optimizer import optimised, with_memory
+from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.algorithms.settings import Fraction, Positive
 from omnifm.algorithms.state import ServerState
 from omnifm.tensors import Tensors
@@ -28,11 +26,11 @@ class FedAvgM(Algorithm):
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start with v = 0."""
         state = super().init(shared, trainable, clients)
-        return with_memory(state, velocity={name: torch.zeros_like(shared[name]) for name in trainable})
+        return with_memory(state, velocity=zeros(shared, trainable))
 
     def server_step(self, state: ServerState, mean: Mean) -> ServerState:
         """Move the shared weights by the velocity."""
         change, (velocity,) = optimised(state, mean, "velocity")
         velocity = {name: self.beta * v + change[name] for name, v in velocity.items()}
         step = {name: self.eta * v for name, v in velocity.items()}
-        return with_memory(super().server_step(state, mean._replace(change={**mean.change, **step})), velocity=velocity)
+        return with_memory(super().server_step(state, stepping(mean, step)), velocity=velocity)

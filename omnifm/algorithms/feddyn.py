@@ -10,7 +10,7 @@ import torch
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull, shift
-from omnifm.algorithms.server_optimizer import optimised, with_memory
+from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.algorithms.settings import Positive
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.recipe import Recipe
@@ -33,7 +33,7 @@ class FedDyn(Algorithm):
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start with h = 0."""
         state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
-        return with_memory(state, h={name: torch.zeros_like(shared[name]) for name in trainable})
+        return with_memory(state, h=zeros(shared, trainable))
 
     def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
         """Correct the gradient by ``-h_i + alpha (w - x)``."""
@@ -64,4 +64,4 @@ class FedDyn(Algorithm):
         share = mean.clients / state.notes["clients"]
         h = {name: value - self.alpha * share * change[name] for name, value in h.items()}
         step = {name: d - h[name] / self.alpha for name, d in change.items()}
-        return with_memory(super().server_step(state, mean._replace(change={**mean.change, **step})), h=h)
+        return with_memory(super().server_step(state, stepping(mean, step)), h=h)

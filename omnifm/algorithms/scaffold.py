@@ -10,7 +10,7 @@ import torch
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import shift
-from omnifm.algorithms.server_optimizer import optimised, with_memory
+from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.algorithms.settings import Positive
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.recipe import Recipe
@@ -43,7 +43,7 @@ class Scaffold(Algorithm):
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start with c = 0."""
         state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
-        return with_memory(state, control={name: torch.zeros_like(shared[name]) for name in trainable})
+        return with_memory(state, control=zeros(shared, trainable))
 
     def broadcast(self, state: ServerState) -> Broadcast:
         """Send c along."""
@@ -74,7 +74,7 @@ class Scaffold(Algorithm):
         step = {name: self.eta * value for name, value in change.items()}
         share, news = mean.clients / state.notes["clients"], under("control", mean.extra)
         control = {name: c + share * news[name] for name, c in control.items()}
-        return with_memory(super().server_step(state, mean._replace(change={**mean.change, **step})), control=control)
+        return with_memory(super().server_step(state, stepping(mean, step)), control=control)
 
 
 def _controls(broadcast: Broadcast, client: ClientState) -> tuple[Tensors, Tensors]:

@@ -6,7 +6,10 @@ what has no memory is not optimised.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+
+import torch
 
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.state import ServerState
@@ -18,6 +21,16 @@ def optimised(state: ServerState, mean: Mean, *memories: str) -> tuple[Tensors, 
     found = [under(memory, state.memory) for memory in memories]
     names = [name for name in found[0] if name in mean.change]
     return {n: mean.change[n] for n in names}, [{n: memory[n] for n in names} for memory in found]
+
+
+def zeros(shared: Tensors, trainable: Collection[str]) -> Tensors:
+    """Return a first memory of zeros for the trainable names."""
+    return {name: torch.zeros_like(shared[name]) for name in trainable}
+
+
+def stepping(mean: Mean, step: Tensors) -> Mean:
+    """Return the mean with these steps in place of the changes of their names."""
+    return mean._replace(change={**mean.change, **step})
 
 
 def with_memory(state: ServerState, **memories: Tensors) -> ServerState:

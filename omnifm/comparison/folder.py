@@ -12,7 +12,7 @@ from omnifm.comparison.arms import ABLATION, OMNIFM, ArmPlan, named_arms, swept,
 from omnifm.comparison.design import Cell, Design, make_design
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Document, differences, read_plan, to_toml
-from omnifm.files import write_atomically
+from omnifm.files import remove_strays, write_atomically
 from omnifm.playing import ArmFolder
 from omnifm.runs import versions
 
@@ -103,7 +103,7 @@ class ComparisonFolder:
         except OSError as error:
             raise ExperimentError(f"The folder {self.path} cannot be written: {error.strerror}.") from None
 
-    def reopen(self, document: Document | None, asked: Asked | None) -> Design:
+    def reopen(self, document: Document | None, asked: Asked) -> Design:
         """Return the design of the comparison in this folder; what is given must be the same.
 
         Raises:
@@ -111,12 +111,11 @@ class ComparisonFolder:
         """
         if not self.record.exists():
             raise ExperimentError(f"{self.path} holds no comparison to resume: there is no {self.record}.")
-        for stray in self.path.rglob(".*.tmp"):  # what a kill in the midst of writing left behind
-            stray.unlink(missing_ok=True)
+        remove_strays(self.path)
         old_asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
         old_document = read_plan(self.path / "experiment.toml").document
         old = Asked(**{**old_asked, "sweep": tuple(old_asked["sweep"])}).design(old_document)
-        if document is None or asked is None:
+        if document is None:
             return old
         if changed := differences(old.resolved(), asked.design(document).resolved()):
             raise ExperimentError(

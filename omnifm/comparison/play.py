@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, Protocol
 
@@ -13,10 +12,10 @@ from omnifm.comparison.choice import choose
 from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.folder import ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
-from omnifm.crew import Crew
+from omnifm.crew import Crew, told_if_one_dies
 from omnifm.data.cohort import Cohort, DataSettings, load_cohort
 from omnifm.data.partition import PartitionSettings
-from omnifm.errors import NonFiniteLossError, OmniFMError, UnsuitableError
+from omnifm.errors import NonFiniteLossError, UnsuitableError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, Snapshot
 from omnifm.playing import play_arm
@@ -113,17 +112,13 @@ class Comparison:
                 work(cell)
                 self.progress.advance_to(self.counter.value)
             return
-        running = {crew.submit(work, cell) for cell in cells}
-        try:
+        with told_if_one_dies():
+            running = {crew.submit(work, cell) for cell in cells}
             while running:
                 done, running = wait(running, timeout=0.5)
                 for future in done:
                     future.result()
                 self.progress.advance_to(self.counter.value)
-        except BrokenProcessPool:
-            raise OmniFMError(
-                "A worker process died, perhaps for lack of memory. Resume with fewer: --workers 1."
-            ) from None
 
     def _is_trained(self, cell: Cell) -> bool:
         outcome = self.folder.outcome(cell)

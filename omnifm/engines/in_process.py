@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import torch
 
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.crew import Crew
-from omnifm.errors import OmniFMError
+from omnifm.crew import Crew, told_if_one_dies
 from omnifm.federation import Reading, Split
 from omnifm.site import Site
 from omnifm.tasks.task import Panel, Scores
@@ -95,13 +93,11 @@ class InProcess:
         ahead = iter(clients)
         try:
             for name in clients:
-                while len(waiting) < 2 * self._workers and (following := next(ahead, None)) is not None:
-                    waiting.append((following, submit(following)))
-                yield name, waiting.pop(0)[1].result()
-        except BrokenProcessPool:
-            raise OmniFMError(
-                "A worker process died, perhaps for lack of memory. Resume with fewer: --workers 1."
-            ) from None
+                with told_if_one_dies():
+                    while len(waiting) < 2 * self._workers and (following := next(ahead, None)) is not None:
+                        waiting.append((following, submit(following)))
+                    result = waiting.pop(0)[1].result()
+                yield name, result
         finally:
             for _, future in waiting:
                 future.cancel()

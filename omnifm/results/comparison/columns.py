@@ -73,14 +73,14 @@ def hospital_columns(summary: Summary, reading: str) -> list[Column]:
 
 def hospital_gain_columns(summary: Summary, base: str, reading: str) -> list[Column]:
     """The mean gain over a yardstick of each hospital in one reading."""
-    own = next(summary.by_hospital(arm, reading) for arm in summary.rows if arm.name == base)
+    found = {arm.name: summary.by_hospital(arm, reading) for arm in summary.rows}
     columns = []
     for place, client in enumerate(summary.comparison.clients):
         texts = {}
-        for arm in summary.rows:
-            value, alone = summary.by_hospital(arm, reading)[place], own[place]
-            known = arm.name != base and value is not None and alone is not None
-            texts[arm.name] = signed(value - alone) if known else MISSING  # type: ignore[operator]
+        for name, scores in found.items():
+            value, alone = scores[place], found[base][place]
+            known = name != base and value is not None and alone is not None
+            texts[name] = signed(value - alone) if known else MISSING  # type: ignore[operator]
         columns.append(Column(READING_NAMES[reading], client, texts))
     return columns
 
