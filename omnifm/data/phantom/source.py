@@ -77,7 +77,7 @@ class PhantomSource:
         return [(m, f"{m}-{number + 1}") for m in self.modalities for number in range(self.hospitals)]
 
     def _make(self, loading: Loading) -> dict[str, Tensor]:
-        """Make the whole set, by all cores; each patient depends on nobody else, so that their number changes no bit."""
+        """Make the whole set, by all cores: no patient depends on another, so that their number changes no bit."""
         anatomy = load_anatomy(loading.cache)
         patients = [(*hospital, index) for hospital in self._hospitals() for index in range(self.patients)]
         rows, square = len(patients) * self.slices, (loading.size, loading.size)
