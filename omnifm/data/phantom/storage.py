@@ -6,17 +6,21 @@ all processes share it.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from omnifm.files import replacing
 
 log = logging.getLogger(__name__)
+
+_TYPES = {torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}
 
 
 def cached(path: Path, names: frozenset[str], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -30,9 +34,9 @@ def cached(path: Path, names: frozenset[str], make: Callable[[], dict[str, Tenso
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            save_file(tensors, temporary)
-    except (OSError, SafetensorError) as error:
-        log.warning("cache %s cannot be written (%s); going on without it", path, _reason(error))
+            _write(temporary, tensors)
+    except OSError as error:
+        log.warning("cache %s cannot be written (%s); going on without it", path, error.strerror)
         return tensors
     stored = _read(path, names)
     return tensors if stored is None else stored  # what was made is no longer held beside the file
@@ -53,5 +57,21 @@ def _read(path: Path, names: frozenset[str]) -> dict[str, Tensor] | None:
     return None
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file straight from the tensors' memory.
+
+    The library's own writers either copy it all, or leave temporary files of their own when they are killed.
+    """
+    ordered = sorted(tensors, key=lambda name: -tensors[name].itemsize)  # so that each is aligned
+    header, end = {}, 0
+    for name in ordered:
+        start, end = end, end + tensors[name].nbytes
+        kind, shape = _TYPES[tensors[name].dtype], list(tensors[name].shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in ordered:
+            file.write(tensors[name].contiguous().numpy().data)
