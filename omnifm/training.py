@@ -19,6 +19,7 @@ from omnifm.randomness import derive_seed, generator
 from omnifm.recipe import Phase, Recipe, correct_gradients, trained_alone
 from omnifm.tasks.task import Scores, Task
 from omnifm.tensors import Tensors
+from omnifm.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,9 @@ class Fit:
 class Trainer:
     """One client's data on one pipeline, for one round.
 
-    The pipeline may have served another client before: :meth:`load` must set every tensor that matters.
-    ``personal`` are the names of the tensors that stay at this client; all others are shared.
+    The pipeline may have served another client before; ``weights`` are its tensors, and ``initial`` the values of those
+    that are given none by the first :meth:`load`. ``personal`` are the names of the tensors that stay at this client;
+    all others are shared.
     """
 
     def __init__(
@@ -79,8 +81,12 @@ class Trainer:
         personal: frozenset[str],
         seed: int,
         progress: float = 0.0,
+        weights: Weights | None = None,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
+        self.weights = weights or Weights(pipeline)
+        self._initial = initial or {}
         self.personal = personal
         self.seed = seed
         self.progress = progress
@@ -104,18 +110,22 @@ class Trainer:
 
     def load(self, *sources: Mapping[str, Tensor]) -> None:
         """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
-        own = self.pipeline.state_dict()
-        with torch.no_grad():
-            for source in sources:
-                for name, value in source.items():
-                    own[name].copy_(value)
+        values, self._initial = dict(self._initial), {}
+        for source in sources:
+            values.update(source)
+        self.weights.load(values)
+
+    def views(self, *, shared: bool | None = None) -> Tensors:
+        """Return the shared tensors, the personal ones, or (None) both, as they lie in the pipeline."""
+        return {
+            n: v.detach() for n, v in self.weights.tensors.items() if shared is None or (n in self.personal) != shared
+        }
 
     def tensors(self, *, shared: bool | None = None) -> Tensors:
-        """Return copies of the shared tensors, of the personal ones, or (None) of both, on the CPU."""
+        """Return copies of :meth:`views`, on the CPU."""
         return {
-            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in self.pipeline.state_dict().items()
-            if shared is None or (name in self.personal) != shared
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.views(shared=shared).items()
         }
 
     def place(self, tensors: Mapping[str, Tensor]) -> Tensors:
