@@ -55,13 +55,9 @@ class SnapshotFolder:
         rounds = self._rounds()
         for path in rounds:
             try:
-                snapshot = self._read(path)
-                for client in snapshot.clients:
-                    snapshot.clients[client]  # sound, or an error
+                return self._read(path)
             except CheckpointError as error:
-                _log.warning("%s Going back to the round before it.", error)
-            else:
-                return snapshot
+                _log.warning("%s Going back to the one before it.", error)
         if rounds:
             raise CheckpointError(f"All checkpoints in {self.folder} are damaged. Start the run anew.")
         return None
@@ -94,8 +90,11 @@ class SnapshotFolder:
 
     def _read(self, path: Path) -> Snapshot:
         tensors, plain = read_checkpoint(path)
+        clients = States(self.states, plain["clients"])
+        for name in clients:
+            clients[name]  # sound, or an error
         best = {reading: (int(number), float(score)) for reading, (number, score) in plain["best"].items()}
-        return Snapshot(ServerState.unpack(tensors, plain["server"]), States(self.states, plain["clients"]), best)
+        return Snapshot(ServerState.unpack(tensors, plain["server"]), clients, best)
 
     def _remove(self, states: set[tuple[str, str]]) -> None:
         """Remove these states, but for those that a snapshot still needs."""
