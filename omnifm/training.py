@@ -84,13 +84,20 @@ class Trainer:
         weights: Weights | None = None,
         initial: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
-        self.weights = weights or Weights(pipeline)
+        self._pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
+        self._weights = weights or Weights(pipeline)
         self._initial = initial or {}
         self.personal = personal
         self.seed = seed
         self.progress = progress
         self.last_fit: Fit | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline, with this client's weights or, before any are loaded, the initial ones."""
+        if self._initial:
+            self.load()
+        return self._pipeline
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -113,13 +120,12 @@ class Trainer:
         values, self._initial = dict(self._initial), {}
         for source in sources:
             values.update(source)
-        self.weights.load(values)
+        self._weights.load(values)
 
     def views(self, *, shared: bool | None = None) -> Tensors:
         """Return the shared tensors, the personal ones, or (None) both, as they lie in the pipeline."""
-        return {
-            n: v.detach() for n, v in self.weights.tensors.items() if shared is None or (n in self.personal) != shared
-        }
+        own = self.pipeline.state_dict()
+        return {name: v for name, v in own.items() if shared is None or (name in self.personal) != shared}
 
     def tensors(self, *, shared: bool | None = None) -> Tensors:
         """Return copies of :meth:`views`, on the CPU."""
@@ -139,8 +145,8 @@ class Trainer:
 
     def use_bank(self, entries: Tensor | None) -> None:
         """Let the adapter, if there is one, retrieve from bank entries ``(n, token_dim)``, or from none."""
-        if self.pipeline.adapter is not None:
-            self.pipeline.adapter.use_bank(entries)
+        if self._pipeline.adapter is not None:
+            self._pipeline.adapter.use_bank(entries)
 
     def fit(self, round_number: int, recipe: Recipe | None = None) -> Fit:
         """Train for the epochs of the settings.

@@ -7,6 +7,7 @@ memory grows with the workers and not with the clients.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ class InProcess:
 
     def __init__(self, site: Site, workers: int = 1, states: StateFolder | None = None) -> None:
         torch.set_num_threads(1)
+        importlib.import_module("torch._dynamo")  # else every worker does, at its first step, for more than a second
         folder = states or StateFolder.temporary()
         self.site, self._states = site, States(folder)
         self._desk = Desk(site, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -79,6 +80,7 @@ def _serve(work: Callable[[Any], Any], here: Connection, ends: list[Connection],
         end.close()
     torch.set_num_threads(1)
     keep_heap()
+    gc.freeze()  # collecting what is inherited would touch, and so copy, every page of it
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
         while True:
             number, request = here.recv()
