@@ -6,6 +6,7 @@ from helpers import Quadratic, plain_sgd, quadratic_trainer, same, small_arm
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.state import Broadcast, ClientState
+from omnifm.arm import Arm
 from omnifm.site import Site
 
 
@@ -53,3 +54,21 @@ def test_pictures_are_spread_over_the_test_images() -> None:
     for panel, row in zip(shown, (0, 6, 11), strict=True):
         assert panel.picture.tolist() == (images[row, 0] * 255).to(torch.uint8).tolist()
     assert len(arm.site.show(broadcast, "CT-1", ClientState(), "received", 99)) == 12
+
+
+def test_before_anything_is_loaded_a_client_has_the_first_weights() -> None:
+    arm = small_arm("fedavg")
+    arm.site.update(arm.algorithm.broadcast(arm.start().server), "CT-1", ClientState())
+    assert same(arm.site._trainer("MRI", 1).tensors(), arm.site.initial)
+
+
+def test_judging_one_client_after_another_is_as_judging_each_afresh() -> None:
+    names = ("CT-1", "MRI", "CT-1", "CT-2", "MRI")
+    arm = small_arm("omnifm")
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    states = {name: arm.site.update(broadcast, name, ClientState())[1] for name in ("CT-1", "MRI")}
+
+    def judged(arm: Arm, name: str) -> dict[str, float]:
+        return arm.site.evaluate(broadcast, name, states.get(name, ClientState()), "test", "received").numbers
+
+    assert [judged(arm, name) for name in names] == [judged(small_arm("omnifm"), name) for name in names]
