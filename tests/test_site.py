@@ -39,7 +39,7 @@ def test_own_statistics_are_measured_before_the_model_is_judged(norm: str) -> No
     broadcast = arm.algorithm.broadcast(arm.start().server)
     arm.site.evaluate(broadcast, "CT-1", ClientState(), "test", "received")
     backbone = arm.site.pipeline.network.backbone
-    measured = backbone[0](arm.site.clients["CT-1"].train.fields["image"]).mean(dim=(0, 2, 3))
+    measured = backbone[0](arm.site.clients["CT-1"].train.column("image")).mean(dim=(0, 2, 3))
     expected = measured if norm == "batch-personal" else torch.zeros(8)
     torch.testing.assert_close(backbone[1].running_mean, expected, rtol=1e-4, atol=1e-5)
 
@@ -48,7 +48,7 @@ def test_pictures_are_spread_over_the_test_images() -> None:
     arm = small_arm("fedavg")
     broadcast = arm.algorithm.broadcast(arm.start().server)
     shown = arm.site.show(broadcast, "CT-1", ClientState(), "received", 3)
-    images = arm.site.clients["CT-1"].test.fields["image"]
+    images = arm.site.clients["CT-1"].test.column("image")
     assert len(shown) == 3
     # Twelve images: the first, the last, and that in the middle (5.5 rounds to the even 6).
     for panel, row in zip(shown, (0, 6, 11), strict=True):

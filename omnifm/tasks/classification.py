@@ -90,11 +90,11 @@ class Classification:
         """Add the weight of each class, ``class_weight`` ``(n, C)``, where they are asked for."""
         if self.settings.class_weights == "none":
             return train
-        target, allowed = train.fields["target"].float(), train.fields["allowed"]
+        target = train.column("target").float()
         count = target.sum(dim=0)
         present = count > 0
         weight = torch.where(present, count.sum() / (present.sum() * count.clamp(min=1)), 1.0)
-        return Examples({**train.fields, "class_weight": weight.expand_as(allowed)}, train.patients)
+        return train.with_constant("class_weight", weight)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
         """Mirror and shift the images, if that is wanted."""

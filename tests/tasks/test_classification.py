@@ -89,15 +89,15 @@ def examples(labels: list[int], allowed: list[int]) -> Examples:
 def test_balanced_weights_are_the_inverse_of_the_frequency() -> None:
     train = task(class_weights="balanced").prepare(examples([0, 0, 0, 2], [1, 1, 1, 0]))
     # Four images, two classes present: 4 / (2 * 3) and 4 / (2 * 1); classes not present keep 1.
-    torch.testing.assert_close(train.fields["class_weight"][3], torch.tensor([2 / 3, 1.0, 2.0, 1.0]))
-    assert train.fields["class_weight"].shape == (4, 4)
+    torch.testing.assert_close(train.column("class_weight")[3], torch.tensor([2 / 3, 1.0, 2.0, 1.0]))
+    assert train.column("class_weight").shape == (4, 4)
     assert train.batch(torch.tensor([1]))["class_weight"].shape == (1, 4)
 
 
 def test_balanced_weights_make_every_class_count_alike() -> None:
     labels = [0, 0, 0, 0, 1, 2, 2]
     train = task(class_weights="balanced").prepare(examples(labels, [1, 1, 1, 0]))
-    sums = (train.fields["class_weight"] * train.fields["target"]).sum(dim=0)
+    sums = (train.column("class_weight") * train.column("target")).sum(dim=0)
     torch.testing.assert_close(sums[:3], torch.full((3,), 7 / 3))
 
 
