@@ -44,10 +44,7 @@ class Site:
 
     def update(self, broadcast: Broadcast, name: str, state: ClientState) -> tuple[Upload, ClientState]:
         """Train one client."""
-        try:
-            return self.algorithm.client_update(broadcast, state, self._trainer(name, broadcast.round))
-        finally:
-            self.weights.changed()
+        return self._train(broadcast, state, self._trainer(name, broadcast.round))
 
     def evaluate(self, broadcast: Broadcast, name: str, state: ClientState, split: Split, reading: Reading) -> Scores:
         """Judge one client's model; its state is not changed."""
@@ -65,18 +62,19 @@ class Site:
 
     def _ready(self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading) -> Trainer:
         trainer = self._trainer(name, broadcast.round)
-        if reading == "received" and not trainer.owns_statistics:
+        if reading == "personalised":
+            self._train(broadcast, state, trainer)
+        else:
             self.algorithm.receive(broadcast, state, trainer)
-            return trainer
-        try:
-            if reading == "personalised":
-                self.algorithm.client_update(broadcast, state, trainer)
-            else:
-                self.algorithm.receive(broadcast, state, trainer)
+            if trainer.owns_statistics:
                 trainer.measure_statistics(broadcast.round)
-        finally:
-            self.weights.changed()
         return trainer
+
+    def _train(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        try:
+            return self.algorithm.client_update(broadcast, state, trainer)
+        finally:
+            self.weights.changed()  # also where an algorithm trains by a loop of its own
 
     def _trainer(self, name: str, round_number: int) -> Trainer:
         trainer = Trainer(

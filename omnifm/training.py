@@ -159,6 +159,7 @@ class Trainer:
             NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
         """
         recipe = recipe or Recipe()
+        self._weights.changed()
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.prepare(self.client.train)
         phases = recipe.phases or (Phase(self.settings.epochs),)
@@ -211,6 +212,7 @@ class Trainer:
         """Set the statistics of batch normalisation, if there is any, to those of the training images as they are."""
         if not has_statistics(self.pipeline):
             return
+        self._weights.changed()
         order = generator(self.seed, self.client.name, round_number, "statistics")
         with measured_statistics(self.pipeline):
             for rows in _shuffled(len(self.client.train), self.settings.batch_size, order):

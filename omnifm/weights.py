@@ -28,5 +28,5 @@ class Weights:
             self._copied[name] = value, own._version
 
     def changed(self) -> None:
-        """Forget what was copied: training has changed the tensors, some of them behind autograd's back."""
+        """Forget what was copied: training has changed the tensors. Fused optimisers do it behind autograd's back."""
         self._copied.clear()
