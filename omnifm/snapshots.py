@@ -79,6 +79,7 @@ class SnapshotFolder:
     def _write(self, path: Path, snapshot: Snapshot) -> None:
         tensors, server = snapshot.server.pack()
         clients = self._digests(snapshot.clients)
+        self.states.settle(set(clients.items()).difference(*self._needed.values()))
         write_checkpoint(path, tensors, {"server": server, "clients": clients, "best": snapshot.best})
         before, self._needed[path] = self._needed.get(path, set()), set(clients.items())
         self._remove(before)

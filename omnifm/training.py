@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -85,7 +86,7 @@ class Trainer:
         initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
-        self._weights = weights or Weights(pipeline)
+        self._common_weights = weights
         self._initial = initial or {}
         self.personal = personal
         self.seed = seed
@@ -95,14 +96,14 @@ class Trainer:
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline, with this client's weights or, before any are loaded, the initial ones."""
-        if self._initial:
-            self.load()
+        self._load_initial()
         return self._pipeline
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that gradients act on, by name."""
-        return {name: p for name, p in self.pipeline.named_parameters() if p.requires_grad}
+        self._load_initial()
+        return self._weights.trainable
 
     @property
     def learning_rate(self) -> float:
@@ -122,9 +123,18 @@ class Trainer:
             values.update(source)
         self._weights.load(values)
 
+    @cached_property
+    def _weights(self) -> Weights:
+        return self._common_weights or Weights(self._pipeline)
+
+    def _load_initial(self) -> None:
+        if self._initial:
+            self.load()
+
     def views(self, *, shared: bool | None = None) -> Tensors:
         """Return the shared tensors, the personal ones, or (None) both, as they lie in the pipeline."""
-        own = self.pipeline.state_dict()
+        self._load_initial()
+        own = self._weights.tensors
         return {name: v for name, v in own.items() if shared is None or (name in self.personal) != shared}
 
     def tensors(self, *, shared: bool | None = None) -> Tensors:
