@@ -82,15 +82,15 @@ def unpacked(memory: memoryview) -> tuple[Tensors, Any]:
         length = int.from_bytes(memory[:8], "little")
         header = json.loads(bytes(memory[8 : 8 + length]))
         plain = json.loads(header.pop(_META)[_TEXT])
-        places = {name: about for name, about in header.items() if not name.startswith(_PADDING)}
-        return {name: _tensor(memory, 8 + length, **about) for name, about in places.items()}, plain
+        tensors = {name: _tensor(memory, 8 + length, **about) for name, about in header.items()}
+        return {name: value for name, value in tensors.items() if not name.startswith(_PADDING)}, plain
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"not tensors in the safetensors format: {error!r}") from None
 
 
 def placed(data: bytes | bytearray) -> memoryview:
     """Return the data at a place in memory where torch would lay them."""
-    memory = memoryview(torch.empty(len(data), dtype=torch.uint8).numpy())
+    memory = memoryview(torch.empty(len(data), dtype=torch.uint8).numpy())  # type: ignore[arg-type]
     memory[:] = data
     return memory
 
