@@ -59,7 +59,7 @@ class Site:
             self.algorithm.client_update(broadcast, state, trainer)
         else:
             self.algorithm.receive(broadcast, state, trainer)
-            if trainer.owns_statistics:
+            if trainer.lacks_statistics:
                 trainer.measure_statistics(broadcast.round)
         return trainer
 

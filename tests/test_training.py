@@ -68,6 +68,21 @@ def test_nan_in_the_data() -> None:
         quadratic_trainer("a", [1.0, float("nan")]).fit(1)
 
 
+def test_a_loss_that_is_not_finite_is_found_at_the_end_of_its_epoch() -> None:
+    trainer = quadratic_trainer("a", [1e10] * 4, plain_sgd(1e30, batch_size=2, epochs=3))
+    trainer.task = task = Recording()
+    with pytest.raises(NonFiniteLossError, match="round 1, batch 2"):
+        trainer.fit(1)
+    assert len(task.batches) == 2
+
+
+def test_batches_are_counted_over_the_epochs() -> None:
+    # Each step moves the weight 100 times too far: the squared distance leaves float32 after ten.
+    trainer = quadratic_trainer("a", [1.0] * 4, plain_sgd(100.0, batch_size=2, epochs=12, clip_norm=0.0))
+    with pytest.raises(NonFiniteLossError, match=r"is inf in round 1, batch 11\."):
+        trainer.fit(1)
+
+
 @pytest.mark.parametrize("algorithm", ["fedavg", "omnifm"])
 def test_same_seed_same_bits(algorithm: str) -> None:
     arm = small_arm(algorithm)
@@ -160,6 +175,12 @@ def test_gradients_are_clipped_to_their_norm() -> None:
     trainer = quadratic_trainer("a", [100.0], plain_sgd(0.1, clip_norm=2.0))
     trainer.fit(1)
     assert weight(trainer) == pytest.approx(0.2, rel=1e-4)
+
+
+def test_no_clipping_without_a_norm() -> None:
+    trainer = quadratic_trainer("a", [100.0], plain_sgd(0.1, clip_norm=0.0))
+    trainer.fit(1)
+    assert weight(trainer) == pytest.approx(10.0)
 
 
 def test_correction_sees_weights_and_changes_gradients() -> None:
@@ -271,11 +292,26 @@ def test_statistics_are_measured_with_the_weights_of_the_end() -> None:
     torch.testing.assert_close(found, stem_statistics(trainer), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("norm", "own"), [("batch", False), ("batch-personal", True), ("group", False)])
-def test_who_owns_the_statistics(norm: str, own: bool) -> None:
-    site = small_arm("fedavg", classification={"norm": norm}).site
+@pytest.mark.parametrize(
+    ("norm", "personal", "untrained", "trained"),
+    [
+        ("batch", [], False, False),
+        ("group", ["backbone"], False, False),
+        # What comes before the statistics is shared: they never fit what was just received.
+        ("batch-personal", [], True, True),
+        # All of it stays at home, and so do the statistics, once there are any.
+        ("batch", ["backbone"], True, False),
+        ("batch-personal", ["backbone"], True, False),
+        ("batch", ["everything"], True, False),
+    ],
+)
+def test_whose_statistics_must_be_measured(norm: str, personal: list[str], untrained: bool, trained: bool) -> None:
+    site = small_arm("fedavg", classification={"norm": norm}, federation={"personal": personal}).site
     trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, 0)
-    assert trainer.owns_statistics == own
+    trainer.load(site.initial)
+    assert trainer.lacks_statistics == untrained
+    trainer.fit(1)
+    assert trainer.lacks_statistics == trained
 
 
 def test_evaluation_is_the_mean_over_all_images_of_uneven_batches() -> None:
@@ -465,7 +501,7 @@ def test_both_kinds_of_tensors_are_all() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"clip_norm": 0}, {"momentum": 1}, {"weight_decay": -1}],
+    [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"clip_norm": -1}, {"momentum": 1}, {"weight_decay": -1}],
     ids=str,
 )
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:

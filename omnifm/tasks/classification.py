@@ -87,14 +87,24 @@ class Classification:
         return ClassificationNetwork(backbone, self.classes)
 
     def prepare(self, train: Examples) -> Examples:
-        """Add the weight of each class, ``class_weight`` ``(n, C)``, where they are asked for."""
-        if self.settings.class_weights == "none":
-            return train
-        target, allowed = train.fields["target"].float(), train.fields["allowed"]
+        """Add what the loss can then take as given.
+
+        ``label`` ``(n,)`` int64 where every row bears one label, and the weight of each class, ``class_weight``
+        ``(n, C)``, where they are asked for.
+        """
+        fields = dict(train.fields)
+        if fields["exclusive"].all():
+            fields["label"] = fields["target"].argmax(dim=1)
+        if self.settings.class_weights == "balanced":
+            fields["class_weight"] = self._class_weight(fields)
+        return Examples(fields, train.patients)
+
+    def _class_weight(self, fields: Batch) -> Tensor:
+        target, allowed = fields["target"].float(), fields["allowed"]
         count = target.sum(dim=0)
         present = count > 0
         weight = torch.where(present, count.sum() / (present.sum() * count.clamp(min=1)), 1.0)
-        return Examples({**train.fields, "class_weight": weight.expand_as(allowed)}, train.patients)
+        return weight.expand_as(allowed)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
         """Mirror and shift the images, if that is wanted."""
@@ -104,6 +114,16 @@ class Classification:
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy over the allowed classes; binary cross-entropy for rows that may bear several labels."""
+        if "label" not in batch:
+            return self._mixed_loss(prediction, batch)
+        label = batch["label"]
+        if "class_weight" not in batch:
+            return F.cross_entropy(prediction, label)
+        weight = batch["class_weight"].gather(1, label.unsqueeze(1)).squeeze(1)
+        return (weight * F.cross_entropy(prediction, label, reduction="none")).mean()
+
+    def _mixed_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """The same for rows of both kinds in one batch."""
         target, allowed = batch["target"].float(), batch["allowed"]
         weight = batch.get("class_weight", torch.ones_like(target)) * allowed
         log_p = F.log_softmax(prediction, dim=1).masked_fill(~allowed, 0.0)
@@ -150,12 +170,11 @@ class ClassificationMeter:
     def add(self, prediction: Tensor, batch: Batch) -> None:
         """Take in logits ``(batch, C)``."""
         probability = _probability(prediction, batch["exclusive"])
-        kept = (probability, batch["target"] > 0, batch["allowed"], batch["exclusive"])
-        self._rows.append(tuple(x.cpu() for x in kept))  # type: ignore[arg-type]
+        self._rows.append((probability, batch["target"] > 0, batch["allowed"], batch["exclusive"]))
 
     def scores(self) -> Scores:
         """Return the scores, and the table ``confusion`` ``(C, C)`` (rows: truth) of single-label rows."""
-        probability, target, allowed, exclusive = (torch.cat(column) for column in zip(*self._rows, strict=True))
+        probability, target, allowed, exclusive = (torch.cat(column).cpu() for column in zip(*self._rows, strict=True))
         found = _decide(probability, exclusive)
         own = allowed.any(dim=0).nonzero().flatten().tolist()
         hit = torch.where(
