@@ -98,7 +98,7 @@ def compared(one: Callable[[], object], other: Callable[[], object], repeats: in
 def bare_epoch(size: int, batch_size: int) -> Callable[[], object]:
     """Return the plain loop that all is measured against."""
     network = SmallNetwork(size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train = made_examples(TRAIN, size).fields
+    train = made_examples(TRAIN, size).whole()
     images, labels = train["image"], train["target"].argmax(dim=1)
 
     def epoch() -> None:
@@ -149,7 +149,7 @@ def stepper(algorithm: str, network: str, size: int, batch_size: int) -> Callabl
     trainer.use_bank(full_bank())
     weights = trainer.trainable
     optimizer = trainer._optimizer(list(weights.values()))
-    batch = site.task.prepare(client.train).fields
+    batch = site.task.prepare(client.train).whole()
 
     def step() -> None:
         output = site.pipeline(batch)

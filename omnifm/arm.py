@@ -68,7 +68,7 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
         ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
             task or the optimiser, or a hospital has the name that all of them have together.
     """
-    image = cohort.clients[0].train.fields["image"]
+    image = cohort.clients[0].train.batch(torch.tensor([0]))["image"]
     shape = DataShape(image.shape[1], image.dim() - 2, cohort.label_names)
     task = make_task(experiment.task, experiment.sections[experiment.task], shape)
     algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)

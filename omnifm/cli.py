@@ -44,10 +44,10 @@ def run(
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     from omnifm import runs
-    from omnifm.crew import auto_workers
     from omnifm.experiment import read_plan
     from omnifm.progress import LiveProgress
     from omnifm.results.table import result_table
+    from omnifm.workers.crew import auto_workers
 
     if experiment is None and (resume is None or overrides):
         raise ExperimentError("Give an experiment file, or --resume FOLDER alone to go on with a run.")
@@ -86,10 +86,10 @@ def compare(
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
     from omnifm.comparison.folder import Asked, ComparisonFolder
     from omnifm.comparison.play import Comparison
-    from omnifm.crew import auto_workers
     from omnifm.experiment import read_plan
     from omnifm.progress import StageProgress
     from omnifm.results.comparison.write import write_comparison
+    from omnifm.workers.crew import auto_workers
 
     if resume is not None and out is not None:
         raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")

@@ -7,14 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from torch import Tensor
-
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.experiment import FederationSettings
 from omnifm.randomness import derive_seed
 from omnifm.tasks.task import Scores
-from omnifm.tensors import Tensors
 
 Reading = Literal["received", "personalised"]
 """Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or
@@ -28,18 +25,22 @@ class Engine(Protocol):
     """Runs the clients; knows no algorithm. It keeps each client's state, as the hospitals would."""
 
     def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
-        """Let the clients train; yield their uploads in the order of ``clients``, as soon as they are there."""
+        """Let the clients train; yield their uploads one by one.
+
+        The order is the same on every engine, since sums depend on it: by the number of training samples, the most
+        first, and among equals the order of ``clients``.
+        """
         ...
 
     def evaluate(
         self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
     ) -> Iterator[tuple[str, Scores]]:
-        """Let the clients judge their model; their states stay as they are."""
+        """Let the clients judge their model, in any order; their states stay as they are."""
         ...
 
     @property
-    def states(self) -> dict[str, ClientState]:
-        """The clients' states by name."""
+    def states(self) -> Mapping[str, ClientState]:
+        """The clients' states by name, as they are now; what trains on later does not change it."""
         ...
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
@@ -52,28 +53,8 @@ class Snapshot:
     """Everything that the rounds to come depend on. ``best`` holds ``(round, score)`` by reading, from validation."""
 
     server: ServerState
-    clients: dict[str, ClientState] = field(default_factory=dict)
+    clients: Mapping[str, ClientState] = field(default_factory=dict)
     best: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-    def pack(self) -> tuple[Tensors, dict[str, Any]]:
-        """Return it as tensors and JSON."""
-        tensors, server = self.server.pack("server/")
-        clients: list[Any] = []
-        for name, state in self.clients.items():
-            own, plain = state.pack(f"client{len(clients)}/")
-            tensors |= own
-            clients.append([name, plain])
-        return tensors, {"server": server, "clients": clients, "best": self.best}
-
-    @classmethod
-    def unpack(cls, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> Snapshot:
-        """Undo :meth:`pack`."""
-        clients = {
-            name: ClientState.unpack(tensors, notes, f"client{place}/")
-            for place, (name, notes) in enumerate(plain["clients"])
-        }
-        best = {reading: (int(r), float(score)) for reading, (r, score) in plain["best"].items()}
-        return cls(ServerState.unpack(tensors, plain["server"], "server/"), clients, best)
 
 
 @dataclass(frozen=True)
@@ -183,7 +164,8 @@ class Federation:
     def evaluate(self, server: ServerState, split: Split, reading: Reading) -> EvaluationEvent:
         """Judge all clients, whose states the engine holds."""
         broadcast = self.algorithm.broadcast(server)
-        scores = dict(self.engine.evaluate(broadcast, self.judged, split, reading))
+        found = dict(self.engine.evaluate(broadcast, self.judged, split, reading))
+        scores = {name: found[name] for name in self.judged}
         event = EvaluationEvent(server.round, split, reading, scores)
         for callback in self.callbacks:
             callback.evaluated(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -14,17 +15,22 @@ def remove_strays(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary file beside ``path``, flush it to the disk and rename it into place.
+    """Write ``data`` to ``path`` as :func:`replacing` has it."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the block a temporary file beside ``path`` to write; then flush it to the disk and rename it into place.
 
     Raises:
         OSError: the disk is full or not writable; names ``path``. The temporary file is gone, an old file untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _flush(temporary, os.O_RDWR)
         temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -32,8 +38,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk does not say by itself what has no room
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _flush(path.parent, os.O_RDONLY)
+
+
+def _flush(path: Path, mode: int) -> None:
+    handle = os.open(path, mode)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -19,9 +20,10 @@ from omnifm.errors import CheckpointError
 from omnifm.experiment import Experiment, to_document, to_toml
 from omnifm.federation import READINGS, Callback, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
 from omnifm.files import write_atomically
-from omnifm.results.checkpoint import CheckpointFolder, digest, read_checkpoint, write_checkpoint
+from omnifm.results.checkpoint import digest
 from omnifm.results.metrics import MetricsLog
-from omnifm.tensors import Tensors, named
+from omnifm.snapshots import SnapshotFolder
+from omnifm.tensors import named
 
 PANELS = 6
 
@@ -46,20 +48,16 @@ class ArmFolder:
         return MetricsLog(self.path / "metrics.jsonl")
 
     @property
-    def checkpoints(self) -> CheckpointFolder:
-        """The checkpoints of the last rounds."""
-        return CheckpointFolder(self.path / "checkpoints")
-
-    def best(self, reading: Reading) -> Path:
-        """The checkpoint of the round that validation chose for a reading."""
-        return self.path / "checkpoints" / f"best-{reading}.safetensors"
+    def checkpoints(self) -> SnapshotFolder:
+        """The snapshots of the last rounds and of the best."""
+        return SnapshotFolder(self.path / "checkpoints")
 
 
 class Recorder(Callback):
     """Writes the metrics log, a checkpoint every round, and the best snapshots."""
 
-    def __init__(self, folder: ArmFolder) -> None:
-        self.folder, self.log = folder, folder.metrics
+    def __init__(self, log: MetricsLog, snapshots: SnapshotFolder) -> None:
+        self.log, self.snapshots = log, snapshots
 
     def round_done(self, event: RoundEvent) -> None:
         """Log a round."""
@@ -74,11 +72,11 @@ class Recorder(Callback):
 
     def improved(self, reading: Reading, snapshot: Snapshot) -> None:
         """Keep the best snapshot beside the last."""
-        write_checkpoint(self.folder.best(reading), *snapshot.pack())
+        self.snapshots.write_best(reading, snapshot)
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Write the round's checkpoint."""
-        self.folder.checkpoints.write(snapshot.server.round, *snapshot.pack())
+        self.snapshots.write(snapshot)
 
 
 def play_arm(
@@ -94,11 +92,11 @@ def play_arm(
     arm = make_arm(experiment, cohort)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
-    latest = folder.checkpoints.read_latest()
-    snapshot = arm.start() if latest is None else Snapshot.unpack(*latest)
+    snapshots = folder.checkpoints
+    snapshot = snapshots.read_latest() or arm.start()
     folder.metrics.forget_after(snapshot.server.round)
-    with InProcess(arm.site, workers if experiment.device == "cpu" else 1) as engine:
-        federation = arm.federation(engine, [*watch(name, arm), Recorder(folder)])
+    with InProcess(arm.site, workers if experiment.device == "cpu" else 1, snapshots.states) as engine:
+        federation = arm.federation(engine, [*watch(name, arm), Recorder(folder.metrics, snapshots)])
         last = federation.run(snapshot)
         if test:
             found = {**_about(name, arm), "best": last.best, **_judge(arm, federation, engine, folder)}
@@ -122,7 +120,7 @@ def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolde
     """Read the test data, once: in each reading, the model of the round that validation chose."""
     test, panels = {}, {}
     for reading in READINGS:
-        chosen = Snapshot.unpack(*_read_best(folder, reading))
+        chosen = _read_best(folder, reading)
         engine.restore(chosen.clients)
         test[reading] = _scores(federation.evaluate(chosen.server, "test", reading))
         if reading == "received":
@@ -132,9 +130,9 @@ def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolde
     return {"test": test, "panels": panels}
 
 
-def _read_best(folder: ArmFolder, reading: Reading) -> tuple[Tensors, Any]:
+def _read_best(folder: ArmFolder, reading: Reading) -> Snapshot:
     try:
-        return read_checkpoint(folder.best(reading))
+        return folder.checkpoints.read_best(reading)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error} Remove the folder {folder.path} and resume: this arm is then run anew."
@@ -166,7 +164,8 @@ def _save_panels(folder: Path, client: str, panels: Iterable[Any]) -> list[dict[
 
 def weights_sha256(snapshot: Snapshot) -> str:
     """Return the SHA-256 of all that was learned: the shared weights, and what each client keeps."""
-    weights: Tensors = dict(snapshot.server.shared)
-    for name, state in snapshot.clients.items():
-        weights |= named(name, {**state.personal, **named("memory", state.memory)})
-    return digest(weights)
+    parts = [digest(snapshot.server.shared)]
+    for name in sorted(snapshot.clients):
+        state = snapshot.clients[name]
+        parts.append(digest({**state.personal, **named("memory", state.memory)}, name))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()

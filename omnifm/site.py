@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -15,6 +16,7 @@ from omnifm.pipeline import Pipeline
 from omnifm.tasks.task import Panel, Scores, Task
 from omnifm.tensors import Tensors
 from omnifm.training import Trainer, TrainingSettings
+from omnifm.weights import Weights
 
 
 @dataclass
@@ -35,9 +37,14 @@ class Site:
     seed: int
     rounds: int
 
+    @cached_property
+    def weights(self) -> Weights:
+        """The pipeline's tensors."""
+        return Weights(self.pipeline)
+
     def update(self, broadcast: Broadcast, name: str, state: ClientState) -> tuple[Upload, ClientState]:
         """Train one client."""
-        return self.algorithm.client_update(broadcast, state, self._trainer(name, broadcast.round))
+        return self._train(broadcast, state, self._trainer(name, broadcast.round))
 
     def evaluate(self, broadcast: Broadcast, name: str, state: ClientState, split: Split, reading: Reading) -> Scores:
         """Judge one client's model; its state is not changed."""
@@ -56,12 +63,18 @@ class Site:
     def _ready(self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading) -> Trainer:
         trainer = self._trainer(name, broadcast.round)
         if reading == "personalised":
-            self.algorithm.client_update(broadcast, state, trainer)
+            self._train(broadcast, state, trainer)
         else:
             self.algorithm.receive(broadcast, state, trainer)
             if trainer.lacks_statistics:
                 trainer.measure_statistics(broadcast.round)
         return trainer
+
+    def _train(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        try:
+            return self.algorithm.client_update(broadcast, state, trainer)
+        finally:
+            self.weights.changed()  # also where an algorithm trains by a loop of its own
 
     def _trainer(self, name: str, round_number: int) -> Trainer:
         trainer = Trainer(
@@ -72,7 +85,8 @@ class Site:
             self.personal,
             self.seed,
             progress=(min(round_number, self.rounds) - 1) / self.rounds,
+            weights=self.weights,
+            initial=self.initial,
         )
-        trainer.load(self.initial)
         trainer.use_bank(None)
         return trainer

@@ -21,6 +21,7 @@ from omnifm.recipe import Phase, Recipe, correct_gradients, trained_alone
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.task import Scores, Task
 from omnifm.tensors import Tensors
+from omnifm.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ class Fit:
 class Trainer:
     """One client's data on one pipeline, for one round.
 
-    The pipeline may have served another client before: :meth:`load` must set every tensor that matters.
-    ``personal`` are the names of the tensors that stay at this client; all others are shared.
+    The pipeline may have served another client before; ``weights`` are its tensors, and ``initial`` the values of those
+    that are given none by the first :meth:`load`. ``personal`` are the names of the tensors that stay at this client;
+    all others are shared.
     """
 
     def __init__(
@@ -84,12 +86,23 @@ class Trainer:
         personal: frozenset[str],
         seed: int,
         progress: float = 0.0,
+        weights: Weights | None = None,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
+        self._pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
+        self._weights = weights or Weights(pipeline)
+        self._initial = initial or {}
         self.personal = personal
         self.seed = seed
         self.progress = progress
         self.last_fit: Fit | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline, with this client's weights or, before any are loaded, the initial ones."""
+        if self._initial:
+            self.load()
+        return self._pipeline
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -109,18 +122,21 @@ class Trainer:
 
     def load(self, *sources: Mapping[str, Tensor]) -> None:
         """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
+        values, self._initial = dict(self._initial), {}
+        for source in sources:
+            values.update(source)
+        self._weights.load(values)
+
+    def views(self, *, shared: bool | None = None) -> Tensors:
+        """Return the shared tensors, the personal ones, or (None) both, as they lie in the pipeline."""
         own = self.pipeline.state_dict()
-        with torch.no_grad():
-            for source in sources:
-                for name, value in source.items():
-                    own[name].copy_(value)
+        return {name: v for name, v in own.items() if shared is None or (name in self.personal) != shared}
 
     def tensors(self, *, shared: bool | None = None) -> Tensors:
-        """Return copies of the shared tensors, of the personal ones, or (None) of both, on the CPU."""
+        """Return copies of :meth:`views`, on the CPU."""
         return {
-            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in self.pipeline.state_dict().items()
-            if shared is None or (name in self.personal) != shared
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.views(shared=shared).items()
         }
 
     def place(self, tensors: Mapping[str, Tensor]) -> Tensors:
@@ -134,8 +150,8 @@ class Trainer:
 
     def use_bank(self, entries: Tensor | None) -> None:
         """Let the adapter, if there is one, retrieve from bank entries ``(n, token_dim)``, or from none."""
-        if self.pipeline.adapter is not None:
-            self.pipeline.adapter.use_bank(entries)
+        if self._pipeline.adapter is not None:
+            self._pipeline.adapter.use_bank(entries)
 
     def fit(self, round_number: int, recipe: Recipe | None = None) -> Fit:
         """Train for the epochs of the settings.
@@ -148,6 +164,7 @@ class Trainer:
             NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
         """
         recipe = recipe or Recipe()
+        self._weights.changed()
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.prepare(self.client.train)
         order = generator(*stream)
@@ -206,6 +223,7 @@ class Trainer:
         """Set the statistics of batch normalisation, if there is any, to those of the training images as they are."""
         if not layers_with_statistics(self.pipeline):
             return
+        self._weights.changed()
         order = generator(self.seed, self.client.name, round_number, "statistics")
         measured = self.pipeline.measured
         with measured_statistics(self.pipeline), repeatable(self._device):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
@@ -233,8 +231,7 @@ def same_after_disk(arm: Arm, folder: Path) -> bool:
     """Tell whether an arm's rounds are the same to the last bit when all that is kept or sent goes through files."""
     (server, clients), (stored, files) = stored_rounds(arm, None), stored_rounds(arm, folder)
     return (
-        same(server.pack()[0], stored.pack()[0])
-        and server.pack()[1] == stored.pack()[1]
+        same_record(server, stored)
         and clients.keys() == files.keys()
         and all(same(state.pack()[0], files[name].pack()[0]) for name, state in clients.items())
     )
@@ -281,11 +278,22 @@ def with_and_without_bank(base: str, **changes: Any) -> tuple[Arm, Arm]:
 
 
 def packed(snapshot: Snapshot) -> Snapshot:
-    """Write a snapshot out as safetensors and JSON, and read it back."""
-    tensors, plain = snapshot.pack()
-    return Snapshot.unpack(load(save(tensors)), json.loads(json.dumps(plain)))
+    """Write a snapshot to files, and read it back."""
+    server = ServerState.from_bytes(snapshot.server.to_bytes())
+    clients = {name: ClientState.from_bytes(state.to_bytes()) for name, state in snapshot.clients.items()}
+    return Snapshot(server, clients, dict(snapshot.best))
 
 
 def same_snapshot(one: Snapshot, other: Snapshot) -> bool:
     """Tell whether two snapshots are the same to the last bit."""
+    return (
+        same_record(one.server, other.server)
+        and one.clients.keys() == other.clients.keys()
+        and all(same_record(state, other.clients[name]) for name, state in one.clients.items())
+        and one.best == other.best
+    )
+
+
+def same_record(one: Record, other: Record) -> bool:
+    """Tell whether two records are the same to the last bit."""
     return same(one.pack()[0], other.pack()[0]) and one.pack()[1] == other.pack()[1]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import same
+from helpers import packed, same_snapshot
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
@@ -206,11 +206,8 @@ def test_going_on_from_a_snapshot_is_as_never_having_stopped() -> None:
     scores = {"received": {1: 0.5, 2: 0.4, 3: 0.6}, "personalised": {1: 0.5, 2: 0.4, 3: 0.3}}
     whole = federation(FakeEngine(scores), participation=0.6, rounds=3, evaluate_every=1).run(start())
     half = federation(FakeEngine(scores), participation=0.6, rounds=2, evaluate_every=1).run(start())
-    resumed = federation(FakeEngine(scores), participation=0.6, rounds=3, evaluate_every=1).run(
-        Snapshot.unpack(*half.pack())
-    )
-    assert same(resumed.pack()[0], whole.pack()[0])
-    assert resumed.pack()[1] == whole.pack()[1]
+    resumed = federation(FakeEngine(scores), participation=0.6, rounds=3, evaluate_every=1).run(packed(half))
+    assert same_snapshot(resumed, whole)
 
 
 def test_a_finished_run_plays_no_round() -> None:
@@ -219,14 +216,6 @@ def test_a_finished_run_plays_no_round() -> None:
     engine.trained.clear()
     assert federation(engine, rounds=1).run(done) is done
     assert engine.trained == []
-
-
-def test_eleven_clients_keep_their_states_apart() -> None:
-    states = {f"c{n}": ClientState({"w": torch.tensor([float(n)])}, notes={"n": n}) for n in range(11)}
-    back = Snapshot.unpack(*Snapshot(start().server, states, {"received": (2, 0.5)}).pack())
-    assert back.best == {"received": (2, 0.5)}
-    assert list(back.clients) == list(states)
-    assert all(back.clients[name].personal["w"].item() == float(name[1:]) for name in states)
 
 
 def test_mean_is_over_the_clients_that_have_the_metric() -> None:

@@ -6,6 +6,7 @@ from helpers import Quadratic, plain_sgd, quadratic_trainer, same, small_arm
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.state import Broadcast, ClientState
+from omnifm.arm import Arm
 from omnifm.site import Site
 
 
@@ -38,7 +39,7 @@ def test_own_statistics_are_measured_before_the_model_is_judged(norm: str) -> No
     broadcast = arm.algorithm.broadcast(arm.start().server)
     arm.site.evaluate(broadcast, "CT-1", ClientState(), "test", "received")
     backbone = arm.site.pipeline.network.backbone
-    measured = backbone[0](arm.site.clients["CT-1"].train.fields["image"]).mean(dim=(0, 2, 3))
+    measured = backbone[0](arm.site.clients["CT-1"].train.column("image")).mean(dim=(0, 2, 3))
     expected = measured if norm == "batch-personal" else torch.zeros(8)
     torch.testing.assert_close(backbone[1].running_mean, expected, rtol=1e-4, atol=1e-5)
 
@@ -52,7 +53,7 @@ def test_statistics_of_a_backbone_that_stayed_at_home_are_not_measured_again() -
     norm = arm.site.pipeline.network.backbone[1]
     assert torch.equal(norm.running_mean, state.personal["network.backbone.1.running_mean"])
     # They are those that a measurement gives, but for the order in which the images come.
-    measured = arm.site.pipeline.network.backbone[0](arm.site.clients["CT-1"].train.fields["image"])
+    measured = arm.site.pipeline.network.backbone[0](arm.site.clients["CT-1"].train.column("image"))
     torch.testing.assert_close(norm.running_mean, measured.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
@@ -60,9 +61,27 @@ def test_pictures_are_spread_over_the_test_images() -> None:
     arm = small_arm("fedavg")
     broadcast = arm.algorithm.broadcast(arm.start().server)
     shown = arm.site.show(broadcast, "CT-1", ClientState(), "received", 3)
-    images = arm.site.clients["CT-1"].test.fields["image"]
+    images = arm.site.clients["CT-1"].test.column("image")
     assert len(shown) == 3
     # Twelve images: the first, the last, and that in the middle (5.5 rounds to the even 6).
     for panel, row in zip(shown, (0, 6, 11), strict=True):
         assert panel.picture.tolist() == (images[row, 0] * 255).to(torch.uint8).tolist()
     assert len(arm.site.show(broadcast, "CT-1", ClientState(), "received", 99)) == 12
+
+
+def test_before_anything_is_loaded_a_client_has_the_first_weights() -> None:
+    arm = small_arm("fedavg")
+    arm.site.update(arm.algorithm.broadcast(arm.start().server), "CT-1", ClientState())
+    assert same(arm.site._trainer("MRI", 1).tensors(), arm.site.initial)
+
+
+def test_judging_one_client_after_another_is_as_judging_each_afresh() -> None:
+    names = ("CT-1", "MRI", "CT-1", "CT-2", "MRI")
+    arm = small_arm("omnifm")
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    states = {name: arm.site.update(broadcast, name, ClientState())[1] for name in ("CT-1", "MRI")}
+
+    def judged(arm: Arm, name: str) -> dict[str, float]:
+        return arm.site.evaluate(broadcast, name, states.get(name, ClientState()), "test", "received").numbers
+
+    assert [judged(arm, name) for name in names] == [judged(small_arm("omnifm"), name) for name in names]

@@ -278,7 +278,7 @@ def test_alignment_is_trained_but_not_told_as_loss() -> None:
 def stem_statistics(trainer: Trainer) -> Tensor:
     """Return, by hand, the mean over all training images of what the stem's normalisation is fed."""
     stem = trainer.pipeline.network.backbone[0]
-    return stem(trainer.client.train.fields["image"]).mean(dim=(0, 2, 3)).detach()
+    return stem(trainer.client.train.column("image")).mean(dim=(0, 2, 3)).detach()
 
 
 def test_statistics_are_measured_with_the_weights_of_the_end() -> None:

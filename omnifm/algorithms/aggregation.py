@@ -37,7 +37,7 @@ class WeightedMean:
             if not value.is_floating_point():
                 self._sums.setdefault(name, value.clone())
             elif name in self._sums:
-                self._sums[name].add_(value.double(), alpha=weight)
+                self._sums[name].add_(value, alpha=weight)
                 self._weights[name] += weight
             else:
                 self._sums[name] = value.double() * weight
@@ -62,8 +62,8 @@ def average(uploads: Iterable[Upload], weight: Callable[[Upload], float]) -> Mea
 
 
 def difference(after: Tensors, before: Tensors) -> Tensors:
-    """Return ``after - before`` by name; of integer tensors the value itself."""
-    return {n: v - before[n] if v.is_floating_point() else v for n, v in after.items()}
+    """Return ``after - before`` by name, on the CPU; of integer tensors the value itself."""
+    return {n: v.cpu() - before[n] if v.is_floating_point() else v.cpu().clone() for n, v in after.items()}
 
 
 def apply(shared: Tensors, change: Tensors) -> Tensors:

@@ -74,7 +74,7 @@ class Algorithm:
         """Train for the local epochs; the trainer's model is then this client's, *personalised*."""
         self.receive(broadcast, client, trainer)
         fit = trainer.fit(broadcast.round, self.recipe(broadcast, client, trainer))
-        change = difference(trainer.tensors(shared=True), broadcast.shared)
+        change = difference(trainer.views(shared=True), broadcast.shared)
         upload = Upload(trainer.client.name, fit.samples, fit.loss, change)
         return upload, replace(client, personal=trainer.tensors(shared=False))
 

@@ -11,37 +11,51 @@ from torch import Tensor
 from omnifm.algorithms.state import Broadcast
 from omnifm.randomness import numpy_generator
 from omnifm.spectral.bank import KnowledgeBank
+from omnifm.spectral.labels import Labels
 from omnifm.tensors import Tensors
 
 Retrieval = Literal["all", "own", "others", "random"]
 """Which entries of the bank a client retrieves from; all but the first are controls."""
 
 _COLUMNS = ("tokens", "sizes", "frequency", "age")
+_LABELS = ("clients", "groups")
 
 
 def bank_to_state(bank: KnowledgeBank) -> tuple[Tensors, dict[str, Any]]:
-    """Return the bank as tensors and JSON, for the memory and the notes of a state."""
-    return (
-        {f"bank.{column}": getattr(bank, column) for column in _COLUMNS},
-        {"bank": {"clients": list(bank.clients), "groups": list(bank.groups)}},
-    )
+    """Return the bank as tensors and JSON, for the memory and the notes of a state.
+
+    Whose an entry is are two more columns of numbers; the notes hold each name once.
+    """
+    columns = {f"bank.{column}": getattr(bank, column) for column in _COLUMNS}
+    labels = {f"bank.{column}": getattr(bank, column).codes for column in _LABELS}
+    return columns | labels, {"bank": {column: list(getattr(bank, column).names) for column in _LABELS}}
 
 
 def bank_from_state(memory: Tensors, notes: dict[str, Any]) -> KnowledgeBank:
     """Undo :func:`bank_to_state`."""
-    columns: dict[str, Tensor] = {column: memory[f"bank.{column}"] for column in _COLUMNS}
-    return KnowledgeBank(**columns, clients=tuple(notes["bank"]["clients"]), groups=tuple(notes["bank"]["groups"]))
+    clients, groups = (Labels(memory[f"bank.{column}"], tuple(notes["bank"][column])) for column in _LABELS)
+    tokens, sizes, frequency, age = (memory[f"bank.{column}"] for column in _COLUMNS)
+    return KnowledgeBank(tokens, sizes, frequency, age, clients, groups)
+
+
+def bank_to_broadcast(memory: Tensors, notes: dict[str, Any], retrieval: Retrieval) -> tuple[Tensors, dict[str, Any]]:
+    """Return what goes down: the bank's tokens, and where clients must tell them apart, whose they are."""
+    tokens = {"bank": memory["bank.tokens"]}
+    if retrieval not in ("own", "others"):
+        return tokens, {}
+    return tokens | {"owners": memory["bank.clients"]}, {"owners": notes["bank"]["clients"]}
 
 
 def retrievable(broadcast: Broadcast, client: str, retrieval: Retrieval) -> tuple[Tensor, Tensor]:
     """Return the entries ``(m, dim)`` that a client retrieves from, and their rows ``(m,)`` in the bank."""
     entries = broadcast.extra["bank"]
     rows = torch.arange(len(entries))
+    if retrieval == "all":
+        return entries, rows
     if retrieval == "random":
         return _random_directions(entries), rows
-    if retrieval in ("own", "others"):
-        own = torch.tensor([owner == client for owner in broadcast.notes["owners"]], dtype=torch.bool)
-        rows = rows[own if retrieval == "own" else ~own]
+    own = Labels(broadcast.extra["owners"], tuple(broadcast.notes["owners"])).rows_of(client)
+    rows = own if retrieval == "own" else rows[~torch.isin(rows, own)]
     return entries[rows], rows
 
 

@@ -90,7 +90,7 @@ class GPFL(Algorithm):
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Take the conditions from the GCE that came."""
         super().receive(broadcast, client, trainer)
-        labels = trainer.task.labels(trainer.client.train.fields)
+        labels = trainer.task.labels(trainer.client.train.whole())
         counts = torch.bincount(labels[labels >= 0].flatten(), minlength=trainer.task.classes).float()
         _guide(trainer).condition(counts / counts.sum().clamp(min=1))
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.exchange import bank_from_state, bank_to_state
-from omnifm.algorithms.offers import Offer, make_prototypes, refreshed
+from omnifm.algorithms.offers import Refreshment, make_offer
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.training import Trainer
@@ -40,7 +40,8 @@ class Local(Algorithm):
         fit = trainer.last_fit
         if fit is None or fit.retrieved is None:
             return upload, after
-        offer = Offer(make_prototypes(trainer, broadcast.round, self.bank), fit.retrieved)
         bank = bank_from_state(client.memory, client.notes) if client.memory else KnowledgeBank.empty()
-        memory, notes = bank_to_state(refreshed(bank, [offer], self.bank))
+        refreshment = Refreshment(bank, self.bank)
+        refreshment.take(make_offer(trainer, broadcast.round, self.bank))
+        memory, notes = bank_to_state(refreshment.result())
         return upload, replace(after, memory=memory, notes=notes)

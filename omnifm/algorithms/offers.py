@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,26 +17,37 @@ from omnifm.training import Trainer
 
 
 class Offer(NamedTuple):
-    """A client's prototypes, and how often it retrieved each entry ``(bank entries,)`` of the bank that it got."""
+    """A client's prototypes, and which ``rows`` ``(m,)`` of the bank that it got it retrieved, ``counts`` ``(m,)``."""
 
     prototypes: Prototypes
-    retrieved: Tensor
+    rows: Tensor
+    counts: Tensor
 
 
-def make_prototypes(trainer: Trainer, round_number: int, settings: BankSettings) -> Prototypes:
-    """Condense the spectral tokens of the trainer's last epoch into prototypes."""
+def make_offer(trainer: Trainer, round_number: int, settings: BankSettings, rows: Tensor | None = None) -> Offer:
+    """Condense the spectral tokens of the trainer's last epoch into prototypes; say what it retrieved.
+
+    ``rows`` ``(entries,)`` are the rows of the whole bank that the client retrieved from; all, if not given.
+    """
     client, fit = trainer.client, trainer.last_fit
     assert fit is not None
     assert fit.spectral is not None, "only a network with an adapter makes prototypes"
+    assert fit.retrieved is not None
     stream = generator(trainer.seed, client.name, round_number, "prototypes")
     tokens, sizes = spherical_k_means(fit.spectral, settings.prototypes, stream, settings.min_cluster)
-    return Prototypes(client.name, client.group, tokens, sizes)
+    asked = fit.retrieved.nonzero().flatten()
+    return Offer(
+        Prototypes(client.name, client.group, tokens, sizes),
+        asked if rows is None else rows[asked],
+        fit.retrieved[asked],
+    )
 
 
 def add_offer(upload: Upload, offer: Offer) -> Upload:
     """Put an offer into an upload."""
-    new, retrieved = offer
-    extra = named("bank", {"prototypes": new.tokens, "sizes": new.sizes, "retrieved": retrieved})
+    new, rows, counts = offer
+    retrieved = {"rows": rows.to(torch.int32), "counts": counts.to(torch.int32)}
+    extra = named("bank", {"prototypes": new.tokens, "sizes": new.sizes, **retrieved})
     return replace(upload, extra={**upload.extra, **extra}, notes={**upload.notes, "group": new.group})
 
 
@@ -46,33 +56,24 @@ def take_offer(upload: Upload) -> tuple[Upload, Offer]:
     extra = under("bank", upload.extra)
     new = Prototypes(upload.client, upload.notes["group"], extra["prototypes"], extra["sizes"])
     others = {name: value for name, value in upload.extra.items() if name not in named("bank", extra)}
-    return replace(upload, extra=others), Offer(new, extra["retrieved"])
+    return replace(upload, extra=others), Offer(new, extra["rows"].long(), extra["counts"].long())
 
 
-def refreshed(bank: KnowledgeBank, offers: Sequence[Offer], settings: BankSettings) -> KnowledgeBank:
-    """Let a round pass: entries age, are credited with their retrievals, and meet what is offered; then prune."""
-    bank = bank.grow_older(settings.frequency_decay)
-    for offer in offers:
-        bank = bank.credit(offer.retrieved)
-    for offer in offers:
-        bank = bank.merge(offer.prototypes, settings.merge_above)
-    return bank.prune(settings)
+class Refreshment:
+    """A round of the bank: entries age, are credited with their retrievals and meet what is offered; then it is pruned.
 
+    It takes the offers as they come and keeps nothing of them but the prototypes.
+    """
 
-def drift(bank: KnowledgeBank, new: Prototypes) -> float | None:
-    """Mean cosine distance of a client's new prototypes from the nearest of its own in the bank; None without any."""
-    own = [i for i, client in enumerate(bank.clients) if client == new.client]
-    if not own or not len(new.tokens):
-        return None
-    return float(1 - (new.tokens @ bank.tokens[torch.tensor(own)].T).amax(dim=1).mean())
+    def __init__(self, bank: KnowledgeBank, settings: BankSettings) -> None:
+        self._bank, self._settings = bank.grow_older(settings.frequency_decay), settings
+        self._new: list[Prototypes] = []
 
+    def take(self, offer: Offer) -> None:
+        """Take in one client's offer."""
+        self._bank = self._bank.credit(offer.rows, offer.counts)
+        self._new.append(offer.prototypes)
 
-def round_report(bank: KnowledgeBank, offers: Sequence[Offer]) -> dict[str, Any]:
-    """Who retrieved whose prototypes in this round, and how far each client's own have drifted."""
-    retrieved: dict[str, dict[str, int]] = {}
-    for new, counts in offers:
-        row = retrieved.setdefault(new.client, {})
-        for owner, count in zip(bank.clients, counts.tolist(), strict=True):
-            row[owner] = row.get(owner, 0) + count
-    drifts = {new.client: drift(bank, new) for new, _ in offers}
-    return {"retrieved": retrieved, "drift": {name: d for name, d in drifts.items() if d is not None}}
+    def result(self) -> KnowledgeBank:
+        """Return the bank after the round."""
+        return self._bank.merge(self._new, self._settings.merge_above).prune(self._settings)

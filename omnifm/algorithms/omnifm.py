@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import torch
-
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.exchange import Retrieval, bank_from_state, bank_to_state, retrievable
+from omnifm.algorithms.exchange import Retrieval, bank_from_state, bank_to_broadcast, bank_to_state, retrievable
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.offers import Offer, add_offer, make_prototypes, refreshed, round_report, take_offer
+from omnifm.algorithms.offers import Refreshment, add_offer, make_offer, take_offer
+from omnifm.algorithms.retrieval_report import RetrievalReport
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.pipeline import Companion
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
@@ -71,13 +70,14 @@ class OmniFM(Algorithm):
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
         """Start the base, and an empty bank."""
-        return _with_bank(self.base.init(shared, trainable, clients), KnowledgeBank.empty(), {})
+        state = self.base.init(shared, trainable, clients)
+        return _with_bank(replace(state, notes={**state.notes, "clients": clients}), KnowledgeBank.empty(), {})
 
     def broadcast(self, state: ServerState) -> Broadcast:
-        """Add the bank's tokens to what the base sends, and where clients must tell them apart, whose they are."""
+        """Add the bank to what the base sends."""
         sent = self.base.broadcast(state)
-        owners = {"owners": state.notes["bank"]["clients"]} if self.retrieve in ("own", "others") else {}
-        return replace(sent, extra={**sent.extra, "bank": state.memory["bank.tokens"]}, notes={**sent.notes, **owners})
+        extra, notes = bank_to_broadcast(state.memory, state.notes, self.retrieve)
+        return replace(sent, extra={**sent.extra, **extra}, notes={**sent.notes, **notes})
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Retrieve from the bank that came."""
@@ -90,25 +90,22 @@ class OmniFM(Algorithm):
         entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
         trainer.use_bank(entries)
         upload, client = self.base.client_update(broadcast, client, trainer)
-        assert trainer.last_fit is not None
-        assert trainer.last_fit.retrieved is not None
-        retrieved = torch.zeros(len(broadcast.extra["bank"]), dtype=torch.int64)
-        retrieved[rows] = trainer.last_fit.retrieved
-        return add_offer(upload, Offer(make_prototypes(trainer, broadcast.round, self.bank), retrieved)), client
+        return add_offer(upload, make_offer(trainer, broadcast.round, self.bank, rows)), client
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload]) -> ServerState:
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
         before = bank_from_state(state.memory, state.notes)
-        offers: list[Offer] = []
+        refreshment, report = Refreshment(before, self.bank), RetrievalReport(before, state.notes["clients"])
 
         def passing() -> Iterator[Upload]:
             for upload in uploads:
                 upload, offer = take_offer(upload)
-                offers.append(offer)
+                refreshment.take(offer)
+                report.take(offer)
                 yield upload
 
         state = self.base.server_update(state, passing())
-        return _with_bank(state, refreshed(before, offers, self.bank), round_report(before, offers))
+        return _with_bank(state, refreshment.result(), report.result())
 
 
 def _with_bank(state: ServerState, bank: KnowledgeBank, report: dict[str, Any]) -> ServerState:

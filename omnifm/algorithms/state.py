@@ -18,35 +18,30 @@ from omnifm.tensors import Tensors
 
 
 @dataclass(frozen=True)
-class _Record:
+class Record:
     """Fields that are mappings of tensors travel as safetensors, all others as JSON beside them."""
 
     TENSORS: ClassVar[tuple[str, ...]]
 
-    def pack(self, prefix: str = "") -> tuple[Tensors, dict[str, Any]]:
-        """Return ``(tensors by "field/name", plain values by field)``, every tensor name behind ``prefix``."""
-        tensors = {
-            f"{prefix}{part}/{name}": value.contiguous()
-            for part in self.TENSORS
-            for name, value in getattr(self, part).items()
-        }
+    def pack(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return ``(tensors by "field/name", plain values by field)``."""
+        tensors = {f"{part}/{name}": value for part in self.TENSORS for name, value in getattr(self, part).items()}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.TENSORS}
         return tensors, plain
 
     @classmethod
-    def unpack(cls, tensors: Mapping[str, Tensor], plain: Mapping[str, Any], prefix: str = "") -> Self:
-        """Undo :meth:`pack`; tensors of other prefixes are left alone."""
+    def unpack(cls, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> Self:
+        """Undo :meth:`pack`."""
         parts: dict[str, Tensors] = {part: {} for part in cls.TENSORS}
         for key, value in tensors.items():
-            if key.startswith(prefix):
-                part, name = key.removeprefix(prefix).split("/", 1)
-                parts[part][name] = value
+            part, name = key.split("/", 1)
+            parts[part][name] = value
         return cls(**parts, **plain)
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         tensors, plain = self.pack()
-        return save(tensors, {"plain": json.dumps(plain)})
+        return save({name: value.contiguous() for name, value in tensors.items()}, {"plain": json.dumps(plain)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -62,7 +57,7 @@ class _Record:
 
 
 @dataclass(frozen=True)
-class ServerState(_Record):
+class ServerState(Record):
     """``shared`` weights and buffers by name; ``memory`` and ``notes`` are the algorithm's own.
 
     ``round`` counts finished rounds. ``notes`` holds JSON values; those under ``"report"`` go to the metrics log.
@@ -76,7 +71,7 @@ class ServerState(_Record):
 
 
 @dataclass(frozen=True)
-class Broadcast(_Record):
+class Broadcast(Record):
     """What the sampled clients receive in round ``round``: the shared tensors and the algorithm's ``extra``."""
 
     TENSORS = ("shared", "extra")
@@ -87,7 +82,7 @@ class Broadcast(_Record):
 
 
 @dataclass(frozen=True)
-class Upload(_Record):
+class Upload(Record):
     """What a client sends back.
 
     ``change`` is the difference of each shared tensor from what was broadcast (integer buffers: their value),
@@ -104,7 +99,7 @@ class Upload(_Record):
 
 
 @dataclass(frozen=True)
-class ClientState(_Record):
+class ClientState(Record):
     """What a client keeps: its ``personal`` tensors and the algorithm's ``memory``."""
 
     TENSORS = ("personal", "memory")

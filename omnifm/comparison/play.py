@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import wait
-from multiprocessing import get_context
-from typing import Any, Protocol
+from collections.abc import Sequence
+from multiprocessing.sharedctypes import RawArray
+from typing import Any, Literal, NamedTuple, Protocol
 
 from omnifm.arm import make_arm
 from omnifm.comparison.choice import choose
 from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.folder import ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
-from omnifm.crew import Crew, told_if_one_dies
 from omnifm.data.cohort import Cohort, DataSettings, load_cohort
 from omnifm.data.partition import PartitionSettings
 from omnifm.errors import NonFiniteLossError, UnsuitableError
 from omnifm.experiment import Experiment
-from omnifm.federation import Callback, Snapshot
+from omnifm.federation import Callback, RoundEvent, Snapshot
 from omnifm.playing import play_arm
+from omnifm.workers.crew import Crew
 
 Cohorts = dict[tuple[DataSettings, PartitionSettings, int], Cohort]
-Work = Callable[[Cell], None]
+Stage = Literal["train", "test"]
+
+
+class Task(NamedTuple):
+    """A cell to be trained or tested, and its place among those of the stage."""
+
+    stage: Stage
+    cell: Cell
+    place: int
 
 
 class Progress(Protocol):
@@ -43,7 +50,6 @@ class Comparison:
         self, design: Design, folder: ComparisonFolder, workers: int, progress: Progress, tolerant: bool = False
     ) -> None:
         self.design, self.folder, self.progress = design, folder, progress
-        self.counter = get_context("fork").Value("q", 0)
         self.cohorts: Cohorts = {}
         self.checked = Checked()
         for arm in design.arms:
@@ -77,14 +83,15 @@ class Comparison:
 
         A point whose loss becomes NaN or infinite cannot be chosen; that is a result, and no error.
         """
+        most = max(len(self.design.tuning()), len(self.design.chosen({arm.name: 0 for arm in self.design.arms})))
+        self.behind = RawArray("q", most)  # rounds behind each cell of a stage, written by its worker alone
         if self.workers > 1:
-            with Crew(self.workers, _inherit, self.folder, self.cohorts, self.counter) as crew:
+            with Crew(self.workers, self._do) as crew:
                 self._stages(crew)
         else:
-            _inherit(self.folder, self.cohorts, self.counter)
             self._stages(None)
 
-    def _stages(self, crew: Crew | None) -> None:
+    def _stages(self, crew: Crew[Task, None] | None) -> None:
         fit = [arm for arm in self.design.arms if arm.name not in self.checked.unfit]
         tuning = [cell for cell in self.design.tuning() if cell.arm in fit]
         self._train("tuning", tuning, crew)
@@ -96,73 +103,59 @@ class Comparison:
         self._train("playing", chosen, crew)
         waiting = [cell for cell in chosen if self._is_trained(cell) and not self.folder.cell(cell).result.exists()]
         self.progress.stage("testing", len(waiting))
-        self._spread(_test, waiting, crew)
+        self._spread("test", waiting, crew)
         self.folder.keep_record(make_record(self.design, self.folder, self.checked, choice))
 
-    def _train(self, name: str, cells: Sequence[Cell], crew: Crew | None) -> None:
+    def _train(self, name: str, cells: Sequence[Cell], crew: Crew[Task, None] | None) -> None:
         waiting = [cell for cell in cells if self.folder.outcome(cell) is None]
         self.progress.stage(name, sum(cell.experiment.federation.rounds for cell in waiting))
-        self._spread(_train, waiting, crew)
+        self._spread("train", waiting, crew)
 
-    def _spread(self, work: Work, cells: Sequence[Cell], crew: Crew | None) -> None:
-        """Do the work on each cell, side by side where there is a crew."""
-        self.counter.value = 0
-        if crew is None:
-            for cell in cells:
-                work(cell)
-                self.progress.advance_to(self.counter.value)
-            return
-        with told_if_one_dies():
-            running = {crew.submit(work, cell) for cell in cells}
-            while running:
-                done, running = wait(running, timeout=0.5)
-                for future in done:
-                    future.result()
-                self.progress.advance_to(self.counter.value)
+    def _spread(self, stage: Stage, cells: Sequence[Cell], crew: Crew[Task, None] | None) -> None:
+        """Train or test each cell, side by side where there is a crew."""
+        self.behind[:] = [0] * len(self.behind)
+        tasks = {str(cell.folder): Task(stage, cell, place) for place, cell in enumerate(cells)}
+        done = (
+            map(self._do, tasks.values()) if crew is None else crew.run(list(tasks), tasks.__getitem__, self._advance)
+        )
+        for _ in done:
+            self._advance()
+
+    def _advance(self) -> None:
+        self.progress.advance_to(sum(self.behind))
 
     def _is_trained(self, cell: Cell) -> bool:
         outcome = self.folder.outcome(cell)
         return outcome is not None and outcome.failure is None
 
+    def _do(self, task: Task) -> None:
+        """Do a task, in whatever process."""
+        if task.stage == "test":
+            self._play(task)
+            self.folder.forget_weights(task.cell)
+            self.behind[task.place] = 1
+            return
+        try:
+            last = self._play(task)
+        except NonFiniteLossError as error:
+            self.folder.keep_outcome(task.cell, Outcome({}, str(error)))
+        else:
+            self.folder.keep_outcome(task.cell, Outcome(last.best))
+
+    def _play(self, task: Task) -> Snapshot:
+        experiment, folder, test = task.cell.experiment, self.folder.cell(task.cell), task.stage == "test"
+        watch = [] if test else [_Count(self.behind, task.place)]
+        return play_arm(task.cell.arm.name, experiment, self._load(experiment), folder, 1, lambda *_: watch, test)
+
 
 class _Count(Callback):
-    def snapshot(self, snapshot: Snapshot) -> None:
-        _count()
+    """Writes down how many rounds of a cell are behind."""
 
+    def __init__(self, behind: Any, place: int) -> None:
+        self.behind, self.place = behind, place
 
-_folder: ComparisonFolder  # in a worker: what it inherited
-_cohorts: Cohorts
-_counter: Any
-
-
-def _inherit(folder: ComparisonFolder, cohorts: Cohorts, counter: Any) -> None:
-    global _folder, _cohorts, _counter
-    _folder, _cohorts, _counter = folder, cohorts, counter
-
-
-def _count() -> None:
-    with _counter.get_lock():
-        _counter.value += 1
-
-
-def _train(cell: Cell) -> None:
-    try:
-        last = _play(cell, test=False)
-    except NonFiniteLossError as error:
-        _folder.keep_outcome(cell, Outcome({}, str(error)))
-    else:
-        _folder.keep_outcome(cell, Outcome(last.best))
-
-
-def _test(cell: Cell) -> None:
-    _play(cell, test=True)
-    _folder.forget_weights(cell)
-    _count()
-
-
-def _play(cell: Cell, test: bool) -> Snapshot:
-    experiment, folder = cell.experiment, _folder.cell(cell)
-    return play_arm(cell.arm.name, experiment, _cohorts[_key(experiment)], folder, 1, lambda *_: [_Count()], test)
+    def round_done(self, event: RoundEvent) -> None:
+        self.behind[self.place] = event.round
 
 
 def _key(experiment: Experiment) -> tuple[DataSettings, PartitionSettings, int]:

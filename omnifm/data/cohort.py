@@ -107,8 +107,7 @@ def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> 
     )
     shares = deal(rows, partition, seed)
     clients = tuple(_client(share, fields, rows) for share in shares)
-    for client in clients:
-        _warn_of_single_class(client, label_names)
+    _warn_of_single_class(clients, label_names)
     return Cohort(clients, label_names)
 
 
@@ -118,9 +117,9 @@ def pooled(cohort: Cohort) -> ClientData:
     return ClientData(
         name="centralised",
         group=_group([part for client in clients for part in client.group.split("+")]),
-        train=_concatenate([client.train for client in clients]),
-        validation=_concatenate([client.validation for client in clients]),
-        test=_concatenate([client.test for client in clients]),
+        train=Examples.joined([client.train for client in clients]),
+        validation=Examples.joined([client.validation for client in clients]),
+        test=Examples.joined([client.test for client in clients]),
     )
 
 
@@ -139,12 +138,17 @@ def _with_targets(pool: Pool, label_names: tuple[str, ...]) -> Batch:
     allowed[columns] = True
     fields["target"] = target
     fields["allowed"] = allowed.expand(len(pool), -1)
-    fields["exclusive"] = torch.full((len(pool),), exclusive)
+    fields["exclusive"] = torch.tensor(exclusive).expand(len(pool))
     return fields
 
 
 def _unite(pools: list[Batch]) -> Batch:
-    """Concatenate the fields that all pools have; what only some have, no task could use of all."""
+    """Concatenate the fields that all pools have; what only some have, no task could use of all.
+
+    A single pool stays where it is, which may be a file that is read as its rows are asked for.
+    """
+    if len(pools) == 1:
+        return pools[0]
     common = [name for name in pools[0] if all(name in fields for fields in pools)]
     dropped = distinct([name for fields in pools for name in fields if name not in common])
     if dropped:
@@ -166,28 +170,15 @@ def _main_classes(target: Tensor) -> tuple[int, ...]:
 
 
 def _client(share: Share, fields: Batch, rows: Rows) -> ClientData:
-    mine = (*share.train, *share.validation, *share.test)
+    def examples(chosen: tuple[int, ...]) -> Examples:
+        return Examples(fields, rows.patients, torch.tensor(chosen, dtype=torch.int64))
+
     return ClientData(
         name=share.name,
-        group=_group([rows.modalities[row] for row in mine]),
-        train=_examples(share.train, fields, rows),
-        validation=_examples(share.validation, fields, rows),
-        test=_examples(share.test, fields, rows),
-    )
-
-
-def _examples(chosen: tuple[int, ...], fields: Batch, rows: Rows) -> Examples:
-    index = torch.tensor(chosen, dtype=torch.int64)
-    return Examples(
-        fields={name: values[index] for name, values in fields.items()},
-        patients=tuple(rows.patients[row] for row in chosen),
-    )
-
-
-def _concatenate(parts: Sequence[Examples]) -> Examples:
-    return Examples(
-        fields={name: torch.cat([part.fields[name] for part in parts]) for name in parts[0].fields},
-        patients=_chain([part.patients for part in parts]),
+        group=_group([rows.modalities[row] for row in (*share.train, *share.validation, *share.test)]),
+        train=examples(share.train),
+        validation=examples(share.validation),
+        test=examples(share.test),
     )
 
 
@@ -199,12 +190,23 @@ def _chain(parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(name for part in parts for name in part)
 
 
-def _warn_of_single_class(client: ClientData, label_names: tuple[str, ...]) -> None:
-    target = client.train.fields["target"]
-    if (target == target[0]).all():
-        names = [name for name, held in zip(label_names, target[0].tolist(), strict=True) if held]
-        _log.warning(
-            "All training data of client %r are of one class (%s); it cannot learn to tell classes apart.",
-            client.name,
-            " and ".join(names) or "no finding",
-        )
+def _warn_of_single_class(clients: Sequence[ClientData], label_names: tuple[str, ...]) -> None:
+    """Warn of clients that cannot learn to tell classes apart, in one line however many they are."""
+    single = {client.name: target for client in clients if (target := _single_class(client)) is not None}
+    if not single:
+        return
+    name, target = next(iter(single.items()))
+    classes = [label for label, held in zip(label_names, target.tolist(), strict=True) if held]
+    more = f", and so for {len(single) - 1} other clients" if len(single) > 1 else ""
+    _log.warning(
+        "All training data of client %r are of one class (%s)%s; it cannot learn to tell classes apart.",
+        name,
+        " and ".join(classes) or "no finding",
+        more,
+    )
+
+
+def _single_class(client: ClientData) -> Tensor | None:
+    """Return the target ``(classes,)`` that all training rows of a client share, or None."""
+    target = client.train.column("target")
+    return target[0] if (target == target[0]).all() else None

@@ -10,27 +10,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Batch = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
 class Examples:
-    """Examples of one split. Every field has the same first dimension, ``(examples, ...)``.
+    """Examples of one split: rows of a pool that all hospitals share, so that nobody's images are copied.
 
-    ``patients`` names the patient of each row (where a set publishes none, each row is its own patient).
+    Args:
+        pool: every field for every row of the pool, ``(pool rows, ...)``.
+        patients: the patient of each row of the pool (where a set publishes none, each row is its own patient).
+        rows: the rows of this split, ``(examples,)`` int64; all of the pool, if not given.
     """
 
-    fields: Batch
-    patients: tuple[str, ...]
+    def __init__(self, pool: Batch, patients: Sequence[str], rows: Tensor | None = None) -> None:
+        self._pool, self._patients = pool, patients
+        self._rows = torch.arange(len(patients)) if rows is None else rows
 
     def __len__(self) -> int:
-        return len(self.patients)
+        return len(self._rows)
 
-    def batch(self, rows: Tensor) -> Batch:
-        """Return the fields of the rows ``(batch,)``, int64."""
-        return {name: values[rows] for name, values in self.fields.items()}
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """The patient of each example."""
+        return tuple(self._patients[row] for row in self._rows.tolist())
+
+    def column(self, field: str) -> Tensor:
+        """Return one field of all examples, ``(examples, ...)``: a copy, as all that is taken out of the pool."""
+        return self._pool[field].index_select(0, self._rows)
+
+    def batch(self, places: Tensor) -> Batch:
+        """Return the fields of the examples at ``places`` ``(batch,)``, int64."""
+        rows = self._rows[places]
+        return {field: values.index_select(0, rows) for field, values in self._pool.items()}
+
+    def whole(self) -> Batch:
+        """Return the fields of all examples."""
+        return {field: self.column(field) for field in self._pool}
+
+    def with_constant(self, field: str, value: Tensor) -> Examples:
+        """Return the same examples with a further field, whose value is the same for each."""
+        repeated = value.expand(len(self._patients), *value.shape)
+        return Examples({**self._pool, field: repeated}, self._patients, self._rows)
+
+    @staticmethod
+    def joined(parts: Sequence[Examples]) -> Examples:
+        """Return the examples of all parts, in order; those of one pool are not copied."""
+        first = parts[0]
+        if all(part._pool is first._pool for part in parts):
+            return Examples(first._pool, first._patients, torch.cat([part._rows for part in parts]))
+        columns = {field: torch.cat([part.column(field) for part in parts]) for field in first._pool}
+        return Examples(columns, tuple(patient for part in parts for patient in part.patients))
 
 
 @dataclass(frozen=True)

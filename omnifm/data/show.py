@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TypedDict
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -73,13 +74,13 @@ def picture(cohort: Cohort, path: Path) -> None:
 
 
 def _label_counts(examples: Examples, label_names: Sequence[str]) -> dict[str, int]:
-    counts = examples.fields["target"].sum(dim=0).tolist()
+    counts = examples.column("target").sum(dim=0).tolist()
     return {name: count for name, count in zip(label_names, counts, strict=True) if count}
 
 
 def _samples(examples: Examples) -> list[int]:
     """Return rows that show every class in turn, as many as there is room for."""
-    target = examples.fields["target"]
+    target = examples.column("target")
     by_class = [column.nonzero()[:, 0].tolist() for column in target.T if column.any()]
     by_class = by_class or [list(range(len(examples)))]
     turns = max(len(rows) for rows in by_class)
@@ -91,10 +92,9 @@ def _samples(examples: Examples) -> list[int]:
 def _draw_samples(axes: Sequence[Axes], client: ClientData, label_names: Sequence[str]) -> None:
     for ax in axes:
         ax.set_axis_off()
-    for ax, row in zip(axes, _samples(client.train), strict=False):
-        image = client.train.fields["image"][row].movedim(0, -1).numpy()
-        ax.imshow(image, cmap="gray", vmin=0, vmax=1)
-        held = client.train.fields["target"][row].tolist()
+    shown = client.train.batch(torch.tensor(_samples(client.train)))
+    for ax, image, held in zip(axes, shown["image"], shown["target"].tolist(), strict=False):
+        ax.imshow(image.movedim(0, -1).numpy(), cmap="gray", vmin=0, vmax=1)
         names = [_short(name, 19) for name, has in zip(label_names, held, strict=True) if has]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
         ax.set_title(f"{names[0]}{more}" if names else "no finding", fontsize=8, color=GREY, pad=3)

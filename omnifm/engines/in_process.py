@@ -1,117 +1,96 @@
-"""The engine for one machine: clients one after another, or side by side in forked worker processes.
+"""The engine for one machine: clients one after another, or side by side in worker processes.
 
-One worker or many, the bits are the same: each client computes on one thread, and its randomness derives from the
-seed, its name and the round. Workers inherit the data by forking; broadcasts and uploads pass as safetensors.
+One worker or many, the bits are the same: each client computes on one thread, its randomness derives from the seed, its
+name and the round, and uploads come in one order, the longest training first. Clients' states lie on disk, so that
+memory grows with the workers and not with the clients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeVar
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.crew import Crew, told_if_one_dies
+from omnifm.engines.desk import Desk
+from omnifm.engines.team import Team
 from omnifm.federation import Reading, Split
 from omnifm.site import Site
+from omnifm.states import StateFolder, States
 from omnifm.tasks.task import Panel, Scores
-
-T = TypeVar("T")
-_site: Site  # in a worker: the site it inherited
+from omnifm.workers.memory import keep_heap
 
 
 class InProcess:
-    """Runs a site's clients on this machine, ``workers`` at a time. Use it as a context manager."""
+    """Runs a site's clients on this machine. Use it as a context manager.
 
-    def __init__(self, site: Site, workers: int = 1) -> None:
+    Args:
+        site: the clients, and what they have in common.
+        workers: how many run at a time; one is this process itself.
+        states: the folder for the clients' states; without it, a temporary one.
+    """
+
+    def __init__(self, site: Site, workers: int = 1, states: StateFolder | None = None) -> None:
         torch.set_num_threads(1)
-        self.site = site
-        self._states: dict[str, ClientState] = {}
-        self._workers = min(workers, len(site.clients))
-        self._crew = Crew(self._workers, _inherit, site) if self._workers > 1 else None
+        importlib.import_module("torch._dynamo")  # else every worker does, at its first step, for more than a second
+        folder = states or StateFolder.temporary()
+        self.site, self._states = site, States(folder)
+        self._desk = Desk(site, folder)
+        workers = min(workers, len(site.clients))
+        self._team = Team(self._desk, workers) if workers > 1 else None
+        if self._team is None:
+            keep_heap()
 
     def __enter__(self) -> InProcess:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._crew is not None:
-            self._crew.__exit__(*error)
+        if self._team is not None:
+            self._team.close()
 
     @property
-    def states(self) -> dict[str, ClientState]:
-        """The clients' states by name, of those that have taken part."""
-        return dict(self._states)
+    def states(self) -> States:
+        """The clients' states as they are now; a client whose state is empty has none."""
+        return States(self._states.folder, self._states.digests)
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
-        self._states = dict(states)
+        folder = self._states.folder
+        if isinstance(states, States) and states.folder == folder:
+            self._states = States(folder, states.digests)
+        else:
+            self._states = States(folder, {name: folder.write(name, state) for name, state in states.items()})
 
     def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
-        """Train the clients and yield their uploads in the order given."""
-        if self._crew is None:
-            for name in clients:
-                upload, self._states[name] = self.site.update(broadcast, name, self._state(name))
-                yield upload
-            return
-        packed = broadcast.to_bytes()
-        for name, result in self._spread(
-            lambda name: self._submit(_update, packed, name, self._state(name).to_bytes()), clients
-        ):
-            self._states[name] = ClientState.from_bytes(result[1])
-            yield Upload.from_bytes(result[0])
+        """Train the clients and yield their uploads, those with the most training samples first."""
+        clients = sorted(clients, key=lambda name: -len(self.site.clients[name].train))
+        digests = self._states.digests
+        done = (
+            (self._desk.update(broadcast, name, digests.get(name)) for name in clients)
+            if self._team is None
+            else self._team.update(broadcast, clients, digests)
+        )
+        for name, (upload, digest) in zip(clients, done, strict=True):
+            digests.pop(name, None)
+            if digest is not None:
+                digests[name] = digest
+            yield upload
 
     def evaluate(
         self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
     ) -> Iterator[tuple[str, Scores]]:
-        """Judge the clients and yield their scores in the order given."""
-        if self._crew is None:
-            for name in clients:
-                yield name, self.site.evaluate(broadcast, name, self._state(name), split, reading)
-            return
-        packed = broadcast.to_bytes()
-        yield from self._spread(
-            lambda name: self._submit(_evaluate, packed, name, self._state(name).to_bytes(), split, reading),
-            clients,
+        """Judge the clients and yield their scores, those with the most samples first."""
+        clients = sorted(clients, key=lambda name: -len(getattr(self.site.clients[name], split)))
+        digests = self._states.digests
+        done = (
+            (self._desk.evaluate(broadcast, name, digests.get(name), split, reading) for name in clients)
+            if self._team is None
+            else self._team.evaluate(broadcast, clients, digests, split, reading)
         )
+        return zip(clients, done, strict=True)
 
     def show(self, broadcast: Broadcast, name: str, reading: Reading, count: int) -> list[Panel]:
         """Return pictures of a client's predictions."""
-        return self.site.show(broadcast, name, self._state(name), reading, count)
-
-    def _state(self, name: str) -> ClientState:
-        return self._states.get(name, ClientState())
-
-    def _submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
-        assert self._crew is not None
-        return self._crew.submit(work, *arguments)
-
-    def _spread(self, submit: Callable[[str], Future[T]], clients: Sequence[str]) -> Iterator[tuple[str, T]]:
-        """Keep the workers busy, two tasks each at most, and yield results in order."""
-        waiting: list[tuple[str, Future[T]]] = []
-        ahead = iter(clients)
-        try:
-            for name in clients:
-                with told_if_one_dies():
-                    while len(waiting) < 2 * self._workers and (following := next(ahead, None)) is not None:
-                        waiting.append((following, submit(following)))
-                    result = waiting.pop(0)[1].result()
-                yield name, result
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
-def _inherit(site: Site) -> None:
-    global _site
-    _site = site
-
-
-def _update(broadcast: bytes, name: str, state: bytes) -> tuple[bytes, bytes]:
-    upload, after = _site.update(Broadcast.from_bytes(broadcast), name, ClientState.from_bytes(state))
-    return upload.to_bytes(), after.to_bytes()
-
-
-def _evaluate(broadcast: bytes, name: str, state: bytes, split: Split, reading: Reading) -> Scores:
-    return _site.evaluate(Broadcast.from_bytes(broadcast), name, ClientState.from_bytes(state), split, reading)
+        return self._desk.show(broadcast, name, self._states.digests.get(name), reading, count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,9 +18,6 @@ from torch import Tensor
 
 from omnifm.errors import CheckpointError
 from omnifm.files import write_atomically
-
-KEEP = 2
-_log = logging.getLogger("omnifm")
 
 
 def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
@@ -41,7 +37,8 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], plain: Any) -> N
         CheckpointError: the disk is full or not writable; older checkpoints are untouched.
     """
     text = json.dumps(plain)
-    data = save(dict(tensors), {"plain": text, "sha256": digest(tensors, text)})
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    data = save(whole, {"plain": text, "sha256": digest(whole, text)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with uninterrupted():
@@ -59,52 +56,38 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
     Raises:
         CheckpointError: it is missing, damaged, or not a checkpoint.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            meta = file.metadata() or {}
-        text = meta["plain"]
-    except FileNotFoundError:
-        raise CheckpointError(f"There is no checkpoint {path}.") from None
-    except (SafetensorError, KeyError, OSError) as error:
-        raise CheckpointError(f"The checkpoint {path} is damaged: {error}.") from None
-    if digest(tensors, text) != meta.get("sha256"):
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        text, expected = _meta(file)
+    if digest(tensors, text) != expected:
         raise CheckpointError(f"The checkpoint {path} is damaged: its SHA-256 does not match its contents.")
     return tensors, json.loads(text)
 
 
-class CheckpointFolder:
-    """The checkpoints of the last rounds, ``round-NNNNNN.safetensors``."""
+def read_plain(path: Path) -> Any:
+    """Read what a checkpoint holds beside its tensors; these are not looked at.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Raises:
+        CheckpointError: it is missing, damaged, or not a checkpoint.
+    """
+    with _opened(path) as file:
+        return json.loads(_meta(file)[0])
 
-    def write(self, round_number: int, tensors: Mapping[str, Tensor], plain: Any) -> None:
-        """Write a round's checkpoint and drop all but the last ``KEEP``."""
-        write_checkpoint(self.folder / f"round-{round_number:06d}.safetensors", tensors, plain)
-        for old in self._files()[KEEP:]:
-            old.unlink(missing_ok=True)
 
-    def read_latest(self) -> tuple[dict[str, Tensor], Any] | None:
-        """Return the newest readable checkpoint, or None where there is none yet.
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint {path}.") from None
+    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"The checkpoint {path} is damaged: {error}.") from None
 
-        A damaged one is passed over, with a warning, for the one before it.
 
-        Raises:
-            CheckpointError: there are checkpoints, but all are damaged.
-        """
-        files = self._files()
-        for path in files:
-            try:
-                return read_checkpoint(path)
-            except CheckpointError as error:
-                _log.warning("%s Going back to the one before it.", error)
-        if files:
-            raise CheckpointError(f"All checkpoints in {self.folder} are damaged. Start the run anew.")
-        return None
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("round-*.safetensors"), reverse=True)
+def _meta(file: Any) -> tuple[str, str | None]:
+    meta = file.metadata() or {}
+    return meta["plain"], meta.get("sha256")
 
 
 @contextlib.contextmanager

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from omnifm.spectral.labels import Labels
+
+CHUNK = 16384
+"""How many entries retrieval looks at together: their similarities to a batch stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,28 @@ class Prototypes:
     tokens: Tensor
     sizes: Tensor
 
+    def select(self, rows: Tensor) -> Prototypes:
+        """Return those of ``rows`` ``(m,)`` int64."""
+        return replace(self, tokens=self.tokens[rows], sizes=self.sizes[rows])
+
 
 def retrieve(tokens: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return, for tokens ``(batch, dim)``, the ``k`` most similar of ``entries`` ``(n, dim)`` by cosine.
 
-    Both are of norm 1. Gives the entries ``(batch, min(k, n), dim)`` and their indices ``(batch, min(k, n))``.
+    Both are of norm 1. Gives the entries ``(batch, min(k, n), dim)`` and their indices ``(batch, min(k, n))``. A large
+    bank is looked through part by part, so that the similarities to all of it never exist at once.
     """
-    similarity = tokens.detach() @ entries.T
-    indices = similarity.topk(min(k, len(entries)), dim=1).indices
+    tokens, k = tokens.detach(), min(k, len(entries))
+    found = [_nearest(tokens, part, k) for part in torch.split(entries, CHUNK)]
+    indices = found[0].indices
+    if len(found) > 1:
+        best = torch.cat([part.values for part in found], dim=1).topk(k, dim=1).indices
+        indices = torch.cat([part.indices + CHUNK * place for place, part in enumerate(found)], dim=1).gather(1, best)
     return entries[indices], indices
+
+
+def _nearest(tokens: Tensor, entries: Tensor, k: int) -> torch.return_types.topk:
+    return (tokens @ entries.T).topk(min(k, len(entries)), dim=1)
 
 
 @dataclass(frozen=True)
@@ -69,8 +88,8 @@ class KnowledgeBank:
     sizes: Tensor
     frequency: Tensor
     age: Tensor
-    clients: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
+    clients: Labels
+    groups: Labels
 
     @classmethod
     def empty(cls) -> KnowledgeBank:
@@ -80,60 +99,75 @@ class KnowledgeBank:
             torch.zeros(0, dtype=torch.int64),
             torch.zeros(0),
             torch.zeros(0, dtype=torch.int64),
+            Labels.none(),
+            Labels.none(),
         )
 
     def __len__(self) -> int:
-        return len(self.clients)
+        return len(self.age)
 
     def select(self, rows: Tensor) -> KnowledgeBank:
         """Return the entries of ``rows`` ``(m,)`` int64, in that order."""
-        chosen = rows.tolist()
         return KnowledgeBank(
             self.tokens[rows],
             self.sizes[rows],
             self.frequency[rows],
             self.age[rows],
-            tuple(self.clients[i] for i in chosen),
-            tuple(self.groups[i] for i in chosen),
+            self.clients.select(rows),
+            self.groups.select(rows),
         )
 
-    def credit(self, retrieved: Tensor) -> KnowledgeBank:
-        """Add retrieval counts ``(n,)`` of one client to the frequency of the entries."""
-        return replace(self, frequency=self.frequency + retrieved)
+    def credit(self, rows: Tensor, counts: Tensor) -> KnowledgeBank:
+        """Add one client's retrieval ``counts`` ``(m,)`` to the frequency of the entries ``rows`` ``(m,)``."""
+        return replace(self, frequency=self.frequency.index_add(0, rows, counts.to(self.frequency)))
 
     def grow_older(self, decay: float) -> KnowledgeBank:
         """Let one round pass: every entry ages, its frequency fades."""
         return replace(self, age=self.age + 1, frequency=self.frequency * decay)
 
-    def merge(self, new: Prototypes, merge_above: float) -> KnowledgeBank:
-        """Take in a client's prototypes.
+    def merge(self, offers: Sequence[Prototypes], merge_above: float) -> KnowledgeBank:
+        """Take in what clients offer in a round, one offer a client.
 
-        One that is near to an entry of the same client refreshes it: the entry moves to the new place (tokens of older
-        weights are stale), takes its size, becomes young and keeps its retrieval frequency. The others are appended.
+        A prototype that is near to an entry of the same client refreshes it: the entry moves to the new place (tokens
+        of older weights are stale), takes its size, becomes young and keeps its retrieval frequency. The others are
+        appended, in the order of the offers.
         """
-        tokens = self.tokens.clone() if len(self) else new.tokens[:0]
-        sizes, age = self.sizes.clone(), self.age.clone()
-        own = torch.tensor([client == new.client for client in self.clients], dtype=torch.bool)
-        fresh: list[int] = []
-        for row in range(len(new.tokens)):
-            if not own.any():
-                fresh.append(row)
-                continue
-            similarity = (self.tokens @ new.tokens[row]).masked_fill(~own, -torch.inf)
-            best = int(similarity.argmax())
-            if similarity[best] < merge_above:
-                fresh.append(row)
-                continue
-            tokens[best], sizes[best], age[best] = new.tokens[row], new.sizes[row], 0
-            own[best] = False
+        if not any(len(new.tokens) for new in offers):
+            return self
+        taken, again, fresh = zip(*[self._split(new, merge_above) for new in offers], strict=True)
+        entries = torch.cat(taken)
+        tokens = torch.cat([*([self.tokens] if len(self) else []), *(new.tokens for new in fresh)])
+        tokens[entries] = torch.cat([new.tokens for new in again])
+        sizes = torch.cat([self.sizes, *(new.sizes for new in fresh)])
+        sizes[entries] = torch.cat([new.sizes for new in again])
+        age = torch.cat([self.age, *(torch.zeros_like(new.sizes) for new in fresh)])
+        age[entries] = 0
         return KnowledgeBank(
-            torch.cat([tokens, new.tokens[fresh]]),
-            torch.cat([sizes, new.sizes[fresh]]),
-            torch.cat([self.frequency, self.frequency.new_zeros(len(fresh))]),
-            torch.cat([age, age.new_zeros(len(fresh))]),
-            self.clients + (new.client,) * len(fresh),
-            self.groups + (new.group,) * len(fresh),
+            tokens,
+            sizes,
+            torch.cat([self.frequency, self.frequency.new_zeros(len(age) - len(self))]),
+            age,
+            self.clients.with_more([new.client for new in fresh for _ in new.tokens]),
+            self.groups.with_more([new.group for new in fresh for _ in new.tokens]),
         )
+
+    def _split(self, new: Prototypes, merge_above: float) -> tuple[Tensor, Prototypes, Prototypes]:
+        """Return the entries that a client refreshes, the prototypes that do it, and those that are fresh.
+
+        One after another, each prototype takes the nearest of its client's entries that none before it has taken.
+        """
+        own = self.clients.rows_of(new.client)
+        similarity = self.tokens[own] @ new.tokens.T if len(own) else torch.zeros(0, len(new.tokens))
+        taken, again, fresh = list[int](), list[int](), list[int]()
+        for place, near in enumerate(similarity.unbind(dim=1)):
+            best = int(near.argmax()) if len(taken) < len(own) else None
+            if best is None or near[best] < merge_above:
+                fresh.append(place)
+            else:
+                taken.append(best)
+                again.append(place)
+                similarity[best] = -torch.inf
+        return own[_rows(taken)], new.select(_rows(again)), new.select(_rows(fresh))
 
     def prune(self, settings: BankSettings) -> KnowledgeBank:
         """Drop the stale, then the least retrieved, down to the capacity.
@@ -141,13 +175,27 @@ class KnowledgeBank:
         Each group first keeps its ``floor`` best entries (or an equal share of the capacity, if the floors together
         would exceed it); the rest of the room goes by retrieval frequency, the younger first among equals.
         """
-        bank = self.select((self.age <= settings.age_limit).nonzero().flatten())
+        young = self.age <= settings.age_limit
+        bank = self if young.all() else self.select(young.nonzero().flatten())
         if len(bank) <= settings.capacity:
             return bank
-        names = dict.fromkeys(bank.groups)
-        floor = min(settings.floor, settings.capacity // len(names))
-        order = sorted(range(len(bank)), key=lambda i: (-float(bank.frequency[i]), int(bank.age[i]), i))
-        protected = [i for name in names for i in [j for j in order if bank.groups[j] == name][:floor]]
-        taken = set(protected)
-        kept = protected + [i for i in order if i not in taken][: settings.capacity - len(protected)]
-        return bank.select(torch.tensor(sorted(kept), dtype=torch.int64))
+        order = bank.age.argsort(stable=True)
+        order = order[bank.frequency[order].argsort(stable=True, descending=True)]
+        floor = min(settings.floor, settings.capacity // len(bank.groups.names))
+        protected = _rank(bank.groups.codes[order]) < floor
+        kept = torch.cat([order[protected], order[~protected]])[: settings.capacity]
+        return bank.select(kept.sort().values)
+
+
+def _rank(codes: Tensor) -> Tensor:
+    """Return for each row how many before it have the same code, ``(n,)``."""
+    together = codes.argsort(stable=True)
+    counts = torch.bincount(codes)
+    starts = (counts.cumsum(0) - counts)[codes[together]]
+    rank = torch.empty_like(codes)
+    rank[together] = torch.arange(len(codes)) - starts
+    return rank
+
+
+def _rows(numbers: list[int]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.int64)

@@ -89,22 +89,18 @@ class Classification:
     def prepare(self, train: Examples) -> Examples:
         """Add what the loss can then take as given.
 
-        ``label`` ``(n,)`` int64 where every row bears one label, and the weight of each class, ``class_weight``
-        ``(n, C)``, where they are asked for.
+        ``single``, true, where every row bears one label; and the weight of each class, ``class_weight`` ``(n, C)``,
+        where they are asked for.
         """
-        fields = dict(train.fields)
-        if fields["exclusive"].all():
-            fields["label"] = fields["target"].argmax(dim=1)
-        if self.settings.class_weights == "balanced":
-            fields["class_weight"] = self._class_weight(fields)
-        return Examples(fields, train.patients)
-
-    def _class_weight(self, fields: Batch) -> Tensor:
-        target, allowed = fields["target"].float(), fields["allowed"]
+        if train.column("exclusive").all():
+            train = train.with_constant("single", torch.tensor(True))
+        if self.settings.class_weights == "none":
+            return train
+        target = train.column("target").float()
         count = target.sum(dim=0)
         present = count > 0
         weight = torch.where(present, count.sum() / (present.sum() * count.clamp(min=1)), 1.0)
-        return weight.expand_as(allowed)
+        return train.with_constant("class_weight", weight)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
         """Mirror and shift the images, if that is wanted."""
@@ -114,9 +110,9 @@ class Classification:
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy over the allowed classes; binary cross-entropy for rows that may bear several labels."""
-        if "label" not in batch:
+        if "single" not in batch:
             return self._mixed_loss(prediction, batch)
-        label = batch["label"]
+        label = batch["target"].argmax(dim=1)
         if "class_weight" not in batch:
             return F.cross_entropy(prediction, label)
         weight = batch["class_weight"].gather(1, label.unsqueeze(1)).squeeze(1)

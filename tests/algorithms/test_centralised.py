@@ -12,7 +12,7 @@ def test_one_participant_holds_all_training_data() -> None:
     assert arm.participants == ("centralised",)
     train = arm.site.clients["centralised"].train
     parts = [client.train for client in made_cohort().clients]
-    assert torch.equal(train.fields["image"], torch.cat([part.fields["image"] for part in parts]))
+    assert torch.equal(train.column("image"), torch.cat([part.column("image") for part in parts]))
 
 
 def test_every_hospital_is_judged_by_itself() -> None:

@@ -148,7 +148,7 @@ def test_statistics_are_those_of_the_body_at_the_end() -> None:
     upload, after = arm.algorithm.client_update(broadcast, ClientState(), trainer)
     stem = trainer.pipeline.network.backbone[0]
     # 24 images in three batches of eight: the mean of the means is the mean.
-    expected = stem(trainer.client.train.fields["image"]).mean(dim=(0, 2, 3)).detach()
+    expected = stem(trainer.client.train.column("image")).mean(dim=(0, 2, 3)).detach()
     name = "network.backbone.1.running_mean"
     torch.testing.assert_close(broadcast.shared[name] + upload.change[name], expected, rtol=1e-4, atol=1e-5)
     assert after.personal.keys() == HEADS

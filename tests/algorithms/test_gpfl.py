@@ -258,7 +258,7 @@ def several_labels() -> Cohort:
     cohort = made_cohort()
 
     def loosened(examples: Examples) -> Examples:
-        return replace(examples, fields={**examples.fields, "exclusive": torch.zeros(len(examples), dtype=torch.bool)})
+        return examples.with_constant("exclusive", torch.tensor(False))
 
     clients = [
         replace(c, **{s: loosened(getattr(c, s)) for s in ("train", "validation", "test")}) for c in cohort.clients
@@ -317,7 +317,7 @@ def test_a_dense_task() -> None:
 def test_shares_of_a_dense_task_are_of_positions() -> None:
     site = dense_site(GPFL())
     trainer = site._trainer("a", 1)
-    mask = trainer.client.train.fields["mask"]
+    mask = trainer.client.train.column("mask")
     shares = torch.tensor([float((mask == c).sum()) for c in range(3)]) / float((mask >= 0).sum())
     assert (mask < 0).any()
     site.algorithm.receive(Broadcast(1, {}), ClientState(), trainer)

@@ -56,8 +56,8 @@ def test_with_the_adapter_each_client_has_a_bank_of_its_own() -> None:
     state = play(arm, "MRI", 2)[1]
     bank = bank_from_state(state.memory, state.notes)
     assert len(bank) > 0
-    assert set(bank.clients) == {"MRI"}
-    assert set(bank.groups) == {"MRI"}
+    assert bank.clients.names == ("MRI",)
+    assert bank.groups.names == ("MRI",)
     assert int(bank.sizes.min()) >= arm.experiment.bank.min_cluster
     # In the second round each of its 12 images asked for three entries, or for as many as there were.
     first = play(arm, "MRI", 1)[1]

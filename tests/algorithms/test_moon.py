@@ -31,8 +31,9 @@ class Plain(TaskNetwork):
 
 def plain_trainer() -> tuple[Trainer, Tensors]:
     """Return a trainer whose projection is the identity on features >= 0, and the tensors of one that turns round."""
-    trainer = quadratic_trainer("a", [0.0], plain_sgd())
-    trainer.pipeline = Pipeline(Plain(), None, Projection(2, 2))
+    made = quadratic_trainer("a", [0.0], plain_sgd())
+    pipeline = Pipeline(Plain(), None, Projection(2, 2))
+    trainer = Trainer(pipeline, made.task, made.client, made.settings, frozenset(), made.seed)
     eye, zero = torch.eye(2), torch.zeros(2)
     names = [f"companion.project.{layer}." for layer in (0, 2)]
     trainer.load({f"{n}weight": eye for n in names} | {f"{n}bias": zero for n in names})

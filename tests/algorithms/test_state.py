@@ -50,11 +50,3 @@ def test_size_is_that_of_the_tensors() -> None:
     # Three float32 and one int64; two booleans.
     assert Broadcast(1, TENSORS, MORE).size == 3 * 4 + 8 + 2
     assert ClientState().size == 0
-
-
-def test_records_with_different_prefixes_share_one_file() -> None:
-    one, other = ClientState({"w": torch.ones(1)}), ClientState({"w": torch.zeros(2)})
-    tensors = {**one.pack("client1/")[0], **other.pack("client10/")[0]}
-    assert tensors.keys() == {"client1/personal/w", "client10/personal/w"}
-    assert same(ClientState.unpack(tensors, {"notes": {}}, "client1/").personal, one.personal)
-    assert same(ClientState.unpack(tensors, {"notes": {}}, "client10/").personal, other.personal)

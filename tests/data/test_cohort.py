@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from omnifm.data.cohort import SOURCES, Cohort, DataSettings, load_cohort, pooled
-from omnifm.data.examples import Batch, ClientData, Pool
+from omnifm.data.examples import Batch, ClientData, Examples, Pool
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
@@ -47,7 +47,7 @@ def cohort(*sources: Any, partition: PartitionSettings | None = None) -> Cohort:
 
 def everything(client: ClientData) -> Batch:
     parts = (client.train, client.validation, client.test)
-    fields = {name: torch.cat([part.fields[name] for part in parts]) for name in client.train.fields}
+    fields = Examples.joined(parts).whole()
     order = fields["image"][:, 0, 0, 0].argsort()
     return {name: values[order] for name, values in fields.items()}
 
@@ -118,7 +118,9 @@ def test_pooled_is_all_hospitals_in_one() -> None:
         parts = [getattr(client, split) for client in made.clients]
         assert len(getattr(whole, split)) == sum(map(len, parts))
         assert getattr(whole, split).patients == sum((part.patients for part in parts), ())
-    assert torch.equal(whole.train.fields["target"][:8], made.clients[0].train.fields["target"])
+        # Rows of one pool, none copied.
+        assert getattr(whole, split)._pool is parts[0]._pool
+    assert torch.equal(whole.train.column("target")[:8], made.clients[0].train.column("target"))
 
 
 def test_same_seed_same_cohort() -> None:
@@ -134,6 +136,21 @@ def test_single_class_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
         assert not caplog.records
         cohort(MadeSource("CT", ("well", "ill"), label=torch.ones(12, dtype=torch.int64)))
     assert "training data of client 'CT' are of one class (ill)" in caplog.text
+
+
+def test_many_clients_of_a_single_class_cost_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    source = MadeSource("CT", ("well", "ill"), label=torch.ones(12, dtype=torch.int64))
+    with caplog.at_level(logging.WARNING, logger="omnifm"):
+        cohort(source, partition=PartitionSettings(clients=4))
+    (record,) = caplog.records
+    assert "client 'CT-1' are of one class (ill), and so for 3 other clients" in record.getMessage()
+
+
+def test_the_images_of_a_single_source_are_not_copied() -> None:
+    image = torch.rand(12, 1, 2, 2)
+    made = cohort(MadeSource("CT", ("a", "b"), extra={"image": image}), partition=PartitionSettings(clients=2))
+    shared = {client.train._pool["image"].data_ptr() for client in made.clients}
+    assert shared == {image.data_ptr()}
 
 
 def test_unknown_client_is_suggested() -> None:

@@ -2,19 +2,65 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnifm.data.examples import Examples, distinct, evenly_spaced
+from omnifm.data.examples import Batch, Examples, distinct, evenly_spaced
+
+POOL = {"image": torch.arange(8).view(4, 2), "label": torch.tensor([5, 6, 7, 8])}
+PATIENTS = ("a", "b", "c", "d")
 
 
-def test_batch_takes_the_rows_of_every_field() -> None:
-    examples = Examples({"image": torch.arange(6).view(3, 2), "label": torch.tensor([5, 6, 7])}, ("a", "b", "c"))
-    batch = examples.batch(torch.tensor([2, 0]))
+def test_without_rows_all_of_the_pool() -> None:
+    examples = Examples(POOL, PATIENTS)
+    assert len(examples) == 4
+    assert examples.patients == PATIENTS
+    assert torch.equal(examples.column("image"), POOL["image"])
+
+
+def test_a_split_is_rows_of_the_pool() -> None:
+    examples = Examples(POOL, PATIENTS, torch.tensor([3, 1, 0]))
     assert len(examples) == 3
-    assert batch["image"].tolist() == [[4, 5], [0, 1]]
-    assert batch["label"].tolist() == [7, 5]
+    assert examples.patients == ("d", "b", "a")
+    assert examples.column("label").tolist() == [8, 6, 5]
+    assert {field: values.tolist() for field, values in examples.whole().items()} == {
+        "image": [[6, 7], [2, 3], [0, 1]],
+        "label": [8, 6, 5],
+    }
+
+
+def test_batch_takes_the_places_of_every_field() -> None:
+    batch = Examples(POOL, PATIENTS, torch.tensor([3, 1, 0])).batch(torch.tensor([2, 0]))
+    assert batch["image"].tolist() == [[0, 1], [6, 7]]
+    assert batch["label"].tolist() == [5, 8]
+
+
+def test_what_is_taken_out_may_be_changed() -> None:
+    examples = Examples(POOL, PATIENTS)
+    examples.column("label").zero_()
+    examples.whole()["label"].zero_()
+    examples.batch(torch.arange(4))["label"].zero_()
+    assert examples.column("label").tolist() == [5, 6, 7, 8]
+
+
+def test_a_constant_is_the_same_for_every_example() -> None:
+    examples = Examples(POOL, PATIENTS, torch.tensor([3, 1]))
+    weighted = examples.with_constant("weight", torch.tensor([0.5, 2.0]))
+    assert weighted.column("weight").tolist() == [[0.5, 2.0], [0.5, 2.0]]
+    assert weighted.batch(torch.tensor([1]))["weight"].tolist() == [[0.5, 2.0]]
+    assert weighted.column("label").tolist() == [8, 6]
+    assert examples.whole().keys() == {"image", "label"}
+
+
+@pytest.mark.parametrize("pool", [POOL, {field: values.clone() for field, values in POOL.items()}], ids=["one", "two"])
+def test_joined_examples_keep_their_order(pool: Batch) -> None:
+    one, other = Examples(POOL, PATIENTS, torch.tensor([2, 0])), Examples(pool, PATIENTS, torch.tensor([3]))
+    joined = Examples.joined([one, other])
+    assert joined.patients == ("c", "a", "d")
+    assert joined.column("label").tolist() == [7, 5, 8]
+    assert (joined._pool is POOL) == (pool is POOL)
 
 
 def test_distinct_keeps_the_order_of_first_appearance() -> None:

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import same, small_arm
+from helpers import packed, same, same_record, same_snapshot, small_arm
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
 from omnifm.arm import Arm
-from omnifm.crew import auto_workers
 from omnifm.engines.in_process import InProcess
 from omnifm.errors import NonFiniteLossError, OmniFMError
 from omnifm.federation import Snapshot
@@ -41,8 +43,7 @@ def run(arm: Arm, workers: int, rounds: int = 2, since: Snapshot | None = None) 
 def test_one_worker_and_two_give_the_same_bits(algorithm: str, changes: dict[str, Any]) -> None:
     arm = small_arm(algorithm, **changes)
     one, two = run(arm, 1), run(arm, 2)
-    assert same(one.pack()[0], two.pack()[0])
-    assert one.pack()[1] == two.pack()[1]
+    assert same_snapshot(one, two)
     assert set(one.clients) == {"CT-1", "CT-2", "MRI"}
     assert one.best["received"][1] > 0
 
@@ -52,19 +53,35 @@ def test_resumed_is_as_never_stopped(algorithm: str) -> None:
     arm = small_arm(algorithm)
     whole = run(arm, 1, rounds=2)
     half = run(arm, 1, rounds=1)
-    resumed = run(small_arm(algorithm), 1, rounds=2, since=Snapshot.unpack(*half.pack()))
-    assert same(whole.pack()[0], resumed.pack()[0])
-    assert whole.pack()[1] == resumed.pack()[1]
+    resumed = run(small_arm(algorithm), 1, rounds=2, since=packed(half))
+    assert same_snapshot(whole, resumed)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=forks)])
+def test_the_longest_training_comes_first(workers: int) -> None:
+    arm = small_arm("fedavg")
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    with InProcess(arm.site, workers) as engine:
+        for names in (["MRI", "CT-1", "CT-2"], ["CT-2", "CT-1"], ["CT-2"], []):
+            expected = [name for name in ("CT-1", "CT-2", "MRI") if name in names]
+            assert [upload.client for upload in engine.update(broadcast, names)] == expected
+            judged = [name for name, _ in engine.evaluate(broadcast, names, "test", "received")]
+            assert judged == names, "all have as many test images"
 
 
 @forks
-def test_uploads_come_in_the_order_given() -> None:
-    arm = small_arm("fedavg")
+def test_uploads_may_be_kept() -> None:
+    arm = small_arm("omnifm")
     broadcast = arm.algorithm.broadcast(arm.start().server)
+    with InProcess(arm.site, 1) as engine:
+        one = list(engine.update(broadcast, arm.participants))
     with InProcess(arm.site, 2) as engine:
-        for names in (["MRI", "CT-1", "CT-2"], ["CT-2"], []):
-            assert [upload.client for upload in engine.update(broadcast, names)] == names
-            assert [n for n, _ in engine.evaluate(broadcast, names, "test", "received")] == names
+        rounds = []
+        for _ in range(3):
+            rounds.append(list(engine.update(broadcast, arm.participants)))
+            engine.restore({})
+    for uploads in rounds:  # later ones went through the same shared memory
+        assert all(same_record(a, b) for a, b in zip(one, uploads, strict=True))
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=forks)])
@@ -99,43 +116,95 @@ def test_states_are_restored() -> None:
         engine.restore({"CT-2": ClientState(suffix)})
         assert list(engine.states) == ["CT-2"]
         assert same(engine.states["CT-2"].personal, suffix)
-        engine.states.clear()
-        assert list(engine.states) == ["CT-2"]
+
+
+def test_states_outlive_the_engine_and_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    arm = small_arm("omnifm")
+    last = run(arm, 1)
+    assert set(last.clients["MRI"].personal) == arm.site.personal
+    assert len(list(tmp_path.iterdir())) == 1
+    del last
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def counted(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 @dataclass(frozen=True)
 class Dying(FedAvg):
-    """Its client CT-2 is killed at work, as by the system when memory runs out."""
+    """A worker at client CT-2 is killed the first ``times``, as by the system when memory runs out."""
 
-    parent: int = 0
+    counter: Path
+    times: int
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        if trainer.client.name == "CT-2" and os.getpid() != self.parent:
+        if trainer.client.name == "CT-2" and counted(self.counter) < self.times:
+            self.counter.write_bytes(bytes(counted(self.counter) + 1))
             os.kill(os.getpid(), signal.SIGKILL)
         return super().client_update(broadcast, client, trainer)
 
 
 @forks
-def test_a_killed_worker_gives_a_clear_error() -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_killed_worker_is_replaced_and_its_client_run_again(
+    tmp_path: Path, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
     arm = small_arm("fedavg")
-    arm.site.algorithm = Dying(os.getpid())
+    whole = run(arm, 1)
+    arm.site.algorithm = Dying(tmp_path / "deaths", times)
+    assert same_snapshot(run(arm, 2), whole)
+    assert caplog.text.count("The worker process at 'CT-2' died (SIGKILL): another one does it again.") == times
+
+
+@forks
+def test_a_client_that_kills_every_worker_is_named(tmp_path: Path) -> None:
+    arm = small_arm("fedavg")
+    arm.site.algorithm = Dying(tmp_path / "deaths", 99)
     broadcast = arm.algorithm.broadcast(arm.start().server)
     with (
         InProcess(arm.site, 2) as engine,
-        pytest.raises(OmniFMError, match=r"A worker process died.*--workers 1"),
+        pytest.raises(OmniFMError, match=r"3 worker processes died.*'CT-2' \(last: SIGKILL\).*--workers 1"),
     ):
         list(engine.update(broadcast, ["CT-1", "CT-2", "MRI"]))
 
 
+@dataclass(frozen=True)
+class Hungry(FedAvg):
+    """At client CT-2, a worker asks for more memory than there is the first ``times``."""
+
+    counter: Path
+    times: int
+
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        if (
+            trainer.client.name == "CT-2"
+            and (len(self.counter.read_bytes()) if self.counter.exists() else 0) < self.times
+        ):
+            with self.counter.open("ab") as file:
+                file.write(b".")
+            torch.empty(2**60)
+        return super().client_update(broadcast, client, trainer)
+
+
 @forks
-def test_a_later_round_after_a_killed_worker_gives_the_same_error() -> None:
+def test_too_little_memory_costs_a_worker_and_not_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     arm = small_arm("fedavg")
-    arm.site.algorithm = Dying(os.getpid())
+    whole = run(arm, 1)
+    arm.site.algorithm = Hungry(tmp_path / "shortages", 1)
+    assert same_snapshot(run(arm, 3), whole)
+    assert "A worker process ran out of memory: going on with 2. To start with as many, use --workers 2." in caplog.text
+
+
+@forks
+def test_too_little_memory_for_one_worker_is_told(tmp_path: Path) -> None:
+    arm = small_arm("fedavg")
+    arm.site.algorithm = Hungry(tmp_path / "shortages", 99)
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    with InProcess(arm.site, 2) as engine:
-        for _ in range(2):
-            with pytest.raises(OmniFMError, match="A worker process died"):
-                list(engine.update(broadcast, ["CT-2"]))
+    with InProcess(arm.site, 2) as engine, pytest.raises(OmniFMError, match="not enough memory for even one worker"):
+        list(engine.update(broadcast, ["CT-2"]))
 
 
 @forks
@@ -144,7 +213,3 @@ def test_an_error_in_a_worker_is_that_error() -> None:
     broadcast = arm.algorithm.broadcast(arm.start().server)
     with InProcess(arm.site, 2) as engine, pytest.raises(NonFiniteLossError, match="client 'CT-1' is nan"):
         list(engine.update(broadcast, ["CT-1"]))
-
-
-def test_auto_workers_fit_the_machine() -> None:
-    assert 1 <= auto_workers() <= (os.cpu_count() or 1)

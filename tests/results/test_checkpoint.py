@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import signal
 import threading
@@ -10,16 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import same
 from safetensors.torch import save_file
 
 from omnifm.errors import CheckpointError
 from omnifm.results import checkpoint
 from omnifm.results.checkpoint import (
-    KEEP,
-    CheckpointFolder,
     digest,
     read_checkpoint,
+    read_plain,
     uninterrupted,
     write_checkpoint,
 )
@@ -40,7 +37,7 @@ def saved(path: Path) -> Path:
 
 def test_round_trip(tmp_path: Path) -> None:
     tensors, plain = read_checkpoint(saved(tmp_path / "new" / "folders"))
-    assert plain == PLAIN
+    assert plain == PLAIN == read_plain(tmp_path / "new" / "folders" / "one.safetensors")
     assert tensors.keys() == TENSORS.keys()
     for name, value in TENSORS.items():
         assert (tensors[name].dtype, tensors[name].shape) == (value.dtype, value.shape)
@@ -98,71 +95,6 @@ def test_foreign_files_are_damaged(tmp_path: Path) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"There is no checkpoint .*none\.safetensors"):
         read_checkpoint(tmp_path / "none.safetensors")
-
-
-def folder_of(path: Path, *rounds: int) -> CheckpointFolder:
-    folder = CheckpointFolder(path)
-    for number in rounds:
-        folder.write(number, {"w": torch.full((2,), float(number))}, {"round": number})
-    return folder
-
-
-def spoil(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def test_the_last_rounds_are_kept(tmp_path: Path) -> None:
-    folder_of(tmp_path, 8, 9, 10, 11)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [f"round-{number:06d}.safetensors" for number in (8, 9, 10, 11)[-KEEP:]]
-
-
-def test_the_newest_is_read(tmp_path: Path) -> None:
-    latest = folder_of(tmp_path, 9, 10).read_latest()
-    assert latest is not None
-    assert latest[1] == {"round": 10}
-    assert same(latest[0], {"w": torch.tensor([10.0, 10.0])})
-
-
-def test_no_checkpoint_yet(tmp_path: Path) -> None:
-    assert CheckpointFolder(tmp_path / "none").read_latest() is None
-
-
-def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = folder_of(tmp_path, 1, 2)
-    spoil(tmp_path / "round-000002.safetensors")
-    with caplog.at_level(logging.WARNING, logger="omnifm"):
-        latest = folder.read_latest()
-    assert latest is not None
-    assert latest[1] == {"round": 1}
-    assert "round-000002.safetensors is damaged" in caplog.text
-    assert "Going back to the one before it." in caplog.text
-
-
-def test_all_damaged(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, 1, 2)
-    for path in tmp_path.iterdir():
-        spoil(path)
-    with pytest.raises(CheckpointError, match=r"All checkpoints in .* are damaged"):
-        folder.read_latest()
-
-
-def test_full_disk_leaves_the_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_of(tmp_path, 1, 2)
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match=r"round-000003.* cannot be written: No space left.*make room"):
-        folder_of(tmp_path, 3)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "round-000001.safetensors",
-        "round-000002.safetensors",
-    ]
-    latest = folder.read_latest()
-    assert latest is not None
-    assert latest[1] == {"round": 2}
 
 
 def test_full_disk_leaves_the_old_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

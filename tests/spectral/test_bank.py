@@ -9,7 +9,8 @@ from helpers import random_units, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, retrieve
+from omnifm.spectral.bank import CHUNK, BankSettings, KnowledgeBank, Prototypes, retrieve
+from omnifm.spectral.labels import Labels
 
 
 def offer(client: str, tokens: torch.Tensor, group: str = "CT", size: int = 5) -> Prototypes:
@@ -24,8 +25,8 @@ def bank_of(groups: str, frequency: list[float] | None = None, age: list[int] | 
         torch.arange(count),
         torch.tensor(frequency or [0.0] * count),
         torch.tensor(age or [0] * count),
-        tuple(groups),
-        tuple(groups),
+        Labels.none().with_more(groups),
+        Labels.none().with_more(groups),
     )
 
 
@@ -38,6 +39,16 @@ def test_retrieves_the_nearest_by_brute_force(k: int) -> None:
     np.testing.assert_array_equal(found, entries.numpy()[expected])
 
 
+@pytest.mark.parametrize("count", [2 * CHUNK - 3, 2 * CHUNK, 2 * CHUNK + 3])
+def test_a_large_bank_is_searched_in_parts(count: int) -> None:
+    tokens, entries = random_units(5, 4, 1), random_units(count, 4, 2)
+    found, rows = retrieve(tokens, entries, 8)
+    expected = np.argsort(-(tokens.numpy() @ entries.numpy().T), axis=1)[:, :8]
+    assert rows.tolist() == expected.tolist()
+    assert (rows.min(), rows.max()) < (torch.tensor(CHUNK), torch.tensor(2 * CHUNK))
+    np.testing.assert_array_equal(found, entries.numpy()[expected])
+
+
 def test_empty_bank_gives_nothing() -> None:
     found, rows = retrieve(random_units(5, 4), torch.zeros(0, 4), 3)
     assert found.shape == (5, 0, 4)
@@ -46,20 +57,20 @@ def test_empty_bank_gives_nothing() -> None:
 
 def test_first_merge_fills_an_empty_bank() -> None:
     tokens = unit([1, 0], [0, 1])
-    bank = KnowledgeBank.empty().merge(offer("a", tokens, "CT", size=9), merge_above=0.9)
+    bank = KnowledgeBank.empty().merge([offer("a", tokens, "CT", size=9)], merge_above=0.9)
     assert len(bank) == 2
     assert torch.equal(bank.tokens, tokens)
     assert bank.sizes.tolist() == [9, 9]
     assert bank.frequency.tolist() == [0, 0]
     assert bank.age.tolist() == [0, 0]
-    assert (bank.clients, bank.groups) == (("a", "a"), ("CT", "CT"))
+    assert (bank.clients.tolist(), bank.groups.tolist()) == (["a", "a"], ["CT", "CT"])
 
 
 def test_near_prototype_refreshes_and_far_one_is_appended() -> None:
-    bank = KnowledgeBank.empty().merge(offer("a", unit([1, 0, 0], [0, 1, 0])), 0.9)
-    bank = bank.grow_older(1.0).credit(torch.tensor([3, 4]))
+    bank = KnowledgeBank.empty().merge([offer("a", unit([1, 0, 0], [0, 1, 0]))], 0.9)
+    bank = bank.grow_older(1.0).credit(torch.tensor([0, 1]), torch.tensor([3, 4]))
     near, far = unit([0.1, 1, 0]), unit([0, 0, 1])
-    bank = bank.merge(offer("a", torch.cat([near, far]), size=8), 0.9)
+    bank = bank.merge([offer("a", torch.cat([near, far]), size=8)], 0.9)
     torch.testing.assert_close(bank.tokens, torch.cat([unit([1, 0, 0]), near, far]))
     assert bank.sizes.tolist() == [5, 8, 8]
     assert bank.age.tolist() == [1, 0, 0]
@@ -67,37 +78,38 @@ def test_near_prototype_refreshes_and_far_one_is_appended() -> None:
 
 
 def test_similarity_at_the_threshold_refreshes() -> None:
-    bank = KnowledgeBank.empty().merge(offer("a", unit([1, 0])), 0.5)
+    bank = KnowledgeBank.empty().merge([offer("a", unit([1, 0]))], 0.5)
     half = torch.tensor([[0.5, 0.75**0.5]])
-    assert len(bank.merge(offer("a", half), 0.5)) == 1
-    assert len(bank.merge(offer("a", half), 0.51)) == 2
+    assert len(bank.merge([offer("a", half)], 0.5)) == 1
+    assert len(bank.merge([offer("a", half)], 0.51)) == 2
 
 
 def test_entries_of_other_clients_are_not_refreshed() -> None:
-    bank = KnowledgeBank.empty().merge(offer("a", unit([1, 0])), 0.9).merge(offer("b", unit([1, 0]), "MRI"), 0.9)
-    assert (bank.clients, bank.groups) == (("a", "b"), ("CT", "MRI"))
-    bank = bank.grow_older(1.0).merge(offer("b", unit([1, 0.1]), "MRI"), 0.9)
+    bank = KnowledgeBank.empty().merge([offer("a", unit([1, 0]))], 0.9).merge([offer("b", unit([1, 0]), "MRI")], 0.9)
+    assert (bank.clients.tolist(), bank.groups.tolist()) == (["a", "b"], ["CT", "MRI"])
+    bank = bank.grow_older(1.0).merge([offer("b", unit([1, 0.1]), "MRI")], 0.9)
     assert bank.age.tolist() == [1, 0]
     assert torch.equal(bank.tokens[0], torch.tensor([1.0, 0.0]))
 
 
 def test_an_entry_is_refreshed_once_a_merge() -> None:
-    bank = KnowledgeBank.empty().merge(offer("a", unit([1, 0])), 0.9)
+    bank = KnowledgeBank.empty().merge([offer("a", unit([1, 0]))], 0.9)
     twins = unit([1, 0.01], [1, 0.02])
-    assert torch.equal(bank.merge(offer("a", twins), 0.9).tokens, twins)
+    assert torch.equal(bank.merge([offer("a", twins)], 0.9).tokens, twins)
 
 
 def test_operations_leave_the_old_bank_as_it_was() -> None:
-    bank = KnowledgeBank.empty().merge(offer("a", unit([1, 0])), 0.9)
-    bank.merge(offer("a", unit([1, 0.1])), 0.9)
-    bank.credit(torch.tensor([5]))
+    bank = KnowledgeBank.empty().merge([offer("a", unit([1, 0]))], 0.9)
+    bank.merge([offer("a", unit([1, 0.1]))], 0.9)
+    bank.credit(torch.tensor([0]), torch.tensor([5]))
     bank.grow_older(0.5)
     assert bank.tokens.tolist() == [[1, 0]]
     assert (bank.frequency.tolist(), bank.age.tolist()) == ([0], [0])
 
 
 def test_credit_adds_and_time_fades() -> None:
-    bank = bank_of("aa").credit(torch.tensor([4, 1])).grow_older(0.5).credit(torch.tensor([1, 0]))
+    bank = bank_of("aa").credit(torch.tensor([1, 0]), torch.tensor([1, 4])).grow_older(0.5)
+    bank = bank.credit(torch.tensor([0]), torch.tensor([1]))
     assert bank.frequency.tolist() == [3.0, 0.5]
     assert bank.age.tolist() == [1, 1]
 
@@ -148,7 +160,7 @@ def test_capacity_and_floors_hold(made: list[tuple[str, int, int]], capacity: in
     pruned = bank.prune(BankSettings(capacity=capacity, floor=floor, age_limit=age_limit))
     assert len(pruned) == min(capacity, young.total())
     if floor * len(young) <= capacity:
-        left = Counter(pruned.groups)
+        left = Counter(pruned.groups.tolist())
         assert all(left[group] >= min(floor, count) for group, count in young.items())
     assert [bank.tokens[row].tolist() for row in pruned.sizes] == pruned.tokens.tolist()
 

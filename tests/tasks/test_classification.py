@@ -89,31 +89,29 @@ def examples(labels: list[int], allowed: list[int]) -> Examples:
 def test_balanced_weights_are_the_inverse_of_the_frequency() -> None:
     train = task(class_weights="balanced").prepare(examples([0, 0, 0, 2], [1, 1, 1, 0]))
     # Four images, two classes present: 4 / (2 * 3) and 4 / (2 * 1); classes not present keep 1.
-    torch.testing.assert_close(train.fields["class_weight"][3], torch.tensor([2 / 3, 1.0, 2.0, 1.0]))
-    assert train.fields["class_weight"].shape == (4, 4)
+    torch.testing.assert_close(train.column("class_weight")[3], torch.tensor([2 / 3, 1.0, 2.0, 1.0]))
+    assert train.column("class_weight").shape == (4, 4)
     assert train.batch(torch.tensor([1]))["class_weight"].shape == (1, 4)
 
 
 def test_balanced_weights_make_every_class_count_alike() -> None:
     labels = [0, 0, 0, 0, 1, 2, 2]
     train = task(class_weights="balanced").prepare(examples(labels, [1, 1, 1, 0]))
-    sums = (train.fields["class_weight"] * train.fields["target"]).sum(dim=0)
+    sums = (train.column("class_weight") * train.column("target")).sum(dim=0)
     torch.testing.assert_close(sums[:3], torch.full((3,), 7 / 3))
 
 
-def test_rows_of_one_label_get_it_as_a_number_and_no_others_do() -> None:
+def test_that_every_row_bears_one_label_is_noted_once() -> None:
     single, mixed = examples([0, 1], [1, 1, 0, 0]), Examples(MIXED, ("0", "1"))
-    prepared = task().prepare(single)
-    assert prepared.fields.keys() - single.fields.keys() == {"label"}
-    assert prepared.fields["label"].tolist() == [0, 1]
-    assert task().prepare(mixed).fields.keys() == MIXED.keys()
+    assert task().prepare(single).whole().keys() - single.whole().keys() == {"single"}
+    assert task().prepare(mixed) is mixed
 
 
 @pytest.mark.parametrize("balance", ["none", "balanced"])
 def test_the_loss_is_the_same_by_either_way(balance: str) -> None:
     made = task(class_weights=balance)
-    prepared = made.prepare(examples([0, 1, 1, 1, 0, 2], [1, 1, 1, 0])).fields
-    plain = {name: value for name, value in prepared.items() if name != "label"}
+    prepared = made.prepare(examples([0, 1, 1, 1, 0, 2], [1, 1, 1, 0])).whole()
+    plain = {name: value for name, value in prepared.items() if name != "single"}
     losses, gradients = [], []
     for given in (prepared, plain):
         logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnifm.crew import auto_workers
 from omnifm.data.examples import Pool
 from omnifm.data.phantom.anatomy import ANATOMY_VERSION, Anatomy, load_anatomy
 from omnifm.data.phantom.lesions import KINDS
 from omnifm.data.phantom.patient import make_patient
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import MODALITIES, Scanner
+from omnifm.data.phantom.side_by_side import each, shared_zeros
 from omnifm.data.phantom.storage import cached
 from omnifm.data.source import Loading
 from omnifm.errors import did_you_mean
@@ -61,7 +63,7 @@ class PhantomSource:
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
         path = loading.cache / f"phantom-{key}.safetensors"
         fields = dict(cached(path, frozenset({"image", "label", "tissue", "lesion"}), lambda: self._make(loading)))
-        fields["image"] = fields["image"].repeat(1, loading.channels, 1, 1)
+        fields["image"] = fields["image"].expand(-1, loading.channels, -1, -1)
         places = [
             (modality, hospital, f"{hospital}/p{index:04d}")
             for modality, hospital in self._hospitals()
@@ -75,15 +77,24 @@ class PhantomSource:
         return [(m, f"{m}-{number + 1}") for m in self.modalities for number in range(self.hospitals)]
 
     def _make(self, loading: Loading) -> dict[str, Tensor]:
+        """Make the whole set, by all cores: no patient depends on another, so that their number changes no bit."""
         anatomy = load_anatomy(loading.cache)
-        rows = [
-            row
-            for modality, hospital in self._hospitals()
-            for index in range(self.patients)
-            for row in self._patient(anatomy, loading, modality, hospital, index)
-        ]
-        columns = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-        return {name: torch.from_numpy(values) for name, values in columns.items()}
+        patients = [(*hospital, index) for hospital in self._hospitals() for index in range(self.patients)]
+        rows, square = len(patients) * self.slices, (loading.size, loading.size)
+        fields = {
+            "image": shared_zeros((rows, 1, *square), torch.float32),
+            "label": shared_zeros((rows,), torch.int64),
+            "tissue": shared_zeros((rows, *square), torch.uint8),
+            "lesion": shared_zeros((rows, *square), torch.uint8),
+        }
+
+        def make(number: int) -> None:
+            for row, values in enumerate(self._patient(anatomy, loading, *patients[number]), number * self.slices):
+                for name, value in values.items():
+                    fields[name][row] = torch.from_numpy(value)
+
+        each(make, len(patients), auto_workers())
+        return fields
 
     def _patient(
         self, anatomy: Anatomy, loading: Loading, modality: str, hospital: str, index: int

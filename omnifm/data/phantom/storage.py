@@ -1,18 +1,26 @@
-"""Tensors that are dear to make, kept on disk. A cache may always fail: then its content is made again."""
+"""Tensors that are dear to make, kept on disk. A cache may always fail: then its content is made again.
+
+What is read from the cache is the file itself, mapped into memory: a page of it is read when it is first looked at, and
+all processes share it.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
-from omnifm.files import write_atomically
+from omnifm.files import replacing
 
 log = logging.getLogger(__name__)
+
+_TYPES = {torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}
 
 
 def cached(path: Path, names: frozenset[str], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -20,18 +28,50 @@ def cached(path: Path, names: frozenset[str], make: Callable[[], dict[str, Tenso
 
     ``names`` are the tensors the file must hold. A disk that is full or read-only costs only a warning.
     """
-    if path.is_file():
-        try:
-            tensors: dict[str, Tensor] = load_file(path)
-            if tensors.keys() == names:
-                return tensors
-            log.warning("cache %s holds other tensors than expected; making it again", path)
-        except (SafetensorError, OSError, ValueError) as error:
-            log.warning("cache %s cannot be read (%s); making it again", path, error)
+    if (tensors := _read(path, names)) is not None:
+        return tensors
     tensors = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save(tensors))
+        with replacing(path) as temporary:
+            _write(temporary, tensors)
     except OSError as error:
         log.warning("cache %s cannot be written (%s); going on without it", path, error.strerror)
-    return tensors
+        return tensors
+    stored = _read(path, names)
+    return tensors if stored is None else stored  # what was made is no longer held beside the file
+
+
+def _read(path: Path, names: frozenset[str]) -> dict[str, Tensor] | None:
+    """Return the tensors of the file, mapped into memory, or None with a warning if it is of no use."""
+    if not path.is_file():
+        return None
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        log.warning("cache %s cannot be read (%s); making it again", path, error)
+        return None
+    if tensors.keys() == names:
+        return tensors
+    log.warning("cache %s holds other tensors than expected; making it again", path)
+    return None
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file straight from the tensors' memory.
+
+    The library's own writers either copy it all, or leave temporary files of their own when they are killed.
+    """
+    ordered = sorted(tensors, key=lambda name: -tensors[name].itemsize)  # so that each is aligned
+    header, end = {}, 0
+    for name in ordered:
+        start, end = end, end + tensors[name].nbytes
+        kind, shape = _TYPES[tensors[name].dtype], list(tensors[name].shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in ordered:
+            file.write(tensors[name].contiguous().numpy().data)

@@ -56,11 +56,22 @@ def test_cache_equals_fresh(anatomy: Anatomy, cache: Path, tmp_path: Path) -> No
         assert torch.equal(values, other_place.fields[name])
 
 
+@pytest.mark.parametrize("processes", [1, 3])
+def test_the_number_of_processes_changes_no_bit(
+    anatomy: Anatomy, cache: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr("omnifm.data.phantom.source.auto_workers", lambda: processes)
+    made, known = SMALL._make(loading(cache)), SMALL.load(loading(cache)).fields
+    assert all(torch.equal(made[name], values) for name, values in known.items())
+
+
 def test_damaged_cache_is_made_again(anatomy: Anatomy, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = PhantomSource(modalities=("T1",), patients=2)
     first = source.load(loading(tmp_path))
     (stored,) = [path for path in tmp_path.glob("phantom-*.safetensors") if "anatomy" not in path.name]
-    stored.write_bytes(stored.read_bytes()[:1000])
+    part = stored.read_bytes()[:1000]
+    stored.unlink()  # the first pool is this file
+    stored.write_bytes(part)
     again = source.load(loading(tmp_path))
     assert torch.equal(first.fields["image"], again.fields["image"])
     assert "making it again" in caplog.text
@@ -91,7 +102,9 @@ def test_slices_share_patient_and_label(anatomy: Anatomy, cache: Path) -> None:
 def test_grey_is_repeated_over_the_channels(anatomy: Anatomy, cache: Path) -> None:
     source = PhantomSource(modalities=("T1",), patients=2)
     grey = source.load(loading(cache)).fields["image"]
-    assert torch.equal(source.load(loading(cache, channels=3)).fields["image"], grey.repeat(1, 3, 1, 1))
+    colour = source.load(loading(cache, channels=3)).fields["image"]
+    assert torch.equal(colour, grey.repeat(1, 3, 1, 1))
+    assert colour.stride(1) == 0  # and takes no more memory
 
 
 def test_errors_say_what_is_wrong() -> None:

@@ -1,8 +1,10 @@
 import logging
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from omnifm.data.phantom.storage import cached
@@ -27,12 +29,36 @@ def test_made_once(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.safetensors"]
 
 
+def test_what_is_cached_is_the_file_itself_and_not_changed_by_its_readers(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    made = cached(path, NAMES, Maker())  # at once after it was made, as well as later
+    if sys.platform == "linux":
+        assert str(path) in Path("/proc/self/maps").read_text(encoding="utf-8")
+    made["a"][0] = 7
+    assert torch.equal(cached(path, NAMES, Maker())["a"], torch.arange(5))
+
+
+def test_every_type_and_shape_comes_back(tmp_path: Path) -> None:
+    made = {
+        "mask": torch.randint(255, (3, 5), dtype=torch.uint8),
+        "image": torch.rand(3, 1, 5, 5),
+        "label": torch.arange(3),
+        "turned": torch.rand(4, 3).T,
+    }
+    cached(tmp_path / "a.safetensors", frozenset(made), lambda: made)
+    stored = load_file(tmp_path / "a.safetensors")
+    assert {name: value.tolist() for name, value in stored.items()} == {n: v.tolist() for n, v in made.items()}
+    assert all(stored[name].dtype == value.dtype for name, value in made.items())
+
+
 @pytest.mark.parametrize("content", [b"", b"rubbish", None])
 def test_damage_is_repaired(tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "a.safetensors"
     make = Maker()
     cached(path, NAMES, make)
-    path.write_bytes(path.read_bytes()[:-3] if content is None else content)
+    content = path.read_bytes()[:-3] if content is None else content
+    path.unlink()
+    path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert torch.equal(cached(path, NAMES, make)["a"], torch.arange(5))
     assert "cannot be read" in caplog.text

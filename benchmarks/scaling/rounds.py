@@ -1,0 +1,124 @@
+"""Play some rounds of a federation as ``omnifm run`` does; print what a round took, as one line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import mmap
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from hospitals import add_arguments, cohort_of, experiment_of
+
+from omnifm.federation import Callback, RoundEvent
+from omnifm.playing import ArmFolder, play_arm
+from omnifm.training import Fit, Trainer
+
+WARM_UP = 1  # rounds in which caches fill
+
+
+class Span(NamedTuple):
+    """When a process trained a client."""
+
+    process: float
+    start: float
+    end: float
+
+
+class Stopwatch:
+    """Lets every ``Trainer.fit`` in this process and its children note its span, in memory that they share."""
+
+    def __init__(self, clients: Sequence[str]) -> None:
+        self._row = {name: row for row, name in enumerate(clients)}
+        shared = mmap.mmap(-1, 8 * len(Span._fields) * len(clients))
+        self._spans = spans = np.frombuffer(shared, dtype=np.float64).reshape(len(clients), -1)
+        row, plain = self._row, Trainer.fit
+
+        def fit(self: Trainer, *arguments: Any, **named: Any) -> Fit:
+            start = time.perf_counter()  # one clock for all processes
+            done = plain(self, *arguments, **named)
+            spans[row[self.client.name]] = os.getpid(), start, time.perf_counter()
+            return done
+
+        Trainer.fit = fit  # type: ignore[method-assign]
+
+    def spans(self, clients: Sequence[str]) -> list[Span]:
+        """Return the last span of each of the clients."""
+        return [Span(*self._spans[self._row[name]]) for name in clients]
+
+
+class Enough(Exception):  # noqa: N818 - no error
+    """Enough rounds have been played."""
+
+
+class Clock(Callback):
+    """Measures each round from its start to that of the next, when its log and checkpoint are written."""
+
+    def __init__(self, stopwatch: Stopwatch, rounds: int) -> None:
+        self.stopwatch, self.rounds = stopwatch, rounds
+        self.lines: list[dict[str, float]] = []
+        self._last: tuple[float, float, Sequence[str]] | None = None
+        self._event: RoundEvent | None = None
+
+    def round_started(self, number: int, clients: Sequence[str]) -> None:
+        """Close the round before; end the run when enough have been played."""
+        now = time.perf_counter(), time.process_time()
+        if self._last is not None:
+            assert self._event is not None
+            started, processor, trained = self._last
+            line = _line(now[0] - started, self.stopwatch.spans(trained))
+            server = 1000 * (now[1] - processor) / len(trained)
+            self.lines.append({**line, "server": server, "down": self._event.bytes_down, "up": self._event.bytes_up})
+        if number > self.rounds:
+            raise Enough
+        self._last = (*now, clients)
+
+    def round_done(self, event: RoundEvent) -> None:
+        """Keep what the round has sent."""
+        self._event = event
+
+
+def _line(seconds: float, spans: Sequence[Span]) -> dict[str, float]:
+    """Return the figures of a round. A worker idles from its last client's end to the end of all."""
+    workers = len({span.process for span in spans})
+    over = max(span.end for span in spans)
+    last = {span.process: span.end for span in sorted(spans, key=lambda span: span.end)}
+    train = sum(span.end - span.start for span in spans) / workers
+    idle = sum(over - end for end in last.values()) / workers
+    rest = 1000 * (seconds - train - idle) / len(spans)
+    return {"sampled": len(spans), "round": seconds, "train": train, "rest": rest}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clients", type=int)
+    parser.add_argument("sampled", type=int)
+    parser.add_argument("algorithm")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    add_arguments(parser)
+    given = parser.parse_args()
+    rounds = WARM_UP + given.rounds
+    # The last round's evaluation of all clients is never reached.
+    federation = {"rounds": rounds + 1, "evaluate_every": rounds + 1, "participation": given.sampled / given.clients}
+    experiment = experiment_of(given.clients, given, algorithm=given.algorithm, federation=federation)
+    before = time.perf_counter()
+    cohort = cohort_of(experiment)
+    load = time.perf_counter() - before
+    clock = Clock(Stopwatch([client.name for client in cohort.clients]), rounds)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+        arm = ArmFolder(Path(folder) / "arm")
+        play_arm("scale", experiment, cohort, arm, given.workers, lambda name, arm: [clock], test=False)
+    lines = clock.lines[WARM_UP:]
+    print(json.dumps({"load": load, **{key: statistics.median(line[key] for line in lines) for key in lines[0]}}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Where one client's work is done: its state is taken from its file, and what became of it put into another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.federation import Reading, Split
+from omnifm.site import Site
+from omnifm.states import StateFolder
+from omnifm.tasks.task import Panel, Scores
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A site, and the folder of its clients' states. A state is named by its digest; an empty one has none."""
+
+    site: Site
+    states: StateFolder
+
+    def update(self, broadcast: Broadcast, client: str, state: str | None) -> tuple[Upload, str | None]:
+        """Train a client; return its upload and its new state."""
+        upload, after = self.site.update(broadcast, client, self._read(client, state))
+        return upload, None if after == ClientState() else self.states.write(client, after)
+
+    def evaluate(self, broadcast: Broadcast, client: str, state: str | None, split: Split, reading: Reading) -> Scores:
+        """Judge a client's model; its state stays as it is."""
+        return self.site.evaluate(broadcast, client, self._read(client, state), split, reading)
+
+    def show(self, broadcast: Broadcast, client: str, state: str | None, reading: Reading, count: int) -> list[Panel]:
+        """Return pictures of a client's predictions."""
+        return self.site.show(broadcast, client, self._read(client, state), reading, count)
+
+    def _read(self, client: str, state: str | None) -> ClientState:
+        return ClientState() if state is None else self.states.read(client, state)

@@ -1,0 +1,94 @@
+"""Clients side by side in forked workers, each of which has a desk; weights pass through shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from omnifm.algorithms.state import Broadcast, Upload
+from omnifm.engines.desk import Desk
+from omnifm.engines.shared_memory import SharedMemory
+from omnifm.federation import Reading, Split
+from omnifm.tasks.task import Scores
+from omnifm.workers.crew import Crew
+
+
+class _Letter(NamedTuple):
+    """The broadcast that stands in shared memory, as the ``number``-th there, ``size`` bytes long."""
+
+    number: int
+    size: int
+
+
+class _Training(NamedTuple):
+    """Train this client from this state, and lay its upload down in this region."""
+
+    letter: _Letter
+    client: str
+    state: str | None
+    region: int
+
+
+class _Judging(NamedTuple):
+    """Judge this client in this state."""
+
+    letter: _Letter
+    client: str
+    state: str | None
+    split: Split
+    reading: Reading
+
+
+class Team:
+    """So many workers at desks alike. They see the desk's data as they are when the team is made."""
+
+    def __init__(self, desk: Desk, workers: int) -> None:
+        self._desk = desk
+        self._memory = SharedMemory()
+        self._board = self._memory.claim()
+        self._sent = 0
+        self._read: tuple[int, Broadcast] | None = None  # in a worker: the broadcast that it has read last
+        self._crew: Crew[_Training | _Judging, Any] = Crew(workers, self._work, queue=2, ahead=2 * workers)
+
+    def close(self) -> None:
+        """End the workers and give the shared memory back."""
+        self._crew.close()
+        self._memory.close()
+
+    def update(
+        self, broadcast: Broadcast, clients: Sequence[str], states: Mapping[str, str]
+    ) -> Iterator[tuple[Upload, str | None]]:
+        """Train the clients; yield the upload and the new state of each, in order."""
+        letter = self._publish(broadcast)
+        regions: dict[str, int] = {}
+
+        def request(client: str) -> _Training:
+            regions[client] = self._memory.claim()
+            return _Training(letter, client, states.get(client), regions[client])
+
+        for client, (size, state) in zip(clients, self._crew.run(clients, request), strict=True):
+            yield self._memory.read(regions.pop(client), size, Upload, release=True), state
+
+    def evaluate(
+        self, broadcast: Broadcast, clients: Sequence[str], states: Mapping[str, str], split: Split, reading: Reading
+    ) -> Iterator[Scores]:
+        """Judge the clients; yield the scores of each, in order."""
+        letter = self._publish(broadcast)
+        return self._crew.run(clients, lambda name: _Judging(letter, name, states.get(name), split, reading))
+
+    def _publish(self, broadcast: Broadcast) -> _Letter:
+        self._sent += 1
+        return _Letter(self._sent, self._memory.write(self._board, broadcast))
+
+    def _work(self, request: _Training | _Judging) -> Any:
+        """Do, in a worker, what is asked: return the size of the upload and the new state, or the scores."""
+        broadcast = self._received(request.letter)
+        if isinstance(request, _Judging):
+            return self._desk.evaluate(broadcast, *request[1:])
+        upload, state = self._desk.update(broadcast, request.client, request.state)
+        return self._memory.write(request.region, upload), state
+
+    def _received(self, letter: _Letter) -> Broadcast:
+        if self._read is None or self._read[0] != letter.number:
+            self._read = letter.number, self._memory.read(self._board, letter.size, Broadcast)
+        return self._read[1]

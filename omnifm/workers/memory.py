@@ -1,0 +1,46 @@
+"""What an operating system tells and lets one choose about memory; where it does not, nothing is chosen or told."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import sys
+from pathlib import Path
+
+import torch
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_NEVER = 2**31 - 1
+
+
+def keep_heap() -> None:
+    """Let this process keep the memory that it frees.
+
+    Training frees and asks for the same large blocks at every step. By default glibc returns each to the system and
+    gets it back as pages of zeros, which costs about as much as the arithmetic of a small network.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # a C library without mallopt
+            libc = ctypes.CDLL(None)
+            libc.mallopt(_M_MMAP_MAX, 0)
+            libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell whether an error says that there is no more memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def kills() -> int:
+    """Return how many processes this system has killed for lack of memory since it started (0 where it is not told)."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
