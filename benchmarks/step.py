@@ -118,7 +118,7 @@ def trained_epoch(size: int, batch_size: int, clip_norm: float) -> Callable[[], 
     task = Classification(ClassificationSettings(augment=False), DataShape(1, 2, CLASSES))
     network = SmallNetwork(size)
     pipeline = Pipeline(network, None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    settings = TrainingSettings(batch_size=batch_size, learning_rate=1e-3, clip_norm=clip_norm or 5)
+    settings = TrainingSettings(batch_size=batch_size, learning_rate=1e-3, clip_norm=clip_norm)
     trainer = Trainer(pipeline, task, made_client(size), settings, frozenset(), 0)
     return lambda: trainer.fit(1)
 

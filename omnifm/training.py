@@ -96,6 +96,7 @@ class Trainer:
         self.seed = seed
         self.progress = progress
         self.last_fit: Fit | None = None
+        self._device = next(pipeline.parameters()).device
 
     @property
     def pipeline(self) -> Pipeline:
@@ -115,10 +116,6 @@ class Trainer:
         if self.settings.schedule == "constant":
             return self.settings.learning_rate
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.pipeline.parameters()).device
 
     def load(self, *sources: Mapping[str, Tensor]) -> None:
         """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
@@ -198,7 +195,8 @@ class Trainer:
         objective = loss if output.adapter is None else loss + output.adapter.alignment
         if recipe.term is not None:
             objective = objective + recipe.term(output, batch)
-        optimizer.zero_grad()
+        for weight in weights.values():
+            weight.grad = None
         objective.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
