@@ -173,7 +173,7 @@ def rounds(algorithm: str, network: str, size: int, batch_size: int) -> Callable
 
     def play() -> None:
         _, state = made.site.update(broadcast, "a", ClientState())
-        made.site.evaluate(broadcast, "a", state, "validation", "as received")
+        made.site.evaluate(broadcast, "a", state, "validation", "received")
 
     return play
 

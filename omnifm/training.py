@@ -258,10 +258,13 @@ class Trainer:
         return Scores({**scores.numbers, "loss": epoch.loss()}, scores.tables)
 
     @torch.inference_mode()
-    def predict(self, examples: Examples, batch_size: int = 64) -> Iterator[tuple[Batch, Output]]:
-        """Yield each batch with its output, in order, the pipeline in evaluation mode."""
+    def predict(self, examples: Examples, places: Tensor | None = None) -> Iterator[tuple[Batch, Output]]:
+        """Yield the examples, or those at ``places``, in batches with their outputs, in evaluation mode.
+
+        Batches of 64: larger ones leave a processor's cache, smaller ones do not pay for the calls.
+        """
         self.pipeline.eval()
-        for rows in torch.split(torch.arange(len(examples)), batch_size):
+        for rows in torch.split(torch.arange(len(examples)) if places is None else places, 64):
             batch = moved(examples.batch(rows), self._device)
             yield batch, self._output(batch)
 

@@ -329,6 +329,62 @@ def test_evaluation_leaves_all_tensors_as_they_are() -> None:
     assert same(trainer.tensors(shared=True) | trainer.tensors(shared=False), site.initial)
 
 
+def precise(precision: str, seed: int = 0) -> Trainer:
+    site = small_arm("omnifm", training={"precision": precision}).site
+    trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, seed)
+    trainer.load(site.initial)
+    trainer.use_bank(torch.eye(8)[:5])
+    return trainer
+
+
+def test_bf16_is_near_float32_and_keeps_what_is_learned_in_float32() -> None:
+    trainers = precise("float32"), precise("bf16")
+    exact, near = (trainer.fit(1) for trainer in trainers)
+    assert near.loss != exact.loss
+    assert near.loss == pytest.approx(exact.loss, rel=0.02)
+    assert near.spectral is not None
+    assert near.spectral.dtype == torch.float32
+    rough = trainers[1].pipeline
+    floats = [t for t in rough.state_dict().values() if t.is_floating_point()]
+    assert {t.dtype for t in floats} == {p.grad.dtype for p in rough.parameters() if p.grad is not None}
+    assert {t.dtype for t in floats} == {torch.float32}
+
+
+def test_bf16_judges_as_it_trains() -> None:
+    exact, rough = precise("float32"), precise("bf16")
+    rough.load(exact.tensors())
+    one, other = exact.evaluate("test").numbers["loss"], rough.evaluate("test").numbers["loss"]
+    assert one != other
+    assert one == pytest.approx(other, rel=0.02)
+    (_, output), *_ = rough.predict(rough.client.test)
+    assert (output.prediction.dtype, output.features.dtype) == (torch.float32, torch.float32)
+
+
+def test_spectral_tokens_are_the_same_at_any_precision() -> None:
+    seen = []
+    for trainer in (precise("float32"), precise("bf16")):
+        (_, output), *_ = trainer.predict(trainer.client.test)
+        seen.append(output.adapter)
+    assert torch.equal(seen[0].spectral, seen[1].spectral)
+    assert torch.equal(seen[0].retrieved, seen[1].retrieved)
+    assert not torch.equal(seen[0].tokens, seen[1].tokens.float())
+
+
+def test_same_bits_in_bf16_too() -> None:
+    one, again, other = precise("bf16"), precise("bf16"), precise("bf16", seed=1)
+    for trainer in (one, again, other):
+        trainer.fit(1)
+    assert same(one.tensors(), again.tensors())
+    assert not same(one.tensors(), other.tensors())
+
+
+def test_predictions_at_some_places() -> None:
+    trainer = quadratic_trainer("a", range(80))
+    batches = [batch["target"].tolist() for batch, _ in trainer.predict(trainer.client.test, torch.tensor([70, 3]))]
+    assert batches == [[70, 3]]
+    assert [len(output.prediction) for _, output in trainer.predict(trainer.client.test)] == [64, 16]
+
+
 @pytest.mark.parametrize(("schedule", "rate"), [("constant", 0.1), ("cosine", 0.05)])
 def test_the_learning_rate_of_the_round_can_be_asked(schedule: str, rate: float) -> None:
     trainer = quadratic_trainer("a", [1.0], plain_sgd(0.1, schedule=schedule), progress=0.5)
