@@ -193,6 +193,7 @@ def main() -> None:
         ("compact", 48, 32),
         ("compact", 48, 16),
         ("compact", 28, 32),
+        ("resnet18", 64, 32),
     )
     print("\nOmniFM's network against the bare backbone, ms a step")
     print(f"{'network':10} {'size':>5} {'batch':>6} {'bare':>7} {'adapted':>8} {'ratio':>6} {'spectrum':>9}")
