@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from omnifm.data.examples import Batch
 from omnifm.errors import ExperimentError
-from omnifm.networks.normalisation import is_normalisation
+from omnifm.networks.normalisation import is_normalisation, layers_with_statistics
 from omnifm.spectral.adapter import AdapterOutput, SpectralAdapter
 from omnifm.tasks.task import TaskNetwork
 
@@ -57,6 +57,21 @@ class Pipeline(nn.Module):
             return tokens, context, None
         seen = self.adapter(tokens, batch["image"])
         return seen.tokens, context, seen
+
+    @property
+    def measured(self) -> Callable[[Batch], object]:
+        """As much of the forward pass as has running statistics in it: where only the backbone has any, ``encode``."""
+        return self.network.encode if self._backbone_alone_has_statistics else self
+
+    @property
+    def sources_of_statistics(self) -> list[str]:
+        """The names of the tensors that running statistics depend on, these among them."""
+        prefix = "network.backbone." if self._backbone_alone_has_statistics else ""
+        return [name for name in self.state_dict() if name.startswith(prefix)]
+
+    @property
+    def _backbone_alone_has_statistics(self) -> bool:
+        return len(layers_with_statistics(self.network.backbone)) == len(layers_with_statistics(self))
 
     def personal_names(self, parts: Iterable[str]) -> frozenset[str]:
         """Return the names of the tensors that stay at the client.

@@ -55,10 +55,8 @@ class Site:
         trainer = self._ready(broadcast, name, state, reading)
         test = trainer.client.test
         rows = torch.linspace(0, len(test) - 1, min(count, len(test))).round().long()
-        self.pipeline.eval()
-        with torch.no_grad():
-            batch = test.batch(rows)
-            return self.task.panels(self.pipeline(batch).prediction, batch)
+        seen = trainer.predict(test, rows)
+        return [panel for batch, output in seen for panel in self.task.panels(output.prediction, batch)]
 
     def _ready(self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading) -> Trainer:
         trainer = self._trainer(name, broadcast.round)
@@ -66,7 +64,7 @@ class Site:
             self._train(broadcast, state, trainer)
         else:
             self.algorithm.receive(broadcast, state, trainer)
-            if trainer.owns_statistics:
+            if trainer.lacks_statistics:
                 trainer.measure_statistics(broadcast.round)
         return trainer
 

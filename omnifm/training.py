@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.device import Precision, autocast, moved, repeatable, seeded
 from omnifm.errors import NonFiniteLossError
-from omnifm.networks.normalisation import has_statistics, measured_statistics
+from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
 from omnifm.pipeline import Output, Pipeline
 from omnifm.randomness import derive_seed, generator
 from omnifm.recipe import Phase, Recipe, correct_gradients, trained_alone
+from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.task import Scores, Task
 from omnifm.tensors import Tensors
 from omnifm.weights import Weights
@@ -29,6 +31,8 @@ class TrainingSettings:
 
     ``epochs`` are local epochs a round; ``schedule`` lets the learning rate stay or fall by a cosine over the rounds.
     The optimiser starts afresh in every round: its state belongs to weights that the server has since changed.
+    Gradients longer than ``clip_norm`` are shortened to it, 0 shortens none. ``precision = "bf16"`` computes forward
+    passes in bfloat16 where torch holds that to be safe; weights, gradients and spectral tokens stay float32.
     """
 
     epochs: int = 1
@@ -39,12 +43,13 @@ class TrainingSettings:
     weight_decay: float = 1e-4
     clip_norm: float = 5.0
     schedule: Literal["constant", "cosine"] = "constant"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
             raise ValueError("epochs must be at least 1 and batch_size at least 2")
-        if self.learning_rate <= 0 or self.clip_norm <= 0:
-            raise ValueError("learning_rate and clip_norm must be positive")
+        if self.learning_rate <= 0 or self.clip_norm < 0:
+            raise ValueError("learning_rate must be positive and clip_norm not negative")
         if not 0 <= self.momentum < 1 or self.weight_decay < 0:
             raise ValueError("momentum must lie in [0, 1) and weight_decay must not be negative")
 
@@ -92,6 +97,7 @@ class Trainer:
         self.seed = seed
         self.progress = progress
         self.last_fit: Fit | None = None
+        self._device = next(pipeline.parameters()).device
 
     @property
     def pipeline(self) -> Pipeline:
@@ -111,10 +117,6 @@ class Trainer:
         if self.settings.schedule == "constant":
             return self.settings.learning_rate
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.pipeline.parameters()).device
 
     def load(self, *sources: Mapping[str, Tensor]) -> None:
         """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
@@ -172,27 +174,21 @@ class Trainer:
         self._weights.changed()
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.prepare(self.client.train)
-        phases = recipe.phases or (Phase(self.settings.epochs),)
         order = generator(*stream)
-        steps, losses, recorder = 0, [], _Recorder(self.pipeline)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(*stream))
+        steps, epoch = 0, _Epoch()
+        with seeded(self._device, derive_seed(*stream)), repeatable(self._device):
             self.pipeline.train()
-            for place, phase in enumerate(phases, start=1):
+            for phase in recipe.phases or (Phase(self.settings.epochs),):
                 with trained_alone(self.trainable, phase.names) as weights:
                     optimizer = self._optimizer(list(weights.values()))
-                    for epoch in range(phase.epochs):
-                        last = place == len(phases) and epoch == phase.epochs - 1
-                        for rows in _shuffled(len(train), self.settings.batch_size, order):
-                            batch = self.task.augment(_to_device(train.batch(rows), self._device), order)
-                            where = f"in round {round_number}, batch {steps + 1}"
-                            loss, output = self._step(batch, weights, optimizer, recipe, where)
-                            steps += 1
-                            if last:
-                                losses.append(loss * len(rows))
-                                recorder.record(output)
+                    for _ in range(phase.epochs):
+                        epoch = _Epoch()
+                        for batch in self._batches(train, order, augmented=True):
+                            epoch.record(batch, *self._step(batch, weights, optimizer, recipe))
+                        self._check(epoch.objectives, lambda place: f"in round {round_number}, batch {place}", steps)
+                        steps += len(epoch.objectives)
         self.measure_statistics(round_number)
-        self.last_fit = Fit(len(train), steps, sum(losses) / len(train), *recorder.result())
+        self.last_fit = Fit(len(train), steps, epoch.loss(), *epoch.seen(self.pipeline.adapter))
         return self.last_fit
 
     def _step(
@@ -201,70 +197,95 @@ class Trainer:
         weights: dict[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
         recipe: Recipe,
-        where: str,
-    ) -> tuple[float, Output]:
-        """Take one optimiser step; return the task's loss and the output."""
-        output: Output = self.pipeline(batch)
+    ) -> tuple[Tensor, Tensor, Output]:
+        """Take one optimiser step; return what was minimised, the task's loss and the output."""
+        output = self._output(batch)
         loss = self.task.loss(output.prediction, batch)
         objective = loss if output.adapter is None else loss + output.adapter.alignment
         if recipe.term is not None:
             objective = objective + recipe.term(output, batch)
-        self._check(objective, where)
-        optimizer.zero_grad()
+        for weight in weights.values():
+            weight.grad = None
         objective.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
         if recipe.correct is not None:
             correct_gradients(weights, recipe.correct)
         optimizer.step()
-        return float(loss.detach()), output
+        return objective.detach(), loss.detach(), output
+
+    def _output(self, batch: Batch) -> Output:
+        """Pass a batch through the pipeline at the precision of the settings; what comes out is float32."""
+        with autocast(self._device, self.settings.precision):
+            output: Output = self.pipeline(batch)
+        return output._replace(prediction=output.prediction.float(), features=output.features.float())
+
+    def _batches(self, examples: Examples, order: torch.Generator, *, augmented: bool) -> Iterator[Batch]:
+        """Yield the examples in shuffled batches on the pipeline's device."""
+        for rows in _shuffled(len(examples), self.settings.batch_size, order):
+            batch = examples.batch(rows)
+            yield moved(self.task.augment(batch, order) if augmented else batch, self._device)
 
     def measure_statistics(self, round_number: int) -> None:
         """Set the statistics of batch normalisation, if there is any, to those of the training images as they are."""
-        if not has_statistics(self.pipeline):
+        if not layers_with_statistics(self.pipeline):
             return
         self._weights.changed()
         order = generator(self.seed, self.client.name, round_number, "statistics")
-        with measured_statistics(self.pipeline):
-            for rows in _shuffled(len(self.client.train), self.settings.batch_size, order):
-                self.pipeline(_to_device(self.client.train.batch(rows), self._device))
+        measured = self.pipeline.measured
+        with measured_statistics(self.pipeline), repeatable(self._device):
+            for batch in self._batches(self.client.train, order, augmented=False):
+                with autocast(self._device, self.settings.precision):
+                    measured(batch)
 
     @property
-    def owns_statistics(self) -> bool:
-        """Whether the statistics of batch normalisation stay at this client."""
-        return any(name in self.personal for name, _ in self.pipeline.named_buffers() if name.endswith("running_mean"))
+    def lacks_statistics(self) -> bool:
+        """Whether statistics of batch normalisation that stay at this client are older than the weights before them.
 
-    @torch.no_grad()
+        They were measured when this client last trained, and hold if all that they depend on stayed here as well.
+        """
+        buffers = dict(self.pipeline.named_buffers())
+        if not any(name in self.personal for name in buffers if name.endswith("running_mean")):
+            return False
+        measured = all(count > 0 for name, count in buffers.items() if name.endswith("num_batches_tracked"))
+        return not (measured and self.personal.issuperset(self.pipeline.sources_of_statistics))
+
     def evaluate(self, split: Literal["train", "validation", "test"]) -> Scores:
         """Score the pipeline as it stands on one of the client's splits.
 
         Raises:
             NonFiniteLossError: the loss is NaN or infinite; names client and split.
         """
-        meter, total = self.task.meter(), 0.0
-        examples: Examples = getattr(self.client, split)
-        for batch, output in self.predict(examples):
-            loss = self.task.loss(output.prediction, batch)
-            self._check(loss, f"on its {split} data")
-            meter.add(output.prediction, batch)
-            total += float(loss) * len(batch["image"])
-        scores = meter.scores()
-        return Scores({**scores.numbers, "loss": total / len(examples)}, scores.tables)
+        meter, epoch = self.task.meter(), _Epoch()
+        with torch.inference_mode(), repeatable(self._device):
+            for batch, output in self.predict(getattr(self.client, split)):
+                loss = self.task.loss(output.prediction, batch)
+                epoch.record(batch, loss, loss, output)
+                meter.add(output.prediction, batch)
+            self._check(epoch.objectives, lambda _: f"on its {split} data")
+            scores = meter.scores()
+        return Scores({**scores.numbers, "loss": epoch.loss()}, scores.tables)
 
-    @torch.no_grad()
-    def predict(self, examples: Examples, batch_size: int = 64) -> Iterator[tuple[Batch, Output]]:
-        """Yield each batch with its output, in order, the pipeline in evaluation mode."""
+    @torch.inference_mode()
+    def predict(self, examples: Examples, places: Tensor | None = None) -> Iterator[tuple[Batch, Output]]:
+        """Yield the examples, or those at ``places``, in batches with their outputs, in evaluation mode.
+
+        Batches of 64: larger ones leave a processor's cache, smaller ones do not pay for the calls.
+        """
         self.pipeline.eval()
-        for rows in torch.split(torch.arange(len(examples)), batch_size):
-            batch = _to_device(examples.batch(rows), self._device)
-            yield batch, self.pipeline(batch)
+        for rows in torch.split(torch.arange(len(examples)) if places is None else places, 64):
+            batch = moved(examples.batch(rows), self._device)
+            yield batch, self._output(batch)
 
-    def _check(self, loss: Tensor, where: str) -> None:
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"The loss of client {self.client.name!r} is {float(loss.detach())} {where}. Lower "
-                f"training.learning_rate (now {self.settings.learning_rate:g}) or training.clip_norm, or look at its "
-                f"images."
-            )
+    def _check(self, losses: list[Tensor], where: Callable[[int], str], before: int = 0) -> None:
+        """Look at the losses of many batches at once: each look waits for the device."""
+        for place, loss in enumerate(torch.stack(losses).tolist(), start=before + 1):
+            if not math.isfinite(loss):
+                raise NonFiniteLossError(
+                    f"The loss of client {self.client.name!r} is {loss} {where(place)}. Lower "
+                    f"training.learning_rate (now {self.settings.learning_rate:g}) or training.clip_norm, or look at "
+                    f"its images."
+                )
 
     def _optimizer(self, weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         settings, rate = self.settings, self.learning_rate
@@ -275,23 +296,35 @@ class Trainer:
         )
 
 
-class _Recorder:
-    """Collects what the adapter saw: spectral tokens, and how often each bank entry was retrieved."""
+class _Epoch:
+    """What was seen in one pass over the data, kept on the device: losses, and what the adapter saw."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._entries = None if pipeline.adapter is None else len(pipeline.adapter.bank)
+    def __init__(self) -> None:
+        self.objectives: list[Tensor] = []
+        self._losses: list[Tensor] = []
+        self._sizes: list[int] = []
         self._spectral: list[Tensor] = []
         self._rows: list[Tensor] = []
 
-    def record(self, output: Output) -> None:
+    def record(self, batch: Batch, objective: Tensor, loss: Tensor, output: Output) -> None:
+        self.objectives.append(objective)
+        self._losses.append(loss)
+        self._sizes.append(len(batch["image"]))
         if output.adapter is not None:
-            self._spectral.append(output.adapter.spectral.detach().cpu())
-            self._rows.append(output.adapter.retrieved.flatten().cpu())
+            self._spectral.append(output.adapter.spectral.detach())
+            self._rows.append(output.adapter.retrieved.flatten())
 
-    def result(self) -> tuple[Tensor | None, Tensor | None]:
-        if self._entries is None:
+    def loss(self) -> float:
+        """Return the mean over all examples."""
+        losses: list[float] = torch.stack(self._losses).tolist()
+        return sum(loss * size for loss, size in zip(losses, self._sizes, strict=True)) / sum(self._sizes)
+
+    def seen(self, adapter: SpectralAdapter | None) -> tuple[Tensor | None, Tensor | None]:
+        """Return spectral tokens, and how often each entry of the bank was retrieved; None without an adapter."""
+        if adapter is None:
             return None, None
-        return torch.cat(self._spectral), torch.bincount(torch.cat(self._rows), minlength=self._entries)
+        rows = torch.cat(self._rows).cpu()
+        return torch.cat(self._spectral).cpu(), torch.bincount(rows, minlength=len(adapter.bank))
 
 
 def _shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
@@ -301,7 +334,3 @@ def _shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[T
         single = batches.pop()
         batches[-1] = torch.cat([batches[-1], single])
     yield from batches
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

@@ -190,3 +190,21 @@ def test_the_norm_of_a_companion_is_none_of_the_backbones() -> None:
     arm = small_arm("gpfl", classification={"norm": "batch-personal"})
     assert any("scale.2" in name for name in arm.site.initial)
     assert not any(name.startswith("companion.") for name in arm.site.personal)
+
+
+def test_statistics_of_the_backbone_alone_are_measured_without_the_rest() -> None:
+    made = pipeline()
+    assert made.measured == made.network.encode
+    names = made.sources_of_statistics
+    assert set(names) == below(made, "network.backbone") - SUFFIX
+    with_more = Pipeline(made.network, None, NormCompanion(32))
+    assert with_more.measured is with_more
+    assert with_more.sources_of_statistics == list(with_more.state_dict())
+
+
+class NormCompanion(Companion):
+    """Has running statistics behind the backbone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width)

@@ -44,6 +44,19 @@ def test_own_statistics_are_measured_before_the_model_is_judged(norm: str) -> No
     torch.testing.assert_close(backbone[1].running_mean, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_statistics_of_a_backbone_that_stayed_at_home_are_not_measured_again() -> None:
+    arm = small_arm("omnifm", omnifm={"personal": ["backbone"]})
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    _, state = arm.site.update(broadcast, "CT-1", ClientState())
+    arm.site.update(broadcast, "MRI", ClientState())
+    arm.site.evaluate(broadcast, "CT-1", state, "test", "received")
+    norm = arm.site.pipeline.network.backbone[1]
+    assert torch.equal(norm.running_mean, state.personal["network.backbone.1.running_mean"])
+    # They are those that a measurement gives, but for the order in which the images come.
+    measured = arm.site.pipeline.network.backbone[0](arm.site.clients["CT-1"].train.column("image"))
+    torch.testing.assert_close(norm.running_mean, measured.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
 def test_pictures_are_spread_over_the_test_images() -> None:
     arm = small_arm("fedavg")
     broadcast = arm.algorithm.broadcast(arm.start().server)

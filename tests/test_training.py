@@ -68,6 +68,21 @@ def test_nan_in_the_data() -> None:
         quadratic_trainer("a", [1.0, float("nan")]).fit(1)
 
 
+def test_a_loss_that_is_not_finite_is_found_at_the_end_of_its_epoch() -> None:
+    trainer = quadratic_trainer("a", [1e10] * 4, plain_sgd(1e30, batch_size=2, epochs=3))
+    trainer.task = task = Recording()
+    with pytest.raises(NonFiniteLossError, match="round 1, batch 2"):
+        trainer.fit(1)
+    assert len(task.batches) == 2
+
+
+def test_batches_are_counted_over_the_epochs() -> None:
+    # Each step moves the weight 100 times too far: the squared distance leaves float32 after ten.
+    trainer = quadratic_trainer("a", [1.0] * 4, plain_sgd(100.0, batch_size=2, epochs=12, clip_norm=0.0))
+    with pytest.raises(NonFiniteLossError, match=r"is inf in round 1, batch 11\."):
+        trainer.fit(1)
+
+
 @pytest.mark.parametrize("algorithm", ["fedavg", "omnifm"])
 def test_same_seed_same_bits(algorithm: str) -> None:
     arm = small_arm(algorithm)
@@ -160,6 +175,12 @@ def test_gradients_are_clipped_to_their_norm() -> None:
     trainer = quadratic_trainer("a", [100.0], plain_sgd(0.1, clip_norm=2.0))
     trainer.fit(1)
     assert weight(trainer) == pytest.approx(0.2, rel=1e-4)
+
+
+def test_no_clipping_without_a_norm() -> None:
+    trainer = quadratic_trainer("a", [100.0], plain_sgd(0.1, clip_norm=0.0))
+    trainer.fit(1)
+    assert weight(trainer) == pytest.approx(10.0)
 
 
 def test_correction_sees_weights_and_changes_gradients() -> None:
@@ -271,11 +292,26 @@ def test_statistics_are_measured_with_the_weights_of_the_end() -> None:
     torch.testing.assert_close(found, stem_statistics(trainer), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("norm", "own"), [("batch", False), ("batch-personal", True), ("group", False)])
-def test_who_owns_the_statistics(norm: str, own: bool) -> None:
-    site = small_arm("fedavg", classification={"norm": norm}).site
+@pytest.mark.parametrize(
+    ("norm", "personal", "untrained", "trained"),
+    [
+        ("batch", [], False, False),
+        ("group", ["backbone"], False, False),
+        # What comes before the statistics is shared: they never fit what was just received.
+        ("batch-personal", [], True, True),
+        # All of it stays at home, and so do the statistics, once there are any.
+        ("batch", ["backbone"], True, False),
+        ("batch-personal", ["backbone"], True, False),
+        ("batch", ["everything"], True, False),
+    ],
+)
+def test_whose_statistics_must_be_measured(norm: str, personal: list[str], untrained: bool, trained: bool) -> None:
+    site = small_arm("fedavg", classification={"norm": norm}, federation={"personal": personal}).site
     trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, 0)
-    assert trainer.owns_statistics == own
+    trainer.load(site.initial)
+    assert trainer.lacks_statistics == untrained
+    trainer.fit(1)
+    assert trainer.lacks_statistics == trained
 
 
 def test_evaluation_is_the_mean_over_all_images_of_uneven_batches() -> None:
@@ -291,6 +327,62 @@ def test_evaluation_leaves_all_tensors_as_they_are() -> None:
     trainer.load(site.initial)
     trainer.evaluate("validation")
     assert same(trainer.tensors(shared=True) | trainer.tensors(shared=False), site.initial)
+
+
+def precise(precision: str, seed: int = 0) -> Trainer:
+    site = small_arm("omnifm", training={"precision": precision}).site
+    trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, seed)
+    trainer.load(site.initial)
+    trainer.use_bank(torch.eye(8)[:5])
+    return trainer
+
+
+def test_bf16_is_near_float32_and_keeps_what_is_learned_in_float32() -> None:
+    trainers = precise("float32"), precise("bf16")
+    exact, near = (trainer.fit(1) for trainer in trainers)
+    assert near.loss != exact.loss
+    assert near.loss == pytest.approx(exact.loss, rel=0.02)
+    assert near.spectral is not None
+    assert near.spectral.dtype == torch.float32
+    rough = trainers[1].pipeline
+    floats = [t for t in rough.state_dict().values() if t.is_floating_point()]
+    assert {t.dtype for t in floats} == {p.grad.dtype for p in rough.parameters() if p.grad is not None}
+    assert {t.dtype for t in floats} == {torch.float32}
+
+
+def test_bf16_judges_as_it_trains() -> None:
+    exact, rough = precise("float32"), precise("bf16")
+    rough.load(exact.tensors())
+    one, other = exact.evaluate("test").numbers["loss"], rough.evaluate("test").numbers["loss"]
+    assert one != other
+    assert one == pytest.approx(other, rel=0.02)
+    (_, output), *_ = rough.predict(rough.client.test)
+    assert (output.prediction.dtype, output.features.dtype) == (torch.float32, torch.float32)
+
+
+def test_spectral_tokens_are_the_same_at_any_precision() -> None:
+    seen = []
+    for trainer in (precise("float32"), precise("bf16")):
+        (_, output), *_ = trainer.predict(trainer.client.test)
+        seen.append(output.adapter)
+    assert torch.equal(seen[0].spectral, seen[1].spectral)
+    assert torch.equal(seen[0].retrieved, seen[1].retrieved)
+    assert not torch.equal(seen[0].tokens, seen[1].tokens.float())
+
+
+def test_same_bits_in_bf16_too() -> None:
+    one, again, other = precise("bf16"), precise("bf16"), precise("bf16", seed=1)
+    for trainer in (one, again, other):
+        trainer.fit(1)
+    assert same(one.tensors(), again.tensors())
+    assert not same(one.tensors(), other.tensors())
+
+
+def test_predictions_at_some_places() -> None:
+    trainer = quadratic_trainer("a", range(80))
+    batches = [batch["target"].tolist() for batch, _ in trainer.predict(trainer.client.test, torch.tensor([70, 3]))]
+    assert batches == [[70, 3]]
+    assert [len(output.prediction) for _, output in trainer.predict(trainer.client.test)] == [64, 16]
 
 
 @pytest.mark.parametrize(("schedule", "rate"), [("constant", 0.1), ("cosine", 0.05)])
@@ -465,7 +557,7 @@ def test_both_kinds_of_tensors_are_all() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"clip_norm": 0}, {"momentum": 1}, {"weight_decay": -1}],
+    [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"clip_norm": -1}, {"momentum": 1}, {"weight_decay": -1}],
     ids=str,
 )
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:

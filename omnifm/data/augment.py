@@ -17,7 +17,7 @@ def flip_and_shift(images: Tensor, draw: torch.Generator, reach: float = 1 / 16)
     Returns:
         The same shape.
     """
-    batch, _, height, width = images.shape
+    batch, channels, height, width = images.shape
 
     def moved(length: int) -> Tensor:
         most = round(reach * length)
@@ -27,7 +27,5 @@ def flip_and_shift(images: Tensor, draw: torch.Generator, reach: float = 1 / 16)
     rows, columns = moved(height), moved(width)
     mirrored = torch.rand(batch, 1, generator=draw) < 0.5
     columns = torch.where(mirrored, columns.flip(1), columns)
-    at = torch.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]
-    b, r, c = (index.to(images.device) for index in at)
-    # Advanced indices around the channel axis put it last.
-    return images[b, :, r, c].permute(0, 3, 1, 2).contiguous()
+    at = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).unsqueeze(1).to(images.device)
+    return images.flatten(2).gather(2, at.expand(-1, channels, -1)).view_as(images)

@@ -24,9 +24,9 @@ def is_normalisation(module: nn.Module) -> bool:
     return isinstance(module, nn.GroupNorm | _BatchNorm)
 
 
-def has_statistics(model: nn.Module) -> bool:
-    """Tell whether a model has batch normalisation, and so running statistics."""
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
+def layers_with_statistics(model: nn.Module) -> list[_BatchNorm]:
+    """Return a model's layers of batch normalisation: those that keep running statistics."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def measured_statistics(model: nn.Module) -> Iterator[None]:
     A running mean trails behind weights that move fast, as they do between two averagings; what is measured with the
     weights as they stand does not (Wu and Johnson, Rethinking Batch in BatchNorm, 2021).
     """
-    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    layers = layers_with_statistics(model)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()

@@ -96,16 +96,23 @@ class SpectralAdapter(nn.Module):
 
     def forward(self, tokens: Tensor, image: Tensor) -> AdapterOutput:
         """Condition tokens ``(batch, L, dim)`` of ``image`` ``(batch, channels, *size)`` on the bank."""
+        with torch.autocast(image.device.type, enabled=False):
+            spectral, asked, alignment, retrieved = self._ask(image)
+        prefix = None if self.fusion is None else self.fusion(tokens, asked)
+        return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)
+
+    def _ask(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the spectral token, what it is to be fused from, the alignment loss and the bank rows retrieved.
+
+        In float32 at any precision of training: the entries of a bank must be comparable whoever made them.
+        """
         settings = self.settings
         spectral = self.tokenizer(low_pass_log_amplitude(image, settings.rho, settings.grid))
         own = spectral.unsqueeze(1)
-        if settings.retrieval and len(self.bank):
-            prototypes, retrieved = retrieve(spectral, self.bank, settings.neighbours)
-            alignment = settings.alignment * spectral_proximal_loss(spectral, prototypes)
-            asked = torch.cat([own, prototypes], dim=1) if settings.own_token else prototypes
-        else:
-            asked = own
-            retrieved = torch.zeros(len(image), 0, dtype=torch.int64, device=image.device)
-            alignment = spectral.new_zeros(())
-        prefix = None if self.fusion is None else self.fusion(tokens, asked)
-        return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)
+        if not settings.retrieval or not len(self.bank):
+            nothing = torch.zeros(len(image), 0, dtype=torch.int64, device=image.device)
+            return spectral, own, spectral.new_zeros(()), nothing
+        prototypes, retrieved = retrieve(spectral, self.bank, settings.neighbours)
+        alignment = settings.alignment * spectral_proximal_loss(spectral, prototypes)
+        asked = torch.cat([own, prototypes], dim=1) if settings.own_token else prototypes
+        return spectral, asked, alignment, retrieved

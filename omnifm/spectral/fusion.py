@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,5 +41,15 @@ class PrototypeFusion(nn.Module):
         if not self.attention:
             mean = self.value(prototypes.mean(dim=1, keepdim=True))
             return cast(Tensor, mean.expand(-1, self.prefix_tokens, -1))
-        pooled = F.adaptive_avg_pool1d(tokens.transpose(1, 2), self.prefix_tokens).transpose(1, 2)
+        pooled = _windows(tokens.shape[1], self.prefix_tokens, tokens.device) @ tokens
         return attend(self.query(pooled), self.key(prototypes), self.value(prototypes), self.heads)
+
+
+@lru_cache
+def _windows(length: int, count: int, device: torch.device) -> Tensor:
+    """Return the matrix ``(count, length)`` of means over ``count`` windows of equal length, as near as can be.
+
+    Adaptive pooling as a product: on a GPU the gradient of torch's own is not the same bits each time.
+    """
+    with torch.inference_mode(False):  # what is kept must do in training too
+        return F.adaptive_avg_pool1d(torch.eye(length), count).T.contiguous().to(device)

@@ -35,13 +35,12 @@ class PrefixSuffixPrompting(nn.Module):
     def forward(self, tokens: Tensor, prefix: Tensor | None) -> Tensor:
         """Condition ``tokens`` ``(batch, L, dim)`` on ``prefix`` ``(batch, m, dim)``, if any, and the suffix."""
         batch, length, _ = tokens.shape
-        before = [] if prefix is None else [prefix]
-        after = [] if self.suffix is None else [self.suffix.expand(batch, -1, -1)]
+        asked = self.norm_attention(tokens)
+        before = [] if prefix is None else [self.norm_attention(prefix)]
+        after = [] if self.suffix is None else [self.norm_attention(self.suffix).expand(batch, -1, -1)]
         prompts = [*before, *after]
         dense = length > self.full_attention_up_to and bool(prompts)
-        context = torch.cat(prompts if dense else [*before, tokens, *after], dim=1)
-        asked = self.norm_attention(tokens)
-        told = self.norm_attention(context)
+        told = torch.cat(prompts if dense else [*before, asked, *after], dim=1)
         attended = attend(self.query(asked), self.key(told), self.value(told), self.heads)
         tokens = tokens + self.out(attended)
         mixed: Tensor = self.norm_out(tokens + self.feed_forward(self.norm_feed_forward(tokens)))

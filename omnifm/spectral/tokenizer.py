@@ -26,5 +26,5 @@ class FreqMixTokenizer(nn.Module):
         """Map ``(batch, channels, *grid)`` to tokens ``(batch, dim)`` of Euclidean norm 1."""
         x = self.norm(spectrum.flatten(2)[..., : self.bins])
         x = x + self.mix_bins(x)
-        x = x + self.mix_channels(x.transpose(1, 2)).transpose(1, 2)
+        x = x + self.mix_channels.weight @ x + self.mix_channels.bias[:, None]
         return F.normalize(self.pool(x.flatten(1)), dim=-1)

@@ -87,7 +87,13 @@ class Classification:
         return ClassificationNetwork(backbone, self.classes)
 
     def prepare(self, train: Examples) -> Examples:
-        """Add the weight of each class, ``class_weight`` ``(n, C)``, where they are asked for."""
+        """Add what the loss can then take as given.
+
+        ``single``, true, where every row bears one label; and the weight of each class, ``class_weight`` ``(n, C)``,
+        where they are asked for.
+        """
+        if train.column("exclusive").all():
+            train = train.with_constant("single", torch.tensor(True))
         if self.settings.class_weights == "none":
             return train
         target = train.column("target").float()
@@ -104,6 +110,16 @@ class Classification:
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy over the allowed classes; binary cross-entropy for rows that may bear several labels."""
+        if "single" not in batch:
+            return self._mixed_loss(prediction, batch)
+        label = batch["target"].argmax(dim=1)
+        if "class_weight" not in batch:
+            return F.cross_entropy(prediction, label)
+        weight = batch["class_weight"].gather(1, label.unsqueeze(1)).squeeze(1)
+        return (weight * F.cross_entropy(prediction, label, reduction="none")).mean()
+
+    def _mixed_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """The same for rows of both kinds in one batch."""
         target, allowed = batch["target"].float(), batch["allowed"]
         weight = batch.get("class_weight", torch.ones_like(target)) * allowed
         log_p = F.log_softmax(prediction, dim=1).masked_fill(~allowed, 0.0)
@@ -150,12 +166,11 @@ class ClassificationMeter:
     def add(self, prediction: Tensor, batch: Batch) -> None:
         """Take in logits ``(batch, C)``."""
         probability = _probability(prediction, batch["exclusive"])
-        kept = (probability, batch["target"] > 0, batch["allowed"], batch["exclusive"])
-        self._rows.append(tuple(x.cpu() for x in kept))  # type: ignore[arg-type]
+        self._rows.append((probability, batch["target"] > 0, batch["allowed"], batch["exclusive"]))
 
     def scores(self) -> Scores:
         """Return the scores, and the table ``confusion`` ``(C, C)`` (rows: truth) of single-label rows."""
-        probability, target, allowed, exclusive = (torch.cat(column) for column in zip(*self._rows, strict=True))
+        probability, target, allowed, exclusive = (torch.cat(column).cpu() for column in zip(*self._rows, strict=True))
         found = _decide(probability, exclusive)
         own = allowed.any(dim=0).nonzero().flatten().tolist()
         hit = torch.where(

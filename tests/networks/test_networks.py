@@ -9,8 +9,8 @@ from torch import nn
 from omnifm.networks.compact import CompactEncoder
 from omnifm.networks.normalisation import (
     Normalisation,
-    has_statistics,
     is_normalisation,
+    layers_with_statistics,
     measured_statistics,
     normalisation,
 )
@@ -95,8 +95,9 @@ def test_momentum_comes_back_after_an_error() -> None:
 
 
 def test_who_has_statistics() -> None:
-    assert has_statistics(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)))
-    assert not has_statistics(nn.Sequential(nn.GroupNorm(1, 1), nn.LayerNorm(1)))
+    norm = nn.BatchNorm1d(1)
+    assert layers_with_statistics(nn.Sequential(nn.Linear(1, 1), nn.Sequential(norm))) == [norm]
+    assert not layers_with_statistics(nn.Sequential(nn.GroupNorm(1, 1), nn.LayerNorm(1)))
 
 
 def test_every_parameter_of_the_compact_network_learns() -> None:

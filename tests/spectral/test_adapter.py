@@ -151,6 +151,18 @@ def test_gradients_reach_every_parameter() -> None:
         assert parameter.grad is not None, name
 
 
+def test_what_the_bank_is_asked_with_is_float32_at_any_precision() -> None:
+    made = adapter()
+    exact = output(made)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = output(made)
+    assert torch.equal(rough.spectral, exact.spectral)
+    assert torch.equal(rough.retrieved, exact.retrieved)
+    assert rough.alignment == exact.alignment
+    torch.testing.assert_close(rough.tokens.float(), exact.tokens, rtol=0.1, atol=0.1)
+    assert not torch.equal(rough.tokens.float(), exact.tokens)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

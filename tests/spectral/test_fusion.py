@@ -60,3 +60,12 @@ def test_without_attention_the_mean_stands_for_every_query() -> None:
 def test_more_prefix_tokens_than_tokens() -> None:
     fusion = PrototypeFusion(dim=4, prototype_dim=3, prefix_tokens=5, heads=1)
     assert fusion(torch.randn(2, 1, 4), torch.randn(2, 1, 3)).shape == (2, 5, 4)
+
+
+@pytest.mark.parametrize(("length", "windows"), [(6, 2), (7, 3), (36, 4), (3, 5), (1, 4)])
+def test_pooling_is_adaptive_average_pooling(length: int, windows: int) -> None:
+    fusion = PrototypeFusion(dim=4, prototype_dim=3, prefix_tokens=windows, heads=1)
+    tokens, prototypes = torch.randn(2, length, 4), torch.randn(2, 5, 3)
+    pooled = nn.functional.adaptive_avg_pool1d(tokens.transpose(1, 2), windows).transpose(1, 2)
+    expected = attend(fusion.query(pooled), fusion.key(prototypes), fusion.value(prototypes), 1)
+    torch.testing.assert_close(fusion(tokens, prototypes), expected)

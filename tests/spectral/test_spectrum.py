@@ -77,3 +77,21 @@ def test_same_picture_at_another_size_has_the_same_spectrum(size: int) -> None:
     other = low_pass_log_amplitude(picture(size), rho=10 / size, grid=11)
     torch.testing.assert_close(other, at_32, rtol=1e-4, atol=1e-4)
     assert at_32.max() > 1
+
+
+def test_what_was_kept_from_an_evaluation_serves_a_gradient() -> None:
+    # Of a size that no other test has: the constants are made here.
+    image = torch.rand(1, 1, 19, 23)
+    with torch.inference_mode():
+        seen = low_pass_log_amplitude(image)
+    again = low_pass_log_amplitude(image.requires_grad_())
+    again.sum().backward()
+    assert torch.equal(seen, again)
+    assert image.grad is not None
+    assert image.grad.abs().max() > 0
+
+
+def test_of_a_mirrored_image_it_is_the_mirror() -> None:
+    image = torch.rand(2, 1, 20, 24)
+    found = low_pass_log_amplitude(image.flip(3))
+    torch.testing.assert_close(found, low_pass_log_amplitude(image).flip(3), rtol=1e-4, atol=1e-5)

@@ -101,9 +101,27 @@ def test_balanced_weights_make_every_class_count_alike() -> None:
     torch.testing.assert_close(sums[:3], torch.full((3,), 7 / 3))
 
 
-def test_without_balance_nothing_is_added() -> None:
-    train = examples([0, 1], [1, 1, 0, 0])
-    assert task().prepare(train) is train
+def test_that_every_row_bears_one_label_is_noted_once() -> None:
+    single, mixed = examples([0, 1], [1, 1, 0, 0]), Examples(MIXED, ("0", "1"))
+    assert task().prepare(single).whole().keys() - single.whole().keys() == {"single"}
+    assert task().prepare(mixed) is mixed
+
+
+@pytest.mark.parametrize("balance", ["none", "balanced"])
+def test_the_loss_is_the_same_by_either_way(balance: str) -> None:
+    made = task(class_weights=balance)
+    prepared = made.prepare(examples([0, 1, 1, 1, 0, 2], [1, 1, 1, 0])).whole()
+    plain = {name: value for name, value in prepared.items() if name != "single"}
+    losses, gradients = [], []
+    for given in (prepared, plain):
+        logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        loss = made.loss(logits.masked_fill(~given["allowed"], -INF), given)
+        loss.backward()
+        losses.append(loss.detach())
+        gradients.append(logits.grad)
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert (gradients[0][:, 3] == 0).all()
 
 
 def scored(prediction: Tensor, given: Batch, pieces: int = 1) -> Scores:

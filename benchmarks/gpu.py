@@ -1,0 +1,156 @@
+"""What a GPU brings: ``python benchmarks/gpu.py``.
+
+A client's round (its update, and its judgement on validation data) on the CPU (one thread) and on the GPU, in float32
+and bf16, with and without the demand for the same bits each time; then several clients one after another and side by
+side, each in a thread with a stream and a network of its own. Without CUDA a small form of the CPU's part is measured.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from step import CLASSES, full_bank, made_examples
+
+from omnifm import training
+from omnifm.algorithms.state import Broadcast, ClientState
+from omnifm.arm import make_arm
+from omnifm.data.cohort import Cohort
+from omnifm.data.examples import ClientData
+from omnifm.experiment import make_experiment
+from omnifm.site import Site
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much is measured: images a client for training and validation, rounds, and networks with image sizes."""
+
+    train: int
+    validation: int
+    repeats: int
+    networks: tuple[tuple[str, int], ...]
+
+
+FULL = Work(512, 128, 5, (("compact", 48), ("resnet18", 64)))
+SMALL = Work(64, 32, 2, (("compact", 28),))
+CLIENTS = ("a", "b", "c", "d")
+
+
+def site(algorithm: str, network: str, size: int, device: str, precision: str, work: Work) -> tuple[Site, Broadcast]:
+    """Build hospitals of noise, and what they receive; the bank is full."""
+    document = {
+        "algorithm": algorithm,
+        "device": device,
+        "training": {"precision": precision},
+        "classification": {"network": network},
+    }
+    splits = [made_examples(count, size) for count in (work.train, work.validation, work.validation)]
+    arm = make_arm(make_experiment(document), Cohort(tuple(ClientData(n, n, *splits) for n in CLIENTS), CLASSES))
+    broadcast = arm.algorithm.broadcast(arm.start().server)
+    if "bank" in broadcast.extra:
+        broadcast = replace(broadcast, extra={"bank": full_bank()})
+    return arm.site, broadcast
+
+
+def play(site: Site, broadcast: Broadcast, client: str) -> None:
+    """Play a client's round."""
+    _, state = site.update(broadcast, client, ClientState())
+    site.evaluate(broadcast, client, state, "validation", "received")
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Return the median time of a call, the first two left out; what it left to a GPU is waited for."""
+    times = []
+    for _ in range(2 + repeats):
+        started = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[2:])
+
+
+@contextmanager
+def any_bits() -> Iterator[None]:
+    """Let a GPU choose its algorithms freely in this block."""
+    before = training.repeatable
+    training.repeatable = lambda device: nullcontext()  # type: ignore[attr-defined, assignment]
+    try:
+        yield
+    finally:
+        training.repeatable = before  # type: ignore[attr-defined]
+
+
+def rounds(work: Work, cuda: bool) -> None:
+    """Print the table of one client's round."""
+    kinds = [("cpu", "float32", "same"), ("cpu", "bf16", "same")]
+    if cuda:
+        kinds += [("cuda", p, b) for p in ("float32", "bf16") for b in ("same", "any")]
+    columns = ("network", "size", "algorithm", "device", "precision", "bits", "s/round", "images/s", "MB")
+    print("".join(f"{name:>10}" for name in columns))
+    for network, size in work.networks:
+        for algorithm in ("fedavg", "omnifm"):
+            for device, precision, bits in kinds:
+                if device == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
+                made, broadcast = site(algorithm, network, size, device, precision, work)
+                with any_bits() if bits == "any" else nullcontext():
+                    took = seconds(lambda m=made, b=broadcast: play(m, b, "a"), work.repeats)
+                peak = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}" if device == "cuda" else "-"
+                row = (
+                    network,
+                    size,
+                    algorithm,
+                    device,
+                    precision,
+                    bits,
+                    f"{took:.3f}",
+                    f"{work.train / took:.0f}",
+                    peak,
+                )
+                print("".join(f"{cell!s:>10}" for cell in row), flush=True)
+
+
+def side_by_side(work: Work, device: str) -> None:
+    """Print what clients take one after another, and in two threads with a stream each."""
+    print(f"\n{len(CLIENTS)} clients of OmniFM on {device}, s")
+    print("".join(f"{name:>10}" for name in ("network", "size", "in turn", "streams")))
+    for network, size in work.networks:
+        first, broadcast = site("omnifm", network, size, device, "float32", work)
+        second, _ = site("omnifm", network, size, device, "float32", work)
+
+        def some(made: Site, names: tuple[str, ...], broadcast: Broadcast = broadcast) -> None:
+            with torch.cuda.stream(torch.cuda.Stream()) if device == "cuda" else nullcontext():
+                for name in names:
+                    play(made, broadcast, name)
+
+        def in_turn(made: Site = first) -> None:
+            some(made, CLIENTS)
+
+        def in_streams(sites: tuple[Site, Site] = (first, second)) -> None:
+            with ThreadPoolExecutor(2) as threads:
+                list(threads.map(some, sites, (CLIENTS[::2], CLIENTS[1::2])))
+
+        # Threads share torch's flags: the demand for the same bits cannot be made in one and not in the other.
+        with any_bits():
+            row = (network, size, *(f"{seconds(work_, work.repeats):.3f}" for work_ in (in_turn, in_streams)))
+        print("".join(f"{cell!s:>10}" for cell in row), flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    torch.set_num_threads(1)
+    cuda = torch.cuda.is_available()
+    print(torch.cuda.get_device_name() if cuda else "There is no CUDA here: the CPU's part alone, in a small form.")
+    work = FULL if cuda else SMALL
+    rounds(work, cuda)
+    side_by_side(work, "cuda" if cuda else "cpu")
+
+
+if __name__ == "__main__":
+    main()
