@@ -92,8 +92,8 @@ class SnapshotFolder:
     def _read(self, path: Path) -> Snapshot:
         tensors, plain = read_checkpoint(path)
         clients = States(self.states, plain["clients"])
-        for name in clients:
-            clients[name]  # sound, or an error
+        for client, digest in clients.digests.items():
+            self.states.check(client, digest)
         best = {reading: (int(number), float(score)) for reading, (number, score) in plain["best"].items()}
         return Snapshot(ServerState.unpack(tensors, plain["server"]), clients, best)
 

@@ -49,9 +49,11 @@ class StateFolder:
         path = self._file(client, digest)
         if not path.exists():
             with _told(client, path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(path, flushed=False) as temporary:
-                    temporary.write_bytes(data)
+                try:
+                    _put(path, data)
+                except FileNotFoundError:  # the client's first
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _put(path, data)
         return digest
 
     def settle(self, files: Iterable[tuple[str, str]]) -> None:
@@ -71,22 +73,31 @@ class StateFolder:
             list(threads.map(settled, files))
 
     def read(self, client: str, digest: str) -> ClientState:
-        """Return a state that was kept.
+        """Return a state that was written.
+
+        Raises:
+            CheckpointError: the file is missing or cut short.
+        """
+        try:
+            return ClientState.from_bytes(self._bytes(client, digest))
+        except ValueError as error:
+            raise CheckpointError(f"{self._file(client, digest)} is damaged: {error}.") from None
+
+    def check(self, client: str, digest: str) -> None:
+        """Make sure that a state is what was written, to the last bit.
 
         Raises:
             CheckpointError: the file is missing or damaged.
         """
+        if hashlib.sha256(self._bytes(client, digest)).hexdigest() != digest:
+            raise CheckpointError(f"{self._file(client, digest)} is damaged: its SHA-256 does not match its name.")
+
+    def _bytes(self, client: str, digest: str) -> bytes:
         path = self._file(client, digest)
         try:
-            data = path.read_bytes()
+            return path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"The state of client {client!r} cannot be read: {path}: {error.strerror}.") from None
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise CheckpointError(f"{path} is damaged: its SHA-256 does not match its name.")
-        try:
-            return ClientState.from_bytes(data)
-        except ValueError as error:
-            raise CheckpointError(f"{path} is no client's state: {error}.") from None
 
     def remove(self, files: Iterable[tuple[str, str]]) -> None:
         """Remove the states of these clients and digests."""
@@ -103,6 +114,11 @@ class StateFolder:
     def _file(self, client: str, digest: str) -> Path:
         folder = quote(client, safe=" ").replace(".", "%2E")  # a client may be called PET/CT, or ..
         return self.path / folder / f"{digest}{SUFFIX}"
+
+
+def _put(path: Path, data: bytearray) -> None:
+    with replacing(path, flushed=False) as temporary:
+        temporary.write_bytes(data)
 
 
 @contextlib.contextmanager

@@ -47,12 +47,19 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(CheckpointError, match=f"{digest}.* is damaged"):
-            folder.read("CT-1", digest)
+            folder.check("CT-1", digest)
+    path.write_bytes(whole)
+    folder.check("CT-1", digest)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(CheckpointError, match=f"{digest}.* is damaged"):
+        folder.read("CT-1", digest)
 
 
 def test_a_missing_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"The state of client 'CT-1' cannot be read: .*CT-1"):
         StateFolder(tmp_path).read("CT-1", "0" * 64)
+    with pytest.raises(CheckpointError, match="'CT-1' cannot be read"):
+        StateFolder(tmp_path).check("CT-1", "0" * 64)
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
