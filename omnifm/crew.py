@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 
 from omnifm.errors import OmniFMError
+from omnifm.interrupts import SIGNALS
 
 T = TypeVar("T")
 
@@ -71,7 +72,8 @@ def told_if_one_dies() -> Iterator[None]:
 
 def _begin(parent: int, start: Callable[..., None], arguments: tuple[object, ...]) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the parent decides what Ctrl-C means, or a terminal that is gone
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     start(*arguments)

@@ -15,13 +15,14 @@ from omnifm.comparison.record import Checked, make_record
 from omnifm.crew import Crew, told_if_one_dies
 from omnifm.data.cohort import Cohort, DataSettings, load_cohort
 from omnifm.data.partition import PartitionSettings
-from omnifm.errors import NonFiniteLossError, UnsuitableError
+from omnifm.errors import NonFiniteLossError, OutOfTime, UnsuitableError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, Snapshot
-from omnifm.playing import play_arm
+from omnifm.limit import TimeLimit
+from omnifm.playing import Watcher, play_arm
 
 Cohorts = dict[tuple[DataSettings, PartitionSettings, int], Cohort]
-Work = Callable[[Cell], None]
+Work = Callable[[Cell], bool]
 
 
 class Progress(Protocol):
@@ -40,9 +41,15 @@ class Comparison:
     """A design, played into a folder. ``tolerant``: an algorithm that cannot serve the task is left out, and named."""
 
     def __init__(
-        self, design: Design, folder: ComparisonFolder, workers: int, progress: Progress, tolerant: bool = False
+        self,
+        design: Design,
+        folder: ComparisonFolder,
+        workers: int,
+        progress: Progress,
+        limit: TimeLimit,
+        tolerant: bool = False,
     ) -> None:
-        self.design, self.folder, self.progress = design, folder, progress
+        self.design, self.folder, self.progress, self.limit = design, folder, progress, limit
         self.counter = get_context("fork").Value("q", 0)
         self.cohorts: Cohorts = {}
         self.checked = Checked()
@@ -76,12 +83,16 @@ class Comparison:
         """Play all cells that the folder lacks, and write down what was found.
 
         A point whose loss becomes NaN or infinite cannot be chosen; that is a result, and no error.
+
+        Raises:
+            OutOfTime: the limit has been reached; every cell under way has come to the end of a round.
         """
+        inherited = self.folder, self.cohorts, self.counter, self.limit
         if self.workers > 1:
-            with Crew(self.workers, _inherit, self.folder, self.cohorts, self.counter) as crew:
+            with Crew(self.workers, _inherit, *inherited) as crew:
                 self._stages(crew)
         else:
-            _inherit(self.folder, self.cohorts, self.counter)
+            _inherit(*inherited)
             self._stages(None)
 
     def _stages(self, crew: Crew | None) -> None:
@@ -107,18 +118,21 @@ class Comparison:
     def _spread(self, work: Work, cells: Sequence[Cell], crew: Crew | None) -> None:
         """Do the work on each cell, side by side where there is a crew."""
         self.counter.value = 0
+        in_time = True
         if crew is None:
             for cell in cells:
-                work(cell)
+                in_time &= work(cell)
                 self.progress.advance_to(self.counter.value)
-            return
-        with told_if_one_dies():
-            running = {crew.submit(work, cell) for cell in cells}
-            while running:
-                done, running = wait(running, timeout=0.5)
-                for future in done:
-                    future.result()
-                self.progress.advance_to(self.counter.value)
+        else:
+            with told_if_one_dies():
+                running = {crew.submit(work, cell) for cell in cells}
+                while running:
+                    done, running = wait(running, timeout=0.5)
+                    for future in done:
+                        in_time &= future.result()
+                    self.progress.advance_to(self.counter.value)
+        if not in_time:
+            raise OutOfTime
 
     def _is_trained(self, cell: Cell) -> bool:
         outcome = self.folder.outcome(cell)
@@ -126,43 +140,56 @@ class Comparison:
 
 
 class _Count(Callback):
+    def __init__(self) -> None:
+        self.rounds = 0
+
     def snapshot(self, snapshot: Snapshot) -> None:
-        _count()
+        self.rounds += 1
+        _count(1)
 
 
 _folder: ComparisonFolder  # in a worker: what it inherited
 _cohorts: Cohorts
 _counter: Any
+_limit: TimeLimit
 
 
-def _inherit(folder: ComparisonFolder, cohorts: Cohorts, counter: Any) -> None:
-    global _folder, _cohorts, _counter
-    _folder, _cohorts, _counter = folder, cohorts, counter
+def _inherit(folder: ComparisonFolder, cohorts: Cohorts, counter: Any, limit: TimeLimit) -> None:
+    global _folder, _cohorts, _counter, _limit
+    _folder, _cohorts, _counter, _limit = folder, cohorts, counter, limit
 
 
-def _count() -> None:
+def _count(number: int) -> None:
     with _counter.get_lock():
-        _counter.value += 1
+        _counter.value += number
 
 
-def _train(cell: Cell) -> None:
+def _train(cell: Cell) -> bool:
+    """Play a cell's rounds; False if time was up before the last."""
+    count = _Count()
     try:
-        last = _play(cell, test=False)
+        _limit.check()
+        last = _play(cell, lambda *arm: [*_limit.watch(*arm), count], test=False)
+    except OutOfTime:
+        return False
     except NonFiniteLossError as error:
         _folder.keep_outcome(cell, Outcome({}, str(error)))
     else:
         _folder.keep_outcome(cell, Outcome(last.best))
+    _count(cell.experiment.federation.rounds - count.rounds)  # those that were played before, or never will be
+    return True
 
 
-def _test(cell: Cell) -> None:
-    _play(cell, test=True)
+def _test(cell: Cell) -> bool:
+    _play(cell, lambda *_: (), test=True)
     _folder.forget_weights(cell)
-    _count()
+    _count(1)
+    return True
 
 
-def _play(cell: Cell, test: bool) -> Snapshot:
+def _play(cell: Cell, watch: Watcher, test: bool) -> Snapshot:
     experiment, folder = cell.experiment, _folder.cell(cell)
-    return play_arm(cell.arm.name, experiment, _cohorts[_key(experiment)], folder, 1, lambda *_: [_Count()], test)
+    return play_arm(cell.arm.name, experiment, _cohorts[_key(experiment)], folder, 1, watch, test)
 
 
 def _key(experiment: Experiment) -> tuple[DataSettings, PartitionSettings, int]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from omnifm.errors import CheckpointError
 from omnifm.files import write_atomically
+from omnifm.interrupts import SIGNALS
 
 KEEP = 2
 _log = logging.getLogger("omnifm")
@@ -109,12 +110,12 @@ class CheckpointFolder:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C (and a request to terminate) until the block is done."""
+    """Hold back Ctrl-C, and every other request to end, until the block is done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     held: list[tuple[int, FrameType | None]] = []
-    before = {s: signal.signal(s, lambda n, f: held.append((n, f))) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.signal(s, lambda n, f: held.append((n, f))) for s in SIGNALS}
     try:
         yield
     finally:
