@@ -66,7 +66,10 @@ def _open(path: Path) -> int:
     """Return the descriptor of the lock, held."""
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # another has just removed the folder that it had made
+            continue
         try:
             _take(descriptor, path)
             if _is_still(descriptor, path):

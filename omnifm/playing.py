@@ -120,9 +120,10 @@ def _about(name: str, arm: Arm) -> dict[str, Any]:
 
 def _ending(federation: Federation, last: Snapshot) -> dict[str, Any]:
     """Say after how many rounds it ended, why, if that was early, and which rounds were the best."""
-    settings = federation.settings
-    early = last.server.round < settings.rounds
-    stopped = f"no reading has improved in {settings.patience} evaluations on validation data" if early else None
+    patience = federation.settings.patience
+    evaluations = f"{patience} evaluation{'s' if patience > 1 else ''}"
+    early = last.server.round < federation.settings.rounds
+    stopped = f"no reading has improved in {evaluations} on validation data" if early else None
     return {"rounds": last.server.round, "stopped": stopped, "best": last.best}
 
 

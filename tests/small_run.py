@@ -22,6 +22,7 @@ import tomli_w
 from PIL import Image
 
 from omnifm import cli
+from omnifm.interrupts import SIGNALS
 
 ROUNDS = 6
 HOSPITALS = {"a": "CT", "b": "MRI", "c": "PET"}
@@ -75,7 +76,7 @@ def omnifm(*arguments: object) -> Outcome:
     """Run the command in this process."""
     text, log = io.StringIO(), logging.getLogger()
     handlers, log.handlers = log.handlers, []
-    term = signal.getsignal(signal.SIGTERM)
+    signals = {number: signal.getsignal(number) for number in SIGNALS}
     status = 0
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         patch.setattr(sys, "argv", ["omnifm", *map(str, arguments)])
@@ -85,7 +86,8 @@ def omnifm(*arguments: object) -> Outcome:
             status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         finally:
             log.handlers = handlers
-            signal.signal(signal.SIGTERM, term)
+            for number, handler in signals.items():
+                signal.signal(number, handler)
     return Outcome(status, text.getvalue())
 
 
