@@ -92,13 +92,13 @@ def omnifm(*arguments: object) -> Outcome:
 
 
 class Process:
-    """The command in a process of its own, forked off one that has imported everything."""
+    """The command in a process of its own, forked off one that has imported everything; ``prepare`` is done first."""
 
-    def __init__(self, log: Path, *arguments: object) -> None:
+    def __init__(self, log: Path, *arguments: object, prepare: Callable[[], None] | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["omnifm.cli", "omnifm.runs", "torch._dynamo"])
         self.log = log
-        self.process = context.Process(target=_command, args=(log, [str(a) for a in arguments]))
+        self.process = context.Process(target=_command, args=(log, [str(a) for a in arguments], prepare))
         self.process.start()
 
     @property
@@ -122,13 +122,15 @@ class Process:
         self.process.join()
 
 
-def _command(log: Path, arguments: list[str]) -> None:
+def _command(log: Path, arguments: list[str], prepare: Callable[[], None] | None) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["omnifm", *arguments]
+    if prepare is not None:
+        prepare()
     cli.main()
 
 
