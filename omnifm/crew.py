@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 
 from omnifm.errors import OmniFMError
-from omnifm.interrupts import SIGNALS
+from omnifm.interrupts import SIGNALS, uninterrupted
 
 T = TypeVar("T")
 
@@ -41,7 +41,8 @@ class Crew:
 
     def submit(self, work: Callable[..., T], *arguments: object) -> Future[T]:
         """Let a worker do this when one is free."""
-        return self._pool.submit(work, *arguments)
+        with uninterrupted():  # it may fork: a child that is just being made must not heed what is meant for us
+            return self._pool.submit(work, *arguments)
 
     def __enter__(self) -> Crew:
         return self

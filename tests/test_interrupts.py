@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from omnifm import interrupts
-from omnifm.interrupts import SIGNALS, Interrupted, interruptible
+from omnifm.interrupts import SIGNALS, Interrupted, interruptible, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -48,17 +48,48 @@ def test_a_second_one_while_ending_does_no_harm() -> None:
         os.kill(os.getpid(), number)
 
 
-def test_a_request_that_was_lost_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupts, "PATIENCE", 0.0)
+class Stubborn:
+    """Its destructor is met by a request to end; Python drops what is raised there."""
 
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_request_that_python_drops_is_made_again() -> None:
+    def work() -> None:
+        Stubborn()
+        time.sleep(30)
+
+    with pytest.raises(Interrupted) as told, interruptible():
+        work()
+    assert told.value.number == signal.SIGTERM
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_a_request_that_was_swallowed_can_be_made_again() -> None:
     def lose_one() -> None:
-        with contextlib.suppress(KeyboardInterrupt):  # as the interpreter does where it cannot raise
+        with contextlib.suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted) as told, interruptible():
         lose_one()
     assert told.value.number == signal.SIGTERM
+
+
+def test_what_must_not_be_interrupted_is_done_first() -> None:
+    done = []
+
+    def work() -> None:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGHUP)
+            done.append("written")
+        done.append("never")
+
+    with pytest.raises(Interrupted) as told, interruptible():
+        work()
+    assert done == ["written"]
+    assert told.value.number == signal.SIGHUP
 
 
 def test_what_was_ignored_stays_ignored() -> None:
@@ -73,3 +104,4 @@ def test_afterwards_all_is_as_before() -> None:
     with interruptible():
         assert [signal.getsignal(number) for number in SIGNALS] != before
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -19,7 +15,7 @@ from torch import Tensor
 
 from omnifm.errors import CheckpointError
 from omnifm.files import write_atomically
-from omnifm.interrupts import SIGNALS
+from omnifm.interrupts import uninterrupted
 
 KEEP = 2
 _log = logging.getLogger("omnifm")
@@ -106,20 +102,3 @@ class CheckpointFolder:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("round-*.safetensors"), reverse=True)
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C, and every other request to end, until the block is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[tuple[int, FrameType | None]] = []
-    before = {s: signal.signal(s, lambda n, f: held.append((n, f))) for s in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if held:
-            signal.raise_signal(held[0][0])
