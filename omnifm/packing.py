@@ -44,7 +44,7 @@ class Parcel:
         self._places: list[tuple[int, Tensor]] = []
         header: dict[str, Any] = {_META: {_TEXT: json.dumps(plain)}}
         end = 0
-        for name, value in tensors.items():
+        for name, value in sorted(tensors.items()):  # the same bytes, in whatever order they were made
             start, end = end, end + value.nbytes
             header[name] = _about(_NAMES[value.dtype], value.shape, start, end)
             self._places.append((start, value))

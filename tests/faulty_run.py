@@ -311,7 +311,7 @@ def _check(trial: Trial) -> None:
         assert log_lines(out / arm) == log_lines(whole / arm), f"another log of {arm}"
         assert result(out / arm) == result(whole / arm), f"another result of {arm}"
     files = [{str(path.relative_to(run)) for path in run.rglob("*")} for run in (out, whole)]
-    assert files[0] == files[1], f"other files: {sorted(files[0] ^ files[1])}"
+    assert files[0] == files[1], f"too many: {sorted(files[0] - files[1])}; missing: {sorted(files[1] - files[0])}"
     left = list(trial.temporary.iterdir())
     assert not left, f"temporary files are left: {left}"
 

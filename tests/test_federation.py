@@ -196,7 +196,7 @@ def test_a_run_that_goes_on_stops_where_it_would_have() -> None:
         half = federation(FakeEngine(FALLING), rounds=before, evaluate_every=2, patience=2).run(start())
         if before % 2:  # the last round of a run is always judged: not so in the longer one
             half = Snapshot(half.server, half.clients, {r: b for r, b in half.best.items() if b[0] % 2 == 0})
-        kept = Snapshot.unpack(*half.pack())
+        kept = packed(half)
         last = federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(kept)
         assert last.server.round == 8
         assert federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(last) is last
