@@ -65,11 +65,13 @@ def _held(folder: Path) -> Iterator[None]:
 def _open(path: Path) -> int:
     """Return the descriptor of the lock, held."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # another has just removed the folder that it had made
-            continue
+        except (FileNotFoundError, FileExistsError):
+            if any(part.exists() and not part.is_dir() for part in path.parents):
+                raise
+            continue  # another has just removed the folder that it had made
         try:
             _take(descriptor, path)
             if _is_still(descriptor, path):
