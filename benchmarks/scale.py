@@ -14,7 +14,8 @@ every federation, and ``federation.evaluate_every`` says how often it is wanted.
 - ``train``: those of them in which the workers train (``Trainer.fit``): their time together by their number.
 - ``rest ms``: all else, by the client: loading weights, messages, aggregation, log and checkpoint. What a worker idles
   at a round's end, because no client is left for it, is not counted.
-- ``server ms``: processor time of the main process, by the client.
+- ``cpu ms``: the processor time of all processes together that is not training, by the client: steadier than the
+  clock, above all where other programs run. ``server``: that of the main process alone.
 - ``peak MB``: the most memory of all processes together, pages that they share counted once (PSS).
 
 **Bytes** that each algorithm sends to and gets from a client in a round, on the default network.
@@ -39,7 +40,7 @@ sys.path.insert(0, str(SCRIPTS))
 from hospitals import add_arguments  # noqa: E402
 from process_tree import PeakMemory  # noqa: E402
 
-ROUNDS = ("clients", "sampled", "load", "round", "train", "rest ms", "server ms", "peak MB", "down MB", "up MB")
+ROUNDS = ("clients", "sampled", "load", "round", "train", "rest ms", "cpu ms", "server", "peak MB", "down MB", "up MB")
 
 
 def run(script: str, *arguments: object) -> tuple[dict[str, Any], int]:
@@ -65,12 +66,10 @@ def measure_rounds(given: argparse.Namespace, hospitals: Sequence[str]) -> list[
                 found, peak = run("rounds", clients, sampled, algorithm, *options)
                 line = {"algorithm": algorithm, "clients": clients, **found, "peak": peak}
                 lines.append(line)
-                print(
-                    f"{algorithm:10} {clients:9d} {sampled:9d} {line['load']:9.1f} {line['round']:9.3f} "
-                    f"{line['train']:9.3f} {line['rest']:9.2f} {line['server']:9.2f} {peak / 1e6:9.0f} "
-                    f"{line['down'] / 1e6:9.2f} {line['up'] / 1e6:9.2f}",
-                    flush=True,
-                )
+                seconds = " ".join(f"{found[name]:9.3f}" for name in ("load", "round", "train"))
+                others = " ".join(f"{found[name]:9.2f}" for name in ("rest", "cpu", "server"))
+                megabytes = f"{peak / 1e6:9.0f} {found['down'] / 1e6:9.2f} {found['up'] / 1e6:9.2f}"
+                print(f"{algorithm:10} {clients:9d} {sampled:9d} {seconds} {others} {megabytes}", flush=True)
     return lines
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import shlex
-import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from omnifm.errors import ExperimentError, OmniFMError
+from omnifm.errors import ExperimentError, OmniFMError, OutOfTime
+from omnifm.interrupts import Interrupted, interruptible
+from omnifm.lock import locked
 
 if TYPE_CHECKING:
     from omnifm.data.cohort import Cohort
@@ -32,6 +35,12 @@ app.add_typer(data_app, name="data")
 _out, _err = Console(), Console(stderr=True)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")]
+Limit = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="End after a round, in time to be resumed (90s, 30m, 1h30m): exit status 75."),
+]
+OUT_OF_TIME = 75
+"""The exit status when time is up: EX_TEMPFAIL of sysexits.h, try again later."""
 
 
 @app.command()
@@ -41,10 +50,13 @@ def run(
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Clients at a time; 0 for one a core.")] = 0,
+    time_limit: Limit = None,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
+    started = time.monotonic()
     from omnifm import runs
     from omnifm.experiment import read_plan
+    from omnifm.limit import TimeLimit
     from omnifm.progress import LiveProgress
     from omnifm.results.table import result_table
     from omnifm.workers.crew import auto_workers
@@ -53,16 +65,14 @@ def run(
         raise ExperimentError("Give an experiment file, or --resume FOLDER alone to go on with a run.")
     if resume is not None and out is not None:
         raise ExperimentError("--out and --resume are two folders for one run: give only one of them.")
-    plan = None if experiment is None else read_plan(experiment, overrides or ())
-    if resume is not None:
-        folder, plan = resume, runs.reopen_run(resume, plan)
-    else:
-        assert plan is not None
-        folder = out or Path("runs") / plan.name
-        runs.open_run(folder, plan)
-    again = f"omnifm run --resume {shlex.quote(str(folder))}"
-    with _kept(again, "rounds", folder, lambda: runs.has_begun(folder)), LiveProgress(_err) as live:
-        runs.play(plan, folder, workers or auto_workers(), live.watch)
+    limit = TimeLimit(time_limit, started)
+    given = None if experiment is None else read_plan(experiment, overrides or ())
+    folder = resume or out or Path("runs") / (given.name if given else "")
+    begun = partial(runs.has_begun, folder)
+    with _stoppable("run", "rounds", folder, begun), locked(folder):
+        plan = runs.open_run(folder, given) if given and resume is None else runs.reopen_run(folder, given)
+        with _kept("rounds", folder, begun), LiveProgress(_err) as live:
+            runs.play(plan, folder, workers or auto_workers(), lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
     _tell([result_table(folder)], folder)
 
 
@@ -82,11 +92,14 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="The folder; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Cells at a time; 0 for one a core.")] = 0,
+    time_limit: Limit = None,
 ) -> None:
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
+    started = time.monotonic()
     from omnifm.comparison.folder import Asked, ComparisonFolder
     from omnifm.comparison.play import Comparison
     from omnifm.experiment import read_plan
+    from omnifm.limit import TimeLimit
     from omnifm.progress import StageProgress
     from omnifm.results.comparison.write import write_comparison
     from omnifm.workers.crew import auto_workers
@@ -96,23 +109,23 @@ def compare(
     asked = Asked(algorithms, seeds, ablate, tuple(sweep or ()))
     if experiment is None and (overrides or asked != Asked()):
         raise ExperimentError("Give an experiment file too, or --resume FOLDER alone to go on with a comparison.")
-    document = None if experiment is None else read_plan(experiment, overrides or ()).document
-    if resume is not None:
-        folder = ComparisonFolder(resume)
-        design = folder.reopen(document, asked)
-    elif document is None:
+    if experiment is None and resume is None:
         raise ExperimentError("Give an experiment file, or --resume FOLDER to go on with a comparison.")
-    else:
-        design = asked.design(document)
-        folder = ComparisonFolder(out or Path("runs") / design.name)
-        folder.check_free()
-    again = f"omnifm compare --resume {shlex.quote(str(folder.path))}"
-    with _kept(again, "cells", folder.path, folder.record.exists), StageProgress(_err) as live:
-        tolerant = asked.algorithms in (None, "all")
-        comparison = Comparison(design, folder, workers or auto_workers(), live, tolerant)
-        if resume is None:
-            folder.open(design.document, asked)
-        comparison.play()
+    limit = TimeLimit(time_limit, started)
+    document = None if experiment is None else read_plan(experiment, overrides or ()).document
+    fresh = asked.design(document) if document and resume is None else None
+    folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
+    begun = folder.record.exists
+    with _stoppable("compare", "cells", folder.path, begun), locked(folder.path):
+        if fresh:
+            folder.check_free()
+        design = fresh or folder.reopen(document, asked)
+        with _kept("cells", folder.path, begun), StageProgress(_err) as live:
+            tolerant = asked.algorithms in (None, "all")
+            comparison = Comparison(design, folder, workers or auto_workers(), live, limit, tolerant)
+            if fresh:
+                folder.open(fresh.document, asked)
+            comparison.play()
     _tell(write_comparison(folder.path), folder.path)
 
 
@@ -159,17 +172,26 @@ def _tell(tables: Iterable[Table], folder: Path) -> None:
 
 
 @contextmanager
-def _kept(again: str, things: str, folder: Path, has_begun: Callable[[], bool]) -> Iterator[None]:
-    """Tell, when the block ends before its time, that the finished rounds (or cells) are kept, and how to go on."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a request to end is like Ctrl-C
+def _stoppable(command: str, things: str, folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
+    """Say, when the block is asked to end before its time, that the finished rounds (or cells) are kept, and leave."""
+    try:
+        with interruptible():
+            yield
+    except (Interrupted, OutOfTime) as end:
+        stopped, status = ("Stopped", end.status) if isinstance(end, Interrupted) else ("Time is up", OUT_OF_TIME)
+        again = f"omnifm {command} --resume {shlex.quote(str(folder))}"
+        kept = f". The finished {things} are kept: go on with  {again}" if begun() else " before the first round."
+        _err.print(f"{stopped}{kept}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(status) from None
+
+
+@contextmanager
+def _kept(things: str, folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
+    """Say, when the block fails, that the finished rounds (or cells) are kept."""
     try:
         yield
-    except KeyboardInterrupt:
-        text = f"Stopped. The finished {things} are kept: go on with  {again}"
-        _err.print(text, markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
     except OmniFMError as error:
-        if not has_begun():
+        if not begun():
             raise
         raise type(error)(f"{error}\nThe finished {things} are kept in {folder}.") from None
     except OSError as error:

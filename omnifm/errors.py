@@ -6,6 +6,10 @@ import difflib
 from collections.abc import Iterable
 
 
+class OutOfTime(Exception):  # noqa: N818 - what was asked for, and no error
+    """The next round would pass the limit of time."""
+
+
 class OmniFMError(Exception):
     """Base of every error that is the user's to mend: the command prints it without a traceback."""
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import tomli_w
@@ -34,19 +34,32 @@ from omnifm.training import TrainingSettings
 
 Document = dict[str, Any]
 
+Reading = Literal["received", "personalised"]
+"""Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or
+*personalised* (after the algorithm's local epochs from there)."""
+
+READINGS: tuple[Reading, ...] = ("received", "personalised")
+
 
 @dataclass(frozen=True)
 class FederationSettings:
     """``[federation]``: the rounds.
 
     ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
-    rounds all clients are judged on validation data; ``personal`` the parts of the network that stay at the clients.
+    rounds all clients are judged on validation data; ``readings`` in which readings they are, in validation and test;
+    ``patience`` in how many evaluations in a row no reading may improve before the rounds end early (0: never);
+    ``personal`` the parts of the network that stay at the clients.
     """
 
     rounds: Annotated[int, Field(ge=1)] = 25
     participation: Annotated[float, Field(gt=0, le=1)] = 1.0
     evaluate_every: Annotated[int, Field(ge=1)] = 5
+    readings: Annotated[tuple[Reading, ...], Field(min_length=1)] = READINGS
+    patience: Annotated[int, Field(ge=0)] = 0
     personal: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readings", tuple(reading for reading in READINGS if reading in self.readings))
 
 
 @dataclass(frozen=True)

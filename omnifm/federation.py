@@ -10,14 +10,10 @@ from typing import Any, Literal, Protocol
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.experiment import FederationSettings
+from omnifm.experiment import Reading as Reading
 from omnifm.randomness import derive_seed
 from omnifm.tasks.task import Scores
 
-Reading = Literal["received", "personalised"]
-"""Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or
-*personalised* (after the algorithm's local epochs from there)."""
-
-READINGS: tuple[Reading, ...] = ("received", "personalised")
 Split = Literal["validation", "test"]
 
 
@@ -144,14 +140,14 @@ class Federation:
         self.seed, self.metric, self.callbacks = seed, metric, list(callbacks)
 
     def run(self, snapshot: Snapshot) -> Snapshot:
-        """Play the rounds that a snapshot still lacks and return the last one."""
+        """Play the rounds that a snapshot still lacks, or until nothing improves, and return the last one."""
         self.engine.restore(snapshot.clients)
-        while snapshot.server.round < self.settings.rounds:
+        while snapshot.server.round < self.settings.rounds and not self.stalled(snapshot):
             server = self._round(snapshot.server)
             best = dict(snapshot.best)
             snapshot = Snapshot(server, self.engine.states, best)
             if server.round % self.settings.evaluate_every == 0 or server.round == self.settings.rounds:
-                for reading in READINGS:
+                for reading in self.settings.readings:
                     score = self.evaluate(server, "validation", reading).mean(self.metric)
                     if reading not in best or score > best[reading][1]:
                         best[reading] = (server.round, score)
@@ -160,6 +156,12 @@ class Federation:
             for callback in self.callbacks:
                 callback.snapshot(snapshot)
         return snapshot
+
+    def stalled(self, snapshot: Snapshot) -> bool:
+        """Tell whether no reading has improved in the last ``patience`` evaluations."""
+        patience, every = self.settings.patience, self.settings.evaluate_every
+        latest = max((number for number, _ in snapshot.best.values()), default=0)
+        return 0 < patience <= snapshot.server.round // every - latest // every
 
     def evaluate(self, server: ServerState, split: Split, reading: Reading) -> EvaluationEvent:
         """Judge all clients, whose states the engine holds."""

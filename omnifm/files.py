@@ -21,8 +21,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, flushed: bool = True) -> Iterator[Path]:
     """Give the block a temporary file beside ``path`` to write; then flush it to the disk and rename it into place.
+
+    What is not ``flushed`` may be damaged by a power cut, though by no crash of this process.
 
     Raises:
         OSError: the disk is full or not writable; names ``path``. The temporary file is gone, an old file untouched.
@@ -30,7 +32,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        _flush(temporary, os.O_RDWR)
+        if flushed:
+            flush(temporary)
         temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -38,11 +41,13 @@ def replacing(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk does not say by itself what has no room
         raise
-    _flush(path.parent, os.O_RDONLY)
+    if flushed:
+        flush(path.parent)
 
 
-def _flush(path: Path, mode: int) -> None:
-    handle = os.open(path, mode)
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

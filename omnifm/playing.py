@@ -18,7 +18,7 @@ from omnifm.data.examples import ClientData
 from omnifm.engines.in_process import InProcess
 from omnifm.errors import CheckpointError
 from omnifm.experiment import Experiment, to_document, to_toml
-from omnifm.federation import READINGS, Callback, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
+from omnifm.federation import Callback, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
 from omnifm.files import write_atomically
 from omnifm.results.checkpoint import digest
 from omnifm.results.metrics import MetricsLog
@@ -99,7 +99,7 @@ def play_arm(
         federation = arm.federation(engine, [*watch(name, arm), Recorder(folder.metrics, snapshots)])
         last = federation.run(snapshot)
         if test:
-            found = {**_about(name, arm), "best": last.best, **_judge(arm, federation, engine, folder)}
+            found = {**_about(name, arm), **_ending(federation, last), **_judge(arm, federation, engine, folder)}
             found["weights_sha256"] = weights_sha256(last)
             write_atomically(folder.result, json.dumps(found, indent=1).encode())
     return last
@@ -116,14 +116,24 @@ def _about(name: str, arm: Arm) -> dict[str, Any]:
     }
 
 
+def _ending(federation: Federation, last: Snapshot) -> dict[str, Any]:
+    """Say after how many rounds it ended, why, if that was early, and which rounds were the best."""
+    patience = federation.settings.patience
+    evaluations = f"{patience} evaluation{'s' if patience > 1 else ''}"
+    early = last.server.round < federation.settings.rounds
+    stopped = f"no reading has improved in {evaluations} on validation data" if early else None
+    return {"rounds": last.server.round, "stopped": stopped, "best": last.best}
+
+
 def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolder) -> dict[str, Any]:
     """Read the test data, once: in each reading, the model of the round that validation chose."""
     test, panels = {}, {}
-    for reading in READINGS:
+    readings = arm.experiment.federation.readings
+    for reading in readings:
         chosen = _read_best(folder, reading)
         engine.restore(chosen.clients)
         test[reading] = _scores(federation.evaluate(chosen.server, "test", reading))
-        if reading == "received":
+        if reading == readings[0]:
             broadcast = arm.algorithm.broadcast(chosen.server)
             shown = {client: engine.show(broadcast, client, reading, PANELS) for client in arm.judged}
             panels = {client: _save_panels(folder.path, client, pictures) for client, pictures in shown.items()}

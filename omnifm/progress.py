@@ -15,6 +15,7 @@ from rich.progress import (
 
 from omnifm.algorithms.state import Upload
 from omnifm.arm import Arm
+from omnifm.experiment import FederationSettings
 from omnifm.federation import Callback, EvaluationEvent, RoundEvent
 
 
@@ -34,12 +35,13 @@ class LiveProgress(Progress):
 
     def watch(self, name: str, arm: Arm) -> list[Callback]:
         """Return the callback that moves an arm's bar."""
-        return [_Bar(self, name, arm.experiment.federation.rounds)]
+        return [_Bar(self, name, arm.experiment.federation)]
 
 
 class _Bar(Callback):
-    def __init__(self, live: LiveProgress, name: str, rounds: int) -> None:
-        self.live, self.bar = live, live.add_task(name, total=rounds, note="")
+    def __init__(self, live: LiveProgress, name: str, settings: FederationSettings) -> None:
+        self.live, self.bar = live, live.add_task(name, total=settings.rounds, note="")
+        self.reading = settings.readings[0]
         self.clients: Sequence[str] = ()
         self.answered = 0
         self.score = ""
@@ -57,7 +59,9 @@ class _Bar(Callback):
         self.live.update(self.bar, completed=event.round)
 
     def evaluated(self, event: EvaluationEvent) -> None:
-        if event.split == "validation" and event.reading == "received":
+        if event.split == "test":  # the rounds are over, all or early
+            self.live.update(self.bar, total=self.live.tasks[self.bar].completed)
+        elif event.reading == self.reading:
             metric = next(iter(next(iter(event.scores.values())).numbers))
             self.score = f"  {metric} {event.mean(metric):.3f}"
 

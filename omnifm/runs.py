@@ -21,8 +21,8 @@ from omnifm.results.report import write_report
 _VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "scikit-learn", "safetensors")
 
 
-def open_run(out: Path, plan: Plan) -> None:
-    """Make a new run's folder and write down what it is.
+def open_run(out: Path, plan: Plan) -> Plan:
+    """Make a new run's folder, write down what it is, and return the plan.
 
     Raises:
         ExperimentError: the folder holds a run already, or cannot be made.
@@ -37,6 +37,7 @@ def open_run(out: Path, plan: Plan) -> None:
         write_atomically(out / "versions.json", json.dumps(versions(), indent=2).encode())
     except OSError as error:
         raise ExperimentError(f"The run's folder {out} cannot be written: {error.strerror}.") from None
+    return plan
 
 
 def has_begun(out: Path) -> bool:

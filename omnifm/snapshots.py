@@ -79,6 +79,7 @@ class SnapshotFolder:
     def _write(self, path: Path, snapshot: Snapshot) -> None:
         tensors, server = snapshot.server.pack()
         clients = self._digests(snapshot.clients)
+        self.states.settle(set(clients.items()).difference(*self._needed.values()))
         write_checkpoint(path, tensors, {"server": server, "clients": clients, "best": snapshot.best})
         before, self._needed[path] = self._needed.get(path, set()), set(clients.items())
         self._remove(before)
@@ -91,8 +92,8 @@ class SnapshotFolder:
     def _read(self, path: Path) -> Snapshot:
         tensors, plain = read_checkpoint(path)
         clients = States(self.states, plain["clients"])
-        for name in clients:
-            clients[name]  # sound, or an error
+        for client, digest in clients.digests.items():
+            self.states.check(client, digest)
         best = {reading: (int(number), float(score)) for reading, (number, score) in plain["best"].items()}
         return Snapshot(ServerState.unpack(tensors, plain["server"]), clients, best)
 

@@ -5,23 +5,24 @@ What was written lately the operating system still holds in memory; what it has 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from safetensors import SafetensorError
-
 from omnifm.algorithms.state import ClientState
 from omnifm.errors import CheckpointError
-from omnifm.files import write_atomically
+from omnifm.files import flush, replacing
 
 SUFFIX = ".safetensors"
+_SIDE_BY_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class StateFolder:
         return folder
 
     def write(self, client: str, state: ClientState) -> str:
-        """Keep a state and return the SHA-256 of its file.
+        """Write a state and return the SHA-256 of its file; :meth:`settle` makes it last.
 
         Raises:
             CheckpointError: the disk is full or not writable.
@@ -47,33 +48,56 @@ class StateFolder:
         digest = hashlib.sha256(data).hexdigest()
         path = self._file(client, digest)
         if not path.exists():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, data)
-            except OSError as error:
-                raise CheckpointError(
-                    f"The state of client {client!r} cannot be written to {path}: {error.strerror}. What was written "
-                    f"before is intact: make room there and resume."
-                ) from None
+            with _told(client, path):
+                try:
+                    _put(path, data)
+                except FileNotFoundError:  # the client's first
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _put(path, data)
         return digest
 
+    def settle(self, files: Iterable[tuple[str, str]]) -> None:
+        """Wait until the states of these clients and digests are on the disk.
+
+        Raises:
+            CheckpointError: the disk is full or not writable.
+        """
+
+        def settled(file: tuple[str, str]) -> None:
+            path = self._file(*file)
+            with _told(file[0], path):
+                flush(path)
+                flush(path.parent)
+
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:  # a disk takes many requests at once
+            list(threads.map(settled, files))
+
     def read(self, client: str, digest: str) -> ClientState:
-        """Return a state that was kept.
+        """Return a state that was written.
+
+        Raises:
+            CheckpointError: the file is missing or cut short.
+        """
+        try:
+            return ClientState.from_bytes(self._bytes(client, digest))
+        except ValueError as error:
+            raise CheckpointError(f"{self._file(client, digest)} is damaged: {error}.") from None
+
+    def check(self, client: str, digest: str) -> None:
+        """Make sure that a state is what was written, to the last bit.
 
         Raises:
             CheckpointError: the file is missing or damaged.
         """
+        if hashlib.sha256(self._bytes(client, digest)).hexdigest() != digest:
+            raise CheckpointError(f"{self._file(client, digest)} is damaged: its SHA-256 does not match its name.")
+
+    def _bytes(self, client: str, digest: str) -> bytes:
         path = self._file(client, digest)
         try:
-            data = path.read_bytes()
+            return path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"The state of client {client!r} cannot be read: {path}: {error.strerror}.") from None
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise CheckpointError(f"{path} is damaged: its SHA-256 does not match its name.")
-        try:
-            return ClientState.from_bytes(data)
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path} is no client's state: {error}.") from None
 
     def remove(self, files: Iterable[tuple[str, str]]) -> None:
         """Remove the states of these clients and digests."""
@@ -90,6 +114,22 @@ class StateFolder:
     def _file(self, client: str, digest: str) -> Path:
         folder = quote(client, safe=" ").replace(".", "%2E")  # a client may be called PET/CT, or ..
         return self.path / folder / f"{digest}{SUFFIX}"
+
+
+def _put(path: Path, data: bytearray) -> None:
+    with replacing(path, flushed=False) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _told(client: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"The state of client {client!r} cannot be written to {path}: {error.strerror}. What was written before is "
+            f"intact: make room there and resume."
+        ) from None
 
 
 def _remove(path: Path, maker: int) -> None:

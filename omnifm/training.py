@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from omnifm.data.examples import Batch, ClientData, Examples
-from omnifm.device import Precision, autocast, moved, repeatable
+from omnifm.device import Precision, autocast, moved, repeatable, seeded
 from omnifm.errors import NonFiniteLossError
 from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
 from omnifm.pipeline import Output, Pipeline
@@ -90,7 +91,7 @@ class Trainer:
         initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._pipeline, self.task, self.client, self.settings = pipeline, task, client, settings
-        self._weights = weights or Weights(pipeline)
+        self._common_weights = weights
         self._initial = initial or {}
         self.personal = personal
         self.seed = seed
@@ -101,14 +102,14 @@ class Trainer:
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline, with this client's weights or, before any are loaded, the initial ones."""
-        if self._initial:
-            self.load()
+        self._load_initial()
         return self._pipeline
 
     @property
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that gradients act on, by name."""
-        return {name: p for name, p in self.pipeline.named_parameters() if p.requires_grad}
+        self._load_initial()
+        return self._weights.trainable
 
     @property
     def learning_rate(self) -> float:
@@ -124,9 +125,18 @@ class Trainer:
             values.update(source)
         self._weights.load(values)
 
+    @cached_property
+    def _weights(self) -> Weights:
+        return self._common_weights or Weights(self._pipeline)
+
+    def _load_initial(self) -> None:
+        if self._initial:
+            self.load()
+
     def views(self, *, shared: bool | None = None) -> Tensors:
         """Return the shared tensors, the personal ones, or (None) both, as they lie in the pipeline."""
-        own = self.pipeline.state_dict()
+        self._load_initial()
+        own = self._weights.tensors
         return {name: v for name, v in own.items() if shared is None or (name in self.personal) != shared}
 
     def tensors(self, *, shared: bool | None = None) -> Tensors:
@@ -166,8 +176,7 @@ class Trainer:
         train = self.task.prepare(self.client.train)
         order = generator(*stream)
         steps, epoch = 0, _Epoch()
-        with torch.random.fork_rng(devices=[]), repeatable(self._device):
-            torch.manual_seed(derive_seed(*stream))
+        with seeded(self._device, derive_seed(*stream)), repeatable(self._device):
             self.pipeline.train()
             for phase in recipe.phases or (Phase(self.settings.epochs),):
                 with trained_alone(self.trainable, phase.names) as weights:

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from omnifm.tensors import Tensors
+
 
 class Weights:
     """The parameters and buffers of a network that serves one client after another."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.tensors: dict[str, Tensor] = network.state_dict()
+        self.tensors: Tensors = network.state_dict()
         """The network's own tensors, not copies."""
+        self.trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        """The parameters that gradients act on, by name."""
         self._copied: dict[str, tuple[Tensor, int]] = {}
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ import tomli_w
 from PIL import Image
 
 from omnifm import cli
+from omnifm.interrupts import SIGNALS
 
 ROUNDS = 6
 HOSPITALS = {"a": "CT", "b": "MRI", "c": "PET"}
@@ -75,7 +76,7 @@ def omnifm(*arguments: object) -> Outcome:
     """Run the command in this process."""
     text, log = io.StringIO(), logging.getLogger()
     handlers, log.handlers = log.handlers, []
-    term = signal.getsignal(signal.SIGTERM)
+    signals = {number: signal.getsignal(number) for number in SIGNALS}
     status = 0
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         patch.setattr(sys, "argv", ["omnifm", *map(str, arguments)])
@@ -85,18 +86,19 @@ def omnifm(*arguments: object) -> Outcome:
             status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         finally:
             log.handlers = handlers
-            signal.signal(signal.SIGTERM, term)
+            for number, handler in signals.items():
+                signal.signal(number, handler)
     return Outcome(status, text.getvalue())
 
 
 class Process:
-    """The command in a process of its own, forked off one that has imported everything."""
+    """The command in a process of its own, forked off one that has imported everything; ``prepare`` is done first."""
 
-    def __init__(self, log: Path, *arguments: object) -> None:
+    def __init__(self, log: Path, *arguments: object, prepare: Callable[[], None] | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["omnifm.cli", "omnifm.runs", "torch._dynamo"])
         self.log = log
-        self.process = context.Process(target=_command, args=(log, [str(a) for a in arguments]))
+        self.process = context.Process(target=_command, args=(log, [str(a) for a in arguments], prepare))
         self.process.start()
 
     @property
@@ -120,13 +122,15 @@ class Process:
         self.process.join()
 
 
-def _command(log: Path, arguments: list[str]) -> None:
+def _command(log: Path, arguments: list[str], prepare: Callable[[], None] | None) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["omnifm", *arguments]
+    if prepare is not None:
+        prepare()
     cli.main()
 
 

@@ -76,7 +76,7 @@ def test_omnifm_keeps_the_suffix_and_sends_the_rest() -> None:
     for upload in heard.uploads:
         assert upload.change.keys() == arm.site.initial.keys() - own
         assert not any("suffix" in name for part in (upload.change, upload.extra, upload.notes) for name in part)
-        assert upload.extra.keys() == {"bank/prototypes", "bank/sizes", "bank/retrieved"}
+        assert upload.extra.keys() == {"bank/prototypes", "bank/sizes", "bank/rows", "bank/counts"}
     assert "adapter.prompting.suffix" not in last.server.shared
     suffixes = [state.personal for state in last.clients.values()]
     assert all(suffix.keys() == own for suffix in suffixes)

@@ -16,6 +16,7 @@ import pytest
 import tomli_w
 from PIL import Image
 from small_run import (
+    ROUNDS,
     Outcome,
     Process,
     document,
@@ -26,6 +27,7 @@ from small_run import (
     living,
     omnifm,
     reached,
+    result,
     wait_until,
     write_experiment,
     write_images,
@@ -305,7 +307,7 @@ def test_ctrl_c_in_a_real_process(experiment: Path, whole: Path, tmp_path: Path)
 
 
 @linux
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("group", [True, False])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_request_to_end(
@@ -318,8 +320,9 @@ def test_a_request_to_end(
         (os.killpg if group else os.kill)(process.pid, number)
         os.kill(process.pid, signal.SIGCONT)
         outcome = process.wait()
-    assert outcome.status == 130
+    assert outcome.status == 128 + number
     assert outcome.text == f"{STOPPED}{out}\n"
+    assert not (out / ".lock").exists()
     assert len(children) == (0 if workers == 1 else 2)
     assert not any(map(living, children))
     assert omnifm("run", "--resume", out, "--workers", 1).status == 0
@@ -348,3 +351,114 @@ def test_a_file_gets_no_progress_bar(experiment: Path, tmp_path: Path) -> None:
     assert outcome.status == 0
     assert not set(outcome.text) & {"\x1b", "\r", "\x08"}
     assert outcome.text == omnifm("report", tmp_path / "run").text
+
+
+@linux
+def test_ctrl_c_again_and_again_does_no_harm(experiment: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with ended(Process(tmp_path / "log", "run", experiment, "--out", out, "--workers", 2)) as process:
+        wait_until(reached(out / "fedavg", 1), process)
+        children = family(process.pid)
+        while process.alive:
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.001)
+        outcome = process.wait()
+    assert outcome.status == 130
+    assert outcome.text == f"{STOPPED}{out}\n"
+    assert not any(map(living, children))
+    assert omnifm("run", "--resume", out, "--workers", 1).status == 0
+    assert hashes(out) == hashes(whole)
+
+
+@linux
+def test_a_terminal_that_is_gone_ends_it_cleanly(experiment: Path, whole: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    out, code = tmp_path / "run", "import sys; from omnifm.cli import main; sys.argv[0] = 'omnifm'; main()"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code, "run", experiment, "--out", out, "--workers", "2"])
+    wait_until(reached(out / "fedavg", 1))
+    children = halted(pid)
+    os.kill(pid, signal.SIGCONT)
+    os.close(terminal)  # as when ssh is lost: SIGHUP, and every word to the terminal is an error
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert len(children) == 2
+    assert not any(map(living, children))
+    assert not (out / ".lock").exists()
+    assert omnifm("run", "--resume", out, "--workers", 1).status == 0
+    assert hashes(out) == hashes(whole)
+
+
+@linux
+def test_a_second_run_in_one_folder_is_refused(experiment: Path, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with ended(Process(tmp_path / "log", "run", experiment, "--out", out, "--workers", 1)) as process:
+        wait_until(reached(out / "fedavg", 1), process)
+        words = f"{out} is in use by process {process.pid} on "
+        for arguments in (("run", "--resume", out), ("run", experiment, "--out", out), ("compare", "--resume", out)):
+            refused(omnifm(*arguments), words, "Wait until that has ended, end it, or give another folder.")
+        assert omnifm("report", out).status == 0
+        assert process.wait().status == 0
+    assert hashes(out) == hashes(whole)
+    assert not (out / ".lock").exists()
+
+
+@pytest.mark.parametrize("limit", ["30", "0s", "-5m", "soon"])
+def test_a_limit_that_is_no_time(experiment: Path, tmp_path: Path, limit: str) -> None:
+    refused(omnifm("run", experiment, "--out", tmp_path / "run", f"--time-limit={limit}"), "--time-limit", "1h30m")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_by_and_by(experiment: Path, whole: Path, tmp_path: Path) -> None:
+    out, start = tmp_path / "run", ("run", experiment, "--out", tmp_path / "run")
+    for number in range(1, ROUNDS):
+        outcome = omnifm(*start, "--workers", 1, "--time-limit", "0.001s")
+        assert outcome.status == 75
+        assert outcome.text == f"Time is up. {STOPPED.removeprefix('Stopped. ')}{out}\n"
+        assert reached(out / "fedavg", number)(), "one round each time"
+        assert not reached(out / "fedavg", number + 1)()
+        start = ("run", "--resume", out)
+    assert omnifm(*start, "--workers", 1, "--time-limit", "0.001s").status == 0, "the test is not cut"
+    assert hashes(out) == hashes(whole)
+    assert omnifm(*start, "--time-limit", "0.001s").status == 0, "there is nothing left to do"
+
+
+def test_stopped_early_it_says_so(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    changes = ("federation.patience=1", "federation.evaluate_every=1", "federation.rounds=40", "training.epochs=1")
+    sets = [part for change in changes for part in ("--set", change)]
+    outcome = omnifm("run", experiment, "--out", out, "--workers", 1, *sets)
+    assert outcome.status == 0, outcome.text
+    found = result(out / "fedavg")
+    assert 1 < found["rounds"] < 40
+    assert found["rounds"] == max(number for number, _ in found["best"].values()) + 1
+    assert found["stopped"] == "no reading has improved in 1 evaluation on validation data"
+    assert f"fedavg ended early, after round {found['rounds']}, as no reading" in (out / "report.html").read_text()
+    assert omnifm("run", "--resume", out, "--workers", 1).status == 0
+    assert result(out / "fedavg") == found
+
+
+@pytest.mark.parametrize(
+    ("reading", "name", "other"),
+    [("received", "as received", "personalised"), ("personalised", "personalised", "as received")],
+)
+def test_one_reading_is_enough(
+    experiment: Path, whole: Path, tmp_path: Path, reading: str, name: str, other: str
+) -> None:
+    out = tmp_path / "run"
+    only = ("--set", f'federation.readings=["{reading}"]')
+    outcome = omnifm("run", experiment, "--out", out, "--workers", 1, *only)
+    assert outcome.status == 0, outcome.text
+    assert f"Test accuracy: {name}" in outcome.text
+    assert other not in outcome.text
+    found = result(out / "fedavg")
+    assert found["test"] == {reading: result(whole / "fedavg")["test"][reading]}
+    assert found["panels"]["CT"]
+    assert hashes(out) == hashes(whole)
+    best = {path.name for path in (out / "fedavg/checkpoints").glob("best-*")}
+    assert best == {f"best-{reading}.safetensors"}
+    page = (out / "report.html").read_text()
+    assert f"Validation accuracy, {name}" in page
+    assert f"on test images, {name}" in page
+    assert f"Validation accuracy, {other}" not in page

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from omnifm.device import autocast, moved, repeatable
+from omnifm.device import autocast, moved, repeatable, seeded
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -65,3 +65,21 @@ def test_a_cpu_is_left_as_it_is() -> None:
 
 def test_cublas_is_told_before_its_first_product() -> None:
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
+
+
+def test_what_is_drawn_follows_from_the_seed_and_leaves_no_trace() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    drawn = []
+    for seed in (5, 6, 5):
+        with seeded(torch.device("cpu"), seed):
+            drawn.append(torch.rand(3))
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), drawn[0]), "as torch itself would draw"
+    torch.manual_seed(1)
+    with pytest.raises(ValueError, match="x"), seeded(torch.device("cpu"), 7):
+        raise ValueError("x")
+    assert torch.equal(torch.rand(3), expected)

@@ -101,12 +101,24 @@ def test_unknown_key_suggests_the_near_one(document: dict[str, Any], message: st
 
 def test_a_key_like_no_other_lists_them_all() -> None:
     message = error({"federation": {"zzz": 1}})
-    assert "Unknown key 'federation.zzz'. Known: evaluate_every, participation, personal, rounds." in message
+    assert (
+        "Unknown key 'federation.zzz'. Known: evaluate_every, participation, patience, personal, readings, rounds."
+        in message
+    )
+
+
+def test_readings_are_kept_in_one_order_and_each_once() -> None:
+    settings = make_experiment({"federation": {"readings": ["personalised", "received", "personalised"]}}).federation
+    assert settings.readings == ("received", "personalised")
+    assert make_experiment({"federation": {"readings": ["personalised"]}}).federation.readings == ("personalised",)
 
 
 @pytest.mark.parametrize(
     ("document", "parts"),
     [
+        ({"federation": {"readings": []}}, ("federation.readings: ", "at least 1 item")),
+        ({"federation": {"readings": ["recieved"]}}, ("federation.readings", "'received' or 'personalised'")),
+        ({"federation": {"patience": -1}}, ("federation.patience: ", "(given: -1)")),
         ({"seed": "1"}, ("seed: ", "valid integer", "(given: '1')")),
         ({"seed": 1.5}, ("seed: ", "(given: 1.5)")),
         ({"federation": {"rounds": True}}, ("federation.rounds: ", "(given: True)")),

@@ -180,6 +180,35 @@ def test_the_best_round_is_chosen_on_validation_data_by_reading() -> None:
     assert {split for _, split, _ in engine.judged} == {"validation"}
 
 
+FALLING = {"received": {2: 0.5, 4: 0.4, 6: 0.3, 8: 0.2}, "personalised": {2: 0.5, 4: 0.6, 6: 0.6, 8: 0.6}}
+
+
+@pytest.mark.parametrize(("patience", "end"), [(0, 20), (1, 6), (2, 8), (3, 10), (9, 20)])
+def test_it_stops_when_no_reading_has_improved_for_so_many_evaluations(patience: int, end: int) -> None:
+    engine = FakeEngine(FALLING)
+    last = federation(engine, rounds=20, evaluate_every=2, patience=patience).run(start())
+    assert last.server.round == end
+    assert last.best == {"received": (2, 0.5), "personalised": (4, 0.6)}
+
+
+def test_a_run_that_goes_on_stops_where_it_would_have() -> None:
+    for before in range(1, 9):
+        half = federation(FakeEngine(FALLING), rounds=before, evaluate_every=2, patience=2).run(start())
+        if before % 2:  # the last round of a run is always judged: not so in the longer one
+            half = Snapshot(half.server, half.clients, {r: b for r, b in half.best.items() if b[0] % 2 == 0})
+        kept = Snapshot.unpack(*half.pack())
+        last = federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(kept)
+        assert last.server.round == 8
+        assert federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(last) is last
+
+
+def test_a_reading_that_is_not_wanted_is_not_judged() -> None:
+    engine = FakeEngine()
+    last = federation(engine, rounds=2, evaluate_every=1, readings=("received",)).run(start())
+    assert {reading for _, _, reading in engine.judged} == {"received"}
+    assert last.best.keys() == {"received"}
+
+
 def test_the_last_round_is_always_judged() -> None:
     engine = FakeEngine()
     federation(engine, rounds=5, evaluate_every=3).run(start())

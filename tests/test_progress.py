@@ -28,7 +28,6 @@ def shown(*, terminal: bool, name: str = "fedavg") -> str:
         bar.round_done(RoundEvent(1, 0.1, 0, 0, {}, {}))
         scores = {"a": Scores({"accuracy": 0.25}, {}), "b": Scores({"accuracy": 0.75}, {})}
         bar.evaluated(EvaluationEvent(1, "validation", "received", scores))
-        bar.evaluated(EvaluationEvent(1, "test", "received", {"a": Scores({"accuracy": 1.0}, {})}))
         bar.evaluated(EvaluationEvent(1, "validation", "personalised", {"a": Scores({"accuracy": 1.0}, {})}))
         bar.round_started(2, ["a", "b"])
         bar.client_done(upload("a", 0.5))
@@ -40,6 +39,21 @@ def test_it_tells_round_clients_loss_and_validation() -> None:
     last = [line for line in shown(terminal=True).splitlines() if "fedavg" in line][-1]
     assert "1/2" in last
     assert "2/2 clients  loss 0.125  accuracy 0.500" in last
+
+
+def test_a_bar_is_full_when_the_rounds_are_over_early() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    with LiveProgress(console) as live:
+        (bar,) = live.watch("fedavg", small_arm("fedavg", federation={"readings": ["personalised"]}))
+        bar.round_started(1, ["a"])
+        bar.round_done(RoundEvent(1, 0.1, 0, 0, {}, {}))
+        bar.evaluated(EvaluationEvent(1, "validation", "personalised", {"a": Scores({"accuracy": 0.25}, {})}))
+        bar.client_done(upload("a", 0.5))
+        bar.evaluated(EvaluationEvent(1, "test", "personalised", {"a": Scores({"accuracy": 1.0}, {})}))
+    last = [line for line in screen.getvalue().splitlines() if "fedavg" in line][-1]
+    assert "1/1" in last
+    assert "accuracy 0.250" in last
 
 
 @pytest.mark.parametrize("name", ["[red]", "[/]", "[bold]a[/bold]"])

@@ -143,7 +143,7 @@ def test_full_disk_leaves_the_older_ones(
 ) -> None:
     for number in (1, 2):
         folder.write(snapshot(folder, number, a=float(number)))
-    third = snapshot(folder, 3, a=3.0)
+    third = snapshot(folder, 3)
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

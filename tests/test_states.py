@@ -47,19 +47,26 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(CheckpointError, match=f"{digest}.* is damaged"):
-            folder.read("CT-1", digest)
+            folder.check("CT-1", digest)
+    path.write_bytes(whole)
+    folder.check("CT-1", digest)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(CheckpointError, match=f"{digest}.* is damaged"):
+        folder.read("CT-1", digest)
 
 
 def test_a_missing_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"The state of client 'CT-1' cannot be read: .*CT-1"):
         StateFolder(tmp_path).read("CT-1", "0" * 64)
+    with pytest.raises(CheckpointError, match="'CT-1' cannot be read"):
+        StateFolder(tmp_path).check("CT-1", "0" * 64)
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(CheckpointError, match=r"'CT-1' cannot be written to .*: No space left.*make room"):
         StateFolder(tmp_path).write("CT-1", state(1.0))
     assert not files(tmp_path)
@@ -85,3 +92,31 @@ def test_states_by_client_are_read_when_asked_for(tmp_path: Path) -> None:
     copy = States(folder, states.digests)
     states.digests.clear()
     assert len(copy) == 11
+
+
+def test_what_is_settled_is_flushed_file_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, flushed = StateFolder(tmp_path), set[str]()
+    files = [("a", folder.write("a", state(1.0))), ("b", folder.write("b", state(2.0)))]
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        flushed.add(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder.settle(files)
+    assert flushed == {str(tmp_path / name) for name, _ in files} | {
+        str(tmp_path / name / f"{digest}.safetensors") for name, digest in files
+    }
+
+
+def test_a_disk_that_is_full_when_it_settles_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StateFolder(tmp_path)
+    file = ("CT-1", folder.write("CT-1", state(1.0)))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"'CT-1' cannot be written to .*: No space left.*make room"):
+        folder.settle([file])

@@ -1,4 +1,4 @@
-"""What a process and all its descendants take of memory, watched from outside."""
+"""What a process and all its descendants take of memory and processor time (Linux)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def proportional_memory(pid: int) -> int:
                 if line.startswith("Pss:"):
                     total += 1024 * int(line.split()[1])
     return total
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that the living processes of a tree have taken."""
+    total = 0
+    for process in descendants(pid):
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
 
 
 class PeakMemory:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from hospitals import add_arguments, cohort_of, experiment_of
+from process_tree import processor_seconds
 
 from omnifm.federation import Callback, RoundEvent
 from omnifm.playing import ArmFolder, play_arm
@@ -25,11 +26,12 @@ WARM_UP = 1  # rounds in which caches fill
 
 
 class Span(NamedTuple):
-    """When a process trained a client."""
+    """When a process trained a client, and the processor time that it took."""
 
     process: float
     start: float
     end: float
+    cpu: float
 
 
 class Stopwatch:
@@ -42,9 +44,9 @@ class Stopwatch:
         row, plain = self._row, Trainer.fit
 
         def fit(self: Trainer, *arguments: Any, **named: Any) -> Fit:
-            start = time.perf_counter()  # one clock for all processes
+            start, cpu = time.perf_counter(), time.thread_time()  # the first is one clock for all processes
             done = plain(self, *arguments, **named)
-            spans[row[self.client.name]] = os.getpid(), start, time.perf_counter()
+            spans[row[self.client.name]] = os.getpid(), start, time.perf_counter(), time.thread_time() - cpu
             return done
 
         Trainer.fit = fit  # type: ignore[method-assign]
@@ -64,18 +66,18 @@ class Clock(Callback):
     def __init__(self, stopwatch: Stopwatch, rounds: int) -> None:
         self.stopwatch, self.rounds = stopwatch, rounds
         self.lines: list[dict[str, float]] = []
-        self._last: tuple[float, float, Sequence[str]] | None = None
+        self._last: tuple[float, float, float, Sequence[str]] | None = None
         self._event: RoundEvent | None = None
 
     def round_started(self, number: int, clients: Sequence[str]) -> None:
         """Close the round before; end the run when enough have been played."""
-        now = time.perf_counter(), time.process_time()
+        now = time.perf_counter(), processor_seconds(os.getpid()), time.process_time()
         if self._last is not None:
             assert self._event is not None
-            started, processor, trained = self._last
-            line = _line(now[0] - started, self.stopwatch.spans(trained))
-            server = 1000 * (now[1] - processor) / len(trained)
-            self.lines.append({**line, "server": server, "down": self._event.bytes_down, "up": self._event.bytes_up})
+            *before, trained = self._last
+            wall, cpu, server = (after - earlier for after, earlier in zip(now, before, strict=True))
+            line = _line(self.stopwatch.spans(trained), wall, cpu, server)
+            self.lines.append({**line, "down": self._event.bytes_down, "up": self._event.bytes_up})
         if number > self.rounds:
             raise Enough
         self._last = (*now, clients)
@@ -85,15 +87,22 @@ class Clock(Callback):
         self._event = event
 
 
-def _line(seconds: float, spans: Sequence[Span]) -> dict[str, float]:
+def _line(spans: Sequence[Span], wall: float, cpu: float, server: float) -> dict[str, float]:
     """Return the figures of a round. A worker idles from its last client's end to the end of all."""
     workers = len({span.process for span in spans})
     over = max(span.end for span in spans)
     last = {span.process: span.end for span in sorted(spans, key=lambda span: span.end)}
     train = sum(span.end - span.start for span in spans) / workers
     idle = sum(over - end for end in last.values()) / workers
-    rest = 1000 * (seconds - train - idle) / len(spans)
-    return {"sampled": len(spans), "round": seconds, "train": train, "rest": rest}
+    each = 1000 / len(spans)
+    return {
+        "sampled": len(spans),
+        "round": wall,
+        "train": train,
+        "rest": each * (wall - train - idle),
+        "cpu": each * (cpu - sum(span.cpu for span in spans)),
+        "server": each * server,
+    }
 
 
 def main() -> None:

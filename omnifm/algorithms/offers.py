@@ -72,7 +72,8 @@ class Refreshment:
     def take(self, offer: Offer) -> None:
         """Take in one client's offer."""
         self._bank = self._bank.credit(offer.rows, offer.counts)
-        self._new.append(offer.prototypes)
+        new = offer.prototypes  # copied, so that the memory of the whole upload need not be kept
+        self._new.append(replace(new, tokens=new.tokens.clone(), sizes=new.sizes.clone()))
 
     def result(self) -> KnowledgeBank:
         """Return the bank after the round."""

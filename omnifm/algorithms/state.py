@@ -6,20 +6,19 @@ What the server remembers: :class:`ServerState`. What never leaves a hospital: :
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
-from safetensors.torch import load, save
 from torch import Tensor
 
+from omnifm.packing import Parcel, placed, unpacked
 from omnifm.tensors import Tensors
 
 
 @dataclass(frozen=True)
 class Record:
-    """Fields that are mappings of tensors travel as safetensors, all others as JSON beside them."""
+    """Fields that are mappings of tensors are packed as tensors, all others as JSON beside them."""
 
     TENSORS: ClassVar[tuple[str, ...]]
 
@@ -38,17 +37,21 @@ class Record:
             parts[part][name] = value
         return cls(**parts, **plain)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> bytearray:
         """Serialise."""
-        tensors, plain = self.pack()
-        return save({name: value.contiguous() for name, value in tensors.items()}, {"plain": json.dumps(plain)})
+        return Parcel(*self.pack()).to_bytes()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Undo :meth:`to_bytes`."""
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        return cls.unpack(load(data), json.loads(header["__metadata__"]["plain"]))
+    def from_bytes(cls, data: bytes | bytearray) -> Self:
+        """Undo :meth:`to_bytes`.
+
+        Raises:
+            ValueError: it is no record of this kind, or cut short.
+        """
+        try:
+            return cls.unpack(*unpacked(placed(data)))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no {cls.__name__}: {error!r}") from None
 
     @property
     def size(self) -> int:

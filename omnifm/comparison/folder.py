@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def validation(self) -> float | None:
-        """The mean of both readings' best scores: a point must serve both."""
+        """The mean of the readings' best scores: a point must serve them all."""
         return None if self.failure else sum(score for _, score in self.best.values()) / len(self.best)
 
 

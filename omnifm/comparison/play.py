@@ -13,10 +13,11 @@ from omnifm.comparison.folder import ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
 from omnifm.data.cohort import Cohort, DataSettings, load_cohort
 from omnifm.data.partition import PartitionSettings
-from omnifm.errors import NonFiniteLossError, UnsuitableError
+from omnifm.errors import NonFiniteLossError, OutOfTime, UnsuitableError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, RoundEvent, Snapshot
-from omnifm.playing import play_arm
+from omnifm.limit import TimeLimit
+from omnifm.playing import Watcher, play_arm
 from omnifm.workers.crew import Crew
 
 Cohorts = dict[tuple[DataSettings, PartitionSettings, int], Cohort]
@@ -47,9 +48,15 @@ class Comparison:
     """A design, played into a folder. ``tolerant``: an algorithm that cannot serve the task is left out, and named."""
 
     def __init__(
-        self, design: Design, folder: ComparisonFolder, workers: int, progress: Progress, tolerant: bool = False
+        self,
+        design: Design,
+        folder: ComparisonFolder,
+        workers: int,
+        progress: Progress,
+        limit: TimeLimit,
+        tolerant: bool = False,
     ) -> None:
-        self.design, self.folder, self.progress = design, folder, progress
+        self.design, self.folder, self.progress, self.limit = design, folder, progress, limit
         self.cohorts: Cohorts = {}
         self.checked = Checked()
         for arm in design.arms:
@@ -82,6 +89,9 @@ class Comparison:
         """Play all cells that the folder lacks, and write down what was found.
 
         A point whose loss becomes NaN or infinite cannot be chosen; that is a result, and no error.
+
+        Raises:
+            OutOfTime: the limit has been reached; every cell under way has come to the end of a round.
         """
         most = max(len(self.design.tuning()), len(self.design.chosen({arm.name: 0 for arm in self.design.arms})))
         self.behind = RawArray("q", most)  # rounds behind each cell of a stage, written by its worker alone
@@ -91,7 +101,7 @@ class Comparison:
         else:
             self._stages(None)
 
-    def _stages(self, crew: Crew[Task, None] | None) -> None:
+    def _stages(self, crew: Crew[Task, bool] | None) -> None:
         fit = [arm for arm in self.design.arms if arm.name not in self.checked.unfit]
         tuning = [cell for cell in self.design.tuning() if cell.arm in fit]
         self._train("tuning", tuning, crew)
@@ -106,20 +116,24 @@ class Comparison:
         self._spread("test", waiting, crew)
         self.folder.keep_record(make_record(self.design, self.folder, self.checked, choice))
 
-    def _train(self, name: str, cells: Sequence[Cell], crew: Crew[Task, None] | None) -> None:
+    def _train(self, name: str, cells: Sequence[Cell], crew: Crew[Task, bool] | None) -> None:
         waiting = [cell for cell in cells if self.folder.outcome(cell) is None]
         self.progress.stage(name, sum(cell.experiment.federation.rounds for cell in waiting))
         self._spread("train", waiting, crew)
 
-    def _spread(self, stage: Stage, cells: Sequence[Cell], crew: Crew[Task, None] | None) -> None:
+    def _spread(self, stage: Stage, cells: Sequence[Cell], crew: Crew[Task, bool] | None) -> None:
         """Train or test each cell, side by side where there is a crew."""
         self.behind[:] = [0] * len(self.behind)
         tasks = {str(cell.folder): Task(stage, cell, place) for place, cell in enumerate(cells)}
         done = (
             map(self._do, tasks.values()) if crew is None else crew.run(list(tasks), tasks.__getitem__, self._advance)
         )
-        for _ in done:
+        in_time = True
+        for one in done:
+            in_time &= one
             self._advance()
+        if not in_time:
+            raise OutOfTime
 
     def _advance(self) -> None:
         self.progress.advance_to(sum(self.behind))
@@ -128,24 +142,30 @@ class Comparison:
         outcome = self.folder.outcome(cell)
         return outcome is not None and outcome.failure is None
 
-    def _do(self, task: Task) -> None:
-        """Do a task, in whatever process."""
+    def _do(self, task: Task) -> bool:
+        """Do a task, in whatever process; False if time was up before its last round."""
         if task.stage == "test":
-            self._play(task)
+            self._play(task, lambda *_: ())
             self.folder.forget_weights(task.cell)
             self.behind[task.place] = 1
-            return
+            return True
+        count = _Count(self.behind, task.place)
         try:
-            last = self._play(task)
+            self.limit.check()
+            last = self._play(task, lambda *arm: [*self.limit.watch(*arm), count])
+        except OutOfTime:
+            return False
         except NonFiniteLossError as error:
             self.folder.keep_outcome(task.cell, Outcome({}, str(error)))
         else:
             self.folder.keep_outcome(task.cell, Outcome(last.best))
+        self.behind[task.place] = task.cell.experiment.federation.rounds  # also those that never will be played
+        return True
 
-    def _play(self, task: Task) -> Snapshot:
-        experiment, folder, test = task.cell.experiment, self.folder.cell(task.cell), task.stage == "test"
-        watch = [] if test else [_Count(self.behind, task.place)]
-        return play_arm(task.cell.arm.name, experiment, self._load(experiment), folder, 1, lambda *_: watch, test)
+    def _play(self, task: Task, watch: Watcher) -> Snapshot:
+        experiment, folder = task.cell.experiment, self.folder.cell(task.cell)
+        cohort = self._load(experiment)
+        return play_arm(task.cell.arm.name, experiment, cohort, folder, 1, watch, task.stage == "test")
 
 
 class _Count(Callback):

@@ -5,22 +5,16 @@ It has no name in any file system, so that nothing of it is left when the proces
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import tempfile
 import weakref
-from math import prod
-from typing import Any, TypeVar
-
-import torch
-from torch import Tensor
+from typing import TypeVar
 
 from omnifm.algorithms.state import Record
-from omnifm.tensors import Tensors
+from omnifm.packing import Parcel, unpacked
 
 _APART = 2**36  # bytes from one region to the next; pages that are never touched take no memory
-_ALIGNMENT = 64
 Kind = TypeVar("Kind", bound=Record)
 
 
@@ -55,35 +49,20 @@ class SharedMemory:
         self._free.append(region)
 
     def write(self, region: int, record: Record) -> int:
-        """Lay a record down and return how many bytes it takes: the header's length, the header as JSON, the tensors.
-
-        It is over the record that was there before.
-        """
-        tensors, plain = record.pack()
-        places, end = {}, 0
-        for name, value in tensors.items():
-            places[name] = (str(value.dtype).removeprefix("torch."), list(value.shape), end)
-            end += -(-value.nbytes // _ALIGNMENT) * _ALIGNMENT
-        header = json.dumps([places, plain]).encode()
-        start = _start(len(header))
-        memory = memoryview(self._map(region, start + end))
-        memory[:8] = len(header).to_bytes(8, "little")
-        memory[8 : 8 + len(header)] = header
-        for name, target in _tensors(memory, places, start).items():
-            target.copy_(tensors[name])
-        return start + end
+        """Lay a record down in a region, over the one before, and return how many bytes it takes."""
+        parcel = Parcel(*record.pack())
+        parcel.lay(memoryview(self._map(region, parcel.size)))
+        return parcel.size
 
     def read(self, region: int, size: int, kind: type[Kind], *, release: bool = False) -> Kind:
         """Return the record of ``size`` bytes in a region; its tensors are views of it.
 
         With ``release`` the region is given back when the last of these views is gone.
         """
-        memory = memoryview(self._map(region, size))
+        memory = memoryview(self._map(region, size))[:size]
         if release:
             weakref.finalize(memory, self.release, region)
-        length = int.from_bytes(memory[:8], "little")
-        places, plain = json.loads(bytes(memory[8 : 8 + length]))
-        return kind.unpack(_tensors(memory, places, _start(length)), plain)
+        return kind.unpack(*unpacked(memory))
 
     def _map(self, region: int, size: int) -> mmap.mmap:
         mapped = self._maps.get(region)
@@ -91,21 +70,3 @@ class SharedMemory:
             whole = -(-size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
             mapped = self._maps[region] = mmap.mmap(self._file, whole, offset=region * _APART)
         return mapped
-
-
-def _start(header: int) -> int:
-    """Return where the tensors begin."""
-    return -(-(8 + header) // _ALIGNMENT) * _ALIGNMENT
-
-
-def _tensors(memory: memoryview, places: dict[str, Any], start: int) -> Tensors:
-    return {
-        name: _tensor(memory, getattr(torch, dtype), shape, start + at) for name, (dtype, shape, at) in places.items()
-    }
-
-
-def _tensor(memory: memoryview, dtype: torch.dtype, shape: list[int], at: int) -> Tensor:
-    count = prod(shape)
-    if count == 0:
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(memory, dtype=dtype, count=count, offset=at).view(shape)

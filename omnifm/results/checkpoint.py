@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -18,6 +15,7 @@ from torch import Tensor
 
 from omnifm.errors import CheckpointError
 from omnifm.files import write_atomically
+from omnifm.interrupts import uninterrupted
 
 
 def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
@@ -88,20 +86,3 @@ def _opened(path: Path) -> Iterator[Any]:
 def _meta(file: Any) -> tuple[str, str | None]:
     meta = file.metadata() or {}
     return meta["plain"], meta.get("sha256")
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C (and a request to terminate) until the block is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[tuple[int, FrameType | None]] = []
-    before = {s: signal.signal(s, lambda n, f: held.append((n, f))) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if held:
-            signal.raise_signal(held[0][0])

@@ -32,9 +32,9 @@ def render(run: Run) -> str:
     return render_page(
         "report.html.j2",
         run=run,
+        reading_names=READING_NAMES,
         verdict=give_verdict(run),
         styles=styles,
-        readings=READING_NAMES,
         metric=metric_name(metric or "score"),
         results=metric and scores.results(run, metric),
         curves=rounds.curves(run, styles),

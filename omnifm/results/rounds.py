@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from omnifm.results.charts import Line, Style, limits, line_chart
-from omnifm.results.run_reader import READING_NAMES, READINGS, ArmRecord, Run, finite, mean
+from omnifm.results.run_reader import READING_NAMES, ArmRecord, Run, finite, mean
 from omnifm.results.verdict import POOLED, metric_name
 from omnifm.results.view import View, number
 
@@ -26,14 +26,14 @@ def curves(run: Run, styles: dict[str, Style]) -> View | None:
         return None
     name = metric_name(metric or "score")
     charts, tables, small = [], [], []
-    for reading in READINGS if metric else ():
+    for reading in READING_NAMES if metric else ():
         lines = _lines(run, styles, lambda arm, r=reading: arm.curve(r, metric), reading)  # type: ignore[misc]
         if lines:
             title = f"Validation {name}, {READING_NAMES[reading]}, mean over hospitals"
             charts.append((title, line_chart(lines, title, name, ylim=_limits(lines))))
             tables.append(_curve_table(title, lines))
     clients = list(dict.fromkeys([*run.clients, *(client for clients in _evaluations(run) for client in clients)]))
-    for reading in READINGS if metric and len(clients) > 1 else ():
+    for reading in READING_NAMES if metric and len(clients) > 1 else ():
         if reading == "personalised" and len(clients) > PERSONAL_CURVES:
             break
         own = [

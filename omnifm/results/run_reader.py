@@ -18,7 +18,6 @@ from typing import Any
 from omnifm.errors import ExperimentError
 from omnifm.results.metrics import MetricsLog
 
-READINGS = ("received", "personalised")
 READING_NAMES = {"received": "as received", "personalised": "personalised"}
 _LOWER_IS_BETTER = frozenset({"loss"})
 
@@ -50,7 +49,7 @@ class ArmRecord:
 
     @cached_property
     def _validation(self) -> dict[str, dict[int, dict[str, Any]]]:
-        found: dict[str, dict[int, dict[str, Any]]] = {reading: {} for reading in READINGS}
+        found: dict[str, dict[int, dict[str, Any]]] = {reading: {} for reading in READING_NAMES}
         for line in self.log:
             if line.get("event") == "evaluation" and line.get("split") == "validation":
                 found.setdefault(line["reading"], {})[line["round"]] = line["clients"]
@@ -91,6 +90,12 @@ class ArmRecord:
         best = (self.result or {}).get("best", {}).get(reading)
         return None if best is None else int(best[0])
 
+    @property
+    def stopped(self) -> str:
+        """Say when and why the rounds ended early; empty if they did not."""
+        result = self.result or {}
+        return f"after round {result['rounds']}, as {result['stopped']}" if result.get("stopped") else ""
+
     def table(self, reading: str, client: str, name: str) -> list[list[float]] | None:
         """Return one of a client's test tables, None where there is none of that name in two axes."""
         entry = (self.result or {}).get("test", {}).get(reading, {}).get(client, {})
@@ -118,6 +123,16 @@ class Run:
     def main_metric(self) -> str | None:
         """The task's main metric; None until an arm is finished."""
         return next((arm.result["main_metric"] for arm in self.arms if arm.result), None)
+
+    @cached_property
+    def readings(self) -> dict[str, str]:
+        """The readings in which the arms were tested, each with its name; the first is the one that judges."""
+        return readings_of(self.arms)
+
+    @property
+    def reading(self) -> str:
+        """The reading that judges: as received, unless the arms were tested in the other one only."""
+        return next(iter(self.readings))
 
     @property
     def label_names(self) -> list[str]:
@@ -186,6 +201,12 @@ def read_versions(path: Path, experiment: Path) -> tuple[dict[str, str], datetim
     if noted is not None:
         return versions, datetime.fromisoformat(noted)
     return versions, datetime.fromtimestamp(experiment.stat().st_mtime, UTC)
+
+
+def readings_of(arms: Iterable[ArmRecord]) -> dict[str, str]:
+    """Return the readings in which any of these arms was tested, each with its name; all, where none was yet."""
+    tested = {reading for arm in arms for reading in (arm.result or {}).get("test", {})}
+    return {reading: name for reading, name in READING_NAMES.items() if reading in tested} or READING_NAMES
 
 
 def finite(value: Any) -> float | None:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from omnifm.results.charts import Style, bar_chart
-from omnifm.results.run_reader import READING_NAMES, READINGS, ArmRecord, Run, lower_is_better, mean
+from omnifm.results.run_reader import ArmRecord, Run, lower_is_better, mean
 from omnifm.results.verdict import alone, best_arms, metric_name, signed
 from omnifm.results.view import View, number
 
@@ -34,9 +34,9 @@ def results(run: Run, metric: str) -> View:
 
 
 def _score_table(run: Run, metric: str, local: ArmRecord | None) -> View:
-    """Rows of clients and columns of arms, each in both readings; the best of a row in a reading is marked."""
-    columns = [(arm, reading, arm.scores(reading, metric)) for arm in run.finished for reading in READINGS]
-    base = {reading: local.scores(reading, metric) for reading in READINGS} if local else {}
+    """Rows of clients and columns of arms, each in its readings; the best of a row in a reading is marked."""
+    columns = [(arm, reading, arm.scores(reading, metric)) for arm in run.finished for reading in run.readings]
+    base = {reading: local.scores(reading, metric) for reading in run.readings} if local else {}
     worst_of: Callable[[Iterable[float]], float] = max if lower_is_better(metric) else min
 
     def row(name: str, value: Callable[[dict[str, float]], float | None], kind: str = "") -> View:
@@ -77,34 +77,34 @@ def _is_best(value: float, rivals: Sequence[float], metric: str) -> bool:
 
 
 def bars(run: Run, metric: str, styles: dict[str, Style]) -> View | None:
-    """The main metric by hospital and arm, for both readings."""
+    """The main metric by hospital and arm, for each reading."""
     if not run.clients:
         return None
     clients, name = list(run.clients), metric_name(metric)
-    scores = {(arm.name, r): arm.scores(r, metric) for arm in run.finished for r in READINGS}
+    scores = {(arm.name, r): arm.scores(r, metric) for arm in run.finished for r in run.readings}
     values = [v for found in scores.values() for v in found.values()]
     if not values:
         return None
     top = max(values)
     axis = (0.0, min(1.0, 1.2 * top) if top <= 1 else 1.15 * top) if min(values) >= 0 < top else None
     charts = []
-    for reading in READINGS:
+    for reading, reading_name in run.readings.items():
         series = [
             (arm.name, styles[arm.name], [scores[arm.name, reading].get(c) for c in clients]) for arm in run.finished
         ]
-        title = f"Test {name} by hospital, {READING_NAMES[reading]}"
+        title = f"Test {name} by hospital, {reading_name}"
         charts.append((title, bar_chart(clients, series, title, f"test {name}", axis)))
     return {"charts": charts, "arms": [arm.name for arm in run.finished]}
 
 
 def confusion(run: Run) -> View | None:
     """Confusion tables of every arm, the best first."""
-    best = best_arms(run, "received")
+    best = best_arms(run, run.reading)
     if not best:
         return None
     budget, arms, left_out = CONFUSION_CELLS, [], []
     for arm in _best_first(run):
-        tables = [(client, arm.table("received", client, "confusion")) for client in run.clients]
+        tables = [(client, arm.table(run.reading, client, "confusion")) for client in run.clients]
         views = [(client, _confusion_view(table, run.label_names)) for client, table in tables if table]
         cost = sum(len(view["rows"]) ** 2 for _, view in views)
         if views and cost > budget:
@@ -118,8 +118,8 @@ def confusion(run: Run) -> View | None:
 
 
 def _best_first(run: Run) -> list[ArmRecord]:
-    """Return the finished arms, the best as received in front."""
-    best = best_arms(run, "received")[:1]
+    """Return the finished arms, the best in front."""
+    best = best_arms(run, run.reading)[:1]
     return [*best, *(arm for arm in run.finished if arm not in best)]
 
 

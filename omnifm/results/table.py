@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from omnifm.results.run_reader import READINGS, mean, read_run
+from omnifm.results.run_reader import mean, read_run
 from omnifm.results.view import MISSING
 
 
 def result_table(out: Path) -> Table:
-    """Return the test results of all finished arms, ``as received / personalised``, in the task's main metric.
+    """Return the test results of all finished arms, ``as received / personalised`` or one of them.
 
     Arms stand in the order of the experiment file. A client without the metric has a dash and is left out of the mean.
 
@@ -23,13 +23,13 @@ def result_table(out: Path) -> Table:
     metric = run.main_metric
     if metric is None:
         return Table("No arm is finished yet")
-    title = Text(f"Test {metric}: as received / personalised")
+    title = Text(f"Test {metric}: {' / '.join(run.readings.values())}")
     table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("client")
     scores = []
     for arm in run.finished:
         table.add_column(Text(arm.name), justify="right")
-        scores.append([arm.scores(reading, metric) for reading in READINGS])
+        scores.append([arm.scores(reading, metric) for reading in run.readings])
     for client in run.clients:
         table.add_row(Text(client), *(_cell([s.get(client) for s in both]) for both in scores))
     table.add_section()

@@ -49,14 +49,15 @@ def best_arms(run: Run, reading: str, arms: list[ArmRecord] | None = None) -> li
 
 
 def give_verdict(run: Run) -> Verdict:
-    """Say which arm of learning together is best as received, and who gains by it over training alone."""
+    """Say which arm of learning together is best in the first reading, and who gains by it over training alone."""
     waiting = [arm.name for arm in run.arms if not arm.finished]
     remarks = [f"Not finished, and so not judged: {', '.join(waiting)}."] if waiting else []
+    remarks += [f"{arm.name} ended early, {arm.stopped}." for arm in run.finished if arm.stopped]
     metric = run.main_metric
     if metric is None:
         return Verdict("No arm is finished yet, so there is nothing to judge.", remarks)
     together = [arm for arm in run.finished if arm.algorithm not in (ALONE, POOLED)]
-    best = best_arms(run, "received", together)
+    best = best_arms(run, run.reading, together)
     if not best:
         return Verdict("No finished arm lets the hospitals learn together: nothing can be said of joining.", remarks)
     return Verdict(
@@ -66,7 +67,7 @@ def give_verdict(run: Run) -> Verdict:
 
 
 def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
-    score = mean(best[0].scores("received", metric).values()) or 0.0
+    score = mean(best[0].scores(run.reading, metric).values()) or 0.0
     names = " and ".join(arm.name for arm in best)
     if arms == 1:
         place = f"{names} is the one arm that learns together"
@@ -74,10 +75,10 @@ def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
         place = f"{names} is the best of {arms} arms that learn together"
     else:
         place = f"{names} are equal, the best of {arms} arms that learn together"
-    text = f"{place}: mean test {metric_name(metric)} {score:.3f} as received"
+    text = f"{place}: mean test {metric_name(metric)} {score:.3f} {run.readings[run.reading]}"
     local = alone(run)
-    own = local.scores("received", metric) if local else {}
-    change = mean(value - own[client] for client, value in best[0].scores("received", metric).items() if client in own)
+    own = local.scores(run.reading, metric) if local else {}
+    change = mean(value - own[client] for client, value in best[0].scores(run.reading, metric).items() if client in own)
     if local is None or change is None:
         return f"{text}."
     side = "equal to" if abs(change) < 0.0005 else f"{abs(change):.3f} {'above' if change > 0 else 'below'}"
@@ -89,7 +90,7 @@ def _gains(run: Run, best: ArmRecord, metric: str) -> list[str]:
     local = alone(run)
     if local is None:
         return ["No finished arm trains each hospital alone, so what joining is worth cannot be told."]
-    own, joined = local.scores("received", metric), best.scores("received", metric)
+    own, joined = local.scores(run.reading, metric), best.scores(run.reading, metric)
     gains = {client: round(joined[client] - own[client], 6) for client in joined if client in own}
     return [count_gains(best.name, gains)]
 
@@ -112,7 +113,7 @@ def count_gains(arm: str, gains: Mapping[str, float]) -> str:
 
 def _personalised(run: Run, together: list[ArmRecord], metric: str) -> list[str]:
     best = best_arms(run, "personalised", together)
-    if not best:
+    if not best or run.reading == "personalised":
         return []
     score = mean(best[0].scores("personalised", metric).values()) or 0.0
     local = alone(run)
@@ -127,7 +128,7 @@ def _doubt(run: Run, best: ArmRecord, metric: str) -> str:
     one = "This is one run with one seed" if len(seeds) == 1 else f"Each arm is one run (seeds {seeds})"
     text = f"{one}: it cannot tell small differences from luck; repeat it with other seeds before believing them."
     sizes = [holds.get("test", 0) for holds in run.clients.values()]
-    score = mean(best.scores("received", metric).values())
+    score = mean(best.scores(run.reading, metric).values())
     if metric == "accuracy" and sizes and min(sizes) > 0 and score is not None and 0 < score < 1:
         swing = 1.96 * math.sqrt(score * (1 - score) / min(sizes))
         text += (

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
+from omnifm.interrupts import SIGNALS, uninterrupted
 from omnifm.workers.memory import is_shortage, keep_heap
 
 _PR_SET_PDEATHSIG = 1
-_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,11 @@ class Worker:
         self.connection, there = context.Pipe()
         ends = [self.connection, *(worker.connection for worker in siblings)]
         self.process = context.Process(target=_serve, args=(work, there, ends, os.getpid()), daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the child has chosen what they mean to it
-        try:
-            self.process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            there.close()
+        with uninterrupted():  # a child that is just being made must not heed what is meant for us
+            try:
+                self.process.start()
+            finally:
+                there.close()
         self.at: deque[int] = deque()
         """The numbers of the requests that it holds; it works on the first."""
 
@@ -72,9 +71,9 @@ class Worker:
 
 
 def _serve(work: Callable[[Any], Any], here: Connection, ends: list[Connection], parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the parent decides what Ctrl-C means, or a terminal that is gone
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     _die_with(parent)
     for end in ends:  # else a sibling would keep this worker's pipe open when the parent is gone
         end.close()

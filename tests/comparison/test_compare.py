@@ -140,7 +140,7 @@ def test_interrupted_it_says_how_to_go_on(experiment: Path, tmp_path: Path) -> N
         wait_until(lambda: any(out.glob("cells/*/*/trained.json")), process)
         process.process.terminate()
         outcome = process.wait()
-    assert outcome.status == 130
+    assert outcome.status == 143
     assert f"omnifm compare --resume {out}" in outcome.text.replace("\n", "")
     assert signal.getsignal(signal.SIGTERM) is not None
 
@@ -259,3 +259,65 @@ def test_the_report_is_made_again_from_the_folder(whole: Path, tmp_path: Path) -
     assert omnifm("report", copy).status == 0
     assert (copy / "report.html").read_bytes() == (whole / "report.html").read_bytes()
     assert results.write_comparison(copy)
+
+
+FEW = ("--algorithms", "fedavg", "--seeds", 1, "--workers")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The experiment and the folder of a comparison of three cells, two rounds each."""
+    folder = tmp_path_factory.mktemp("small")
+    experiment, out = write(folder / "e", tuning_seeds=1), folder / "whole"
+    assert omnifm("compare", experiment, *FEW, 1, "--out", out).status == 0
+    return experiment, out
+
+
+def rounds_played(out: Path) -> int:
+    logs = [path.read_text(encoding="utf-8") for path in out.rglob("metrics.jsonl")]
+    return sum(log.count('"event": "round"') for log in logs)
+
+
+def test_by_and_by_it_finds_the_same(small: tuple[Path, Path], tmp_path: Path) -> None:
+    (experiment, whole), out, times = small, tmp_path / "out", 0
+    start: tuple[Any, ...] = (experiment, *FEW, 1, "--out", out)
+    while (outcome := omnifm("compare", *start, "--time-limit", "0.001s")).status == 75:
+        assert f"Time is up. The finished cells are kept: go on with  omnifm compare --resume {out}" in outcome.text
+        start, times = ("--resume", out, "--workers", 1), times + 1
+        assert rounds_played(out) == times, "one round each time"
+    assert outcome.status == 0, outcome.text
+    assert times == 5
+    assert findings(out) == findings(whole)
+
+
+@linux
+def test_workers_share_the_limit_and_end_after_a_round(small: tuple[Path, Path], tmp_path: Path) -> None:
+    (experiment, whole), out = small, tmp_path / "out"
+    assert omnifm("compare", experiment, *FEW, 2, "--out", out, "--time-limit", "0.001s").status == 75
+    assert 1 <= rounds_played(out) <= 2
+    assert omnifm("compare", "--resume", out, "--workers", 2).status == 0
+    assert findings(out) == findings(whole)
+
+
+def test_one_reading_chooses_judges_and_reports(tmp_path: Path) -> None:
+    out, only = tmp_path / "out", ("--set", 'federation.readings=["received"]')
+    outcome = omnifm("compare", write(tmp_path / "e"), *ASKED, *only, "--out", out)
+    assert outcome.status == 0, outcome.text
+    for arm in record(out)["arms"]:
+        best = json.loads((out / f"cells/{arm['name']}/p0-s0-r100/trained.json").read_text())["best"]
+        assert best.keys() == {"received"}
+        assert arm["points"][0]["validation"] == best["received"][1]
+    for name in ("table.txt", "table.csv", "table.tex", "results.csv", "report.html"):
+        text = (out / name).read_text(encoding="utf-8").lower().rpartition("</style>")[2]
+        assert "personalised" not in text
+        assert "received" in text
+
+
+def test_cells_may_stop_early(tmp_path: Path) -> None:
+    out, early = tmp_path / "out", ("--set", "federation.patience=1", "--set", "federation.rounds=30")
+    arguments = ("--algorithms", "fedavg", "--seeds", 1, "--workers", 1)
+    outcome = omnifm("compare", write(tmp_path / "e", tuning_seeds=1), *arguments, *early, "--out", out)
+    assert outcome.status == 0, outcome.text
+    found = [json.loads(path.read_text()) for path in out.rglob("result.json")]
+    assert any(result["rounds"] < 30 for result in found)
+    assert "ended early, after round" in (out / "table.txt").read_text(encoding="utf-8")

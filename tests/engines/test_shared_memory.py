@@ -115,3 +115,10 @@ def test_what_was_read_outlives_it(memory: SharedMemory) -> None:
     back = memory.read(region, memory.write(region, upload(2.5)), Upload, release=True)
     memory.close()
     assert same_record(back, upload(2.5))
+
+
+def test_every_tensor_lies_where_torch_would_lay_it(memory: SharedMemory) -> None:
+    memory.claim()
+    region = memory.claim()
+    back = memory.read(region, memory.write(region, upload(1.0)), Upload)
+    assert all(value.data_ptr() % 64 == 0 for value in back.change.values() if value.numel())

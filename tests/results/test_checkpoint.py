@@ -17,7 +17,6 @@ from omnifm.results.checkpoint import (
     digest,
     read_checkpoint,
     read_plain,
-    uninterrupted,
     write_checkpoint,
 )
 
@@ -126,21 +125,6 @@ def test_a_signal_waits_for_the_write(tmp_path: Path, monkeypatch: pytest.Monkey
         signal.signal(number, before)
     assert heard == [(number, True)]
     assert read_checkpoint(path)[1] == PLAIN
-
-
-def test_ctrl_c_is_raised_after_the_block() -> None:
-    done = []
-
-    def block() -> None:
-        with uninterrupted():
-            signal.raise_signal(signal.SIGINT)
-            done.append("inside")
-        done.append("after")
-
-    with pytest.raises(KeyboardInterrupt):
-        block()
-    assert done == ["inside"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_another_thread_can_write(tmp_path: Path) -> None:

@@ -33,10 +33,19 @@ def test_rows_columns_and_means(tmp_path: Path) -> None:
 
 def test_a_missing_score_is_a_dash(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", {"local": "local"})
-    change_result(out / "local", test={"received": {"CT": {"numbers": {"accuracy": 0.5}}}})
+    change_result(out / "local", test={"received": {"CT": {"numbers": {"accuracy": 0.5}}}, "personalised": {}})
     rows = lines_of(printed(out))
     assert rows["T1"] == ["– / –"]  # noqa: RUF001
     assert rows["mean"] == ["0.500 / –"]  # noqa: RUF001
+
+
+def test_one_reading_is_one_column(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "r", {"local": "local"})
+    change_result(out / "local", test={"received": {"CT": {"numbers": {"accuracy": 0.5}}}})
+    text = printed(out)
+    assert "Test accuracy: as received\n" in text.replace(" \n", "\n")
+    assert lines_of(text)["CT"] == ["0.500"]
+    assert lines_of(text)["mean"] == ["0.500"]
 
 
 def test_unfinished_arms_are_left_out(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
-"""The same work on many things, by as many processes as there are cores, into memory that they share."""
+"""The same work on many things, by several processes, into memory that they share."""
 
 from __future__ import annotations
 
 import math
 import mmap
-import signal
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
 
 import torch
 from torch import Tensor
+
+from omnifm.workers.crew import Crew
+
+SHARE = 16  # things that a process is asked for at a time
 
 
 def shared_zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -21,37 +23,17 @@ def shared_zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 def each(work: Callable[[int], None], count: int, processes: int) -> None:
     """Call ``work`` with 0 to ``count - 1``, by so many forked processes; by this one if it is one.
 
-    What ``work`` leaves behind must lie in memory that is shared, and must not depend on who did it. The share of a
-    process that died or failed is done again here, so that an error comes up as if there were one process.
+    What ``work`` leaves behind must lie in memory that is shared and must not depend on who did it, or how often.
     """
+
+    def do(share: range) -> None:
+        for number in share:
+            work(number)
+
     if processes < 2:
-        _do(work, range(count))
+        do(range(count))
         return
-    shares = [range(start, count, processes) for start in range(min(processes, count))]
-    children = [get_context("fork").Process(target=_child, args=(work, share), daemon=True) for share in shares]
-    try:
-        for child in children:
-            child.start()
-        for child, share in zip(children, shares, strict=True):
-            child.join()
-            if child.exitcode != 0:
-                _do(work, share)
-    finally:
-        for child in children:
-            if child.is_alive():
-                child.kill()
-
-
-def _do(work: Callable[[int], None], share: range) -> None:
-    for number in share:
-        work(number)
-
-
-def _child(work: Callable[[int], None], share: range) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
-    try:
-        _do(work, share)
-    except Exception:  # the parent does this share again, and tells of the error
-        raise SystemExit(1) from None
+    shares = {f"{s} to {s + SHARE - 1}": range(s, min(s + SHARE, count)) for s in range(0, count, SHARE)}
+    with Crew(min(processes, len(shares)), do, queue=2) as crew:
+        for _ in crew.run(list(shares), shares.__getitem__):
+            pass

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnifm.crew import auto_workers
 from omnifm.data.examples import Pool
 from omnifm.data.phantom.anatomy import ANATOMY_VERSION, Anatomy, load_anatomy
 from omnifm.data.phantom.lesions import KINDS
@@ -23,6 +22,7 @@ from omnifm.data.phantom.storage import cached
 from omnifm.data.source import Loading
 from omnifm.errors import did_you_mean
 from omnifm.randomness import numpy_generator
+from omnifm.workers.crew import auto_workers
 
 RENDER_VERSION = 3
 """To be raised with every change that alters an image: stored pools of an older version are then not used."""

@@ -10,7 +10,7 @@ from omnifm.results.charts import Across, Interval, Line, Style, forest_chart, l
 from omnifm.results.comparison.columns import SURE
 from omnifm.results.comparison.numbers import Pairs, Summary, elapsed, percent, traffic
 from omnifm.results.comparison.reader import Cell, ComparedArm
-from omnifm.results.run_reader import READING_NAMES, READINGS, mean
+from omnifm.results.run_reader import mean
 from omnifm.results.verdict import ALONE, POOLED, metric_name
 from omnifm.results.view import View
 
@@ -27,25 +27,26 @@ def style(arm: ComparedArm) -> Style:
 
 
 def learning(summary: Summary) -> list[View]:
-    """Validation against rounds in both readings, and against megabytes and seconds as received."""
+    """Validation against rounds in each reading, and against megabytes and seconds in the first."""
+    first, first_name = next(iter(summary.comparison.readings.items()))
     name = metric_name(summary.comparison.metric)
     views = []
-    for reading in READINGS:
+    for reading, reading_name in summary.comparison.readings.items():
         lines = _curves(summary, reading, None)
-        views.append(_multiples(lines, f"Validation {name} against rounds, {READING_NAMES[reading]}", Across()))
+        views.append(_multiples(lines, f"Validation {name} against rounds, {reading_name}", Across()))
     share = 1 / max(len(summary.comparison.clients), 1)
     sent = [
         (arm, line)
-        for arm, line in _curves(summary, "received", lambda cell: {n: share * v for n, v in traffic(cell).items()})
+        for arm, line in _curves(summary, first, lambda cell: {n: share * v for n, v in traffic(cell).items()})
         if arm.algorithm != POOLED and line.points[-1][0] > 0
     ]
     ends = [line.points[-1][0] for _, line in sent]
     log = bool(ends) and max(ends) > _WIDE * min(ends)
     scale = ", logarithmic" if log else ""
-    title = f"Validation {name} against MB sent both ways so far, per hospital{scale}, as received"
+    title = f"Validation {name} against MB sent both ways so far, per hospital{scale}, {first_name}"
     views.append(_multiples(sent, title, Across("MB", whole=False, log=log)))
-    title = f"Validation {name} against seconds so far, as received"
-    views.append(_multiples(_curves(summary, "received", elapsed), title, Across("second", whole=False)))
+    title = f"Validation {name} against seconds so far, {first_name}"
+    views.append(_multiples(_curves(summary, first, elapsed), title, Across("second", whole=False)))
     return [view for view in views if view["charts"]]
 
 
@@ -55,7 +56,7 @@ def participation(summary: Summary) -> View | None:
     if not summary.sampled:
         return None
     views = []
-    for reading in READINGS:
+    for reading, reading_name in summary.comparison.readings.items():
         lines = []
         for arm in summary.sampled:
             scores = [(100 * level, summary.score(arm, reading, level)) for level in levels]
@@ -63,7 +64,7 @@ def participation(summary: Summary) -> View | None:
             if len(known) > 1:
                 low, high = [m - s for _, m, s in known], [m + s for _, m, s in known]
                 lines.append((arm, Line(arm.name, style(arm), [(level, m) for level, m, _ in known], None, low, high)))
-        title = f"Test {name} against participation in percent, {READING_NAMES[reading]}"
+        title = f"Test {name} against participation in percent, {reading_name}"
         views.append(_multiples(lines, title, Across("percent", ticks=[100 * level for level in levels])))
     return {"views": [view for view in views if view["charts"]], "levels": [percent(level) for level in levels]}
 
@@ -73,7 +74,7 @@ def forests(summary: Summary, pairs: Pairs, title: str) -> Charts:
     ends = [0.0, *(v for pair in pairs.values() for v in (pair.low, pair.high, pair.difference) if v is not None)]
     margin = 0.05 * (max(ends) - min(ends)) or 0.01
     charts = []
-    for reading, text in READING_NAMES.items():
+    for reading, text in summary.comparison.readings.items():
         rows: list[Interval] = []
         kind = ""
         for arm in summary.rows:

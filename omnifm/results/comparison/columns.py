@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from omnifm.results.comparison.numbers import Score, Summary, percent, settings_text
 from omnifm.results.comparison.paired import Paired
 from omnifm.results.comparison.reader import ComparedArm
-from omnifm.results.run_reader import READING_NAMES
 from omnifm.results.verdict import signed
 from omnifm.results.view import MISSING, number
 
@@ -28,9 +27,9 @@ class Column:
 
 
 def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]:
-    """Mean and spread, worst hospital and gains over hospitals on their own in both readings; traffic and time."""
+    """Mean and spread, worst hospital and gains over hospitals on their own in each reading; traffic and time."""
     columns = []
-    for reading, group in READING_NAMES.items():
+    for reading, group in summary.comparison.readings.items():
         scores = {arm.name: summary.score(arm, reading) for arm in arms}
         means, worst = {n: s.mean for n, s in scores.items()}, {n: s.worst for n, s in scores.items()}
         columns.append(_best(group, "mean", arms, means, {n: _spread(s) for n, s in scores.items()}, summary.lower))
@@ -47,11 +46,11 @@ def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]
 
 
 def paired_columns(summary: Summary) -> list[Column]:
-    """The difference from the anchor, its interval and its corrected p, in both readings; none without an anchor."""
+    """The difference from the anchor, its interval and its corrected p, in each reading; none without an anchor."""
     columns: list[Column] = []
     if not summary.against_anchor:
         return columns
-    for reading, group in READING_NAMES.items():
+    for reading, group in summary.comparison.readings.items():
         pairs = {arm.name: summary.against_anchor.get((arm.name, reading)) for arm in summary.rows}
         sure = frozenset(n for n, pair in pairs.items() if pair and pair.holm is not None and pair.holm < SURE)
         columns += [
@@ -67,7 +66,9 @@ def hospital_columns(summary: Summary, reading: str) -> list[Column]:
     found = {arm.name: summary.by_hospital(arm, reading) for arm in arms}
     for place, client in enumerate(summary.comparison.clients):
         values = {name: scores[place] for name, scores in found.items()}
-        columns.append(_best(READING_NAMES[reading], client, arms, values, _numbers(values), summary.lower))
+        columns.append(
+            _best(summary.comparison.readings[reading], client, arms, values, _numbers(values), summary.lower)
+        )
     return columns
 
 
@@ -81,14 +82,14 @@ def hospital_gain_columns(summary: Summary, base: str, reading: str) -> list[Col
             value, alone = scores[place], found[base][place]
             known = name != base and value is not None and alone is not None
             texts[name] = signed(value - alone) if known else MISSING  # type: ignore[operator]
-        columns.append(Column(READING_NAMES[reading], client, texts))
+        columns.append(Column(summary.comparison.readings[reading], client, texts))
     return columns
 
 
 def level_columns(summary: Summary) -> list[Column]:
-    """Mean and spread at each level of participation, in both readings."""
+    """Mean and spread at each level of participation, in each reading."""
     arms, columns = summary.sampled, []
-    for reading, group in READING_NAMES.items():
+    for reading, group in summary.comparison.readings.items():
         for level in sorted(summary.comparison.levels):
             scores = {arm.name: summary.score(arm, reading, level) for arm in arms}
             means = {name: score.mean for name, score in scores.items()}

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 from omnifm.results.comparison.numbers import YARDSTICKS, Summary, settings_text
 from omnifm.results.comparison.reader import ComparedArm
-from omnifm.results.run_reader import READINGS
 
 Value = str | int | float | None
 
@@ -22,7 +21,7 @@ _HEAD = (
 def table_csv(summary: Summary) -> str:
     """Return the main table, sweeps at its end."""
     arms = [*summary.rows, *summary.sweeps]
-    return _csv(_HEAD, (_row(summary, arm, reading) for arm in arms for reading in READINGS))
+    return _csv(_HEAD, (_row(summary, arm, reading) for arm in arms for reading in summary.comparison.readings))
 
 
 def results_csv(summary: Summary) -> str:
@@ -34,7 +33,7 @@ def results_csv(summary: Summary) -> str:
             (arm.name, arm.algorithm, arm.kind, cell.level, cell.seed, reading, client, metric, value)
             for arm in summary.comparison.arms
             for cell in arm.cells
-            for reading in READINGS
+            for reading in summary.comparison.readings
             for metric in cell.record.metrics()
             for client, value in cell.record.scores(reading, metric).items()
         ),

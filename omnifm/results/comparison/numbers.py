@@ -12,7 +12,7 @@ import numpy as np
 
 from omnifm.results.comparison.paired import Paired, compare, holm, mean_and_spread
 from omnifm.results.comparison.reader import Cell, ComparedArm, Comparison, Matrix
-from omnifm.results.run_reader import READINGS, finite, lower_is_better, mean
+from omnifm.results.run_reader import READING_NAMES, finite, lower_is_better, mean
 from omnifm.results.verdict import ALONE, POOLED
 
 YARDSTICKS = (ALONE, "alone")
@@ -118,16 +118,16 @@ class Summary:
         return self.comparison.matrix(arm, reading) - self.comparison.matrix(base, reading)
 
     def _against(self, base: ComparedArm | None, arms: Sequence[ComparedArm]) -> Pairs:
-        """Compare arms with one; p is corrected over all that competes in the main table, in both readings."""
+        """Compare arms with one; p is corrected over all that competes in the main table, in all readings."""
         if base is None:
             return {}
-        others = [(arm, reading) for arm in arms if arm is not base for reading in READINGS]
+        others = [(arm, reading) for arm in arms if arm is not base for reading in self.comparison.readings]
         pairs = {(arm.name, reading): compare(self.differences(arm, base, reading)) for arm, reading in others}
         found = {key: pair for key, pair in pairs.items() if pair}
         tested = {
             (arm.name, r): pair.p
             for arm in self.rows
-            for r in READINGS
+            for r in self.comparison.readings
             if (pair := found.get((arm.name, r))) and pair.p is not None
         }
         for key, value in zip(tested, holm(list(tested.values())), strict=True):
@@ -154,6 +154,11 @@ class Summary:
         if arm.failure:
             told.append(f"failed: {arm.failure}")
         told += [f"seed {cell.seed}{self._at(cell.level)} failed: {cell.failure}" for cell in arm.cells if cell.failure]
+        told += [
+            f"seed {cell.seed}{self._at(cell.level)} ended early, {cell.record.stopped}"
+            for cell in arm.cells
+            if cell.record.stopped
+        ]
         done = {cell.seed for cell in arm.at(self.comparison.level) if cell.record.finished or cell.failure}
         if not (arm.failure or arm.about) or done:
             waiting = [str(seed) for seed in self.comparison.seeds if seed not in done]
@@ -210,6 +215,6 @@ def _value(value: Any) -> str:
 
 
 def _validated(cell: Cell) -> float | None:
-    """Return the best validation score, the mean of both readings."""
+    """Return the best validation score, the mean of the readings."""
     best = (cell.record.result or {}).get("best", {})
-    return mean(finite(best[reading][1]) for reading in READINGS if best.get(reading))
+    return mean(finite(best[reading][1]) for reading in READING_NAMES if best.get(reading))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnifm.errors import ExperimentError
-from omnifm.results.run_reader import ArmRecord, finite, read_arm, read_versions
+from omnifm.results.run_reader import ArmRecord, finite, read_arm, read_versions, readings_of
 
 Matrix = npt.NDArray[np.float64]
 """Scores, seeds by hospitals; NaN where there is none."""
@@ -93,6 +93,16 @@ class Comparison:
     def played(self) -> list[ComparedArm]:
         """The arms with a test result at the main level."""
         return [arm for arm in self.arms if any(cell.record.finished for cell in arm.at(self.level))]
+
+    @cached_property
+    def readings(self) -> dict[str, str]:
+        """The readings in which the cells were tested, each with its name."""
+        return readings_of(cell.record for arm in self.arms for cell in arm.cells)
+
+    @property
+    def reading(self) -> str:
+        """The reading that judges: as received, unless the cells were tested in the other one only."""
+        return next(iter(self.readings))
 
     @cached_property
     def clients(self) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,6 @@ from omnifm.results.comparison.reader import ComparedArm
 from omnifm.results.comparison.table import caption, paired_caption
 from omnifm.results.comparison.verdict import judge
 from omnifm.results.page import holdings, render_page
-from omnifm.results.run_reader import READING_NAMES
 from omnifm.results.verdict import metric_name
 from omnifm.results.view import View, number
 
@@ -42,7 +41,8 @@ def render(summary: Summary) -> str:
         scores=_table(summary, score_columns(summary, summary.rows), summary.rows),
         sweeps=summary.sweeps and _table(summary, score_columns(summary, summary.sweeps), summary.sweeps),
         hospitals=[
-            (text, _table(summary, hospital_columns(summary, key), summary.rows)) for key, text in READING_NAMES.items()
+            (text, _table(summary, hospital_columns(summary, key), summary.rows))
+            for key, text in comparison.readings.items()
         ],
         gains=_gains(summary),
         paired=_paired(summary),
@@ -86,7 +86,7 @@ def _gains(summary: Summary) -> list[View]:
             "charts": forests(summary, pairs, f"Gain over {base}"),
             "tables": [
                 (text, _table(summary, hospital_gain_columns(summary, base, key), summary.rows, shaded=True))
-                for key, text in READING_NAMES.items()
+                for key, text in summary.comparison.readings.items()
             ],
         }
         for base, pairs in summary.gains.items()

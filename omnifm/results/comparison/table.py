@@ -19,7 +19,6 @@ from omnifm.results.comparison.columns import (
 )
 from omnifm.results.comparison.numbers import Summary
 from omnifm.results.comparison.reader import ComparedArm
-from omnifm.results.run_reader import READING_NAMES
 from omnifm.results.verdict import ALONE, metric_name
 
 TERMINAL_HOSPITALS = 8
@@ -27,9 +26,9 @@ SWEEPS = "Sweeps: one setting varied; the columns are those of the first table."
 
 
 def terminal_tables(summary: Summary) -> list[Table]:
-    """Return the tables for a terminal of 100 columns: scores, paired comparison, hospitals as received.
+    """Return the tables for a terminal of 100 columns: scores, paired comparison, hospitals in the first reading.
 
-    The hospitals are left out where they are too many; ``table.txt`` has them all, in both readings.
+    The hospitals are left out where they are too many; ``table.txt`` has them all, in each reading.
     """
     kept = ("mean", f"over {ALONE}", "MB", "s/round")
     tables = [_scores(summary, kept)]
@@ -38,7 +37,7 @@ def terminal_tables(summary: Summary) -> list[Table]:
     if summary.sweeps:
         tables.append(_sweeps(summary, kept))
     if len(summary.comparison.clients) <= TERMINAL_HOSPITALS:
-        tables.append(_hospitals(summary, "received"))
+        tables.append(_hospitals(summary, summary.comparison.reading))
     return tables
 
 
@@ -47,7 +46,7 @@ def plain_text(summary: Summary) -> str:
     tables = [
         _scores(summary),
         _paired(summary, [chosen_column(summary)]),
-        *(_hospitals(summary, reading) for reading in READING_NAMES),
+        *(_hospitals(summary, reading) for reading in summary.comparison.readings),
     ]
     if summary.sweeps:
         tables.append(_sweeps(summary))
@@ -101,7 +100,8 @@ def _paired(summary: Summary, more: Sequence[Column]) -> Table:
 
 
 def _hospitals(summary: Summary, reading: str) -> Table:
-    title = f"Test {metric_name(summary.comparison.metric)} by hospital, {READING_NAMES[reading]}, mean over seeds."
+    comparison = summary.comparison
+    title = f"Test {metric_name(comparison.metric)} by hospital, {comparison.readings[reading]}, mean over seeds."
     return _table(summary, title, hospital_columns(summary, reading), summary.rows)
 
 

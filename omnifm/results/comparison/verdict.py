@@ -9,7 +9,6 @@ from omnifm.results.comparison.columns import SURE
 from omnifm.results.comparison.numbers import Pairs, Summary
 from omnifm.results.comparison.paired import Paired
 from omnifm.results.comparison.reader import ComparedArm
-from omnifm.results.run_reader import READING_NAMES, READINGS
 from omnifm.results.verdict import ALONE, Verdict, count_gains, metric_name, signed
 from omnifm.results.view import number
 
@@ -22,10 +21,11 @@ def judge(summary: Summary) -> Verdict:
         return Verdict("This comparison varies settings: it is there to look at, and judges no arm.", remarks)
     if not summary.together:
         return Verdict("No arm that lets hospitals learn together has a result: there is nothing to judge.", remarks)
+    first, *others = summary.comparison.readings
     return Verdict(
-        _over_local(summary, "received"),
+        _over_local(summary, first),
         [
-            *([_over_local(summary, "personalised")] if ALONE in summary.gains else []),
+            *(_over_local(summary, reading) for reading in others if ALONE in summary.gains),
             _best(summary),
             *_hospitals(summary),
             *_clearly(summary, summary.gains.get(ALONE, {}), f"hospitals on their own ({ALONE})", summary.together),
@@ -38,7 +38,7 @@ def judge(summary: Summary) -> Verdict:
 
 def _over_local(summary: Summary, reading: str) -> str:
     """Say whether learning together beats staying alone."""
-    text = READING_NAMES[reading].capitalize()
+    text = summary.comparison.readings[reading].capitalize()
     gains = [(arm, pair) for arm in summary.together if (pair := _gain(summary, arm, reading))]
     if not gains:
         return f"Whether joining beats staying alone cannot be told: {ALONE} has no result."
@@ -61,13 +61,13 @@ def _over_local(summary: Summary, reading: str) -> str:
 def _best(summary: Summary) -> str:
     """Name the best in each reading."""
     told = []
-    for reading in READINGS:
+    for reading, name in summary.comparison.readings.items():
         ranked = _ranked(summary, reading)
         if ranked:
             top, spread = number(ranked[0][1]), summary.score(ranked[0][0], reading).spread
             names = [arm.name for arm, value in ranked if number(value) == top]
             doubt = f" ± {number(spread)}" if spread is not None else ""
-            told.append(f"{READING_NAMES[reading]} {_and(names)}, {top}{doubt}")
+            told.append(f"{name} {_and(names)}, {top}{doubt}")
     count, metric = len(summary.together), metric_name(summary.comparison.metric)
     which = (
         f"Best test {metric} of {count} arms that learn together" if count > 1 else "The one arm that learns together"
@@ -77,15 +77,15 @@ def _best(summary: Summary) -> str:
 
 def _hospitals(summary: Summary) -> list[str]:
     """Count who gains and who loses by joining the best arm."""
-    ranked = _ranked(summary, "received")
+    ranked = _ranked(summary, summary.comparison.reading)
     base = next((arm for arm in summary.rows if arm.name == ALONE and ALONE in summary.gains), None)
     if base is None or not ranked:
         return []
     best, sign = ranked[0][0], -1 if summary.lower else 1
     pairs = zip(
         summary.comparison.clients,
-        summary.by_hospital(best, "received"),
-        summary.by_hospital(base, "received"),
+        summary.by_hospital(best, summary.comparison.reading),
+        summary.by_hospital(base, summary.comparison.reading),
         strict=True,
     )
     gains = {c: sign * round(a - b, 6) for c, a, b in pairs if a is not None and b is not None}
@@ -110,7 +110,7 @@ def _anchor(summary: Summary) -> list[str]:
 def _clearly(summary: Summary, pairs: Pairs, base: str, arms: Sequence[ComparedArm]) -> list[str]:
     """Name the arms that differ from another clearly, and those that do so only before the correction of p."""
     told = []
-    for reading, text in READING_NAMES.items():
+    for reading, text in summary.comparison.readings.items():
         found: dict[str, list[str]] = {}
         for arm in arms:
             pair = pairs.get((arm.name, reading))
