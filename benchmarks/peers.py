@@ -19,8 +19,8 @@ from the start of its process to the end of the first round, less the median rou
 set sizes) are read from outside over the whole tree of processes, twice a second; memory is the peak of the run.
 
 Leave the machine alone meanwhile: the plain loop and pfl, whose threads wait for each other at every step, lose most
-from neighbours. Three repeats take about a quarter of an hour on two cores; ``--rounds 3 --repeats 1`` is the short
-form. Linux only.
+from neighbours. Three repeats take about twenty minutes on two cores; ``--rounds 3 --repeats 1`` is the short form, too
+few rounds for the small network's accuracies to agree. Linux only.
 """
 
 from __future__ import annotations
@@ -111,6 +111,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 2:
         parser.error("--rounds must be at least 2: the first is a warm-up.")
+    if options.repeats < 1:
+        parser.error("--repeats must be at least 1.")
     return options
 
 
@@ -172,6 +174,8 @@ def _print(workload: Workload, runs: dict[str, list[Run]]) -> None:
         print(
             f"{name:8} {middle:8.2f} {span:>15} {middle / ours:7.2f}x {cpu:7.2f} {peak:6.0f} {start:8.1f} {accuracy:>8}"
         )
+    if not accuracies:
+        return
     centre = statistics.median(accuracies.values())
     apart = [name for name, accuracy in accuracies.items() if abs(accuracy - centre) > AGREE]
     print(f"\nFinal accuracies {'agree' if not apart else 'do not agree: ' + ', '.join(apart)} (within {AGREE}).")

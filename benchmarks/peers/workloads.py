@@ -81,7 +81,7 @@ WORKLOADS = {
             held_out=512,
             judged=32,
             noise=0.5,
-            rounds=2,
+            rounds=3,
         ),
     )
 }
