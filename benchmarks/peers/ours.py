@@ -1,0 +1,155 @@
+"""OmniFM's engine: FedAvg over forked workers, one a core, on a task made of the workload's network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from omnifm.algorithms.fedavg import FedAvg
+from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.engines.in_process import InProcess
+from omnifm.experiment import FederationSettings
+from omnifm.federation import Callback, EvaluationEvent, Federation, Snapshot
+from omnifm.pipeline import Pipeline
+from omnifm.site import Site
+from omnifm.tasks.task import Encoded, Panel, Scores, TaskNetwork
+from omnifm.training import TrainingSettings
+from omnifm.workers.crew import auto_workers
+from peers.contest import Contest
+from peers.networks import CLASSES, Network
+from peers.workloads import Workload
+
+
+class Halves(TaskNetwork):
+    """The workload's network as ``encode`` and ``decode``: its features are one token."""
+
+    pooled = True
+
+    def __init__(self, net: Network) -> None:
+        super().__init__()
+        self.width, self.backbone, self.head = net.width, net.features, net.head
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Return ``(batch, 1, width)``."""
+        return Encoded(self.backbone(batch["image"]).unsqueeze(1))
+
+    def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Tensor:
+        """Return logits ``(batch, 10)``."""
+        logits: Tensor = self.head(tokens.squeeze(1))
+        return logits
+
+
+class Hits:
+    """The share of images whose class is found."""
+
+    def __init__(self) -> None:
+        self.hits: list[Tensor] = []
+
+    def add(self, prediction: Tensor, batch: Batch) -> None:
+        """Take in one batch."""
+        self.hits.append(prediction.argmax(dim=1) == batch["label"])
+
+    def scores(self) -> Scores:
+        """Return the accuracy."""
+        return Scores({"accuracy": float(torch.cat(self.hits).float().mean())}, {})
+
+
+class Labels:
+    """The task: one of ten classes an image, plain cross-entropy, nothing augmented."""
+
+    main_metric = "accuracy"
+    personal: tuple[str, ...] = ()
+    classes = CLASSES
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+
+    def network(self) -> Halves:
+        """Build the network with its first weights."""
+        return Halves(self.workload.first_network())
+
+    def prepare(self, train: Examples) -> Examples:
+        """Add nothing."""
+        return train
+
+    def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
+        """Change nothing."""
+        return batch
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Return the cross-entropy."""
+        return F.cross_entropy(prediction, batch["label"])
+
+    def labels(self, batch: Batch) -> Tensor:
+        """Return the classes ``(batch, 1)``."""
+        return batch["label"].unsqueeze(1)
+
+    def meter(self) -> Hits:
+        """Return an empty meter."""
+        return Hits()
+
+    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+        """Show nothing."""
+        return []
+
+
+class Notes(Callback):
+    """Notes the end of each round."""
+
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
+
+    def evaluated(self, event: EvaluationEvent) -> None:
+        """Take the mean over the clients, all of whom hold as many held-out images."""
+        self.contest.round_done(event.mean("accuracy"))
+
+
+def hospitals(contest: Contest) -> dict[str, ClientData]:
+    """Return the clients, each with its share of the held-out images."""
+
+    def examples(images: Tensor, labels: Tensor) -> Examples:
+        return Examples({"image": images, "label": labels}, tuple(f"{name}/{row}" for row in range(len(labels))))
+
+    found, workload = {}, contest.workload
+    images, labels = contest.images.held_out()
+    share = workload.held_out // workload.clients
+    for number in range(workload.clients):
+        name, rows = f"client{number}", slice(number * share, (number + 1) * share)
+        train, judged = examples(*contest.images.client(number)), examples(images[rows], labels[rows])
+        found[name] = ClientData(name, name, train, judged, judged)
+    return found
+
+
+def main() -> None:
+    contest = Contest.asked()
+    workload, algorithm = contest.workload, FedAvg()
+    task = Labels(workload)
+    pipeline = Pipeline(task.network(), None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    clients = hospitals(contest)
+    initial = {name: value.clone() for name, value in pipeline.state_dict().items()}
+    training = TrainingSettings(
+        batch_size=workload.batch,
+        learning_rate=workload.rate,
+        momentum=workload.momentum,
+        weight_decay=0.0,
+        clip_norm=1e9,
+    )
+    site = Site(pipeline, task, algorithm, training, clients, initial, frozenset(), 0, contest.rounds)
+    settings = FederationSettings(
+        rounds=contest.rounds,
+        participation=workload.per_round / workload.clients,
+        evaluate_every=1,
+        readings=("received",),
+    )
+    start = Snapshot(algorithm.init(initial, [name for name, _ in pipeline.named_parameters()], len(clients)))
+    with InProcess(site, auto_workers()) as engine:
+        names = tuple(clients)
+        Federation(algorithm, engine, names, names, settings, 0, task.main_metric, [Notes(contest)]).run(start)
+    contest.tell()
+
+
+if __name__ == "__main__":
+    main()
