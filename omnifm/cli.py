@@ -43,13 +43,27 @@ OUT_OF_TIME = 75
 """The exit status when time is up: EX_TEMPFAIL of sysexits.h, try again later."""
 
 
+def _count(text: str) -> int:
+    """Read ``--workers``: 0 stands for one a core."""
+    if text == "auto":
+        return 0
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither 'auto' nor a number from 1 up.")
+
+
+Workers = Annotated[
+    int, typer.Option(metavar="auto|N", parser=_count, help="Processes side by side; auto: one a core.")
+]
+
+
 @app.command()
 def run(
     experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
     overrides: Set = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Clients at a time; 0 for one a core.")] = 0,
+    workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
@@ -91,7 +105,7 @@ def compare(
     overrides: Set = None,
     out: Annotated[Path | None, typer.Option(help="The folder; runs/NAME if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Cells at a time; 0 for one a core.")] = 0,
+    workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
 ) -> None:
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""

@@ -186,7 +186,9 @@ def test_a_hospital_of_one_class_is_warned_of(experiment: Path, tmp_path: Path) 
     assert warning.startswith("Warning: All training data of client 'MRI' are of one class (left); it cannot")
 
 
-@pytest.mark.parametrize("arguments", [["--workers", "-1"], ["--worker", "1"], ["a", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [["--workers", "-1"], ["--workers", "0"], ["--workers", "many"], ["--worker", "1"], ["a", "b"]]
+)
 def test_a_slip_in_the_options(arguments: list[str]) -> None:
     outcome = omnifm("run", *arguments)
     assert outcome.status == 2

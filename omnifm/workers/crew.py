@@ -153,6 +153,8 @@ class Crew(Generic[Request, Result]):
     def _hire(self) -> None:
         try:
             self._workers.append(Worker(self._work, self._workers))
+        except ValueError:
+            raise OmniFMError("This system cannot fork processes: use --workers 1.") from None
         except OSError as error:  # no memory for a process, or too many of them
             if not self._workers:
                 raise OmniFMError(f"No worker process can be started: {error.strerror}.") from None

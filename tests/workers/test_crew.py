@@ -12,7 +12,7 @@ import torch
 from small_run import living, wait_until
 
 from omnifm.errors import DataError, OmniFMError
-from omnifm.workers import memory
+from omnifm.workers import memory, process
 from omnifm.workers.crew import Crew, auto_workers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers need fork")
@@ -217,3 +217,12 @@ def test_a_crew_that_cannot_grow_goes_on_with_fewer(
 
 def test_auto_workers_fit_the_machine() -> None:
     assert 1 <= auto_workers() <= (os.cpu_count() or 1)
+
+
+def test_a_system_without_fork_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: str) -> None:
+        raise ValueError("cannot find context for 'fork'")
+
+    monkeypatch.setattr(process, "get_context", unknown)
+    with Crew[str, str](2, str.upper) as crew, pytest.raises(OmniFMError, match=r"cannot fork.*--workers 1"):
+        ran(crew, "a")
