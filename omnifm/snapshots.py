@@ -91,11 +91,14 @@ class SnapshotFolder:
 
     def _read(self, path: Path) -> Snapshot:
         tensors, plain = read_checkpoint(path)
-        clients = States(self.states, plain["clients"])
+        try:
+            server, clients = ServerState.unpack(tensors, plain["server"]), States(self.states, plain["clients"])
+            best = {reading: (int(number), float(score)) for reading, (number, score) in plain["best"].items()}
+        except (KeyError, TypeError, ValueError):
+            raise CheckpointError(f"The checkpoint {path} was written by another version of OmniFM.") from None
         for client, digest in clients.digests.items():
             self.states.check(client, digest)
-        best = {reading: (int(number), float(score)) for reading, (number, score) in plain["best"].items()}
-        return Snapshot(ServerState.unpack(tensors, plain["server"]), clients, best)
+        return Snapshot(server, clients, best)
 
     def _remove(self, states: set[tuple[str, str]]) -> None:
         """Remove these states, but for those that a snapshot still needs."""
@@ -105,7 +108,7 @@ class SnapshotFolder:
         """Find out what the snapshots need, and remove what a crash left beside it."""
         for path in self.folder.glob("*.safetensors"):
             try:
-                self._needed[path] = set(read_plain(path)["clients"].items())
-            except CheckpointError:
+                self._needed[path] = set(States(self.states, read_plain(path)["clients"]).digests.items())
+            except (CheckpointError, KeyError, TypeError, ValueError):
                 continue  # told when it is to be read
         self.states.keep_only(set().union(*self._needed.values()))

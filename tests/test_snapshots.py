@@ -163,3 +163,11 @@ def test_a_foreign_file_is_left_alone(folder: SnapshotFolder, tmp_path: Path) ->
     write_checkpoint(tmp_path / "other.safetensors", {}, {"clients": {}})
     assert SnapshotFolder(tmp_path).read_latest() is not None
     assert (tmp_path / "other.safetensors").exists()
+
+
+def test_one_of_an_older_version_is_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plain = {"server": {"round": 1, "notes": {}}, "clients": [["a", {"notes": {}}]], "best": {}}
+    write_checkpoint(tmp_path / "round-000001.safetensors", {"server/shared/w": torch.ones(1)}, plain)
+    with pytest.raises(CheckpointError, match="All checkpoints"):
+        SnapshotFolder(tmp_path).read_latest()
+    assert "round-000001.safetensors was written by another version of OmniFM." in caplog.text
