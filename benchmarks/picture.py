@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -33,7 +34,7 @@ def main(source: Path, target: Path) -> None:
             [NAMES[name] for name in names], seconds, color=[OURS if name == "ours" else OTHERS for name in names]
         )
         axes.bar_label(bars, [f"{value:.2g} s" for value in seconds], padding=3)
-        axes.set_title(title.replace(", ", ",\n", 1), fontsize=8, loc="left")
+        axes.set_title(textwrap.fill(title, 52), fontsize=8, loc="left")
         axes.set_xlabel("seconds a round")
         axes.invert_yaxis()
         axes.margins(x=0.15)

@@ -48,7 +48,7 @@ class Team:
         self._board = self._memory.claim()
         self._sent = 0
         self._read: tuple[int, Broadcast] | None = None  # in a worker: the broadcast that it has read last
-        self._crew: Crew[_Training | _Judging, Any] = Crew(workers, self._work, queue=2, ahead=2 * workers)
+        self._crew: Crew[_Training | _Judging, Any] = Crew(workers, self._work, queue=2, ahead=workers + 1)
 
     def close(self) -> None:
         """End the workers and give the shared memory back."""
