@@ -129,7 +129,7 @@ def compare(
     document = None if experiment is None else read_plan(experiment, overrides or ()).document
     fresh = asked.design(document) if document and resume is None else None
     folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
-    begun = folder.record.exists
+    begun = folder.has_begun
     with _stoppable("compare", "cells", folder.path, begun), locked(folder.path):
         if fresh:
             folder.check_free()

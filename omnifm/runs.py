@@ -33,8 +33,8 @@ def open_run(out: Path, plan: Plan) -> Plan:
         raise ExperimentError(f"{out} holds a run already. Continue it with --resume {out}, or give another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "experiment.toml", to_toml(plan.document).encode())
         write_atomically(out / "versions.json", json.dumps(versions(), indent=2).encode())
+        write_atomically(out / "experiment.toml", to_toml(plan.document).encode())  # the last: with it there is a run
     except OSError as error:
         raise ExperimentError(f"The run's folder {out} cannot be written: {error.strerror}.") from None
     return plan
@@ -73,6 +73,7 @@ def play(plan: Plan, out: Path, workers: int, watch: Watcher) -> None:
     for name, experiment in waiting.items():
         cohort = load(experiment.data, experiment.partition, experiment.seed)
         play_arm(name, experiment, cohort, ArmFolder(out / name), workers, watch)
+    remove_strays(out)  # of workers that were killed
     write_report(out)
 
 

@@ -58,6 +58,7 @@ class SnapshotFolder:
                 return self._read(path)
             except CheckpointError as error:
                 _log.warning("%s Going back to the one before it.", error)
+                self._needed.pop(path, None)
         if rounds:
             raise CheckpointError(f"All checkpoints in {self.folder} are damaged. Start the run anew.")
         return None

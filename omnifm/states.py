@@ -47,13 +47,12 @@ class StateFolder:
         data = state.to_bytes()
         digest = hashlib.sha256(data).hexdigest()
         path = self._file(client, digest)
-        if not path.exists():
-            with _told(client, path):
-                try:
-                    _put(path, data)
-                except FileNotFoundError:  # the client's first
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    _put(path, data)
+        with _told(client, path):  # also over a file of this name: it may be damaged
+            try:
+                _put(path, data)
+            except FileNotFoundError:  # the client's first
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _put(path, data)
         return digest
 
     def settle(self, files: Iterable[tuple[str, str]]) -> None:

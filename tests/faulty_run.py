@@ -17,11 +17,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import torch
 from small_run import Outcome, Process, family, hashes, living, log_lines, result, wait_until, write_experiment
+
+from omnifm.results.checkpoint import read_plain
+from omnifm.site import Site
 
 ARMS = ("fedavg", "omnifm", "scaffold")
 ROUNDS = 4
+ASKED = 60
+"""Clients are trained and judged at least so many times in the run, at 2 of 3 a round."""
 SHARED = Path("/dev/shm")
 FEDERATION = {"rounds": ROUNDS, "evaluate_every": 2, "participation": 0.7}
 
@@ -58,7 +65,11 @@ class Trial:
 
     def start(self, *arguments: object, disturb: Callable[[], None] | None = None) -> Process:
         """Start the run, or go on with it, in a session of its own."""
-        begun = ["--resume", self.out] if self.out.exists() else [self.reference.experiment, "--out", self.out]
+        begun = (
+            ["--resume", self.out]
+            if (self.out / "experiment.toml").exists()
+            else [self.reference.experiment, "--out", self.out]
+        )
         more = ["--workers", self.workers, *arguments]
         log = self.folder / f"log{len(list(self.folder.glob('log*')))}"
         process = Process(log, "run", *begun, *more, prepare=Prepared(self.temporary, disturb))
@@ -121,13 +132,44 @@ def _worker_killed(trial: Trial) -> Outcome:
 
 
 def _worker_out_of_memory(trial: Trial) -> Outcome:
-    def starve(process: Process) -> None:
-        worker = _worker(trial, process)
-        pages = int(Path(f"/proc/{worker}/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + trial.dice.choice([0, 1 << 20])
-        resource.prlimit(worker, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    asked = trial.dice.randrange(ASKED)
+    outcome = trial.start(disturb=Starving(trial.folder / "asked", asked, trial.dice.random() < 0.5)).wait()
+    assert f"A worker process ran out of memory: going on with {trial.workers - 1}." in outcome.text, outcome.text
+    return outcome
 
-    return _disturbed(trial, starve)
+
+@dataclass(frozen=True)
+class Starving:
+    """Gives a worker no more memory, and lets it ask for some, when clients have been served so many times."""
+
+    count: Path
+    times: int
+    of_torch: bool
+
+    def __call__(self) -> None:
+        main = os.getpid()
+
+        def starving(work: Callable[..., Any]) -> Callable[..., Any]:
+            def served(*arguments: Any) -> Any:
+                if os.getpid() != main and self._counted() == self.times:
+                    self._starve()
+                return work(*arguments)
+
+            return served
+
+        Site.update = starving(Site.update)  # type: ignore[method-assign]
+        Site.evaluate = starving(Site.evaluate)  # type: ignore[method-assign]
+
+    def _counted(self) -> int:
+        with self.count.open("a") as file:
+            file.write(".")
+            file.flush()
+            return os.fstat(file.fileno()).st_size - 1
+
+    def _starve(self) -> None:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+        _ = torch.empty(1 << 30) if self.of_torch else bytearray(1 << 30)
 
 
 def _file_too_large(trial: Trial) -> Outcome:
@@ -155,22 +197,23 @@ def _main_killed(trial: Trial) -> Outcome:
 
 
 def _checkpoint_damaged(trial: Trial) -> Outcome:
-    """Kill the run, and spoil a file of the newest round, as a power cut may."""
+    """Kill the run, and spoil a file that only its newest checkpoint needs, as a power cut may."""
     outcome = _main_killed(trial)
-    kept = [path for path in trial.out.rglob("*.safetensors") if path.stem[-6:].isdigit()]
-    by_arm = {path.relative_to(trial.out).parts[0]: path for path in sorted(kept, key=_round)}
-    for arm, newest in by_arm.items():
-        if not (trial.out / arm / "result.json").exists() and _round(newest) > 1:
-            path = trial.dice.choice(sorted((trial.out / arm).rglob(f"*{newest.stem[-6:]}.safetensors")))
-            data = bytearray(path.read_bytes())
-            place = trial.dice.randrange(len(data))
-            data[place] ^= 1
-            path.write_bytes(data if trial.dice.random() < 0.5 else data[:place])
+    for folder in trial.out.glob("*/checkpoints"):
+        rounds = sorted(folder.glob("round-*.safetensors"))
+        if len(rounds) > 1 and not (folder.parent / "result.json").exists():
+            older, newest = (read_plain(path)["clients"] for path in rounds[-2:])
+            states = set(newest.items()) - set(older.items())
+            paths = [folder / "clients" / client / f"{digest}.safetensors" for client, digest in states]
+            _spoil(trial.dice.choice(sorted([rounds[-1], *paths])), trial.dice)
     return outcome
 
 
-def _round(path: Path) -> int:
-    return int(path.stem[-6:])
+def _spoil(path: Path, dice: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    place = dice.randrange(len(data))
+    data[place] ^= 1
+    path.write_bytes(data if dice.random() < 0.5 else data[:place])
 
 
 def _second_run(trial: Trial) -> Outcome:

@@ -31,6 +31,7 @@ from small_run import (
 )
 
 from omnifm.results.checkpoint import read_checkpoint
+from omnifm.states import StateFolder
 from omnifm.tasks.classification import Classification
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc")
@@ -204,6 +205,22 @@ def test_resuming_clears_what_a_kill_left_half_written(whole: Path, tmp_path: Pa
     assert not stray.exists()
 
 
+def test_what_a_killed_worker_left_half_written_goes_at_the_end(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = StateFolder.settle
+
+    def littered(self: StateFolder, files: Any) -> None:
+        self.path.mkdir(exist_ok=True)
+        (self.path / ".state.safetensors.123.tmp").write_bytes(b"half")
+        settle(self, files)
+
+    monkeypatch.setattr(StateFolder, "settle", littered)
+    out = tmp_path / "run"
+    assert omnifm("run", experiment, "--out", out, "--workers", 1).status == 0
+    assert not list(out.rglob("*.tmp"))
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_a_damaged_checkpoint_costs_one_round(
     experiment: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
@@ -353,3 +370,15 @@ def test_clients_may_be_called_what_no_file_may(tmp_path: Path) -> None:
     assert panels.keys() == {"PET/CT", "PET_CT", ".."}
     assert len(set(files)) == len(files) == 12
     assert {(tmp_path / "run/fedavg" / file).resolve().parent for file in files} == {tmp_path / "run/fedavg/pictures"}
+
+
+def test_the_experiment_file_is_the_last_of_a_new_folder(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A kill before it is written leaves no run, one after it all that a run needs.
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        fill_disk(patch, "experiment.toml")
+        assert omnifm("run", experiment, "--out", out).status == 1
+    assert [path.name for path in out.iterdir()] == ["versions.json"]
+    assert "holds no run to resume" in omnifm("run", "--resume", out).text

@@ -55,6 +55,15 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
         folder.read("CT-1", digest)
 
 
+def test_writing_a_state_again_mends_its_file(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    digest = folder.write("CT-1", state(1.0))
+    (path,) = files(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert folder.write("CT-1", state(1.0)) == digest
+    folder.check("CT-1", digest)
+
+
 def test_a_missing_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"The state of client 'CT-1' cannot be read: .*CT-1"):
         StateFolder(tmp_path).read("CT-1", "0" * 64)

@@ -76,18 +76,27 @@ class ComparisonFolder:
         """What was asked and found, for those who read the folder."""
         return self.path / "comparison.json"
 
+    @property
+    def document(self) -> Path:
+        """The experiment file, as it was read."""
+        return self.path / "experiment.toml"
+
+    def has_begun(self) -> bool:
+        """Tell whether there is a comparison to go on with."""
+        return self.record.exists() and self.document.exists()
+
     def check_free(self) -> None:
         """Make sure that nothing is there yet.
 
         Raises:
             ExperimentError: it holds a comparison or a run already.
         """
-        for name, text in (("comparison.json", "comparison"), ("experiment.toml", "run")):
-            if (self.path / name).exists():
-                raise ExperimentError(
-                    f"{self.path} holds a {text} already. Give another --out"
-                    + (f", or go on with it: --resume {self.path}." if text == "comparison" else ".")
-                )
+        if self.has_begun():
+            raise ExperimentError(
+                f"{self.path} holds a comparison already. Give another --out, or go on with it: --resume {self.path}."
+            )
+        if self.document.exists():
+            raise ExperimentError(f"{self.path} holds a run already. Give another --out.")
 
     def open(self, document: Document, asked: Asked) -> None:
         """Make the folder and write down what is compared.
@@ -97,9 +106,9 @@ class ComparisonFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / "experiment.toml", to_toml(document).encode())
             write_atomically(self.path / "versions.json", json.dumps(versions(), indent=2).encode())
             write_atomically(self.record, json.dumps({"asked": asdict(asked)}, indent=1).encode())
+            write_atomically(self.document, to_toml(document).encode())  # the last: with it there is a comparison
         except OSError as error:
             raise ExperimentError(f"The folder {self.path} cannot be written: {error.strerror}.") from None
 
@@ -109,11 +118,12 @@ class ComparisonFolder:
         Raises:
             ExperimentError: there is none, or it has changed since; names the difference.
         """
-        if not self.record.exists():
-            raise ExperimentError(f"{self.path} holds no comparison to resume: there is no {self.record}.")
+        if not self.has_begun():
+            missing = self.document if self.record.exists() else self.record
+            raise ExperimentError(f"{self.path} holds no comparison to resume: there is no {missing}.")
         remove_strays(self.path)
         old_asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
-        old_document = read_plan(self.path / "experiment.toml").document
+        old_document = read_plan(self.document).document
         old = Asked(**{**old_asked, "sweep": tuple(old_asked["sweep"])}).design(old_document)
         if document is None:
             return old

@@ -16,6 +16,7 @@ from omnifm.data.partition import PartitionSettings
 from omnifm.errors import NonFiniteLossError, OutOfTime, UnsuitableError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, RoundEvent, Snapshot
+from omnifm.files import remove_strays
 from omnifm.limit import TimeLimit
 from omnifm.playing import Watcher, play_arm
 from omnifm.workers.crew import Crew
@@ -114,6 +115,7 @@ class Comparison:
         waiting = [cell for cell in chosen if self._is_trained(cell) and not self.folder.cell(cell).result.exists()]
         self.progress.stage("testing", len(waiting))
         self._spread("test", waiting, crew)
+        remove_strays(self.folder.path)  # of workers that were killed
         self.folder.keep_record(make_record(self.design, self.folder, self.checked, choice))
 
     def _train(self, name: str, cells: Sequence[Cell], crew: Crew[Task, bool] | None) -> None:

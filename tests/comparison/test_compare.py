@@ -167,6 +167,21 @@ def test_a_folder_in_use_is_refused(experiment: Path, whole: Path) -> None:
     assert f"holds a comparison already. Give another --out, or go on with it: --resume {whole}" in outcome.text
 
 
+@pytest.mark.parametrize("there", [(), ("versions.json",), ("versions.json", "comparison.json")])
+def test_one_that_was_killed_before_it_had_begun_bars_no_folder(
+    small: tuple[Path, Path], tmp_path: Path, there: tuple[str, ...]
+) -> None:
+    (experiment, whole), out = small, tmp_path / "out"
+    out.mkdir()
+    for name in there:
+        shutil.copy(whole / name, out / name)
+    outcome = omnifm("compare", "--resume", out)
+    assert outcome.status == 1
+    assert "holds no comparison to resume: there is no" in outcome.text
+    assert omnifm("compare", experiment, *FEW, 1, "--out", out).status == 0
+    assert findings(out) == findings(whole)
+
+
 def test_a_run_does_not_write_over_a_comparison(experiment: Path, whole: Path) -> None:
     before = (whole / "experiment.toml").read_bytes()
     assert "holds a comparison already" in omnifm("run", experiment, "--out", whole).text
