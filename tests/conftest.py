@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
+
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # that nohup, under which the tests may run, is not taken for a wish
 
 ROOT = Path(__file__).resolve().parents[1]
 
