@@ -211,7 +211,7 @@ def test_what_a_killed_worker_left_half_written_goes_at_the_end(
     settle = StateFolder.settle
 
     def littered(self: StateFolder, files: Any) -> None:
-        self.path.mkdir(exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         (self.path / ".state.safetensors.123.tmp").write_bytes(b"half")
         settle(self, files)
 
