@@ -4,7 +4,7 @@ Two workloads (``peers/workloads.py``) are played on this machine's cores by
 
 - ``ours``: OmniFM's engine, FedAvg, one worker a core;
 - ``floor``: the same SGD steps and evaluation in bare workers without any federation;
-- ``plain``: a sequential PyTorch loop on all cores;
+- ``plain`` and ``plain-1``: a sequential PyTorch loop, with a thread on each core and with one in all;
 - ``flower``: Flower's simulation on Ray, one core a client;
 - ``pfl``: Apple's pfl in one process, and ``pfl-2`` in one process a core under torchrun.
 
@@ -32,7 +32,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,12 +57,14 @@ class Contender:
     module: str
     packages: tuple[str, ...] = ()
     launcher: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 CONTENDERS = (
     Contender("ours", "ours"),
     Contender("floor", "floor"),
-    Contender("plain", "plain"),
+    Contender("plain", "plain", arguments=(str(CORES),)),
+    Contender("plain-1", "plain", arguments=("1",)),
     Contender("flower", "flower", ("flwr[simulation]==1.41.0",)),
     Contender("pfl", "apple_pfl", ("pfl[pytorch]==0.6.0",)),
     Contender(f"pfl-{CORES}", "apple_pfl", ("pfl[pytorch]==0.6.0",), TORCHRUN),
@@ -87,6 +89,7 @@ def main() -> None:
     for contender in CONTENDERS:
         if contender.name in names:
             pythons[contender.name] = _python(contender, options.cache)
+    found = {}
     for workload in (WORKLOADS[name] for name in options.workload or WORKLOADS):
         images = options.cache / "images" / workload.name
         make_images(workload, images)
@@ -99,6 +102,9 @@ def main() -> None:
                         _play(contender, pythons[contender.name], workload, images, options.rounds or workload.rounds)
                     )
         _print(workload, runs)
+        found[workload.title] = {name: [asdict(run) for run in played] for name, played in runs.items()}
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
 
 
 def _options() -> argparse.Namespace:
@@ -108,6 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds a run, at least 2; the workload's own by default")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=user_cache_path("omnifm") / "peers", help="environments, images")
+    parser.add_argument("--json", type=Path, help="write what every run took to this file")
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 2:
         parser.error("--rounds must be at least 2: the first is a warm-up.")
@@ -130,8 +137,9 @@ def _play(contender: Contender, python: Path, workload: Workload, images: Path, 
     here = Path(__file__).resolve().parent
     paths = [str(here), str(here.parent)] if not contender.packages else [str(here)]
     launched = time.monotonic()
+    asked = [f"peers.{contender.module}", workload.name, images, str(rounds), *contender.arguments]
     process = subprocess.Popen(
-        [python, *contender.launcher, "-m", f"peers.{contender.module}", workload.name, images, str(rounds)],
+        [python, *contender.launcher, "-m", *asked],
         env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -208,10 +208,16 @@ def _kept(things: str, folder: Path, begun: Callable[[], bool]) -> Iterator[None
         if not begun():
             raise
         raise type(error)(f"{error}\nThe finished {things} are kept in {folder}.") from None
-    except OSError as error:
-        raise OmniFMError(
-            f"{_told(error)}\nThe finished {things} are kept in {folder}: mend that, then resume."
-        ) from None
+    except (MemoryError, RuntimeError, OSError) as error:
+        from omnifm.workers.memory import is_shortage
+
+        if is_shortage(error):
+            text = "There is not enough memory. Lower training.batch_size, data.size or --workers."
+        elif isinstance(error, OSError):
+            text = _told(error)
+        else:
+            raise
+        raise OmniFMError(f"{text}\nThe finished {things} are kept in {folder}: mend that, then resume.") from None
 
 
 def _cohort_table(cohort: Cohort) -> Table:

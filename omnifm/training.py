@@ -33,6 +33,8 @@ class TrainingSettings:
     The optimiser starts afresh in every round: its state belongs to weights that the server has since changed.
     Gradients longer than ``clip_norm`` are shortened to it, 0 shortens none. ``precision = "bf16"`` computes forward
     passes in bfloat16 where torch holds that to be safe; weights, gradients and spectral tokens stay float32.
+    ``statistics`` of batch normalisation are ``measured`` in one more pass over the training images after training, or
+    those that were ``running`` in it.
     """
 
     epochs: int = 1
@@ -44,6 +46,7 @@ class TrainingSettings:
     clip_norm: float = 5.0
     schedule: Literal["constant", "cosine"] = "constant"
     precision: Precision = "float32"
+    statistics: Literal["measured", "running"] = "measured"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
@@ -227,8 +230,11 @@ class Trainer:
             yield moved(self.task.augment(batch, order) if augmented else batch, self._device)
 
     def measure_statistics(self, round_number: int) -> None:
-        """Set the statistics of batch normalisation, if there is any, to those of the training images as they are."""
-        if not layers_with_statistics(self.pipeline):
+        """Set the statistics of batch normalisation, if there is any, to those of the training images as they are.
+
+        If the settings want running statistics, they are left.
+        """
+        if self.settings.statistics == "running" or not layers_with_statistics(self.pipeline):
             return
         self._weights.changed()
         order = generator(self.seed, self.client.name, round_number, "statistics")

@@ -382,3 +382,24 @@ def test_the_experiment_file_is_the_last_of_a_new_folder(
         assert omnifm("run", experiment, "--out", out).status == 1
     assert [path.name for path in out.iterdir()] == ["versions.json"]
     assert "holds no run to resume" in omnifm("run", "--resume", out).text
+
+
+def test_too_little_memory_is_told_and_costs_no_round(
+    experiment: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, loss = tmp_path / "run", Classification.loss
+
+    def hungry(self: Classification, prediction: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if reached(out / "fedavg", 2)():
+            torch.empty(2**60)
+        return loss(self, prediction, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classification, "loss", hungry)
+        outcome = omnifm("run", experiment, "--out", out, "--workers", 1)
+    assert outcome.status == 1
+    assert "There is not enough memory. Lower training.batch_size" in outcome.text
+    assert f"The finished rounds are kept in {out}" in outcome.text
+    assert "Traceback" not in outcome.text
+    assert omnifm("run", "--resume", out, "--workers", 1).status == 0
+    assert hashes(out) == hashes(whole)

@@ -26,22 +26,25 @@ class Network(nn.Module):
 def small_cnn() -> Network:
     """Return the usual small network for grey 28 x 28 images: two convolutions with pooling, one hidden layer."""
     features = nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1),
+        nn.Conv2d(1, 16, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Conv2d(32, 32, 3, padding=1),
+        nn.Conv2d(16, 32, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(32 * 7 * 7, 64),
+        nn.Linear(32 * 7 * 7, 128),
         nn.ReLU(),
     )
-    return Network(features, 64)
+    return Network(features, 128)
 
 
 def resnet18() -> Network:
-    """Return ResNet-18 with batch normalisation (He et al., CVPR 2016, table 1) for three channels."""
-    stem = [nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    """Return ResNet-18 with batch normalisation (He et al., CVPR 2016, table 1) for three channels.
+
+    The first convolution has stride 1, as in MONAI's and so in OmniFM's own, which suits images of 64 x 64.
+    """
+    stem = [nn.Conv2d(3, 64, 7, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     blocks = [
         Block(before, after, stride)
         for before, after, stride in (

@@ -135,7 +135,8 @@ def main() -> None:
         learning_rate=workload.rate,
         momentum=workload.momentum,
         weight_decay=0.0,
-        clip_norm=1e9,
+        clip_norm=0.0,
+        statistics="running",  # as all others
     )
     site = Site(pipeline, task, algorithm, training, clients, initial, frozenset(), 0, contest.rounds)
     settings = FederationSettings(

@@ -44,11 +44,12 @@ class WeightedMean:
                 self._weights[name] = weight
 
     def result(self) -> Tensors:
-        """Return the mean of each name as float32 (integers as they are)."""
-        return {
-            name: (total / self._weights[name]).float() if name in self._weights else total
-            for name, total in self._sums.items()
-        }
+        """Return the mean of each name as float32 (integers as they are), and forget the sums: they are large."""
+        means = {}
+        for name in list(self._sums):
+            total = self._sums.pop(name)
+            means[name] = total.div_(self._weights[name]).float() if name in self._weights else total
+        return means
 
 
 def average(uploads: Iterable[Upload], weight: Callable[[Upload], float]) -> Mean:

@@ -81,15 +81,12 @@ class InProcess:
     def evaluate(
         self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
     ) -> Iterator[tuple[str, Scores]]:
-        """Judge the clients and yield their scores, those with the most samples first."""
+        """Judge the clients and yield their scores."""
         clients = sorted(clients, key=lambda name: -len(getattr(self.site.clients[name], split)))
         digests = self._states.digests
-        done = (
-            (self._desk.evaluate(broadcast, name, digests.get(name), split, reading) for name in clients)
-            if self._team is None
-            else self._team.evaluate(broadcast, clients, digests, split, reading)
-        )
-        return zip(clients, done, strict=True)
+        if self._team is not None:
+            return self._team.evaluate(broadcast, clients, digests, split, reading)
+        return ((name, self._desk.evaluate(broadcast, name, digests.get(name), split, reading)) for name in clients)
 
     def show(self, broadcast: Broadcast, name: str, reading: Reading, count: int) -> list[Panel]:
         """Return pictures of a client's predictions."""

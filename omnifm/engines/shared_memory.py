@@ -15,6 +15,7 @@ from omnifm.algorithms.state import Record
 from omnifm.packing import Parcel, unpacked
 
 _APART = 2**36  # bytes from one region to the next; pages that are never touched take no memory
+_LARGE = 2**23
 Kind = TypeVar("Kind", bound=Record)
 
 
@@ -45,7 +46,10 @@ class SharedMemory:
         return self._free.pop()
 
     def release(self, region: int) -> None:
-        """Give a region back."""
+        """Give a region back; the pages of a large one go back to the system."""
+        mapped = self._maps.get(region)
+        if mapped is not None and len(mapped) > _LARGE and hasattr(mmap, "MADV_REMOVE"):
+            mapped.madvise(mmap.MADV_REMOVE)
         self._free.append(region)
 
     def write(self, region: int, record: Record) -> int:

@@ -12,6 +12,9 @@ from omnifm.federation import Reading, Split
 from omnifm.tasks.task import Scores
 from omnifm.workers.crew import Crew
 
+_EACH, _MOST = 8, 16
+"""Groups of clients to be judged for each worker, at least, and clients in a group, at most."""
+
 
 class _Letter(NamedTuple):
     """The broadcast that stands in shared memory, as the ``number``-th there, ``size`` bytes long."""
@@ -30,11 +33,10 @@ class _Training(NamedTuple):
 
 
 class _Judging(NamedTuple):
-    """Judge this client in this state."""
+    """Judge these clients in these states."""
 
     letter: _Letter
-    client: str
-    state: str | None
+    clients: list[tuple[str, str | None]]
     split: Split
     reading: Reading
 
@@ -43,7 +45,7 @@ class Team:
     """So many workers at desks alike. They see the desk's data as they are when the team is made."""
 
     def __init__(self, desk: Desk, workers: int) -> None:
-        self._desk = desk
+        self._desk, self._workers = desk, workers
         self._memory = SharedMemory()
         self._board = self._memory.claim()
         self._sent = 0
@@ -71,10 +73,20 @@ class Team:
 
     def evaluate(
         self, broadcast: Broadcast, clients: Sequence[str], states: Mapping[str, str], split: Split, reading: Reading
-    ) -> Iterator[Scores]:
-        """Judge the clients; yield the scores of each, in order."""
+    ) -> Iterator[tuple[str, Scores]]:
+        """Judge the clients; yield the scores of each.
+
+        Judging may take a millisecond, less than asking for it: every request is for several clients.
+        """
         letter = self._publish(broadcast)
-        return self._crew.run(clients, lambda name: _Judging(letter, name, states.get(name), split, reading))
+        count = max(_EACH * self._workers, len(clients) // _MOST)
+        groups = {group[0]: group for start in range(count) if (group := clients[start::count])}
+
+        def request(first: str) -> _Judging:
+            return _Judging(letter, [(client, states.get(client)) for client in groups[first]], split, reading)
+
+        for first, found in zip(groups, self._crew.run(list(groups), request), strict=True):
+            yield from zip(groups[first], found, strict=True)
 
     def _publish(self, broadcast: Broadcast) -> _Letter:
         self._sent += 1
@@ -84,7 +96,8 @@ class Team:
         """Do, in a worker, what is asked: return the size of the upload and the new state, or the scores."""
         broadcast = self._received(request.letter)
         if isinstance(request, _Judging):
-            return self._desk.evaluate(broadcast, *request[1:])
+            how = request.split, request.reading
+            return [self._desk.evaluate(broadcast, client, state, *how) for client, state in request.clients]
         upload, state = self._desk.update(broadcast, request.client, request.state)
         return self._memory.write(request.region, upload), state
 

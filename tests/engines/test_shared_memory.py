@@ -122,3 +122,21 @@ def test_every_tensor_lies_where_torch_would_lay_it(memory: SharedMemory) -> Non
     region = memory.claim()
     back = memory.read(region, memory.write(region, upload(1.0)), Upload)
     assert all(value.data_ptr() % 64 == 0 for value in back.change.values() if value.numel())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pages are kept")
+def test_what_is_large_goes_back_to_the_system(memory: SharedMemory) -> None:
+    def pages() -> int:
+        return os.fstat(memory._file).st_blocks
+
+    region = memory.claim()
+    size = memory.write(region, upload(1.0, size=2_000_000))
+    back = memory.read(region, size, Upload, release=True)
+    assert pages() * 512 > 20_000_000
+    del back
+    gc.collect()
+    assert pages() * 512 < 1_000_000
+    again = memory.claim()
+    assert again == region
+    size = memory.write(again, upload(2.0, size=2_000_000))
+    assert same_record(memory.read(again, size, Upload), upload(2.0, size=2_000_000))
