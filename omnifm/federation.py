@@ -11,7 +11,7 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.experiment import FederationSettings
 from omnifm.experiment import Reading as Reading
-from omnifm.randomness import derive_seed
+from omnifm.randomness import derive_seeds
 from omnifm.tasks.task import Scores
 
 Split = Literal["validation", "test"]
@@ -105,7 +105,8 @@ class Callback:
 def sample(clients: Sequence[str], participation: float, seed: int, round_number: int) -> list[str]:
     """Choose a round's clients, at least one, by their names and the seed alone, in the order of ``clients``."""
     count = max(1, round(participation * len(clients)))
-    ranked = sorted(clients, key=lambda name: derive_seed(seed, "sample", round_number, name))
+    seeds = derive_seeds((seed, "sample", round_number), clients)
+    ranked = sorted(clients, key=seeds.__getitem__)
     chosen = set(ranked[:count])
     return [name for name in clients if name in chosen]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -25,6 +26,17 @@ def derive_seed(*parts: object) -> int:
     """
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def derive_seeds(parts: Sequence[object], names: Iterable[str]) -> dict[str, int]:
+    """Return, for each name, what ``derive_seed(*parts, name)`` does; the parts are hashed once."""
+    common = hashlib.sha256(f"{json.dumps(parts)[:-1]}, ".encode())
+    seeds = {}
+    for name in names:
+        whole = common.copy()
+        whole.update(f"{json.dumps(name)}]".encode())
+        seeds[name] = int.from_bytes(whole.digest()[:8], "big") >> 1
+    return seeds
 
 
 def generator(*parts: object) -> torch.Generator:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnifm.randomness import derive_seed, generator, numpy_generator
+from omnifm.randomness import derive_seed, derive_seeds, generator, numpy_generator
 
 
 def test_seed_is_fixed_for_ever() -> None:
@@ -43,3 +43,8 @@ def test_streams_do_not_touch_the_global_state() -> None:
 def test_numpy_stream_repeats() -> None:
     assert np.array_equal(numpy_generator(1, "x").random(4), numpy_generator(1, "x").random(4))
     assert not np.array_equal(numpy_generator(1, "x").random(4), numpy_generator(1, "y").random(4))
+
+
+def test_many_seeds_at_once_are_those_one_by_one() -> None:
+    names = ["a", "PET/CT", "Žilina", '"quoted"', ""]
+    assert derive_seeds((3, "sample", 7), names) == {name: derive_seed(3, "sample", 7, name) for name in names}
