@@ -88,7 +88,7 @@ def test_another_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> Non
 def test_a_killed_holder_holds_nothing_though_its_children_live(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     with another(hold_and_fork, folder, tmp_path / "child") as pid:
-        wait_until((tmp_path / "child").exists)
+        wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         child = int((tmp_path / "child").read_text())
