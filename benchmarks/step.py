@@ -115,7 +115,7 @@ def bare_epoch(size: int, batch_size: int) -> Callable[[], object]:
 
 def trained_epoch(size: int, batch_size: int, clip_norm: float) -> Callable[[], object]:
     """Return the same in the trainer."""
-    task = Classification(ClassificationSettings(augment=False), DataShape(1, 2, CLASSES))
+    task = Classification(ClassificationSettings(augment=False), DataShape(1, (48, 48), CLASSES))
     network = SmallNetwork(size)
     pipeline = Pipeline(network, None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = TrainingSettings(batch_size=batch_size, learning_rate=1e-3, clip_norm=clip_norm)

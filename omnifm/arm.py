@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
@@ -21,6 +22,7 @@ from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training import TrainingSettings
+from omnifm.weights import learned
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,12 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
         ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
             task or the optimiser, or a hospital has the name that all of them have together.
     """
-    image = cohort.clients[0].train.batch(torch.tensor([0]))["image"]
-    shape = DataShape(image.shape[1], image.dim() - 2, cohort.label_names)
+    first = cohort.clients[0].train.batch(torch.tensor([0]))
+    _, channels, *size = first["image"].shape
+    shape = DataShape(channels, tuple(size), cohort.label_names, cohort.vocabulary)
     task = make_task(experiment.task, experiment.sections[experiment.task], shape)
     algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
-    pipeline = _build(experiment, task, algorithm, shape)
+    pipeline = _build(experiment, task, algorithm, task.pose(first)["image"])
     personal = pipeline.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
     clients: Mapping[str, ClientData] = {client.name: client for client in cohort.clients}
     participants = tuple(clients)
@@ -81,7 +84,7 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
         if everyone.name in clients:
             raise ExperimentError(f"A hospital is called {everyone.name!r}, like all of them together: rename it.")
         clients, participants = {**clients, everyone.name: everyone}, (everyone.name,)
-    initial = {name: value.detach().cpu().clone() for name, value in pipeline.state_dict().items()}
+    initial = {name: value.detach().cpu().clone() for name, value in learned(pipeline).items()}
     site = Site(
         pipeline,
         task,
@@ -108,7 +111,7 @@ def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
     return replace(experiment.training, momentum=0.0)
 
 
-def _build(experiment: Experiment, task: Task, algorithm: Algorithm, shape: DataShape) -> Pipeline:
+def _build(experiment: Experiment, task: Task, algorithm: Algorithm, image: Tensor) -> Pipeline:
     """Draw the first weights from the seed; the task's own network draws first, so all arms share its start.
 
     The adapter draws next, the algorithm's companion last.
@@ -118,7 +121,7 @@ def _build(experiment: Experiment, task: Task, algorithm: Algorithm, shape: Data
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(experiment.seed, "weights"))
         network = task.network()
-        adapter = SpectralAdapter(settings, shape.channels, shape.axes, network.width) if wanted else None
+        adapter = SpectralAdapter(settings, image.shape[1], image.dim() - 2, network.width) if wanted else None
         pipeline = Pipeline(network, adapter, algorithm.companion(network, task))
-    layout = torch.channels_last if shape.axes == 2 else torch.channels_last_3d
+    layout = torch.channels_last if image.dim() == 4 else torch.channels_last_3d
     return pipeline.to(device=experiment.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

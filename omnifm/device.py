@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -35,6 +35,13 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def as_float32(values: Any) -> Any:
+    """Return a tensor, or each in a dictionary of them, in float32 where it is of another floating-point type."""
+    if isinstance(values, dict):
+        return {name: as_float32(value) for name, value in values.items()}
+    return values.float() if values.is_floating_point() else values
 
 
 @contextmanager

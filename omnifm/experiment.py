@@ -71,7 +71,7 @@ class Experiment:
 
     name: str = "experiment"
     seed: Annotated[int, Field(ge=0)] = 0
-    task: str = "classification"
+    task: str = tasks.DEFAULT
     algorithm: str = "omnifm"
     device: str = "cpu"
     data: DataSettings = field(default_factory=DataSettings)

@@ -11,7 +11,8 @@ from omnifm.data.examples import Batch
 from omnifm.errors import ExperimentError
 from omnifm.networks.normalisation import is_normalisation, layers_with_statistics
 from omnifm.spectral.adapter import AdapterOutput, SpectralAdapter
-from omnifm.tasks.task import TaskNetwork
+from omnifm.tasks.task import Prediction, TaskNetwork
+from omnifm.weights import learned
 
 ALWAYS_PERSONAL = ("suffix",)
 
@@ -22,7 +23,7 @@ class Output(NamedTuple):
     ``features`` ``(batch, L, width)`` are the tokens after the adapter; ``adapter`` is None on a bare network.
     """
 
-    prediction: Tensor
+    prediction: Prediction
     features: Tensor
     adapter: AdapterOutput | None
 
@@ -67,7 +68,7 @@ class Pipeline(nn.Module):
     def sources_of_statistics(self) -> list[str]:
         """The names of the tensors that running statistics depend on, these among them."""
         prefix = "network.backbone." if self._backbone_alone_has_statistics else ""
-        return [name for name in self.state_dict() if name.startswith(prefix)]
+        return [name for name in learned(self) if name.startswith(prefix)]
 
     @property
     def _backbone_alone_has_statistics(self) -> bool:
@@ -82,7 +83,7 @@ class Pipeline(nn.Module):
         Raises:
             ExperimentError: a part matches nothing.
         """
-        names = list(self.state_dict())
+        names = list(learned(self))
         layers = [name for name, module in self.named_modules() if is_normalisation(module)]
         personal: set[str] = set()
         for part in parts:

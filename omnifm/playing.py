@@ -23,6 +23,7 @@ from omnifm.files import write_atomically
 from omnifm.results.checkpoint import digest
 from omnifm.results.metrics import MetricsLog
 from omnifm.snapshots import SnapshotFolder
+from omnifm.tasks.task import Panel, Picture
 from omnifm.tensors import named
 
 PANELS = 6
@@ -111,6 +112,7 @@ def _about(name: str, arm: Arm) -> dict[str, Any]:
         "algorithm": arm.experiment.algorithm,
         "seed": arm.experiment.seed,
         "main_metric": arm.task.main_metric,
+        "lower_is_better": list(arm.task.lower_is_better),
         "label_names": list(arm.cohort.label_names),
         "clients": {client.name: _holdings(client) for client in arm.cohort.clients},
     }
@@ -161,15 +163,25 @@ def _scores(event: EvaluationEvent) -> dict[str, Any]:
     }
 
 
-def _save_panels(folder: Path, client: str, panels: Iterable[Any]) -> list[dict[str, Any]]:
-    saved = []
+def _save_panels(folder: Path, client: str, panels: Iterable[Panel]) -> list[dict[str, Any]]:
     place = folder / "pictures"
     place.mkdir(exist_ok=True)
-    for number, panel in enumerate(panels):
-        path = place / f"{quote(client, safe=' ')}-{number}.png"  # a client may be called PET/CT
-        Image.fromarray(panel.picture).save(path)
-        saved.append({"file": str(path.relative_to(folder)), "caption": panel.caption, "right": panel.right})
-    return saved
+
+    def save(picture: Picture, name: str) -> dict[str, str]:
+        path = place / f"{quote(client, safe=' ')}-{name}.png"  # a client may be called PET/CT
+        Image.fromarray(picture.pixels).save(path)
+        return {"title": picture.title, "file": str(path.relative_to(folder))}
+
+    return [
+        {
+            "given": [save(picture, f"{number}-{place}") for place, picture in enumerate(panel.given)],
+            "found": panel.found and save(panel.found, f"{number}-found"),
+            "caption": panel.caption,
+            "right": panel.right,
+            "question": panel.question,
+        }
+        for number, panel in enumerate(panels)
+    ]
 
 
 def weights_sha256(snapshot: Snapshot) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.examples import Batch, ClientData, Examples
-from omnifm.device import Precision, autocast, moved, repeatable, seeded
+from omnifm.device import Precision, as_float32, autocast, moved, repeatable, seeded
 from omnifm.errors import NonFiniteLossError
 from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
 from omnifm.pipeline import Output, Pipeline
@@ -221,13 +221,13 @@ class Trainer:
         """Pass a batch through the pipeline at the precision of the settings; what comes out is float32."""
         with autocast(self._device, self.settings.precision):
             output: Output = self.pipeline(batch)
-        return output._replace(prediction=output.prediction.float(), features=output.features.float())
+        return output._replace(prediction=as_float32(output.prediction), features=output.features.float())
 
     def _batches(self, examples: Examples, order: torch.Generator, *, augmented: bool) -> Iterator[Batch]:
         """Yield the examples in shuffled batches on the pipeline's device."""
         for rows in _shuffled(len(examples), self.settings.batch_size, order):
             batch = examples.batch(rows)
-            yield moved(self.task.augment(batch, order) if augmented else batch, self._device)
+            yield moved(self.task.pose(self.task.augment(batch, order) if augmented else batch), self._device)
 
     def measure_statistics(self, round_number: int) -> None:
         """Set the statistics of batch normalisation, if there is any, to those of the training images as they are.
@@ -262,7 +262,7 @@ class Trainer:
         Raises:
             NonFiniteLossError: the loss is NaN or infinite; names client and split.
         """
-        meter, epoch = self.task.meter(), _Epoch()
+        meter, epoch = self.task.meter(self.client.train), _Epoch()
         with torch.inference_mode(), repeatable(self._device):
             for batch, output in self.predict(getattr(self.client, split)):
                 loss = self.task.loss(output.prediction, batch)
@@ -276,11 +276,12 @@ class Trainer:
     def predict(self, examples: Examples, places: Tensor | None = None) -> Iterator[tuple[Batch, Output]]:
         """Yield the examples, or those at ``places``, in batches with their outputs, in evaluation mode.
 
-        Batches of 64: larger ones leave a processor's cache, smaller ones do not pay for the calls.
+        Batches as in training, but no more than 64: larger ones leave a processor's cache.
         """
         self.pipeline.eval()
-        for rows in torch.split(torch.arange(len(examples)) if places is None else places, 64):
-            batch = moved(examples.batch(rows), self._device)
+        all_places, size = torch.arange(len(examples)), min(self.settings.batch_size, 64)
+        for rows in torch.split(all_places if places is None else places, size):
+            batch = moved(self.task.pose(examples.batch(rows)), self._device)
             yield batch, self._output(batch)
 
     def _check(self, losses: list[Tensor], where: Callable[[int], str], before: int = 0) -> None:

@@ -10,11 +10,22 @@ from torch import Tensor, nn
 from omnifm.tensors import Tensors
 
 
+def learned(network: nn.Module) -> Tensors:
+    """Return a network's parameters and buffers without those parameters that no gradient acts on, not copied."""
+    fixed = {
+        name for name, parameter in network.named_parameters(remove_duplicate=False) if not parameter.requires_grad
+    }
+    return {name: value for name, value in network.state_dict().items() if name not in fixed}
+
+
 class Weights:
-    """The parameters and buffers of a network that serves one client after another."""
+    """What a network that serves one client after another has learned: its parameters and buffers.
+
+    Parameters that no gradient acts on are not among them: they are as they were given to every client, once.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        self.tensors: Tensors = network.state_dict()
+        self.tensors: Tensors = learned(network)
         """The network's own tensors, not copies."""
         self.trainable = {name: p for name, p in network.named_parameters() if p.requires_grad}
         """The parameters that gradients act on, by name."""

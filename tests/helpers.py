@@ -18,7 +18,7 @@ from omnifm.engines.in_process import InProcess
 from omnifm.experiment import Experiment, make_experiment
 from omnifm.federation import Callback, Snapshot
 from omnifm.pipeline import Pipeline
-from omnifm.tasks.task import Encoded, Panel, Scores, TaskNetwork
+from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training import Trainer, TrainingSettings
 
 torch.set_num_threads(1)  # as in the engine: on small tensors, threads that wait for each other take seconds
@@ -136,15 +136,13 @@ class Distance:
         return Scores({"closeness": -float(torch.cat(self.misses).mean())}, {})
 
 
-class Quadratic:
+class Quadratic(Task):
     """The task of finding the mean: ``0.5 curvature (weight - target)^2``.
 
     Its gradient is ``curvature (weight - mean target)``.
     """
 
     main_metric = "closeness"
-    personal: tuple[str, ...] = ()
-    classes = 0
 
     def __init__(self, curvature: float = 1.0) -> None:
         self.curvature = curvature
@@ -152,19 +150,10 @@ class Quadratic:
     def network(self) -> Scalar:
         return Scalar()
 
-    def prepare(self, train: Examples) -> Examples:
-        return train
-
-    def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
-        return batch
-
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         return 0.5 * self.curvature * (prediction - batch["target"]).square().mean()
 
-    def labels(self, batch: Batch) -> Tensor:
-        raise NotImplementedError
-
-    def meter(self) -> Distance:
+    def meter(self, train: Examples) -> Distance:
         return Distance()
 
     def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:

@@ -14,11 +14,7 @@ from omnifm.tasks import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "omnifm").rglob("*.py"))
-BLIND = [
-    path
-    for path in SOURCES
-    if path.relative_to(ROOT / "omnifm").parts[0] in ("spectral", "algorithms", "engines", "federation.py")
-]
+BLIND = [path for path in SOURCES if path.relative_to(ROOT / "omnifm").parts[0] not in ("tasks", "networks", "data")]
 
 
 def calls(path: Path) -> list[tuple[int, str]]:
@@ -40,7 +36,7 @@ def test_no_import_runs_upwards() -> None:
 
 @pytest.mark.parametrize("path", BLIND, ids=lambda path: str(path.relative_to(ROOT)))
 def test_it_asks_no_task_its_name(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"[-_\s]+", "_", path.read_text(encoding="utf-8"))
     assert registry.SETTINGS
     named = [task for task in registry.SETTINGS if re.search(rf"(?i)(?<![a-z]){task}", text)]
     assert not named, f"{path} names {named}"
@@ -48,8 +44,8 @@ def test_it_asks_no_task_its_name(path: Path) -> None:
 
 def test_the_blind_files_are_found() -> None:
     rooms = {path.relative_to(ROOT / "omnifm").parts[0] for path in BLIND}
-    assert rooms == {"spectral", "algorithms", "engines", "federation.py"}
-    assert len(BLIND) > 15
+    assert {"spectral", "algorithms", "engines", "federation.py", "results", "cli.py"} <= rooms
+    assert len(BLIND) > 60
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -98,7 +98,7 @@ def test_the_folder_holds_all_that_is_promised(whole: Path) -> None:
         assert found["clients"]["MRI"] == {"group": "MRI", "train": 12, "validation": 4, "test": 4}
         assert list(found["test"]) == ["received", "personalised"]
         assert set(found["test"]["received"]) == {"CT", "MRI", "PET"}
-        panels = [panel["file"] for shown in found["panels"].values() for panel in shown]
+        panels = [panel["given"][0]["file"] for shown in found["panels"].values() for panel in shown]
         assert len(set(panels)) == 12
         assert all((whole / arm / panel).is_file() for panel in panels)
     versions = json.loads((whole / "versions.json").read_text())
@@ -366,7 +366,7 @@ def test_clients_may_be_called_what_no_file_may(tmp_path: Path) -> None:
     outcome = omnifm("run", experiment, "--set", "federation.rounds=1", "--out", tmp_path / "run", "--workers", 1)
     assert outcome.status == 0, outcome.text
     panels = result(tmp_path / "run/fedavg")["panels"]
-    files = [panel["file"] for shown in panels.values() for panel in shown]
+    files = [panel["given"][0]["file"] for shown in panels.values() for panel in shown]
     assert panels.keys() == {"PET/CT", "PET_CT", ".."}
     assert len(set(files)) == len(files) == 12
     assert {(tmp_path / "run/fedavg" / file).resolve().parent for file in files} == {tmp_path / "run/fedavg/pictures"}

@@ -65,7 +65,7 @@ def test_pictures_are_spread_over_the_test_images() -> None:
     assert len(shown) == 3
     # Twelve images: the first, the last, and that in the middle (5.5 rounds to the even 6).
     for panel, row in zip(shown, (0, 6, 11), strict=True):
-        assert panel.picture.tolist() == (images[row, 0] * 255).to(torch.uint8).tolist()
+        assert panel.given[0].pixels.tolist() == (images[row, 0] * 255).to(torch.uint8).tolist()
     assert len(arm.site.show(broadcast, "CT-1", ClientState(), "received", 99)) == 12
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from omnifm.weights import Weights
+from omnifm.weights import Weights, learned
 
 
 def network() -> nn.Module:
@@ -51,3 +51,13 @@ def test_statistics_that_training_moved_are_copied_anew() -> None:
     weights.load(given)
     assert (net[1].running_mean == 3).all()  # type: ignore[index]
     assert net[1].num_batches_tracked == 3  # type: ignore[index]
+
+
+def test_what_no_gradient_acts_on_is_not_learned() -> None:
+    network = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    network[0].requires_grad_(False)
+    buffers = {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    assert learned(network).keys() == {"1.weight", "1.bias"} | buffers
+    assert Weights(network).tensors.keys() == learned(network).keys()
+    network[1].weight = network[0].weight.requires_grad_(True)
+    assert {"0.weight", "1.weight"} <= learned(network).keys()

@@ -15,7 +15,7 @@ from omnifm.experiment import FederationSettings
 from omnifm.federation import Callback, EvaluationEvent, Federation, Snapshot
 from omnifm.pipeline import Pipeline
 from omnifm.site import Site
-from omnifm.tasks.task import Encoded, Panel, Scores, TaskNetwork
+from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training import TrainingSettings
 from omnifm.workers.crew import auto_workers
 from peers.contest import Contest
@@ -57,11 +57,10 @@ class Hits:
         return Scores({"accuracy": float(torch.cat(self.hits).float().mean())}, {})
 
 
-class Labels:
+class Labels(Task):
     """The task: one of ten classes an image, plain cross-entropy, nothing augmented."""
 
     main_metric = "accuracy"
-    personal: tuple[str, ...] = ()
     classes = CLASSES
 
     def __init__(self, workload: Workload) -> None:
@@ -71,14 +70,6 @@ class Labels:
         """Build the network with its first weights."""
         return Halves(self.workload.first_network())
 
-    def prepare(self, train: Examples) -> Examples:
-        """Add nothing."""
-        return train
-
-    def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
-        """Change nothing."""
-        return batch
-
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy."""
         return F.cross_entropy(prediction, batch["label"])
@@ -87,7 +78,7 @@ class Labels:
         """Return the classes ``(batch, 1)``."""
         return batch["label"].unsqueeze(1)
 
-    def meter(self) -> Hits:
+    def meter(self, train: Examples) -> Hits:
         """Return an empty meter."""
         return Hits()
 

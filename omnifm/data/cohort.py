@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import torch
+import torch.nn.functional as F
 from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.examples import Batch, ClientData, Examples, Pool, distinct
+from omnifm.data.columns import as_tensor, stacked
+from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
@@ -57,15 +59,18 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The hospitals, and the classes of all of them.
+    """The hospitals, and the classes (or regions) of all of them.
 
-    In place of a source's ``label``, each row of a client has ``target`` ``(rows, classes)`` uint8, 1 for
-    each class the row bears; ``allowed`` ``(rows, classes)`` bool, the classes of the row's own source; and
-    ``exclusive`` ``(rows,)`` bool, False where an image may bear several classes or none.
+    Where sources have a ``label`` or a ``mask``, each row of a client has ``target`` ``(rows, classes)`` uint8, 1 for
+    each class the row bears, and ``allowed`` ``(rows, classes)`` bool, the classes of the row's own source. In place of
+    ``label`` there is ``exclusive`` ``(rows,)`` bool, False where an image may bear several classes or none; ``mask``
+    becomes ``(rows, classes, *size)`` uint8. ``vocabulary`` are the answers that the hospitals have agreed on, where
+    there are questions.
     """
 
     clients: tuple[ClientData, ...]
     label_names: tuple[str, ...]
+    vocabulary: tuple[str, ...] = ()
 
     def client(self, name: str) -> ClientData:
         """Return the hospital of this name.
@@ -103,11 +108,12 @@ def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> 
         modalities=_chain([pool.modalities for pool in pools]),
         institutions=_chain([pool.institutions for pool in pools]),
         splits=tuple(split for pool in pools for split in pool.split or (None,) * len(pool)),
-        classes=_main_classes(fields["target"]),
+        classes=_main_classes(as_tensor(fields["target"])) if "target" in fields else (0,) * sum(map(len, pools)),
     )
     shares = deal(rows, partition, seed)
     clients = tuple(_client(share, fields, rows) for share in shares)
-    _warn_of_single_class(clients, label_names)
+    if "exclusive" in fields:
+        _warn_of_single_class(clients, label_names)
     return Cohort(clients, label_names)
 
 
@@ -123,26 +129,36 @@ def pooled(cohort: Cohort) -> ClientData:
     )
 
 
-def _with_targets(pool: Pool, label_names: tuple[str, ...]) -> Batch:
-    """Return the fields with ``target``, ``allowed`` and ``exclusive`` in place of ``label``."""
+def _with_targets(pool: Pool, label_names: tuple[str, ...]) -> Columns:
+    """Return the fields over all labels instead of the pool's own: ``target`` and ``allowed``, and with them the rest.
+
+    ``exclusive`` stands in place of ``label``; ``mask`` gets an empty region for every label that is not the pool's.
+    """
     fields = dict(pool.fields)
-    label = fields.pop("label")
+    if not pool.label_names:
+        return fields
     columns = torch.tensor([label_names.index(name) for name in pool.label_names])
-    target = torch.zeros(len(pool), len(label_names), dtype=torch.uint8)
-    exclusive = label.ndim == 1
-    if exclusive:
-        target[torch.arange(len(pool)), columns[label]] = 1
+    if "mask" in fields:
+        mask = as_tensor(fields["mask"])
+        if pool.label_names != label_names:
+            fields["mask"] = wider = torch.zeros(len(pool), len(label_names), *mask.shape[2:], dtype=torch.uint8)
+            wider[:, columns] = mask
+        own = mask.flatten(2).amax(dim=2)
     else:
-        target[:, columns] = label.to(torch.uint8)
+        label = as_tensor(fields.pop("label"))
+        exclusive = label.ndim == 1
+        fields["exclusive"] = torch.tensor(exclusive).expand(len(pool))
+        own = F.one_hot(label, len(columns)) if exclusive else label
+    target = torch.zeros(len(pool), len(label_names), dtype=torch.uint8)
+    target[:, columns] = own.to(torch.uint8)
     allowed = torch.zeros(len(label_names), dtype=torch.bool)
     allowed[columns] = True
     fields["target"] = target
     fields["allowed"] = allowed.expand(len(pool), -1)
-    fields["exclusive"] = torch.tensor(exclusive).expand(len(pool))
     return fields
 
 
-def _unite(pools: list[Batch]) -> Batch:
+def _unite(pools: list[Columns]) -> Columns:
     """Concatenate the fields that all pools have; what only some have, no task could use of all.
 
     A single pool stays where it is, which may be a file that is read as its rows are asked for.
@@ -160,7 +176,7 @@ def _unite(pools: list[Batch]) -> Batch:
                 f"The sources do not fit together: field {name!r} has the shapes {' and '.join(shapes)}. "
                 "Use them in separate experiments."
             )
-    return {name: torch.cat([fields[name] for fields in pools]) for name in common}
+    return {name: stacked([fields[name] for fields in pools]) for name in common}
 
 
 def _main_classes(target: Tensor) -> tuple[int, ...]:
@@ -169,7 +185,7 @@ def _main_classes(target: Tensor) -> tuple[int, ...]:
     return tuple(torch.cat([target, none], dim=1).argmax(dim=1).tolist())
 
 
-def _client(share: Share, fields: Batch, rows: Rows) -> ClientData:
+def _client(share: Share, fields: Columns, rows: Rows) -> ClientData:
     def examples(chosen: tuple[int, ...]) -> Examples:
         return Examples(fields, rows.patients, torch.tensor(chosen, dtype=torch.int64))
 

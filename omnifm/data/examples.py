@@ -7,13 +7,16 @@ Which fields there are (``image``, ``label``, ``mask``, ...) is between a source
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from omnifm.data.columns import Column
+
 Batch = dict[str, Tensor]
+Columns = Mapping[str, Column]
 
 
 class Examples:
@@ -25,7 +28,7 @@ class Examples:
         rows: the rows of this split, ``(examples,)`` int64; all of the pool, if not given.
     """
 
-    def __init__(self, pool: Batch, patients: Sequence[str], rows: Tensor | None = None) -> None:
+    def __init__(self, pool: Columns, patients: Sequence[str], rows: Tensor | None = None) -> None:
         self._pool, self._patients = pool, patients
         self._rows = torch.arange(len(patients)) if rows is None else rows
 
@@ -80,13 +83,14 @@ class ClientData:
 class Pool:
     """All rows that one source yields, before they are dealt out to hospitals.
 
-    ``fields["image"]`` is ``(rows, channels, *size)`` float32 in [0, 1]. ``fields["label"]`` is ``(rows,)``
-    int64 into ``label_names``, or ``(rows, len(label_names))`` of 0 and 1 where an image may bear several
-    labels. ``split`` holds the published split of each row (``"train"``, ``"validation"``, ``"test"``), or
-    None where the source publishes none.
+    ``fields["image"]`` is ``(rows, channels, *size)`` float32 in [0, 1]. Of a source with ``label_names``,
+    ``fields["label"]`` is ``(rows,)`` int64 into them, or ``(rows, len(label_names))`` of 0 and 1 where an image may
+    bear several labels; or else ``fields["mask"]`` is ``(rows, len(label_names), *size)`` uint8, 1 where the region of
+    that name lies (regions may overlap). ``split`` holds the published split of each row (``"train"``,
+    ``"validation"``, ``"test"``), or None where the source publishes none.
     """
 
-    fields: Batch
+    fields: Columns
     label_names: tuple[str, ...]
     patients: tuple[str, ...]
     modalities: tuple[str, ...]

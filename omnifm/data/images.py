@@ -53,6 +53,16 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
+def pixels(image: Tensor) -> NDArray[np.uint8]:
+    """Return an image ``(1 or 3, height, width)`` in [0, 1] for the eye: ``(height, width)`` or with 3 colours, uint8.
+
+    Of an image with other channels, which nobody can look at together, the first is shown.
+    """
+    shown = image if image.shape[0] in (1, 3) else image[:1]
+    values: NDArray[np.uint8] = (shown.clamp(0, 1) * 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return values[..., 0] if values.shape[-1] == 1 else values
+
+
 def prepare(images: NDArray[Any], size: int, channels: int) -> Tensor:
     """Return images as ``(images, channels, size, size)`` float32 in [0, 1].
 

@@ -43,7 +43,7 @@ def describe(cohort: Cohort) -> list[ClientRow]:
             validation=len(client.validation),
             test=len(client.test),
             patients=len({*client.train.patients, *client.validation.patients, *client.test.patients}),
-            labels=_label_counts(client.train, cohort.label_names),
+            labels=_label_counts(client.train, cohort.label_names) if cohort.label_names else {},
         )
         for client in cohort.clients
     ]

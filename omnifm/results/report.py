@@ -10,6 +10,7 @@ from pathlib import Path
 from omnifm.files import write_atomically
 from omnifm.results import rounds, scores
 from omnifm.results.page import holdings, render_page
+from omnifm.results.pictures import pictures
 from omnifm.results.run_reader import READING_NAMES, Run, read_run
 from omnifm.results.verdict import give_verdict, metric_name
 from omnifm.results.view import MISSING, View, arm_styles
@@ -40,7 +41,7 @@ def render(run: Run) -> str:
         curves=rounds.curves(run, styles),
         bars=metric and scores.bars(run, metric, styles),
         confusion=scores.confusion(run),
-        pictures=scores.pictures(run),
+        pictures=pictures(run),
         bank=rounds.bank(run, styles),
         cost=rounds.cost(run, styles),
         clients=holdings(run.clients),

@@ -19,7 +19,6 @@ from omnifm.errors import ExperimentError
 from omnifm.results.metrics import MetricsLog
 
 READING_NAMES = {"received": "as received", "personalised": "personalised"}
-_LOWER_IS_BETTER = frozenset({"loss"})
 
 Curve = list[tuple[int, float]]
 """Values by round, in order of the rounds."""
@@ -222,6 +221,6 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def lower_is_better(metric: str) -> bool:
-    """Tell whether a smaller value of a metric is the better one."""
-    return metric in _LOWER_IS_BETTER
+def lower_is_better(metric: str, arms: Iterable[ArmRecord]) -> bool:
+    """Tell whether a smaller value of a metric is the better one, as the results of these arms say."""
+    return metric == "loss" or any(metric in (arm.result or {}).get("lower_is_better", ()) for arm in arms)

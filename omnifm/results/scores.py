@@ -1,4 +1,4 @@
-"""What the report shows of the test: scores as a table and as bars, mistakes, pictures.
+"""What the report shows of the test: scores as a table and as bars, mistakes.
 
 Plain lists and dictionaries for the template, charts as SVG. A section with nothing to show is None, and the template
 leaves it out.
@@ -6,21 +6,16 @@ leaves it out.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 from omnifm.results.charts import Style, bar_chart
 from omnifm.results.run_reader import ArmRecord, Run, lower_is_better, mean
 from omnifm.results.verdict import alone, best_arms, metric_name, signed
 from omnifm.results.view import View, number
 
-PICTURE_BYTES = 3_000_000
 CONFUSION_CELLS = 30_000
 MOST_CLASSES = 20
-OPEN_CLIENTS = 8
 
 
 def results(run: Run, metric: str) -> View:
@@ -37,14 +32,15 @@ def _score_table(run: Run, metric: str, local: ArmRecord | None) -> View:
     """Rows of clients and columns of arms, each in its readings; the best of a row in a reading is marked."""
     columns = [(arm, reading, arm.scores(reading, metric)) for arm in run.finished for reading in run.readings]
     base = {reading: local.scores(reading, metric) for reading in run.readings} if local else {}
-    worst_of: Callable[[Iterable[float]], float] = max if lower_is_better(metric) else min
+    lower = lower_is_better(metric, run.arms)
+    worst_of: Callable[[Iterable[float]], float] = max if lower else min
 
     def row(name: str, value: Callable[[dict[str, float]], float | None], kind: str = "") -> View:
         values = [value(scores) for _, _, scores in columns]
         cells = []
         for (arm, reading, scores), own in zip(columns, values, strict=True):
             rivals = [v for (_, r, _), v in zip(columns, values, strict=True) if r == reading and v is not None]
-            best = own is not None and len(run.finished) > 1 and _is_best(own, rivals, metric)
+            best = own is not None and len(run.finished) > 1 and _is_best(own, rivals, lower)
             note = None
             if kind == "worst":
                 note = next((client for client, score in scores.items() if score == own), None)
@@ -63,7 +59,7 @@ def _score_table(run: Run, metric: str, local: ArmRecord | None) -> View:
         "arms": [arm.name for arm in run.finished],
         "rows": rows,
         "local": local.name if local else None,
-        "lower": lower_is_better(metric),
+        "lower": lower,
     }
 
 
@@ -71,8 +67,8 @@ def _of_client(client: str, scores: dict[str, float]) -> float | None:
     return scores.get(client)
 
 
-def _is_best(value: float, rivals: Sequence[float], metric: str) -> bool:
-    best = min(rivals) if lower_is_better(metric) else max(rivals)
+def _is_best(value: float, rivals: Sequence[float], lower: bool) -> bool:
+    best = min(rivals) if lower else max(rivals)
     return number(value) == number(best)
 
 
@@ -103,7 +99,7 @@ def confusion(run: Run) -> View | None:
     if not best:
         return None
     budget, arms, left_out = CONFUSION_CELLS, [], []
-    for arm in _best_first(run):
+    for arm in best_first(run):
         tables = [(client, arm.table(run.reading, client, "confusion")) for client in run.clients]
         views = [(client, _confusion_view(table, run.label_names)) for client, table in tables if table]
         cost = sum(len(view["rows"]) ** 2 for _, view in views)
@@ -117,7 +113,7 @@ def confusion(run: Run) -> View | None:
     return {"arms": arms, "left_out": left_out, "best": best[0].name}
 
 
-def _best_first(run: Run) -> list[ArmRecord]:
+def best_first(run: Run) -> list[ArmRecord]:
     """Return the finished arms, the best in front."""
     best = best_arms(run, run.reading)[:1]
     return [*best, *(arm for arm in run.finished if arm not in best)]
@@ -146,45 +142,3 @@ def _confusion_view(table: list[list[float]], names: Sequence[str]) -> View:
         "total": f"{total:g}",
         "mistakes": [(f"{n:g}", truth, found) for n, truth, found in mistakes[:8] if n],
     }
-
-
-def pictures(run: Run) -> View | None:
-    """Show each picture once, with what every arm says of it (arms whose pictures differ show theirs)."""
-    found: dict[str, dict[str, View]] = {}
-    budget, left_out = PICTURE_BYTES, 0
-    for arm in _best_first(run):
-        for client, panels in (arm.result or {}).get("panels", {}).items():
-            shown = found.setdefault(client, {})
-            for panel in panels:
-                data = _read_png(arm.folder / panel["file"])
-                if data is None:
-                    continue
-                key = hashlib.sha256(data).hexdigest()
-                if key not in shown:
-                    if len(data) > budget:
-                        left_out += 1
-                        continue
-                    budget -= len(data)
-                    # Base64 has no letter that HTML would read as its own.
-                    source = "data:image/png;base64," + base64.b64encode(data).decode()
-                    shown[key] = {"source": source, "said": {}}
-                said = (panel.get("caption", ""), panel.get("right"))
-                shown[key]["said"].setdefault(said, []).append(arm.name)
-    clients = [(client, list(found[client].values())) for client in found if found[client]]
-    if not clients:
-        return None
-    order = {name: place for place, name in enumerate(run.clients)}
-    clients.sort(key=lambda pair: order.get(pair[0], len(order)))
-    return {
-        "open": clients[:OPEN_CLIENTS],
-        "folded": clients[OPEN_CLIENTS:],
-        "left_out": left_out,
-    }
-
-
-def _read_png(path: Path) -> bytes | None:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    return data if data.startswith(b"\x89PNG") else None

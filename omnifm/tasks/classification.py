@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from omnifm.data.augment import flip_and_shift
 from omnifm.data.examples import Batch, Examples
+from omnifm.data.images import pixels
 from omnifm.networks.compact import CompactEncoder
 from omnifm.networks.normalisation import Normalisation
 from omnifm.networks.resnet import ResNet18Encoder
-from omnifm.tasks.task import DataShape, Encoded, Panel, Scores, TaskNetwork
+from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class ClassificationNetwork(TaskNetwork):
         return logits.masked_fill(~batch["allowed"], -torch.inf)
 
 
-class Classification:
+class Classification(Task):
     """The task (see ``Task``)."""
 
     main_metric = "accuracy"
@@ -105,7 +106,7 @@ class Classification:
         """Mirror and shift the images, if that is wanted."""
         if not self.settings.augment:
             return batch
-        return {**batch, "image": flip_and_shift(batch["image"], draw)}
+        return {**batch, **flip_and_shift({"image": batch["image"]}, draw)}
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy over the allowed classes; binary cross-entropy for rows that may bear several labels."""
@@ -132,19 +133,18 @@ class Classification:
         """Return the class of each row; a row that may bear several labels has none."""
         return torch.where(batch["exclusive"], batch["target"].argmax(dim=1), -1).unsqueeze(1)
 
-    def meter(self) -> ClassificationMeter:
+    def meter(self, train: Examples) -> ClassificationMeter:
         """Return an empty meter."""
         return ClassificationMeter()
 
     def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         """Show each image with the label found and, where it differs, the true one."""
-        pictures = (batch["image"].clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         found = _decide(_probability(prediction, batch["exclusive"]), batch["exclusive"])
         panels = []
-        for picture, hit, true in zip(pictures, found.cpu(), batch["target"].cpu() > 0, strict=True):
+        for image, hit, true in zip(batch["image"], found.cpu(), batch["target"].cpu() > 0, strict=True):
             right = bool((hit == true).all())
             caption = self._names(hit) if right else f"{self._names(hit)}, is {self._names(true)}"
-            panels.append(Panel(picture[..., 0] if picture.shape[-1] == 1 else picture, caption, right))
+            panels.append(Panel((Picture("", pixels(image)),), None, caption, right))
         return panels
 
     def _names(self, chosen: Tensor) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.task import DataShape, Task
 
+DEFAULT = "classification"
 SETTINGS: dict[str, type] = {"classification": ClassificationSettings}
 _TASKS: dict[str, Any] = {"classification": Classification}
 

@@ -7,7 +7,7 @@ adapter to the federation, is the same for every task and asks none of them its 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,20 @@ from omnifm.data.examples import Batch, Examples
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a task must know of the data to build its network: image channels, spatial axes, the label space."""
+    """What a task must know of the data to build its network.
+
+    The channels of the images, their spatial ``size`` (two axes or three), the label space, and the answers that the
+    hospitals have agreed on, where there are questions.
+    """
 
     channels: int
-    axes: int
-    label_names: tuple[str, ...]
+    size: tuple[int, ...]
+    label_names: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
+
+
+Prediction = Any
+"""What a network predicts: a tensor, or a dictionary of tensors by name. The task alone looks into it."""
 
 
 class Encoded(NamedTuple):
@@ -48,8 +57,11 @@ class TaskNetwork(nn.Module):
         """Turn the images of a batch into tokens."""
         raise NotImplementedError
 
-    def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Tensor:
-        """Turn tokens, perhaps conditioned on the way, into the task's prediction."""
+    def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Prediction:
+        """Turn tokens, perhaps conditioned on the way, into the task's prediction.
+
+        In training that is what the loss needs; in evaluation also what it takes to judge it.
+        """
         raise NotImplementedError
 
 
@@ -63,7 +75,7 @@ class Scores(NamedTuple):
 class Meter(Protocol):
     """Collects predictions batch by batch."""
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def add(self, prediction: Prediction, batch: Batch) -> None:
         """Take in one batch."""
         ...
 
@@ -72,53 +84,75 @@ class Meter(Protocol):
         ...
 
 
+class Picture(NamedTuple):
+    """A picture of the report, ``(h, w)`` or ``(h, w, 3)`` uint8, and a word or two above it."""
+
+    title: str
+    pixels: npt.NDArray[np.uint8]
+
+
 class Panel(NamedTuple):
-    """One picture of the report: ``(h, w)`` or ``(h, w, 3)`` uint8, a caption, and whether it is right, if known."""
+    """One test example as people look at it.
 
-    picture: npt.NDArray[np.uint8]
-    caption: str
-    right: bool | None
-
-
-class Task(Protocol):
-    """What is learned. Built once per experiment from its settings and the shape of the data.
-
-    ``main_metric`` chooses the best round on validation data, higher is better. ``personal`` names parts of the
-    network that this task's settings keep at the client. ``classes`` is how many classes :meth:`labels` tells apart,
-    0 for a task without any.
+    ``given`` are the pictures that are the same whatever a model says: the image, and the truth if it is a picture.
+    ``found`` is the picture that the model makes, if it makes one; ``caption`` says in words what it found, ``right``
+    whether that is right, if that can be said. ``question`` stands above the example, if one was asked.
     """
 
-    main_metric: str
-    personal: tuple[str, ...]
-    classes: int
+    given: tuple[Picture, ...]
+    found: Picture | None
+    caption: str
+    right: bool | None = None
+    question: str = ""
+
+
+class Task:
+    """What is learned. Built once per experiment from its settings and the shape of the data.
+
+    ``main_metric`` chooses the best round on validation data, higher is better; ``lower_is_better`` names the metrics
+    for which it is the other way round. ``personal`` names parts of the network that this task's settings keep at the
+    client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a task without any.
+    """
+
+    main_metric: ClassVar[str]
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
+    personal: tuple[str, ...] = ()
+    classes: int = 0
 
     def network(self) -> TaskNetwork:
         """Build a new network, its weights drawn from torch's global generator."""
-        ...
+        raise NotImplementedError
 
     def prepare(self, train: Examples) -> Examples:
         """Add to a client's training examples what the loss needs and only this client knows."""
-        ...
+        return train
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
         """Change a training batch at random in ways that leave its truth as it is."""
-        ...
+        return batch
 
-    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+    def pose(self, batch: Batch) -> Batch:
+        """Turn examples into the problem: ``image`` is then what a network may see, all else is truth or aid.
+
+        It comes after :meth:`augment`, in training and in evaluation.
+        """
+        return batch
+
+    def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Return the mean loss over the batch, a scalar."""
-        ...
+        raise NotImplementedError
 
     def labels(self, batch: Batch) -> Tensor:
         """Return the class at each position, int64, -1 where there is none; never asked of a task without classes.
 
-        ``(batch, 1)`` if the network is pooled, else ``(batch, L)``.
+        ``(batch, 1)`` if the network is pooled, else ``(batch, L)``. The batch may be posed or not.
         """
-        ...
+        raise NotImplementedError
 
-    def meter(self) -> Meter:
-        """Return an empty meter."""
-        ...
+    def meter(self, train: Examples) -> Meter:
+        """Return an empty meter; ``train`` are the client's training examples, for yardsticks that learn from them."""
+        raise NotImplementedError
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
-        """Show predictions as people look at them, one picture a row of the batch."""
-        ...
+    def panels(self, prediction: Prediction, batch: Batch) -> list[Panel]:
+        """Show predictions as people look at them, a panel for each row of the batch."""
+        raise NotImplementedError

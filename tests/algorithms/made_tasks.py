@@ -19,7 +19,7 @@ from omnifm.experiment import FederationSettings
 from omnifm.federation import Federation, Snapshot, sample
 from omnifm.pipeline import Pipeline
 from omnifm.site import Site
-from omnifm.tasks.task import Encoded, Panel, Scores, TaskNetwork
+from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training import Trainer, TrainingSettings
 
 
@@ -109,21 +109,14 @@ class Hits:
         return Scores({"hits": float(torch.cat(self.hits).mean())}, {})
 
 
-class Dense:
+class Dense(Task):
     """A class at each position of the encoder, ``mask`` ``(batch, L)``, -1 where there is none."""
 
     main_metric = "hits"
-    personal: tuple[str, ...] = ()
     classes = 3
 
     def network(self) -> DenseNetwork:
         return DenseNetwork(self.classes)
-
-    def prepare(self, train: Examples) -> Examples:
-        return train
-
-    def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
-        return batch
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(prediction.flatten(0, 1), batch["mask"].flatten(), ignore_index=-1)
@@ -131,7 +124,7 @@ class Dense:
     def labels(self, batch: Batch) -> Tensor:
         return batch["mask"]
 
-    def meter(self) -> Hits:
+    def meter(self, train: Examples) -> Hits:
         return Hits()
 
     def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:

@@ -7,9 +7,13 @@ def draw(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def moved_images(images: torch.Tensor, source: torch.Generator, reach: float = 1 / 16) -> torch.Tensor:
+    return flip_and_shift({"image": images}, source, reach)["image"]
+
+
 def test_each_image_is_some_flip_and_shift_of_itself() -> None:
     images = torch.rand(12, 2, 9, 16)
-    moved = flip_and_shift(images, draw(), reach=1 / 4)
+    moved = moved_images(images, draw(), reach=1 / 4)
     assert moved.shape == images.shape
     seen = set()
     for before, after in zip(images, moved, strict=True):
@@ -30,11 +34,26 @@ def test_each_image_is_some_flip_and_shift_of_itself() -> None:
 
 def test_without_reach_only_mirrors() -> None:
     images = torch.rand(8, 1, 4, 4)
-    moved = flip_and_shift(images, draw(), reach=0)
+    moved = moved_images(images, draw(), reach=0)
     assert all(torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(moved, images, strict=True))
 
 
 def test_same_draw_same_bits() -> None:
     images = torch.rand(5, 1, 8, 8)
-    assert torch.equal(flip_and_shift(images, draw(3)), flip_and_shift(images, draw(3)))
-    assert not torch.equal(flip_and_shift(images, draw(3)), flip_and_shift(images, draw(4)))
+    assert torch.equal(moved_images(images, draw(3)), moved_images(images, draw(3)))
+    assert not torch.equal(moved_images(images, draw(3)), moved_images(images, draw(4)))
+
+
+def test_image_and_mask_go_the_same_way() -> None:
+    image = torch.rand(6, 1, 10, 12)
+    moved = flip_and_shift({"image": image, "mask": (image > 0.5).byte().repeat(1, 3, 1, 1)}, draw())
+    assert torch.equal(moved["mask"], (moved["image"] > 0.5).byte().expand(-1, 3, -1, -1))
+    assert moved["mask"].dtype == torch.uint8
+
+
+def test_volumes_move_along_all_three_axes_and_are_mirrored_along_the_last() -> None:
+    volume = torch.arange(8 * 8 * 8.0).view(1, 1, 8, 8, 8).expand(40, -1, -1, -1, -1)
+    moved = moved_images(volume, draw(), reach=1 / 8)
+    z, y, x = moved[:, 0, 4, 4, 4] // 64, moved[:, 0, 4, 4, 4] // 8 % 8, moved[:, 0, 4, 4, 4] % 8
+    assert z.unique().tolist() == y.unique().tolist() == [3, 4, 5]
+    assert x.unique().tolist() == [2, 3, 4, 5]

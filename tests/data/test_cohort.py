@@ -10,7 +10,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from omnifm.data.cohort import SOURCES, Cohort, DataSettings, load_cohort, pooled
-from omnifm.data.examples import Batch, ClientData, Examples, Pool
+from omnifm.data.columns import Texts, read_texts
+from omnifm.data.examples import Batch, ClientData, Columns, Examples, Pool
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
@@ -89,7 +90,7 @@ def test_multi_label_rows_are_not_exclusive() -> None:
 def test_fields_that_only_some_sources_have_are_left_out() -> None:
     depth, mask = torch.arange(12), torch.zeros(12, 2, 2)
     made = cohort(
-        MadeSource("CT", ("a", "b"), extra={"depth": depth, "mask": mask}),
+        MadeSource("CT", ("a", "b"), extra={"depth": depth, "grid": mask}),
         MadeSource("MRI", ("a", "b"), extra={"depth": depth}),
     )
     fields = everything(made.client("CT"))
@@ -98,8 +99,8 @@ def test_fields_that_only_some_sources_have_are_left_out() -> None:
 
 
 def test_fields_of_different_shape_do_not_fit() -> None:
-    one, other = ({"mask": torch.zeros(12, size)} for size in (2, 3))
-    with pytest.raises(DataError, match=r"'mask' has the shapes \(2,\) and \(3,\)"):
+    one, other = ({"grid": torch.zeros(12, size)} for size in (2, 3))
+    with pytest.raises(DataError, match=r"'grid' has the shapes \(2,\) and \(3,\)"):
         cohort(MadeSource("CT", ("a",), extra=one), MadeSource("MRI", ("a",), extra=other))
 
 
@@ -221,3 +222,54 @@ def test_real_modalities_as_clients(shared_data: Path) -> None:
     assert (len(ultrasound.train), len(ultrasound.validation), len(ultrasound.test)) == (546, 78, 156)
     assert len(made.client("CT").train) == 36
     assert len(made.client("X-ray").train) == 24 + 50
+
+
+@dataclass(frozen=True)
+class MaskedSource:
+    """Ten rows, the first four of which bear the first region, and row 0 the second too."""
+
+    name: str
+    regions: tuple[str, ...]
+    kind: str = "masked"
+
+    def load(self, loading: Loading) -> Pool:
+        mask = torch.zeros(10, len(self.regions), 2, 2, dtype=torch.uint8)
+        mask[:4, 0, 0] = 1
+        mask[0, 1:, 1] = 1
+        names = tuple(f"{self.name}/{row}" for row in range(10))
+        image = torch.rand(10, 1, 2, 2)
+        return Pool({"image": image, "mask": mask}, self.regions, names, (self.name,) * 10, (self.name,) * 10)
+
+
+def test_masks_of_several_sources_get_a_place_for_every_region() -> None:
+    made = cohort(MaskedSource("MR", ("tumour", "core")), MaskedSource("fundus", ("vessel",)))
+    assert made.label_names == ("tumour", "core", "vessel")
+    fields = everything(made.client("fundus"))
+    assert fields["mask"].shape == (10, 3, 2, 2)
+    assert fields["mask"][:, :2].sum() == 0
+    assert fields["mask"][:, 2].amax(dim=(1, 2)).sum() == 4
+    assert fields["target"].sum(dim=0).tolist() == [0, 0, 4]
+    assert fields["allowed"].tolist() == [[False, False, True]] * 10
+    assert everything(made.client("MR"))["target"].sum(dim=0).tolist() == [4, 1, 0]
+    assert "exclusive" not in fields
+
+
+@dataclass(frozen=True)
+class BareSource:
+    """Ten images with texts and no label."""
+
+    name: str
+    kind: str = "bare"
+
+    def load(self, loading: Loading) -> Pool:
+        names = tuple(f"{self.name}/{row}" for row in range(10))
+        fields: Columns = {"image": torch.rand(10, 1, 2, 2), "note": Texts.of([self.name] * 10)}
+        return Pool(fields, (), names, (self.name,) * 10, (self.name,) * 10)
+
+
+def test_images_need_no_label() -> None:
+    made = cohort(BareSource("MR"), BareSource("fundus"))
+    assert made.label_names == ()
+    fields = everything(made.client("fundus"))
+    assert fields.keys() == {"image", "note"}
+    assert read_texts(fields["note"]) == ["fundus"] * 10

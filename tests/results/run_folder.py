@@ -75,7 +75,15 @@ def write_arm(folder: Path, number: int, name: str, kind: str, clients: Sequence
     for place, client in enumerate(clients):
         file = f"pictures/{place}-0.png"
         (folder / file).write_bytes(png(place))
-        panels[client] = [{"file": file, "caption": "healthy, is glioma", "right": False}]
+        panels[client] = [
+            {
+                "given": [{"title": "", "file": file}],
+                "found": None,
+                "caption": "healthy, is glioma",
+                "right": False,
+                "question": "",
+            }
+        ]
     test = {
         reading: {
             client: {

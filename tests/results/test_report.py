@@ -194,7 +194,7 @@ def test_missing_and_broken_values_do_no_harm(run: Path, tmp_path: Path) -> None
         "T1": {"numbers": {"accuracy": float("nan"), "auc": 0.7}, "tables": {"confusion": [[1, 2], [3]]}},
         "CT": {"numbers": {}},
     }
-    panels = {"T1": [{"file": "pictures/gone.png", "caption": "?", "right": None}], "CT": []}
+    panels = {"T1": [{"given": [{"title": "", "file": "pictures/gone.png"}], "caption": "?", "right": None}], "CT": []}
     change_result(out / "fedavg", test={"received": ragged, "personalised": {}}, panels=panels, best={})
     with (out / "fedavg" / "metrics.jsonl").open("a") as file:
         file.write('{"event": "round", "round": 4, "seconds": null, "clients": {"T1": {"loss": NaN}}}\n')

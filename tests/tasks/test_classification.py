@@ -18,7 +18,7 @@ INF = math.inf
 
 
 def task(**settings: Any) -> Classification:
-    return Classification(ClassificationSettings(**{"width": 8, **settings}), DataShape(1, 2, NAMES))
+    return Classification(ClassificationSettings(**{"width": 8, **settings}), DataShape(1, (8, 8), NAMES))
 
 
 def batch(target: list[list[int]], allowed: list[list[int]], exclusive: list[bool], **more: Tensor) -> Batch:
@@ -125,7 +125,7 @@ def test_the_loss_is_the_same_by_either_way(balance: str) -> None:
 
 
 def scored(prediction: Tensor, given: Batch, pieces: int = 1) -> Scores:
-    meter = task().meter()
+    meter = task().meter(Examples({}, ()))
     for rows in torch.arange(len(prediction)).split(-(-len(prediction) // pieces)):
         meter.add(prediction[rows], {name: value[rows] for name, value in given.items()})
     return meter.scores()
@@ -277,14 +277,14 @@ def test_panels_show_what_was_found_and_what_is_true() -> None:
         ("mass, nodule", True),
         ("nodule, is none", False),
     ]
-    picture = panels[0].picture
+    picture = panels[0].given[0].pixels
     assert (picture.dtype, picture.shape) == (np.uint8, (16, 16))
     assert picture[0, :3].tolist() == [0, 127, 255]
 
 
 def test_colour_panels() -> None:
     given = {**SINGLE, "image": torch.rand(2, 3, 5, 5)}
-    pictures = [panel.picture for panel in task().panels(masked([[1, 2, 0, 0]] * 2, SINGLE), given)]
+    pictures = [panel.given[0].pixels for panel in task().panels(masked([[1, 2, 0, 0]] * 2, SINGLE), given)]
     assert [picture.shape for picture in pictures] == [(5, 5, 3)] * 2
     np.testing.assert_allclose(pictures[1] / 255, given["image"][1].permute(1, 2, 0), atol=1 / 255)
 

@@ -87,7 +87,9 @@ class Summary:
     @property
     def lower(self) -> bool:
         """Whether a smaller score is the better one."""
-        return lower_is_better(self.comparison.metric)
+        return lower_is_better(
+            self.comparison.metric, (cell.record for arm in self.comparison.arms for cell in arm.cells)
+        )
 
     def score(self, arm: ComparedArm, reading: str, level: float | None = None) -> Score:
         """Return what an arm reaches: the mean over hospitals, and the worst hospital, of each seed."""

@@ -1,0 +1,92 @@
+"""Columns of a pool that are not plain tensors: values that several rows share, and texts.
+
+A column has a ``shape`` and gives out rows by ``index_select(0, rows)``, as a tensor does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A column whose rows have few different values: the image of many questions, which is kept once.
+
+    ``values`` ``(different, ...)``, of which row r has ``values[index[r]]``; ``index`` ``(rows,)`` int64.
+    """
+
+    values: Tensor
+    index: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the column, had it a value a row."""
+        return torch.Size((len(self.index), *self.values.shape[1:]))
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Return the values of some rows."""
+        return self.values.index_select(dim, self.index[rows])
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of texts, as UTF-8 and padded with zeros: ``utf8`` ``(rows, bytes of the longest)`` uint8."""
+
+    utf8: Tensor
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Texts:
+        """Return the column of these texts, one a row. A text must not hold the character NUL."""
+        rows = [torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8) if text else _EMPTY for text in texts]
+        return cls(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True))
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the column, for the eye of whoever compares columns: only the rows."""
+        return self.utf8.shape[:1]
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Return some rows, ``(rows, bytes)`` uint8: read them with :func:`read_texts`."""
+        return self.utf8.index_select(dim, rows)
+
+
+_EMPTY = torch.zeros(0, dtype=torch.uint8)
+Column = Tensor | Shared | Texts
+
+
+def read_texts(utf8: Tensor) -> list[str]:
+    """Return the texts of rows ``(rows, bytes)`` uint8 that came out of a :class:`Texts`."""
+    return [bytes(row).rstrip(b"\0").decode() for row in utf8.cpu().numpy()]
+
+
+def as_tensor(column: Column) -> Tensor:
+    """Return all rows of a column; a tensor is not copied."""
+    return column if isinstance(column, Tensor) else column.index_select(0, torch.arange(column.shape[0]))
+
+
+def stacked(columns: Sequence[Column]) -> Column:
+    """Return the rows of all columns, in order, as one column; they are of one kind and fit together."""
+    if all(isinstance(column, Texts) for column in columns):
+        width = max(column.utf8.shape[1] for column in columns if isinstance(column, Texts))
+        padded = [
+            torch.nn.functional.pad(column.utf8, (0, width - column.utf8.shape[1]))
+            for column in columns
+            if isinstance(column, Texts)
+        ]
+        return Texts(torch.cat(padded))
+    if all(isinstance(column, Tensor) for column in columns):
+        return torch.cat([column for column in columns if isinstance(column, Tensor)])
+    shared = [_as_shared(column) for column in columns]
+    starts = torch.tensor([0, *(len(column.values) for column in shared[:-1])]).cumsum(0)
+    index = torch.cat([column.index + start for column, start in zip(shared, starts, strict=True)])
+    return Shared(torch.cat([column.values for column in shared]), index)
+
+
+def _as_shared(column: Column) -> Shared:
+    if isinstance(column, Texts):
+        raise TypeError("texts do not fit to numbers")
+    return column if isinstance(column, Shared) else Shared(column, torch.arange(len(column)))
