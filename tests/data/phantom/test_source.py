@@ -60,8 +60,8 @@ def test_cache_equals_fresh(anatomy: Anatomy, cache: Path, tmp_path: Path) -> No
 def test_the_number_of_processes_changes_no_bit(
     anatomy: Anatomy, cache: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
-    monkeypatch.setattr("omnifm.data.phantom.source.auto_workers", lambda: processes)
-    made, known = SMALL._make(loading(cache)), SMALL.load(loading(cache)).fields
+    monkeypatch.setattr("omnifm.data.phantom.hospitals.auto_workers", lambda: processes)
+    made, known = SMALL.make(loading(cache)), SMALL.load(loading(cache)).fields
     assert all(torch.equal(made[name], values) for name, values in known.items())
 
 
