@@ -18,7 +18,7 @@ from omnifm.files import remove_strays, write_atomically
 from omnifm.playing import ArmFolder, Watcher, play_arm
 from omnifm.results.report import write_report
 
-_VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "scikit-learn", "safetensors")
+_VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "nibabel", "safetensors")
 
 
 def open_run(out: Path, plan: Plan) -> Plan:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from bisect import bisect_left
 from pathlib import Path
+
+from process_tree import descendants, proportional_memory
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -44,36 +47,18 @@ class Watch:
 
     def _sample(self) -> None:
         while not self._end.wait(0.5):
-            memory = 0
-            for process, cpu in _tree(self._process).items():
-                self._cpu[process] = cpu
-                memory += _memory(process)
-            self.peak_bytes = max(self.peak_bytes, memory)
+            self._cpu |= _tree(self._process)
+            self.peak_bytes = max(self.peak_bytes, proportional_memory(self._process))
             self._times.append(time.monotonic())
             self._totals.append(sum(self._cpu.values()))
 
 
 def _tree(root: int) -> dict[int, float]:
     """Return the CPU seconds so far of a process and its descendants, by process id."""
-    parents, seconds = {}, {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            except OSError:  # it has just ended
-                continue
-            parents[int(folder.name)] = int(fields[1])
-            seconds[int(folder.name)] = (int(fields[11]) + int(fields[12])) / _TICK
-    found, fresh = {}, {root} & parents.keys()
-    while fresh:
-        found |= {process: seconds[process] for process in fresh}
-        fresh = {process for process, parent in parents.items() if parent in fresh}
-    return found
-
-
-def _memory(process: int) -> int:
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    seconds = {}
+    for process in descendants(root):
+        with contextlib.suppress(OSError):  # it has just ended
+            stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = stat.rpartition(")")[2].split()
+            seconds[process] = (int(fields[11]) + int(fields[12])) / _TICK
+    return seconds
