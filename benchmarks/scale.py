@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -46,7 +47,12 @@ ROUNDS = ("clients", "sampled", "load", "round", "train", "rest ms", "cpu ms", "
 def run(script: str, *arguments: object) -> tuple[dict[str, Any], int]:
     """Run a script in a process of its own; return what it prints, and its peak memory in bytes."""
     command = [sys.executable, str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child, PeakMemory(child.pid) as memory:
+    rooms = os.pathsep.join([str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = {**os.environ, "PYTHONPATH": rooms}
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child,
+        PeakMemory(child.pid) as memory,
+    ):
         printed, _ = child.communicate()
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} ended with status {child.returncode}.")
