@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test clean
 
 demo: .venv/ready
-	$(BIN)/omnifm run examples/phantom.toml --out $(or $(OUT),runs/demo-$(shell date +%Y%m%d-%H%M%S))
+	$(BIN)/omnifm run examples/classification-phantom.toml --out $(or $(OUT),runs/demo-$(shell date +%Y%m%d-%H%M%S))
 
 test: .venv/ready
 	$(BIN)/ruff check .
