@@ -154,7 +154,7 @@ def test_without_room_every_hospital_keeps_its_first(tmp_path: Path, monkeypatch
         return {"given": [("", shade(example))], "found": ("", shade(9 + arm))}
 
     out = written(tmp_path / "r", make, 4)
-    monkeypatch.setattr(module, "PICTURE_BYTES", 3 * 4 * len(shade(0)) + 40)
+    monkeypatch.setattr(module, "PICTURE_BYTES", 3 * 4 * max(len(shade(value)) for value in range(12)))
     view = pictures(read_run(out))
     assert view is not None
     assert [(client, len(first)) for client, first, _ in view["open"]] == [("T1", 2), ("CT", 1)]
