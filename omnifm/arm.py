@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,19 +16,22 @@ from omnifm.data.examples import ClientData
 from omnifm.errors import ExperimentError, UnsuitableError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, Engine, Federation, Snapshot
+from omnifm.given_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.pipeline import Pipeline
 from omnifm.randomness import derive_seed
 from omnifm.site import Site
 from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.starting import origin_of, start_from
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training import TrainingSettings
 from omnifm.weights import learned
+from omnifm.weights_file import Origin
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What an experiment and its data determine, before anything has run."""
+    """What an experiment and its data determine, before anything has run; ``origin`` says what its model is for."""
 
     experiment: Experiment
     cohort: Cohort
@@ -35,6 +39,7 @@ class Arm:
     algorithm: Algorithm
     site: Site
     participants: tuple[str, ...]
+    origin: Origin
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -63,19 +68,23 @@ class Arm:
         )
 
 
-def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
-    """Put an arm together.
+def make_arm(experiment: Experiment, cohort: Cohort, kept: KeptWeights | None = None) -> Arm:
+    """Put an arm together; weights that it starts from are read from the ``kept`` copies, if there are any.
 
     Raises:
         ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
-            task or the optimiser, or a hospital has the name that all of them have together.
+            task or the optimiser, a hospital has the name that all of them have together, or the weights to start
+            from do not fit.
+        CheckpointError: the weights to start from cannot be read.
     """
     first = cohort.clients[0].train.batch(torch.tensor([0]))
     _, channels, *size = first["image"].shape
     shape = DataShape(channels, tuple(size), cohort.label_names, cohort.vocabulary)
     task = make_task(experiment.task, experiment.sections[experiment.task], shape)
     algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
-    pipeline = _build(experiment, task, algorithm, task.pose(first)["image"])
+    pipeline, origin = _build(experiment, task, algorithm, task.pose(first)["image"]), origin_of(experiment, shape)
+    if experiment.init != SCRATCH:
+        start_from(pipeline, experiment.init, _weights(experiment.init, kept), origin)
     personal = pipeline.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
     clients: Mapping[str, ClientData] = {client.name: client for client in cohort.clients}
     participants = tuple(clients)
@@ -96,7 +105,11 @@ def make_arm(experiment: Experiment, cohort: Cohort) -> Arm:
         experiment.seed,
         experiment.federation.rounds,
     )
-    return Arm(experiment, cohort, task, algorithm, site, participants)
+    return Arm(experiment, cohort, task, algorithm, site, participants, origin)
+
+
+def _weights(init: str, kept: KeptWeights | None) -> Path:
+    return find_weights(init) if kept is None else kept.find(init)
 
 
 def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:

@@ -23,6 +23,8 @@ from omnifm.lock import locked
 
 if TYPE_CHECKING:
     from omnifm.data.cohort import Cohort
+    from omnifm.experiment import Plan
+    from omnifm.limit import TimeLimit
 
 app = typer.Typer(
     help="Federated learning of medical images across modalities and tasks.",
@@ -68,26 +70,94 @@ def run(
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
-    from omnifm import runs
     from omnifm.experiment import read_plan
     from omnifm.limit import TimeLimit
+
+    _check_asked("run", experiment, overrides, out, resume)
+    limit = TimeLimit(time_limit, started)
+    given = None if experiment is None else read_plan(experiment, overrides or ())
+    folder = resume or out or Path("runs") / (given.name if given else "")
+    _play("run", given, folder, resume is None, workers, limit)
+
+
+@app.command()
+def pretrain(
+    experiment: Annotated[
+        Path | None, typer.Argument(help="The experiment file (TOML); its arms are left out.")
+    ] = None,
+    overrides: Set = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The weights; runs/NAME.safetensors if not given.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder, beside the weights.")
+    ] = None,
+    workers: Workers = "auto",  # type: ignore[assignment]
+    time_limit: Limit = None,
+) -> None:
+    """Train on all data in one place, and write the weights that other experiments may start from (init = FILE)."""
+    started = time.monotonic()
+    from omnifm.experiment import read_plan
+    from omnifm.export import write_start
+    from omnifm.limit import TimeLimit
+    from omnifm.pretraining import file_of, folder_of, pretraining_plan
+
+    _check_asked("pretrain", experiment, overrides, out, resume)
+    limit = TimeLimit(time_limit, started)
+    given = None if experiment is None else pretraining_plan(read_plan(experiment, overrides or ()))
+    file = file_of(resume) if resume else out or file_of(Path("runs") / (given.name if given else ""))
+    folder = resume or folder_of(file)
+    if resume is None and file.exists():
+        raise ExperimentError(f"{file} is there already. Give another --out.")
+    plan = _play("pretrain", given, folder, resume is None, workers, limit)
+    write_start(folder, plan, next(iter(plan.arms)), file)
+    _out.print(f"Weights: {file}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    folder: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
+    client: Annotated[str | None, typer.Option(help="Add what is this hospital's own.")] = None,
+) -> None:
+    """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
+    from omnifm import runs
+    from omnifm.export import export_arm
+    from omnifm.results.comparison.write import is_comparison
+
+    if is_comparison(run):
+        raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
+    lacking = export_arm(run, runs.plan_of(run), arm, client, folder)
+    if lacking:
+        note = "" if client else ", which are each hospital's own: name one with --client"
+        _err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)
+    _out.print(f"Model: {folder}", markup=False, soft_wrap=True)
+
+
+def _check_asked(
+    command: str, experiment: Path | None, overrides: list[str] | None, out: Path | None, resume: Path | None
+) -> None:
+    if experiment is None and (resume is None or overrides):
+        raise ExperimentError("Give an experiment file, or --resume FOLDER alone to go on with a run.")
+    if resume is not None and out is not None:
+        raise ExperimentError(f"--out and --resume are two places for one {command}: give only one of them.")
+
+
+def _play(command: str, given: Plan | None, folder: Path, fresh: bool, workers: int, limit: TimeLimit) -> Plan:
+    """Play a run into its folder and tell what it found."""
+    from omnifm import runs
     from omnifm.progress import LiveProgress
     from omnifm.results.table import result_table
     from omnifm.workers.crew import auto_workers
 
-    if experiment is None and (resume is None or overrides):
-        raise ExperimentError("Give an experiment file, or --resume FOLDER alone to go on with a run.")
-    if resume is not None and out is not None:
-        raise ExperimentError("--out and --resume are two folders for one run: give only one of them.")
-    limit = TimeLimit(time_limit, started)
-    given = None if experiment is None else read_plan(experiment, overrides or ())
-    folder = resume or out or Path("runs") / (given.name if given else "")
     begun = partial(runs.has_begun, folder)
-    with _stoppable("run", "rounds", folder, begun), locked(folder):
-        plan = runs.open_run(folder, given) if given and resume is None else runs.reopen_run(folder, given)
+    with _stoppable(command, "rounds", folder, begun), locked(folder):
+        plan = runs.open_run(folder, given) if given and fresh else runs.reopen_run(folder, given)
         with _kept("rounds", folder, begun), LiveProgress(_err) as live:
             runs.play(plan, folder, workers or auto_workers(), lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
     _tell([result_table(folder)], folder)
+    return plan
 
 
 @app.command()
@@ -126,13 +196,15 @@ def compare(
     if experiment is None and resume is None:
         raise ExperimentError("Give an experiment file, or --resume FOLDER to go on with a comparison.")
     limit = TimeLimit(time_limit, started)
-    document = None if experiment is None else read_plan(experiment, overrides or ()).document
+    given = None if experiment is None else read_plan(experiment, overrides or ())
+    document = given.document if given else None
     fresh = asked.design(document) if document and resume is None else None
     folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
     begun = folder.has_begun
     with _stoppable("compare", "cells", folder.path, begun), locked(folder.path):
-        if fresh:
+        if given and fresh:
             folder.check_free()
+            folder.keep_weights(fresh, given.weights)
         design = fresh or folder.reopen(document, asked)
         with _kept("cells", folder.path, begun), StageProgress(_err) as live:
             tolerant = asked.algorithms in (None, "all")

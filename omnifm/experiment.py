@@ -27,6 +27,7 @@ from omnifm.algorithms import registry as algorithms
 from omnifm.data.cohort import DataSettings
 from omnifm.data.partition import PartitionSettings
 from omnifm.errors import ExperimentError, did_you_mean
+from omnifm.given_weights import SCRATCH, KeptWeights
 from omnifm.spectral.adapter import AdapterSettings
 from omnifm.spectral.bank import BankSettings
 from omnifm.tasks import registry as tasks
@@ -66,7 +67,8 @@ class FederationSettings:
 class Experiment:
     """One arm, complete. ``sections`` holds the settings of every task and algorithm by name.
 
-    ``device`` is torch's name of where the clients compute: ``cpu`` (several workers), ``cuda`` (one).
+    ``device`` is torch's name of where the clients compute: ``cpu`` (several workers), ``cuda`` (one). ``init`` says
+    what all start from: weights drawn from the seed (``scratch``), or a file of them, by path or hub id.
     """
 
     name: str = "experiment"
@@ -74,6 +76,7 @@ class Experiment:
     task: str = tasks.DEFAULT
     algorithm: str = "omnifm"
     device: str = "cpu"
+    init: Annotated[str, Field(min_length=1)] = SCRATCH
     data: DataSettings = field(default_factory=DataSettings)
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     federation: FederationSettings = field(default_factory=FederationSettings)
@@ -90,10 +93,14 @@ _PLAIN = tuple(f.name for f in dataclasses.fields(Experiment) if f.name != "sect
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment file, read: its document with ``--set`` applied, and its arms by name."""
+    """An experiment file, read: its document with ``--set`` applied, and its arms by name.
+
+    ``weights`` are the copies beside the file, if it is that of a run: what it started from, it starts from again.
+    """
 
     document: Document
     arms: dict[str, Experiment]
+    weights: KeptWeights | None = None
 
     @property
     def name(self) -> str:
@@ -118,7 +125,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     document.setdefault("name", path.stem)
     for override in overrides:
         _apply_override(document, override)
-    return make_plan(document)
+    return dataclasses.replace(make_plan(document), weights=KeptWeights(path.parent / "init"))
 
 
 def make_plan(document: Document) -> Plan:

@@ -20,6 +20,7 @@ from omnifm.errors import CheckpointError
 from omnifm.experiment import Experiment, to_document, to_toml
 from omnifm.federation import Callback, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
 from omnifm.files import write_atomically
+from omnifm.given_weights import KeptWeights
 from omnifm.results.checkpoint import digest
 from omnifm.results.metrics import MetricsLog
 from omnifm.snapshots import SnapshotFolder
@@ -34,9 +35,10 @@ Watcher = Callable[[str, Arm], Iterable[Callback]]
 
 @dataclass(frozen=True)
 class ArmFolder:
-    """Where one arm's files lie."""
+    """Where one arm's files lie, and those that it starts from."""
 
     path: Path
+    kept: KeptWeights | None = None
 
     @property
     def result(self) -> Path:
@@ -90,7 +92,7 @@ def play_arm(
     test: bool = True,
 ) -> Snapshot:
     """Play the rounds that the folder still lacks and write ``result.json``; without ``test``, the rounds only."""
-    arm = make_arm(experiment, cohort)
+    arm = make_arm(experiment, cohort, folder.kept)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
     snapshots = folder.checkpoints
@@ -132,7 +134,7 @@ def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolde
     test, panels = {}, {}
     readings = arm.experiment.federation.readings
     for reading in readings:
-        chosen = _read_best(folder, reading)
+        chosen = read_best(folder, reading)
         engine.restore(chosen.clients)
         test[reading] = _scores(federation.evaluate(chosen.server, "test", reading))
         if reading == readings[0]:
@@ -142,7 +144,12 @@ def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolde
     return {"test": test, "panels": panels}
 
 
-def _read_best(folder: ArmFolder, reading: Reading) -> Snapshot:
+def read_best(folder: ArmFolder, reading: Reading) -> Snapshot:
+    """Return the best snapshot of a reading.
+
+    Raises:
+        CheckpointError: it is missing or damaged; says what to do.
+    """
     try:
         return folder.checkpoints.read_best(reading)
     except CheckpointError as error:

@@ -15,6 +15,7 @@ from omnifm.data.cohort import load_cohort
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Plan, differences, read_plan, to_document, to_toml
 from omnifm.files import remove_strays, write_atomically
+from omnifm.given_weights import KeptWeights
 from omnifm.playing import ArmFolder, Watcher, play_arm
 from omnifm.results.report import write_report
 
@@ -25,7 +26,7 @@ def open_run(out: Path, plan: Plan) -> Plan:
     """Make a new run's folder, write down what it is, and return the plan.
 
     Raises:
-        ExperimentError: the folder holds a run already, or cannot be made.
+        ExperimentError: the folder holds a run already, or cannot be made, or weights to start from are not there.
     """
     if (out / "comparison.json").exists():
         raise ExperimentError(f"{out} holds a comparison already. Give another --out.")
@@ -34,6 +35,7 @@ def open_run(out: Path, plan: Plan) -> Plan:
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / "versions.json", json.dumps(versions(), indent=2).encode())
+        _kept(out).keep((experiment.init for experiment in plan.arms.values()), plan.weights)
         write_atomically(out / "experiment.toml", to_toml(plan.document).encode())  # the last: with it there is a run
     except OSError as error:
         raise ExperimentError(f"The run's folder {out} cannot be written: {error.strerror}.") from None
@@ -51,11 +53,8 @@ def reopen_run(out: Path, plan: Plan | None) -> Plan:
     Raises:
         ExperimentError: there is no run, or the experiment has changed since; names the difference.
     """
-    path = out / "experiment.toml"
-    if not path.exists():
-        raise ExperimentError(f"{out} holds no run to resume: there is no {path}.")
+    old = plan_of(out, "no run to resume")
     remove_strays(out)
-    old = read_plan(path)
     if plan is not None and (changed := differences(_resolved(old), _resolved(plan))):
         raise ExperimentError(
             f"The experiment is not that of {out}: {'; '.join(changed)}. Resume without an experiment file to go on "
@@ -64,17 +63,38 @@ def reopen_run(out: Path, plan: Plan | None) -> Plan:
     return old
 
 
+def plan_of(out: Path, lacking: str = "no run") -> Plan:
+    """Return the plan of the run in this folder; nothing there is changed.
+
+    Raises:
+        ExperimentError: there is none, which ``lacking`` says.
+    """
+    path = out / "experiment.toml"
+    if not path.exists():
+        raise ExperimentError(f"{out} holds {lacking}: there is no {path}.")
+    return read_plan(path)
+
+
 def play(plan: Plan, out: Path, workers: int, watch: Watcher) -> None:
     """Run every arm that is not finished, then write ``report.html``."""
     load = lru_cache(maxsize=1)(load_cohort)
-    waiting = {name: experiment for name, experiment in plan.arms.items() if not ArmFolder(out / name).result.exists()}
+    waiting = {name: experiment for name, experiment in plan.arms.items() if not arm_folder(out, name).result.exists()}
     for experiment in waiting.values():  # a mistake in the last arm is told before the first has trained
-        make_arm(experiment, load(experiment.data, experiment.partition, experiment.seed))
+        make_arm(experiment, load(experiment.data, experiment.partition, experiment.seed), _kept(out))
     for name, experiment in waiting.items():
         cohort = load(experiment.data, experiment.partition, experiment.seed)
-        play_arm(name, experiment, cohort, ArmFolder(out / name), workers, watch)
+        play_arm(name, experiment, cohort, arm_folder(out, name), workers, watch)
     remove_strays(out)  # of workers that were killed
     write_report(out)
+
+
+def arm_folder(out: Path, name: str) -> ArmFolder:
+    """Return where an arm of the run in this folder lies."""
+    return ArmFolder(out / name, _kept(out))
+
+
+def _kept(out: Path) -> KeptWeights:
+    return KeptWeights(out / "init")
 
 
 def versions() -> dict[str, str]:

@@ -58,6 +58,11 @@ class Site:
         seen = trainer.predict(test, rows)
         return [panel for batch, output in seen for panel in self.task.panels(output.prediction, batch)]
 
+    def model(self, broadcast: Broadcast, name: str, state: ClientState) -> Tensors:
+        """Return a copy of all that one client's model has learned, as received; the pipeline holds it too."""
+        self._ready(broadcast, name, state, "received")
+        return {tensor: value.detach().cpu().clone() for tensor, value in self.weights.tensors.items()}
+
     def _ready(self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading) -> Trainer:
         trainer = self._trainer(name, broadcast.round)
         if reading == "personalised":

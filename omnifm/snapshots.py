@@ -63,6 +63,10 @@ class SnapshotFolder:
             raise CheckpointError(f"All checkpoints in {self.folder} are damaged. Start the run anew.")
         return None
 
+    def has_best(self, reading: Reading) -> bool:
+        """Tell whether there is a best snapshot of a reading yet."""
+        return self._best(reading).exists()
+
     def read_best(self, reading: Reading) -> Snapshot:
         """Return the best snapshot of a reading.
 

@@ -13,6 +13,7 @@ from omnifm.comparison.design import Cell, Design, make_design
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Document, differences, read_plan, to_toml
 from omnifm.files import remove_strays, write_atomically
+from omnifm.given_weights import KeptWeights
 from omnifm.playing import ArmFolder
 from omnifm.runs import versions
 
@@ -81,6 +82,20 @@ class ComparisonFolder:
         """The experiment file, as it was read."""
         return self.path / "experiment.toml"
 
+    @property
+    def kept(self) -> KeptWeights:
+        """Copies of the weights that arms start from."""
+        return KeptWeights(self.path / "init")
+
+    def keep_weights(self, design: Design, known: KeptWeights | None) -> None:
+        """Copy what the arms of a design start from; ``known`` copies go before the files themselves.
+
+        Raises:
+            ExperimentError: a file is not there, or cannot be copied.
+        """
+        places = [(arm, point) for arm in design.arms for point in range(len(arm.points))]
+        self.kept.keep((arm.experiment(point, design.seeds[0]).init for arm, point in places), known)
+
     def has_begun(self) -> bool:
         """Tell whether there is a comparison to go on with."""
         return self.record.exists() and self.document.exists()
@@ -136,7 +151,7 @@ class ComparisonFolder:
 
     def cell(self, cell: Cell) -> ArmFolder:
         """Where a cell lies."""
-        return ArmFolder(self.path / cell.folder)
+        return ArmFolder(self.path / cell.folder, self.kept)
 
     def outcome(self, cell: Cell) -> Outcome | None:
         """Return how a cell's rounds ended; None if they have not."""

@@ -71,7 +71,7 @@ class Comparison:
             for point in range(len(arm.points)):
                 for seed in self.design.seeds:
                     cohort = self._load(arm.experiment(point, seed))
-                made = make_arm(arm.experiment(point, seed), cohort)
+                made = make_arm(arm.experiment(point, seed), cohort, self.folder.kept)
         except UnsuitableError as error:
             if not tolerant:
                 raise UnsuitableError(f"In arm {arm.name!r}: {error}") from None

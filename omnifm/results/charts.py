@@ -170,6 +170,7 @@ def bar_chart(
     title: str,
     xlabel: str,
     xlim: tuple[float, float] | None,
+    decimals: int = 3,
 ) -> Markup:
     """Draw a group of bars for each name, a bar a series; where that would be too many, dots in place of bars."""
     bars = len(names) * len(series) <= 60
@@ -191,7 +192,7 @@ def bar_chart(
                     y = at - 0.4 + step * (place + 0.5)
                     axes.barh(y, value, step * 0.86, color=style.colour, hatch="////" if style.turn else None,
                               edgecolor=_PAPER, linewidth=0)  # fmt: skip
-                    axes.annotate(f"{value:.3f}", (max(value, 0), y), (2.5, 0), textcoords="offset points",
+                    axes.annotate(f"{value:.{decimals}f}", (max(value, 0), y), (2.5, 0), textcoords="offset points",
                                   va="center", fontsize=6.2)  # fmt: skip
                 else:
                     axes.plot(value, at, _MARKERS[style.slot], color=style.colour, markersize=4.6, alpha=0.85,

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from omnifm.files import write_atomically
 from omnifm.results import rounds, scores
+from omnifm.results.numerals import MISSING, metric_name
 from omnifm.results.page import holdings, render_page
 from omnifm.results.pictures import pictures
 from omnifm.results.run_reader import READING_NAMES, Run, read_run
-from omnifm.results.verdict import give_verdict, metric_name
-from omnifm.results.view import MISSING, View, arm_styles
+from omnifm.results.verdict import give_verdict
+from omnifm.results.view import View, arm_styles
 
 
 def write_report(out: Path) -> Path:

@@ -11,9 +11,10 @@ from statistics import median
 from typing import Any
 
 from omnifm.results.charts import Line, Style, limits, line_chart
+from omnifm.results.numerals import metric_name, number, places
 from omnifm.results.run_reader import READING_NAMES, ArmRecord, Run, finite, mean
-from omnifm.results.verdict import POOLED, metric_name
-from omnifm.results.view import View, number
+from omnifm.results.verdict import POOLED
+from omnifm.results.view import View
 
 PERSONAL_CURVES = 16
 BANK_ROUNDS = 5
@@ -95,10 +96,11 @@ def _curve_table(title: str, lines: Sequence[Line]) -> View:
     if len(rounds) > 25:
         rounds = sorted({rounds[round(i * (len(rounds) - 1) / 24)] for i in range(25)})
     values = [dict(line.points) for line in lines]
+    decimals = places(y for line in lines for _, y in line.points)
     return {
         "title": title,
         "names": [line.name for line in lines],
-        "rows": [(f"{x:g}", [number(v.get(x)) for v in values]) for x in rounds],
+        "rows": [(f"{x:g}", [number(v.get(x), decimals) for v in values]) for x in rounds],
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from omnifm.errors import ExperimentError
 from omnifm.results.metrics import MetricsLog
+from omnifm.results.numerals import places
 
 READING_NAMES = {"received": "as received", "personalised": "personalised"}
 
@@ -132,6 +133,10 @@ class Run:
     def reading(self) -> str:
         """The reading that judges: as received, unless the arms were tested in the other one only."""
         return next(iter(self.readings))
+
+    def places(self, metric: str) -> int:
+        """Return with how many decimals a metric's test scores are shown."""
+        return places(v for arm in self.arms for reading in READING_NAMES for v in arm.scores(reading, metric).values())
 
     @property
     def label_names(self) -> list[str]:

@@ -10,52 +10,86 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from omnifm.results.charts import Style, bar_chart
+from omnifm.results.numerals import metric_title, number, signed
 from omnifm.results.run_reader import ArmRecord, Run, lower_is_better, mean
-from omnifm.results.verdict import alone, best_arms, metric_name, signed
-from omnifm.results.view import View, number
+from omnifm.results.verdict import alone, best_arms
+from omnifm.results.view import View
 
 CONFUSION_CELLS = 30_000
 MOST_CLASSES = 20
 
 
 def results(run: Run, metric: str) -> View:
-    """The test scores: main metric, and the others."""
-    names = dict.fromkeys(name for arm in run.finished for name in arm.metrics())
-    others = [name for name in names if name != metric]
+    """The test scores: the main metric by hospital; of all metrics the means, and the others by hospital."""
+    names = dict.fromkeys([metric, *(name for arm in run.finished for name in arm.metrics())])
+    others = [_score_table(run, name, None) for name in names if name != metric]
     return {
         "main": _score_table(run, metric, alone(run)),
-        "others": [_score_table(run, name, None) for name in others],
+        "means": _mean_table(run, list(names)) if others else None,
+        "others": others,
     }
+
+
+def _mean_table(run: Run, metrics: Sequence[str]) -> View:
+    """Rows of metrics, columns of arms in their readings: means over the hospitals that have the metric."""
+    rows = []
+    for metric in metrics:
+        scores = [(reading, arm.scores(reading, metric)) for arm in run.finished for reading in run.readings]
+        values = [(reading, mean(found.values())) for reading, found in scores]
+        having = {client for _, found in scores for client in found}
+        few = f"{len(having)} of {len(run.clients)} hospitals" if len(having) < len(run.clients) else ""
+        lower = lower_is_better(metric, run.arms)
+        note = ", ".join(filter(None, ("lower is better" if lower else "", few)))
+        cells = _cells(run, values, lower, run.places(metric))
+        rows.append({"name": metric_title(metric), "kind": "", "note": note, "cells": cells})
+    return {
+        "metric": "means of all metrics",
+        "head": "metric",
+        "arms": [arm.name for arm in run.finished],
+        "rows": rows,
+    }
+
+
+def _cells(run: Run, values: Sequence[tuple[str, float | None]], lower: bool, decimals: int) -> list[View]:
+    """Return what stands in a row, each value in its reading; the best of a reading is marked, unless all are alike."""
+    texts = [number(value, decimals) for _, value in values]
+    best = {}
+    for reading in run.readings:
+        rivals = [value for r, value in values if r == reading and value is not None]
+        alike = len({number(value, decimals) for value in rivals}) < 2
+        best[reading] = None if alike else number(min(rivals) if lower else max(rivals), decimals)
+    return [
+        {"text": text, "best": text == best[reading], "note": None, "reading": reading}
+        for text, (reading, _) in zip(texts, values, strict=True)
+    ]
 
 
 def _score_table(run: Run, metric: str, local: ArmRecord | None) -> View:
     """Rows of clients and columns of arms, each in its readings; the best of a row in a reading is marked."""
     columns = [(arm, reading, arm.scores(reading, metric)) for arm in run.finished for reading in run.readings]
     base = {reading: local.scores(reading, metric) for reading in run.readings} if local else {}
-    lower = lower_is_better(metric, run.arms)
+    lower, decimals = lower_is_better(metric, run.arms), run.places(metric)
     worst_of: Callable[[Iterable[float]], float] = max if lower else min
 
     def row(name: str, value: Callable[[dict[str, float]], float | None], kind: str = "") -> View:
         values = [value(scores) for _, _, scores in columns]
-        cells = []
-        for (arm, reading, scores), own in zip(columns, values, strict=True):
-            rivals = [v for (_, r, _), v in zip(columns, values, strict=True) if r == reading and v is not None]
-            best = own is not None and len(run.finished) > 1 and _is_best(own, rivals, lower)
-            note = None
+        pairs = [(reading, own) for (_, reading, _), own in zip(columns, values, strict=True)]
+        cells = _cells(run, pairs, lower, decimals)
+        for cell, (arm, reading, scores), own in zip(cells, columns, values, strict=True):
             if kind == "worst":
-                note = next((client for client, score in scores.items() if score == own), None)
+                cell["note"] = next((client for client, score in scores.items() if score == own), None)
             elif base and arm is not local and (kind != "mean" or base[reading].keys() == scores.keys()):
                 lonely = value(base[reading])
-                note = None if own is None or lonely is None else signed(own - lonely)
-            cells.append({"text": number(own), "best": best, "note": note, "reading": reading})
-        return {"name": name, "cells": cells, "kind": kind}
+                cell["note"] = None if own is None or lonely is None else signed(own - lonely, decimals)
+        return {"name": name, "cells": cells, "kind": kind, "note": ""}
 
     rows = [row(client, partial(_of_client, client)) for client in run.clients]
     rows.append(row("mean", lambda scores: mean(scores.values()), "mean"))
     if len(run.clients) > 1:
         rows.append(row("worst hospital", lambda scores: worst_of(scores.values()) if scores else None, "worst"))
     return {
-        "metric": metric_name(metric),
+        "metric": metric_title(metric),
+        "head": "hospital",
         "arms": [arm.name for arm in run.finished],
         "rows": rows,
         "local": local.name if local else None,
@@ -67,16 +101,11 @@ def _of_client(client: str, scores: dict[str, float]) -> float | None:
     return scores.get(client)
 
 
-def _is_best(value: float, rivals: Sequence[float], lower: bool) -> bool:
-    best = min(rivals) if lower else max(rivals)
-    return number(value) == number(best)
-
-
 def bars(run: Run, metric: str, styles: dict[str, Style]) -> View | None:
     """The main metric by hospital and arm, for each reading."""
     if not run.clients:
         return None
-    clients, name = list(run.clients), metric_name(metric)
+    clients, name = list(run.clients), metric_title(metric)
     scores = {(arm.name, r): arm.scores(r, metric) for arm in run.finished for r in run.readings}
     values = [v for found in scores.values() for v in found.values()]
     if not values:
@@ -89,7 +118,7 @@ def bars(run: Run, metric: str, styles: dict[str, Style]) -> View | None:
             (arm.name, styles[arm.name], [scores[arm.name, reading].get(c) for c in clients]) for arm in run.finished
         ]
         title = f"Test {name} by hospital, {reading_name}"
-        charts.append((title, bar_chart(clients, series, title, f"test {name}", axis)))
+        charts.append((title, bar_chart(clients, series, title, f"test {name}", axis, run.places(metric))))
     return {"charts": charts, "arms": [arm.name for arm in run.finished]}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from omnifm.results.numerals import metric_title, number
 from omnifm.results.run_reader import mean, read_run
-from omnifm.results.view import MISSING
 
 
 def result_table(out: Path) -> Table:
@@ -23,19 +23,19 @@ def result_table(out: Path) -> Table:
     metric = run.main_metric
     if metric is None:
         return Table("No arm is finished yet")
-    title = Text(f"Test {metric}: {' / '.join(run.readings.values())}")
+    title = Text(f"Test {metric_title(metric)}: {' / '.join(run.readings.values())}")
     table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("client")
-    scores = []
+    scores, decimals = [], run.places(metric)
     for arm in run.finished:
         table.add_column(Text(arm.name), justify="right")
         scores.append([arm.scores(reading, metric) for reading in run.readings])
     for client in run.clients:
-        table.add_row(Text(client), *(_cell([s.get(client) for s in both]) for both in scores))
+        table.add_row(Text(client), *(_cell([s.get(client) for s in both], decimals) for both in scores))
     table.add_section()
-    table.add_row("mean", *(_cell([mean(s.values()) for s in both]) for both in scores), style="bold")
+    table.add_row("mean", *(_cell([mean(s.values()) for s in both], decimals) for both in scores), style="bold")
     return table
 
 
-def _cell(values: list[float | None]) -> str:
-    return " / ".join(MISSING if value is None else f"{value:.3f}" for value in values)
+def _cell(values: list[float | None], decimals: int) -> str:
+    return " / ".join(number(value, decimals) for value in values)

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from omnifm.results.numerals import metric_name, number, signed
 from omnifm.results.run_reader import ArmRecord, Run, mean
 
 ALONE = "local"
 POOLED = "centralised"
-_NAMES = {"macro_f1": "macro F1", "auc": "AUC"}
 
 
 @dataclass(frozen=True)
@@ -21,29 +21,18 @@ class Verdict:
     remarks: list[str] = field(default_factory=list)
 
 
-def metric_name(metric: str) -> str:
-    """Return a metric's name as people write it."""
-    return _NAMES.get(metric, metric.replace("_", " "))
-
-
-def signed(value: float) -> str:
-    """Return a difference with its sign, three decimals."""
-    text = f"{value:+.3f}"
-    return "±0.000" if float(text) == 0 else text.replace("-", "−")  # noqa: RUF001 - the minus sign
-
-
 def alone(run: Run) -> ArmRecord | None:
     """Return the first finished arm in which every hospital trains on its own."""
     return next((arm for arm in run.finished if arm.algorithm == ALONE), None)
 
 
 def best_arms(run: Run, reading: str, arms: list[ArmRecord] | None = None) -> list[ArmRecord]:
-    """Return the arms with the highest mean of the main metric, equal to three decimals."""
+    """Return the arms with the highest mean of the main metric, equal as it is shown."""
     metric = run.main_metric
     if metric is None:
         return []
     means = [(arm, mean(arm.scores(reading, metric).values())) for arm in (run.finished if arms is None else arms)]
-    judged = [(arm, round(value, 3)) for arm, value in means if value is not None]
+    judged = [(arm, round(value, run.places(metric))) for arm, value in means if value is not None]
     top = max((value for _, value in judged), default=None)
     return [arm for arm, value in judged if value == top]
 
@@ -67,7 +56,7 @@ def give_verdict(run: Run) -> Verdict:
 
 
 def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
-    score = mean(best[0].scores(run.reading, metric).values()) or 0.0
+    score, decimals = mean(best[0].scores(run.reading, metric).values()) or 0.0, run.places(metric)
     names = " and ".join(arm.name for arm in best)
     if arms == 1:
         place = f"{names} is the one arm that learns together"
@@ -75,13 +64,14 @@ def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
         place = f"{names} is the best of {arms} arms that learn together"
     else:
         place = f"{names} are equal, the best of {arms} arms that learn together"
-    text = f"{place}: mean test {metric_name(metric)} {score:.3f} {run.readings[run.reading]}"
+    text = f"{place}: mean test {metric_name(metric)} {number(score, decimals)} {run.readings[run.reading]}"
     local = alone(run)
     own = local.scores(run.reading, metric) if local else {}
     change = mean(value - own[client] for client, value in best[0].scores(run.reading, metric).items() if client in own)
     if local is None or change is None:
         return f"{text}."
-    side = "equal to" if abs(change) < 0.0005 else f"{abs(change):.3f} {'above' if change > 0 else 'below'}"
+    apart = number(abs(change), decimals)
+    side = f"{apart} {'above' if change > 0 else 'below'}" if float(apart) else "equal to"
     return f"{text}, {side} hospitals on their own ({local.name})."
 
 
@@ -92,10 +82,10 @@ def _gains(run: Run, best: ArmRecord, metric: str) -> list[str]:
         return ["No finished arm trains each hospital alone, so what joining is worth cannot be told."]
     own, joined = local.scores(run.reading, metric), best.scores(run.reading, metric)
     gains = {client: round(joined[client] - own[client], 6) for client in joined if client in own}
-    return [count_gains(best.name, gains)]
+    return [count_gains(best.name, gains, run.places(metric))]
 
 
-def count_gains(arm: str, gains: Mapping[str, float]) -> str:
+def count_gains(arm: str, gains: Mapping[str, float], decimals: int = 3) -> str:
     """Count the hospitals that gain and lose by joining an arm."""
     if not gains:
         return "No hospital has this score both alone and together."
@@ -106,8 +96,8 @@ def count_gains(arm: str, gains: Mapping[str, float]) -> str:
     hospitals = f"{len(gains)} hospital{'s' if len(gains) != 1 else ''}"
     text = f"Of {hospitals} that join {arm}, {', '.join(counts[:-1])} and {counts[-1]}"
     high, low = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
-    ends = [f"{high} gains most ({signed(gains[high])})"] if gains[high] > 0 else []
-    ends += [f"{low} loses most ({signed(gains[low])})"] if gains[low] < 0 else []
+    ends = [f"{high} gains most ({signed(gains[high], decimals)})"] if gains[high] > 0 else []
+    ends += [f"{low} loses most ({signed(gains[low], decimals)})"] if gains[low] < 0 else []
     return f"{text}{'; ' if ends else ''}{', '.join(ends)}."
 
 
@@ -115,11 +105,12 @@ def _personalised(run: Run, together: list[ArmRecord], metric: str) -> list[str]
     best = best_arms(run, "personalised", together)
     if not best or run.reading == "personalised":
         return []
-    score = mean(best[0].scores("personalised", metric).values()) or 0.0
+    score, decimals = mean(best[0].scores("personalised", metric).values()) or 0.0, run.places(metric)
     local = alone(run)
     own = mean(local.scores("personalised", metric).values()) if local else None
-    against = f" ({signed(score - own)} to {local.name})" if local and own is not None else ""
-    return [f"Personalised, the best of them reaches {score:.3f}{against}: {', '.join(arm.name for arm in best)}."]
+    against = f" ({signed(score - own, decimals)} to {local.name})" if local and own is not None else ""
+    names = ", ".join(arm.name for arm in best)
+    return [f"Personalised, the best of them reaches {number(score, decimals)}{against}: {names}."]
 
 
 def _doubt(run: Run, best: ArmRecord, metric: str) -> str:

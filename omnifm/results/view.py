@@ -1,4 +1,4 @@
-"""What the parts of the report have in common: the look of an arm, of a number, and of what is not there."""
+"""What the parts of the report have in common: the look of an arm."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 from omnifm.results.charts import SLOTS, Style
 from omnifm.results.run_reader import ArmRecord
 from omnifm.results.verdict import ALONE
-
-MISSING = "–"  # noqa: RUF001 - the typographic sign for nothing here
 
 View = dict[str, Any]
 """What the template takes."""
@@ -26,8 +24,3 @@ def arm_styles(arms: Sequence[ArmRecord]) -> dict[str, Style]:
             styles[arm.name] = Style(place % (SLOTS - 1), place // (SLOTS - 1))
             place += 1
     return styles
-
-
-def number(value: float | None) -> str:
-    """Return a value to three decimals, with a true minus sign."""
-    return MISSING if value is None else f"{value:.3f}".replace("-", "−")  # noqa: RUF001 - the minus sign

@@ -65,3 +65,13 @@ def test_names_are_not_markup(tmp_path: Path) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="holds no run"):
         result_table(tmp_path)
+
+
+def test_large_scores_have_fewer_decimals(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "r", {"local": "local"})
+    numbers = {"T1": {"numbers": {"psnr": 30.1234}}, "CT": {"numbers": {"psnr": 9.5}}}
+    change_result(out / "local", test={"received": numbers}, main_metric="psnr")
+    text = printed(out)
+    assert "Test PSNR (dB): as received" in text
+    assert lines_of(text)["T1"] == ["30.12"]
+    assert lines_of(text)["CT"] == ["9.50"]

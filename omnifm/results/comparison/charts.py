@@ -10,8 +10,9 @@ from omnifm.results.charts import Across, Interval, Line, Style, forest_chart, l
 from omnifm.results.comparison.columns import SURE
 from omnifm.results.comparison.numbers import Pairs, Summary, elapsed, percent, traffic
 from omnifm.results.comparison.reader import Cell, ComparedArm
+from omnifm.results.numerals import metric_name
 from omnifm.results.run_reader import mean
-from omnifm.results.verdict import ALONE, POOLED, metric_name
+from omnifm.results.verdict import ALONE, POOLED
 from omnifm.results.view import View
 
 _SLOTS = {"omnifm": 0, "reference": 1, "own": 2, "ablation": 3, "control": 4, "sweep": 5, "yardstick": 6}

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from omnifm.results.comparison.numbers import Score, Summary, percent, settings_text
 from omnifm.results.comparison.paired import Paired
 from omnifm.results.comparison.reader import ComparedArm
-from omnifm.results.verdict import signed
-from omnifm.results.view import MISSING, number
+from omnifm.results.numerals import MISSING, number, signed
 
 SURE = 0.05
 """A corrected p below this is shown in bold."""
@@ -28,20 +27,30 @@ class Column:
 
 def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]:
     """Mean and spread, worst hospital and gains over hospitals on their own in each reading; traffic and time."""
-    columns = []
+    columns, decimals = [], summary.places
     for reading, group in summary.comparison.readings.items():
         scores = {arm.name: summary.score(arm, reading) for arm in arms}
         means, worst = {n: s.mean for n, s in scores.items()}, {n: s.worst for n, s in scores.items()}
-        columns.append(_best(group, "mean", arms, means, {n: _spread(s) for n, s in scores.items()}, summary.lower))
-        columns.append(_best(group, "worst", arms, worst, _numbers(worst), summary.lower))
+        columns.append(
+            _best(
+                group,
+                "mean",
+                arms,
+                means,
+                {n: _spread(s, decimals) for n, s in scores.items()},
+                decimals,
+                summary.lower,
+            )
+        )
+        columns.append(_best(group, "worst", arms, worst, _numbers(worst, decimals), decimals, summary.lower))
         for base, pairs in summary.gains.items():
             gains = {a.name: p.difference if (p := pairs.get((a.name, reading))) else None for a in arms}
-            texts = {n: MISSING if gain is None else signed(gain) for n, gain in gains.items()}
-            columns.append(_best(group, f"over {base}", arms, gains, texts, summary.lower))
+            texts = {n: MISSING if gain is None else signed(gain, decimals) for n, gain in gains.items()}
+            columns.append(_best(group, f"over {base}", arms, gains, texts, decimals, summary.lower))
     cost = (("MB", summary.megabytes), ("s/round", summary.seconds))
     for head, measure in cost:
         spent = {arm.name: measure(arm) for arm in arms}
-        columns.append(_best("cost", head, arms, spent, _numbers(spent, 2), lower=True))
+        columns.append(_best("cost", head, arms, spent, _numbers(spent, 2), 2, lower=True))
     return columns
 
 
@@ -54,7 +63,9 @@ def paired_columns(summary: Summary) -> list[Column]:
         pairs = {arm.name: summary.against_anchor.get((arm.name, reading)) for arm in summary.rows}
         sure = frozenset(n for n, pair in pairs.items() if pair and pair.holm is not None and pair.holm < SURE)
         columns += [
-            Column(group, "difference [95 % interval]", {n: difference(p) for n, p in pairs.items()}, sure),
+            Column(
+                group, "difference [95 % interval]", {n: difference(p, summary.places) for n, p in pairs.items()}, sure
+            ),
             Column(group, "p", {n: chance(p) for n, p in pairs.items()}, sure),
         ]
     return columns
@@ -62,13 +73,12 @@ def paired_columns(summary: Summary) -> list[Column]:
 
 def hospital_columns(summary: Summary, reading: str) -> list[Column]:
     """The mean over seeds of each hospital in one reading."""
-    arms, columns = summary.rows, []
+    arms, columns, decimals = summary.rows, [], summary.places
     found = {arm.name: summary.by_hospital(arm, reading) for arm in arms}
     for place, client in enumerate(summary.comparison.clients):
         values = {name: scores[place] for name, scores in found.items()}
-        columns.append(
-            _best(summary.comparison.readings[reading], client, arms, values, _numbers(values), summary.lower)
-        )
+        texts, group = _numbers(values, decimals), summary.comparison.readings[reading]
+        columns.append(_best(group, client, arms, values, texts, decimals, summary.lower))
     return columns
 
 
@@ -81,20 +91,20 @@ def hospital_gain_columns(summary: Summary, base: str, reading: str) -> list[Col
         for name, scores in found.items():
             value, alone = scores[place], found[base][place]
             known = name != base and value is not None and alone is not None
-            texts[name] = signed(value - alone) if known else MISSING  # type: ignore[operator]
+            texts[name] = signed(value - alone, summary.places) if known else MISSING  # type: ignore[operator]
         columns.append(Column(summary.comparison.readings[reading], client, texts))
     return columns
 
 
 def level_columns(summary: Summary) -> list[Column]:
     """Mean and spread at each level of participation, in each reading."""
-    arms, columns = summary.sampled, []
+    arms, columns, decimals = summary.sampled, [], summary.places
     for reading, group in summary.comparison.readings.items():
         for level in sorted(summary.comparison.levels):
             scores = {arm.name: summary.score(arm, reading, level) for arm in arms}
             means = {name: score.mean for name, score in scores.items()}
-            texts = {name: _spread(score) for name, score in scores.items()}
-            columns.append(_best(group, percent(level), arms, means, texts, summary.lower))
+            texts = {name: _spread(score, decimals) for name, score in scores.items()}
+            columns.append(_best(group, percent(level), arms, means, texts, decimals, summary.lower))
     return columns
 
 
@@ -104,12 +114,14 @@ def chosen_column(summary: Summary) -> Column:
     return Column("tuning", "chosen", texts, numeric=False)
 
 
-def difference(pair: Paired | None) -> str:
+def difference(pair: Paired | None, decimals: int) -> str:
     """Return a difference with its interval, if it has one."""
     if pair is None:
         return MISSING
-    text = signed(pair.difference)
-    return text if pair.low is None or pair.high is None else f"{text} [{signed(pair.low)}, {signed(pair.high)}]"
+    text = signed(pair.difference, decimals)
+    if pair.low is None or pair.high is None:
+        return text
+    return f"{text} [{signed(pair.low, decimals)}, {signed(pair.high, decimals)}]"
 
 
 def chance(pair: Paired | None) -> str:
@@ -119,12 +131,13 @@ def chance(pair: Paired | None) -> str:
     return "<0.001" if pair.holm < 0.001 else f"{pair.holm:.3f}"
 
 
-def _spread(score: Score) -> str:
-    return number(score.mean) if score.spread is None else f"{number(score.mean)} ± {number(score.spread)}"
+def _spread(score: Score, decimals: int) -> str:
+    text = number(score.mean, decimals)
+    return text if score.spread is None else f"{text} ± {number(score.spread, decimals)}"
 
 
-def _numbers(values: dict[str, float | None], digits: int = 3) -> dict[str, str]:
-    return {n: MISSING if value is None else f"{value:.{digits}f}" for n, value in values.items()}
+def _numbers(values: dict[str, float | None], decimals: int) -> dict[str, str]:
+    return {name: number(value, decimals) for name, value in values.items()}
 
 
 def _best(
@@ -133,13 +146,14 @@ def _best(
     arms: Sequence[ComparedArm],
     values: dict[str, float | None],
     texts: dict[str, str],
+    decimals: int,
     lower: bool,
 ) -> Column:
     """Make a column in which the best is bold, and what shows as equal to it; yardsticks are passed over."""
     rivals = {arm.name: v for arm in arms if competes(arm) and (v := values[arm.name]) is not None}
     choose: Callable[[Iterable[float]], float] = min if lower else max
-    top = f"{choose(rivals.values()):.3f}" if len(rivals) > 1 else None
-    return Column(group, head, texts, frozenset(name for name, value in rivals.items() if f"{value:.3f}" == top))
+    top = number(choose(rivals.values()), decimals) if len(rivals) > 1 else None
+    return Column(group, head, texts, frozenset(n for n, value in rivals.items() if number(value, decimals) == top))
 
 
 def competes(arm: ComparedArm) -> bool:

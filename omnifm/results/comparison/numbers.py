@@ -12,6 +12,7 @@ import numpy as np
 
 from omnifm.results.comparison.paired import Paired, compare, holm, mean_and_spread
 from omnifm.results.comparison.reader import Cell, ComparedArm, Comparison, Matrix
+from omnifm.results.numerals import places
 from omnifm.results.run_reader import READING_NAMES, finite, lower_is_better, mean
 from omnifm.results.verdict import ALONE, POOLED
 
@@ -90,6 +91,18 @@ class Summary:
         return lower_is_better(
             self.comparison.metric, (cell.record for arm in self.comparison.arms for cell in arm.cells)
         )
+
+    @cached_property
+    def places(self) -> int:
+        """With how many decimals scores are shown."""
+        comparison = self.comparison
+        means = [self.score(arm, reading).mean for arm in comparison.arms for reading in comparison.readings]
+        return places(means)
+
+    @property
+    def least(self) -> float:
+        """Half of the least difference that can be shown."""
+        return 0.5 * 10.0**-self.places
 
     def score(self, arm: ComparedArm, reading: str, level: float | None = None) -> Score:
         """Return what an arm reaches: the mean over hospitals, and the worst hospital, of each seed."""

@@ -20,9 +20,9 @@ from omnifm.results.comparison.numbers import GROUPS, Summary, kind_name, settin
 from omnifm.results.comparison.reader import ComparedArm
 from omnifm.results.comparison.table import caption, paired_caption
 from omnifm.results.comparison.verdict import judge
+from omnifm.results.numerals import metric_name, number
 from omnifm.results.page import holdings, render_page
-from omnifm.results.verdict import metric_name
-from omnifm.results.view import View, number
+from omnifm.results.view import View
 
 _SHADED = ("+", "−")  # noqa: RUF001 - the minus sign
 
@@ -132,7 +132,7 @@ def _tuning(summary: Summary) -> list[View]:
         points = [
             (
                 settings_text(point.settings) or "defaults",
-                number(point.validation),
+                number(point.validation, summary.places),
                 point.failure or "",
                 at == arm.chosen,
             )

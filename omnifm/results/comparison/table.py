@@ -19,7 +19,8 @@ from omnifm.results.comparison.columns import (
 )
 from omnifm.results.comparison.numbers import Summary
 from omnifm.results.comparison.reader import ComparedArm
-from omnifm.results.verdict import ALONE, metric_name
+from omnifm.results.numerals import metric_name
+from omnifm.results.verdict import ALONE
 
 TERMINAL_HOSPITALS = 8
 SWEEPS = "Sweeps: one setting varied; the columns are those of the first table."

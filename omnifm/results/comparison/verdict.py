@@ -9,8 +9,8 @@ from omnifm.results.comparison.columns import SURE
 from omnifm.results.comparison.numbers import Pairs, Summary
 from omnifm.results.comparison.paired import Paired
 from omnifm.results.comparison.reader import ComparedArm
-from omnifm.results.verdict import ALONE, Verdict, count_gains, metric_name, signed
-from omnifm.results.view import number
+from omnifm.results.numerals import metric_name, number, signed
+from omnifm.results.verdict import ALONE, Verdict, count_gains
 
 
 def judge(summary: Summary) -> Verdict:
@@ -42,19 +42,20 @@ def _over_local(summary: Summary, reading: str) -> str:
     gains = [(arm, pair) for arm in summary.together if (pair := _gain(summary, arm, reading))]
     if not gains:
         return f"Whether joining beats staying alone cannot be told: {ALONE} has no result."
-    sign = -1 if summary.lower else 1
+    sign, decimals = -1 if summary.lower else 1, summary.places
     gains.sort(key=lambda found: -sign * found[1].difference)
     sure = [(arm, pair) for arm, pair in gains if _sure(pair) and sign * pair.difference > 0]
     if sure:
-        told = [f"{arm.name} ({_told(pair)})" for arm, pair in sure]
+        told = [f"{arm.name} ({_told(pair, decimals)})" for arm, pair in sure]
         return f"{text}, {_and(told)} clearly beat{'s' if len(told) == 1 else ''} hospitals on their own ({ALONE})."
     arm, pair = gains[0]
-    if sign * pair.difference <= 0.0005:
-        return f"{text}, no arm beats hospitals on their own ({ALONE}): {arm.name} comes nearest ({_told(pair)})."
-    ahead = sum(sign * pair.difference > 0.0005 for _, pair in gains)
+    if sign * pair.difference <= summary.least:
+        nearest = f"{arm.name} comes nearest ({_told(pair, decimals)})"
+        return f"{text}, no arm beats hospitals on their own ({ALONE}): {nearest}."
+    ahead = sum(sign * pair.difference > summary.least for _, pair in gains)
     return (
         f"{text}, no arm is shown to beat hospitals on their own ({ALONE}): {ahead} of {len(gains)} "
-        f"{'lies' if ahead == 1 else 'lie'} above, none clearly; most of all {arm.name} ({_told(pair)})."
+        f"{'lies' if ahead == 1 else 'lie'} above, none clearly; most of all {arm.name} ({_told(pair, decimals)})."
     )
 
 
@@ -64,9 +65,9 @@ def _best(summary: Summary) -> str:
     for reading, name in summary.comparison.readings.items():
         ranked = _ranked(summary, reading)
         if ranked:
-            top, spread = number(ranked[0][1]), summary.score(ranked[0][0], reading).spread
-            names = [arm.name for arm, value in ranked if number(value) == top]
-            doubt = f" ± {number(spread)}" if spread is not None else ""
+            top, spread = number(ranked[0][1], summary.places), summary.score(ranked[0][0], reading).spread
+            names = [arm.name for arm, value in ranked if number(value, summary.places) == top]
+            doubt = f" ± {number(spread, summary.places)}" if spread is not None else ""
             told.append(f"{name} {_and(names)}, {top}{doubt}")
     count, metric = len(summary.together), metric_name(summary.comparison.metric)
     which = (
@@ -89,7 +90,7 @@ def _hospitals(summary: Summary) -> list[str]:
         strict=True,
     )
     gains = {c: sign * round(a - b, 6) for c, a, b in pairs if a is not None and b is not None}
-    return [count_gains(best.name, gains)]
+    return [count_gains(best.name, gains, summary.places)]
 
 
 def _anchor(summary: Summary) -> list[str]:
@@ -158,11 +159,11 @@ def _apart(pair: Paired) -> bool:
     return pair.low is not None and pair.high is not None and (pair.low > 0 or pair.high < 0)
 
 
-def _told(pair: Paired) -> str:
-    text = signed(pair.difference)
+def _told(pair: Paired, decimals: int) -> str:
+    text = signed(pair.difference, decimals)
     if pair.low is None or pair.high is None:
         return text
-    return f"{text}, 95 % interval {signed(pair.low)} to {signed(pair.high)}"
+    return f"{text}, 95 % interval {signed(pair.low, decimals)} to {signed(pair.high, decimals)}"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -1,0 +1,86 @@
+"""A run's model, taken out of its folder: one file of weights, and what other libraries read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omnifm.algorithms.state import ClientState
+from omnifm.arm import Arm, make_arm
+from omnifm.data.cohort import load_cohort
+from omnifm.errors import CheckpointError, ExperimentError, did_you_mean
+from omnifm.experiment import Plan
+from omnifm.federation import Snapshot
+from omnifm.given_weights import FILE
+from omnifm.playing import ArmFolder, read_best
+from omnifm.runs import arm_folder
+from omnifm.starting import travels
+from omnifm.tensors import Tensors
+from omnifm.weights_file import write_weights
+
+
+def export_arm(out: Path, plan: Plan, name: str | None, client: str | None, folder: Path) -> list[str]:
+    """Write the model of an arm's best round into a folder, and return the names of the tensors that it lacks.
+
+    It is the model as received by ``client``, its personal tensors among them; without a client the shared ones only.
+    The network's own format is written too, where it has one and no tensor of the network is lacking.
+
+    Raises:
+        ExperimentError: there is no such arm or client, the arm shares nothing, or the folder holds a model already.
+        CheckpointError: the arm has no sound checkpoint of its best round.
+    """
+    if (folder / FILE).exists():
+        raise ExperimentError(f"{folder} holds a model already. Give another folder.")
+    name = _chosen_arm(plan, name)
+    arm, place = _arm(plan, out, name)
+    tensors = _model(arm, _best(arm, place), client)
+    lacking = [own for own in arm.site.initial if travels(own) and own not in tensors]
+    if not any(map(travels, tensors)):
+        raise ExperimentError(f"Arm {name!r} shares no weights: name a client, whose model is to be written.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(folder / FILE, tensors, arm.origin)
+    if not any(own.startswith("network.") for own in lacking):
+        arm.site.pipeline.network.export(folder)
+    return lacking
+
+
+def write_start(out: Path, plan: Plan, name: str, file: Path) -> None:
+    """Write what others may start from of the best round of an arm that pools all data, in one file."""
+    arm, place = _arm(plan, out, name)
+    everything = _model(arm, _best(arm, place), arm.participants[0])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(file, {own: value for own, value in everything.items() if travels(own)}, arm.origin)
+
+
+def _chosen_arm(plan: Plan, name: str | None) -> str:
+    if name is None and len(plan.arms) > 1:
+        raise ExperimentError(f"The run has several arms: name one of them with --arm: {', '.join(plan.arms)}.")
+    chosen = next(iter(plan.arms)) if name is None else name
+    if chosen not in plan.arms:
+        raise ExperimentError(f"--arm: there is no {chosen!r}. {did_you_mean(chosen, plan.arms)}")
+    return chosen
+
+
+def _arm(plan: Plan, out: Path, name: str) -> tuple[Arm, ArmFolder]:
+    experiment, place = plan.arms[name], arm_folder(out, name)
+    cohort = load_cohort(experiment.data, experiment.partition, experiment.seed)
+    return make_arm(experiment, cohort, place.kept), place
+
+
+def _best(arm: Arm, place: ArmFolder) -> Snapshot:
+    """Return the best snapshot as received, or in the one reading that was judged."""
+    reading = arm.experiment.federation.readings[0]
+    if not place.checkpoints.has_best(reading):
+        raise CheckpointError(f"{place.path} has no round that validation chose yet. Go on with the run first.")
+    return read_best(place, reading)
+
+
+def _model(arm: Arm, chosen: Snapshot, client: str | None) -> Tensors:
+    broadcast, site = arm.algorithm.broadcast(chosen.server), arm.site
+    if client is None:
+        whole = {name: value for name, value in broadcast.shared.items() if name in site.initial}
+        site.weights.load(whole)
+    elif client in site.clients:
+        whole = site.model(broadcast, client, chosen.clients.get(client, ClientState()))
+    else:
+        raise ExperimentError(f"--client: there is no {client!r}. {did_you_mean(client, site.clients)}")
+    return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
