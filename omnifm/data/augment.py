@@ -40,3 +40,24 @@ def flip_and_shift(fields: Batch, draw: torch.Generator, reach: float = 1 / 16) 
         return values.flatten(2).gather(2, at.to(values.device).expand(-1, values.shape[1], -1)).view_as(values)
 
     return {name: taken(values) for name, values in fields.items()}
+
+
+def turn_and_mirror(fields: Batch, draw: torch.Generator) -> Batch:
+    """Turn each example by 0, 90, 180 or 270 degrees and mirror it or not: the eight symmetries of a square.
+
+    Args:
+        fields: what lies on one square grid, each ``(batch, channels, side, side)``: all go the same way.
+        draw: source of the choices, on the CPU.
+
+    Returns:
+        The same fields in the same shapes. No pixel is lost or repeated.
+    """
+    count = len(next(iter(fields.values())))
+    turns = torch.randint(4, (count,), generator=draw).tolist()
+    mirrored = torch.randint(2, (count,), generator=draw).tolist()
+
+    def turned(values: Tensor) -> Tensor:
+        made = zip(values, turns, mirrored, strict=True)
+        return torch.stack([torch.rot90(row.flip(2) if flip else row, turn, (1, 2)) for row, turn, flip in made])
+
+    return {name: turned(values) for name, values in fields.items()}

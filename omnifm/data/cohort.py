@@ -19,6 +19,7 @@ from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
+from omnifm.data.breakhis import BreaKHisSource
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
 from omnifm.data.image_folder import ImageFolderSource
@@ -26,9 +27,12 @@ from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
 from omnifm.data.phantom import PhantomSource
 from omnifm.data.source import Loading
+from omnifm.data.tile_folder import TileFolderSource
 from omnifm.errors import DataError, did_you_mean
 
-AnySource = Annotated[PhantomSource | MedMNISTSource | ImageFolderSource, Field(discriminator="kind")]
+AnySource = Annotated[
+    PhantomSource | MedMNISTSource | ImageFolderSource | BreaKHisSource | TileFolderSource, Field(discriminator="kind")
+]
 SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
 
 _log = logging.getLogger("omnifm")
@@ -114,7 +118,7 @@ def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> 
     clients = tuple(_client(share, fields, rows) for share in shares)
     if "exclusive" in fields:
         _warn_of_single_class(clients, label_names)
-    return Cohort(clients, label_names)
+    return Cohort(clients, label_names if "target" in fields else ())
 
 
 def pooled(cohort: Cohort) -> ClientData:

@@ -78,8 +78,10 @@ def _label_counts(examples: Examples, label_names: Sequence[str]) -> dict[str, i
     return {name: count for name, count in zip(label_names, counts, strict=True) if count}
 
 
-def _samples(examples: Examples) -> list[int]:
-    """Return rows that show every class in turn, as many as there is room for."""
+def _samples(examples: Examples, label_names: Sequence[str]) -> list[int]:
+    """Return rows that show every class in turn, as many as there is room for; without classes the first."""
+    if not label_names:
+        return list(range(min(len(examples), SAMPLES)))
     target = examples.column("target")
     by_class = [column.nonzero()[:, 0].tolist() for column in target.T if column.any()]
     by_class = by_class or [list(range(len(examples)))]
@@ -92,9 +94,10 @@ def _samples(examples: Examples) -> list[int]:
 def _draw_samples(axes: Sequence[Axes], client: ClientData, label_names: Sequence[str]) -> None:
     for ax in axes:
         ax.set_axis_off()
-    shown = client.train.batch(torch.tensor(_samples(client.train)))
-    for ax, image, held in zip(axes, shown["image"], shown["target"].tolist(), strict=False):
+    shown = client.train.batch(torch.tensor(_samples(client.train, label_names)))
+    for ax, image in zip(axes, shown["image"], strict=False):
         ax.imshow(image.movedim(0, -1).numpy(), cmap="gray", vmin=0, vmax=1)
+    for ax, held in zip(axes, shown["target"].tolist() if label_names else [], strict=False):
         names = [_short(name, 19) for name, has in zip(label_names, held, strict=True) if has]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
         ax.set_title(f"{names[0]}{more}" if names else "no finding", fontsize=8, color=GREY, pad=3)

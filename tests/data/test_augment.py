@@ -1,6 +1,6 @@
 import torch
 
-from omnifm.data.augment import flip_and_shift
+from omnifm.data.augment import flip_and_shift, turn_and_mirror
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -57,3 +57,20 @@ def test_volumes_move_along_all_three_axes_and_are_mirrored_along_the_last() -> 
     z, y, x = moved[:, 0, 4, 4, 4] // 64, moved[:, 0, 4, 4, 4] // 8 % 8, moved[:, 0, 4, 4, 4] % 8
     assert z.unique().tolist() == y.unique().tolist() == [3, 4, 5]
     assert x.unique().tolist() == [2, 3, 4, 5]
+
+
+def test_turns_and_mirrors_are_the_symmetries_of_a_square() -> None:
+    images = torch.rand(64, 2, 5, 5)
+    turned = turn_and_mirror({"image": images, "mask": images[:, :1] > 0.5}, draw())
+    seen = set()
+    for before, after in zip(images, turned["image"], strict=True):
+        shapes = {
+            (turn, flip): torch.rot90(before.flip(2) if flip else before, turn, (1, 2))
+            for turn in range(4)
+            for flip in (False, True)
+        }
+        (key,) = (key for key, shape in shapes.items() if torch.equal(shape, after))
+        seen.add(key)
+    assert len(seen) == 8
+    assert torch.equal(turned["mask"], turned["image"][:, :1] > 0.5)
+    assert torch.equal(turn_and_mirror({"image": images}, draw())["image"], turned["image"])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from omnifm.data.breakhis import BreaKHisSource
 from omnifm.data.cohort import SOURCES, Cohort, DataSettings, load_cohort, pooled
 from omnifm.data.columns import Texts, read_texts
 from omnifm.data.examples import Batch, ClientData, Columns, Examples, Pool
@@ -17,6 +18,7 @@ from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.phantom import PhantomSource
 from omnifm.data.source import Loading
+from omnifm.data.tile_folder import TileFolderSource
 from omnifm.errors import DataError
 
 
@@ -58,6 +60,8 @@ def test_sources_are_named_by_their_kind() -> None:
         "phantom": PhantomSource,
         "medmnist": MedMNISTSource,
         "image_folder": ImageFolderSource,
+        "breakhis": BreaKHisSource,
+        "tile_folder": TileFolderSource,
     } == SOURCES
 
 
@@ -96,6 +100,12 @@ def test_fields_that_only_some_sources_have_are_left_out() -> None:
     fields = everything(made.client("CT"))
     assert set(fields) == {"image", "depth", "target", "allowed", "exclusive"}
     assert torch.equal(fields["depth"], depth)
+
+
+def test_labels_that_only_some_sources_have_are_left_out() -> None:
+    made = cohort(MadeSource("CT", ("a", "b")), MadeSource("MRI", (), label=torch.zeros(12)))
+    assert made.label_names == ()
+    assert set(everything(made.client("CT"))) == {"image"}
 
 
 def test_fields_of_different_shape_do_not_fit() -> None:

@@ -55,3 +55,11 @@ def test_picture_of_many_clients_stays_small(tmp_path: Path) -> None:
     picture(Cohort(tuple(client(f"h{number}") for number in range(40)), ("a", "b", "c")), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.height < 300 * MOST_CLIENTS
+
+
+def test_hospitals_without_labels(tmp_path: Path) -> None:
+    plain = Examples({"image": torch.rand(8, 3, 8, 8)}, tuple("abcdefgh"))
+    cohort = Cohort((ClientData("north", "histology", plain, plain, plain),), ())
+    assert describe(cohort)[0]["labels"] == {}
+    picture(cohort, tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 0

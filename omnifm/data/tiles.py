@@ -1,0 +1,38 @@
+"""Cutting large images into square tiles, the same for an image and for whatever lies on its grid."""
+
+from __future__ import annotations
+
+from omnifm.data.examples import evenly_spaced
+
+Window = tuple[slice, slice]
+"""The rows and columns of a tile: ``image[window]``, ``mask[window]``."""
+
+
+def windows(height: int, width: int, side: int, limit: int = 0) -> list[Window]:
+    """Return the windows of as many whole square tiles as fit side by side, row by row, centred in the image.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        side: of a tile, in pixels; 0 for one window that is the whole image.
+        limit: at most that many, evenly spaced (0: all).
+
+    Raises:
+        ValueError: the image is smaller than a tile.
+    """
+    if side == 0:
+        return [(slice(0, height), slice(0, width))]
+    if min(height, width) < side:
+        raise ValueError(f"it has {width} x {height} pixels, less than a tile of {side} x {side}")
+    found = [
+        (slice(top, top + side), slice(left, left + side))
+        for top in _starts(height, side)
+        for left in _starts(width, side)
+    ]
+    return [found[index] for index in evenly_spaced(len(found), limit)]
+
+
+def _starts(length: int, side: int) -> range:
+    count = length // side
+    first = (length - count * side) // 2
+    return range(first, first + count * side, side)
