@@ -22,13 +22,18 @@ from torch import Tensor
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
 from omnifm.data.image_folder import ImageFolderSource
+from omnifm.data.image_pairs import ImagePairsSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
 from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom.pairs import PhantomPairsSource
 from omnifm.data.source import Loading
 from omnifm.errors import DataError, did_you_mean
 
-AnySource = Annotated[PhantomSource | MedMNISTSource | ImageFolderSource, Field(discriminator="kind")]
+AnySource = Annotated[
+    PhantomSource | MedMNISTSource | ImageFolderSource | ImagePairsSource | PhantomPairsSource,
+    Field(discriminator="kind"),
+]
 SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
 
 _log = logging.getLogger("omnifm")

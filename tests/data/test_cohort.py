@@ -13,9 +13,11 @@ from omnifm.data.cohort import SOURCES, Cohort, DataSettings, load_cohort, poole
 from omnifm.data.columns import Texts, read_texts
 from omnifm.data.examples import Batch, ClientData, Columns, Examples, Pool
 from omnifm.data.image_folder import ImageFolderSource
+from omnifm.data.image_pairs import ImagePairsSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom.pairs import PhantomPairsSource
 from omnifm.data.source import Loading
 from omnifm.errors import DataError
 
@@ -58,6 +60,8 @@ def test_sources_are_named_by_their_kind() -> None:
         "phantom": PhantomSource,
         "medmnist": MedMNISTSource,
         "image_folder": ImageFolderSource,
+        "image_pairs": ImagePairsSource,
+        "phantom_pairs": PhantomPairsSource,
     } == SOURCES
 
 
