@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from omnifm.tasks.classification import Classification, ClassificationSettings
+from omnifm.tasks.image_fusion import ImageFusion, ImageFusionSettings
 from omnifm.tasks.task import DataShape, Task
 
 DEFAULT = "classification"
-SETTINGS: dict[str, type] = {"classification": ClassificationSettings}
-_TASKS: dict[str, Any] = {"classification": Classification}
+SETTINGS: dict[str, type] = {"classification": ClassificationSettings, "image_fusion": ImageFusionSettings}
+_TASKS: dict[str, Any] = {"classification": Classification, "image_fusion": ImageFusion}
 
 
 def make_task(name: str, settings: Any, shape: DataShape) -> Task:
