@@ -61,3 +61,25 @@ def turn_and_mirror(fields: Batch, draw: torch.Generator) -> Batch:
         return torch.stack([torch.rot90(row.flip(2) if flip else row, turn, (1, 2)) for row, turn, flip in made])
 
     return {name: turned(values) for name, values in fields.items()}
+
+
+def crop(fields: Batch, draw: torch.Generator, side: int) -> Batch:
+    """Cut a square of ``side`` pixels out of each example, anywhere.
+
+    Args:
+        fields: what lies on one grid, each ``(batch, channels, height, width)``: all are cut at the same place.
+        draw: source of the choices, on the CPU.
+        side: no more than height and width.
+
+    Returns:
+        The same fields, each ``(batch, channels, side, side)``.
+    """
+    batch, _, height, width = next(iter(fields.values())).shape
+    tops = torch.randint(height - side + 1, (batch,), generator=draw).tolist()
+    lefts = torch.randint(width - side + 1, (batch,), generator=draw).tolist()
+
+    def cut(values: Tensor) -> Tensor:
+        places = zip(values, tops, lefts, strict=True)
+        return torch.stack([row[:, top : top + side, left : left + side] for row, top, left in places])
+
+    return {name: cut(values) for name, values in fields.items()}

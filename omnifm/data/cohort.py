@@ -11,29 +11,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
 
 import torch
 import torch.nn.functional as F
 from platformdirs import user_cache_dir
-from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.breakhis import BreaKHisSource
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
-from omnifm.data.image_folder import ImageFolderSource
-from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
 from omnifm.data.phantom import PhantomSource
 from omnifm.data.source import Loading
-from omnifm.data.tile_folder import TileFolderSource
+from omnifm.data.sources import AnySource
 from omnifm.errors import DataError, did_you_mean
-
-AnySource = Annotated[
-    PhantomSource | MedMNISTSource | ImageFolderSource | BreaKHisSource | TileFolderSource, Field(discriminator="kind")
-]
-SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
 
 _log = logging.getLogger("omnifm")
 

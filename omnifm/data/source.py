@@ -1,6 +1,6 @@
 """The contract of a data set: a frozen dataclass of settings that can load itself.
 
-To add a data set, write one file with such a class and name it in ``AnySource`` of ``cohort.py``.
+To add a data set, write one file with such a class and name it in ``AnySource`` of ``sources.py``.
 """
 
 from __future__ import annotations

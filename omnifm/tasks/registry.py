@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from omnifm.tasks.classification import Classification, ClassificationSettings
+from omnifm.tasks.image_fusion import ImageFusion, ImageFusionSettings
 from omnifm.tasks.super_resolution import SuperResolution, SuperResolutionSettings
 from omnifm.tasks.task import DataShape, Task
 
 DEFAULT = "classification"
-SETTINGS: dict[str, type] = {
-    "classification": ClassificationSettings,
-    "super_resolution": SuperResolutionSettings,
+
+_TASKS: dict[str, tuple[type, Any]] = {
+    "classification": (ClassificationSettings, Classification),
+    "super_resolution": (SuperResolutionSettings, SuperResolution),
+    "image_fusion": (ImageFusionSettings, ImageFusion),
 }
-_TASKS: dict[str, Any] = {
-    "classification": Classification,
-    "super_resolution": SuperResolution,
-}
+
+SETTINGS: dict[str, type] = {name: settings for name, (settings, _) in _TASKS.items()}
+"""What each task's section in the experiment file may hold."""
 
 
 def make_task(name: str, settings: Any, shape: DataShape) -> Task:
     """Build the task called ``name`` from its settings and the shape of the data."""
-    task: Task = _TASKS[name](settings, shape)
+    task: Task = _TASKS[name][1](settings, shape)
     return task

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class PhantomHospitals:
 
     Every modality has ``hospitals`` institutions ("T1-1", "T1-2", ...), each with a scanner and ``patients`` patients
     of its own, evenly of all ``classes``. Every patient gives ``slices`` images. A kind of data adds its ``kind``, its
-    :meth:`layout` and its :meth:`rows`.
+    :meth:`layout` and its :meth:`rows`; ``known`` are the modalities that it can make.
 
     Raises:
         ValueError: a setting that is unknown or makes no sense.
@@ -58,9 +58,10 @@ class PhantomHospitals:
     patients: int = 400
     hospitals: int = 1
     slices: int = 1
+    known: ClassVar[tuple[str, ...]] = tuple(MODALITIES)
 
     def __post_init__(self) -> None:
-        check_names("modalities", self.modalities, tuple(MODALITIES))
+        check_names("modalities", self.modalities, self.known)
         check_names("classes", self.classes, tuple(KINDS))
         for name in ("patients", "hospitals", "slices"):
             if getattr(self, name) < 1:

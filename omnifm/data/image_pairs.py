@@ -1,0 +1,197 @@
+"""Registered pairs of images of two modalities, as the Whole Brain Atlas pairs are published."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnifm.data.colour import to_luminance_and_chroma
+from omnifm.data.examples import Pool, evenly_spaced
+from omnifm.data.image_folder import SUFFIXES, read_image
+from omnifm.data.images import prepare
+from omnifm.data.source import Loading
+from omnifm.errors import DataError, did_you_mean
+
+TEST_SPLIT = "test_split.json"
+
+
+@dataclass(frozen=True)
+class ImagePairsSource:
+    """Pairs at ``<root>/<folder>/<first>-<second>/<first>/<name>`` and ``.../<second>/<name>``.
+
+    The name of the pair folder (``PET-MRI``) is the modality of its pairs. The first image may be in colour, as PET and
+    SPECT are shown; the second must be grey. ``pairs`` names the pair folders to read (empty: all, sorted). ``limit``
+    takes at most that many pairs of each split of each folder, evenly spaced over the sorted names (0: all).
+    ``patient_pattern`` is a regular expression whose one group, found in the name without its suffix, is the patient;
+    empty, each pair is its own. ``name`` is the institution's; empty, it is the folder's.
+
+    Where ``<folder>/test_split.json`` names the test pairs of each pair folder, they are the test split. Of the others,
+    in the order of their numbers, the last ``validation`` are one block for validation: names that follow each other
+    are neighbouring slices of one head, which a random split would lay on both sides.
+
+    Fields of the pool: ``image`` ``(rows, 2, size, size)``, the first's luminance and the second; ``chroma``
+    ``(rows, 2, size, size)``, the first's colour (see ``colour.py``), 0 where it is grey. Both float32.
+    """
+
+    folder: str
+    kind: Literal["image_pairs"] = "image_pairs"
+    pairs: tuple[str, ...] = ()
+    name: str = ""
+    limit: int = 0
+    validation: float = 0.2
+    patient_pattern: str = ""
+
+    def __post_init__(self) -> None:
+        if len(set(self.pairs)) != len(self.pairs):
+            raise ValueError(f"pairs = {list(self.pairs)} names a pair twice")
+        if self.limit < 0:
+            raise ValueError(f"limit = {self.limit} must be 0 (all pairs) or more")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation = {self.validation} must be above 0 and below 1")
+        try:
+            groups = re.compile(self.patient_pattern).groups
+        except re.error as error:
+            raise ValueError(f"patient_pattern = {self.patient_pattern!r}: {error}") from error
+        if self.patient_pattern and groups != 1:
+            raise ValueError(f"patient_pattern = {self.patient_pattern!r} has {groups} groups, not one")
+
+    def load(self, loading: Loading) -> Pool:
+        """Read all pairs.
+
+        Raises:
+            DataError: a folder, or one of two partners, is missing; partners differ in size; an image cannot be read;
+                the second is in colour; the test split names what is not there; or a name does not match
+                ``patient_pattern``.
+        """
+        if loading.channels != 1:
+            raise DataError(
+                f"data.channels = {loading.channels}: pairs are read as two grey images, with the colour beside them. "
+                "Set data.channels = 1."
+            )
+        folder = loading.root / self.folder
+        institution = self.name or folder.name
+        published = _test_split(folder / TEST_SPLIT)
+        images, chroma = [], []
+        rows: list[tuple[str, str, str]] = []
+        for pair in self._pairs(folder):
+            names = _names(folder / pair)
+            split = None if published is None else self._split(folder, pair, names, published)
+            for name in self._chosen(names, split):
+                image, colour = _read_pair(folder / pair, name, loading.size)
+                images.append(image)
+                chroma.append(colour)
+                patient = f"{institution}/{pair}/{self._patient(folder / pair, name)}"
+                rows.append((patient, pair, "" if split is None else split[name]))
+        patients, modalities, splits = (tuple(column) for column in zip(*rows, strict=True))
+        return Pool(
+            fields={"image": torch.cat(images), "chroma": torch.cat(chroma)},
+            label_names=(),
+            patients=patients,
+            modalities=modalities,
+            institutions=(institution,) * len(rows),
+            split=None if published is None else splits,
+        )
+
+    def _pairs(self, folder: Path) -> tuple[str, ...]:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder. Lay the pairs there as <first>-<second>/<modality>/<image>.")
+        found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name.count("-") == 1)
+        if not found:
+            raise DataError(f"{folder}: has no folder of pairs. Lay them there as <first>-<second>/<modality>/<image>.")
+        for name in self.pairs:
+            if name not in found:
+                raise DataError(f"{folder}: has no pairs {name!r}. {did_you_mean(name, found)}")
+        return self.pairs or tuple(found)
+
+    def _split(self, folder: Path, pair: str, names: list[str], published: dict[str, list[str]]) -> dict[str, str]:
+        """Return the split of each name: test as published, and a last block of the others for validation."""
+        file = folder / TEST_SPLIT
+        if pair not in published:
+            raise DataError(f"{file}: has no entry {pair!r}. Add its test names, or leave it out by naming pairs.")
+        lacking = sorted(set(published[pair]) - set(names))
+        if lacking:
+            raise DataError(
+                f"{file}: {pair!r} names {lacking[0]!r} and {len(lacking) - 1} more that are not in {folder / pair}. "
+                "Lay them there or take them out of the file."
+            )
+        others = [name for name in names if name not in published[pair]]
+        last = max(1, round(self.validation * len(others)))
+        return dict.fromkeys(names, "test") | {
+            name: "validation" if place >= len(others) - last else "train" for place, name in enumerate(others)
+        }
+
+    def _chosen(self, names: list[str], split: dict[str, str] | None) -> list[str]:
+        splits = (
+            [names] if split is None else [[n for n in names if split[n] == s] for s in sorted(set(split.values()))]
+        )
+        return [part[index] for part in splits for index in evenly_spaced(len(part), self.limit)]
+
+    def _patient(self, folder: Path, name: str) -> str:
+        stem = Path(name).stem
+        if not self.patient_pattern:
+            return stem
+        match = re.search(self.patient_pattern, stem)
+        if match is None or match[1] is None:
+            raise DataError(f"{folder}: {stem!r} does not match patient_pattern = {self.patient_pattern!r}.")
+        return match[1]
+
+
+def _test_split(path: Path) -> dict[str, list[str]] | None:
+    """Return the test names of each pair folder, or None where no split is published."""
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(pair): [str(name) for name in found[pair]] for pair in found}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{path}: cannot be read as lists of test names ({error}). It must hold, as JSON, "
+            '{"<first>-<second>": ["<name>", ...]}; mend it, or remove it to have a split made.'
+        ) from error
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names that both modalities have, sorted by the numbers in them."""
+    first, second = (_images(folder / modality) for modality in folder.name.split("-"))
+    for name in sorted(first ^ second):
+        here, there = folder.name.split("-") if name in first else folder.name.split("-")[::-1]
+        raise DataError(
+            f"{folder / here / name}: has no partner {folder / there / name}. Add it or remove the lone image."
+        )
+    return sorted(first, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+
+def _images(folder: Path) -> set[str]:
+    found = {path.name for path in folder.glob("*") if path.suffix.lower() in SUFFIXES}
+    if not found:
+        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}). Lay one of each pair there.")
+    return found
+
+
+def _read_pair(folder: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
+    """Return the pair ``(1, 2, size, size)`` and the colour of its first image ``(1, 2, size, size)``."""
+    paths = [folder / modality / name for modality in folder.name.split("-")]
+    first, second = (read_image(path) for path in paths)
+    if first.shape[:2] != second.shape[:2]:
+        sizes = " and ".join(f"{image.shape[1]} x {image.shape[0]}" for image in (first, second))
+        raise DataError(f"{paths[0]} and {paths[1]}: are {sizes} pixels. Register them on one grid.")
+    if not _is_grey(second):
+        raise DataError(
+            f"{paths[1]}: is in colour, but the second of a pair must be grey: the colour of what is fused is the "
+            "first's. Save it as grey, or swap the two modalities."
+        )
+    luminance, chroma = to_luminance_and_chroma(prepare(first[np.newaxis], size, 3))
+    return torch.cat([luminance, prepare(second[np.newaxis], size, 1)], dim=1), chroma
+
+
+def _is_grey(image: NDArray[Any]) -> bool:
+    """Tell whether an image has no colour, though it may be stored with three channels."""
+    return image.ndim == 2 or bool((image == image[..., :1]).all())

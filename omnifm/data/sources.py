@@ -1,0 +1,27 @@
+"""The data sets by their ``kind``. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from omnifm.data.breakhis import BreaKHisSource
+from omnifm.data.image_folder import ImageFolderSource
+from omnifm.data.image_pairs import ImagePairsSource
+from omnifm.data.medmnist import MedMNISTSource
+from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom.pairs import PhantomPairsSource
+from omnifm.data.tile_folder import TileFolderSource
+
+AnySource = Annotated[
+    PhantomSource
+    | PhantomPairsSource
+    | MedMNISTSource
+    | ImageFolderSource
+    | TileFolderSource
+    | BreaKHisSource
+    | ImagePairsSource,
+    Field(discriminator="kind"),
+]
+SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
