@@ -19,16 +19,22 @@ from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
+from omnifm.data.brats import BratsSource
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
 from omnifm.data.image_folder import ImageFolderSource
+from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
 from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom.regions import PhantomRegionsSource
 from omnifm.data.source import Loading
 from omnifm.errors import DataError, did_you_mean
 
-AnySource = Annotated[PhantomSource | MedMNISTSource | ImageFolderSource, Field(discriminator="kind")]
+AnySource = Annotated[
+    PhantomSource | MedMNISTSource | ImageFolderSource | PhantomRegionsSource | BratsSource | MaskedFolderSource,
+    Field(discriminator="kind"),
+]
 SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
 
 _log = logging.getLogger("omnifm")

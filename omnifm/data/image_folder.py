@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from PIL import Image
 
 from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.images import prepare
+from omnifm.data.patients import check_pattern, patient_of
 from omnifm.data.source import Loading
 from omnifm.errors import DataError, did_you_mean
 
@@ -47,12 +47,7 @@ class ImageFolderSource:
             raise ValueError(f"classes = {list(self.classes)} names a class twice")
         if self.limit < 0:
             raise ValueError(f"limit = {self.limit} must be 0 (all images) or more")
-        try:
-            groups = re.compile(self.patient_pattern).groups
-        except re.error as error:
-            raise ValueError(f"patient_pattern = {self.patient_pattern!r}: {error}") from error
-        if self.patient_pattern and groups != 1:
-            raise ValueError(f"patient_pattern = {self.patient_pattern!r} has {groups} groups, not one")
+        check_pattern(self.patient_pattern)
 
     def load(self, loading: Loading) -> Pool:
         """Read the images of every class.
@@ -76,7 +71,7 @@ class ImageFolderSource:
             for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
                 images.append(prepare(read_image(path)[np.newaxis], loading.size, loading.channels))
                 labels.append(label)
-                patients.append(f"{institution}/{self._patient(path.relative_to(folder).as_posix(), path)}")
+                patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
         return Pool(
             fields={"image": torch.cat(images), "label": torch.tensor(labels)},
             label_names=classes,
@@ -95,14 +90,6 @@ class ImageFolderSource:
             if name not in found:
                 raise DataError(f"{folder}: has no class {name!r}. {did_you_mean(name, found)}")
         return self.classes or tuple(found)
-
-    def _patient(self, relative: str, path: Path) -> str:
-        if not self.patient_pattern:
-            return relative
-        match = re.search(self.patient_pattern, relative)
-        if match is None or match[1] is None:
-            raise DataError(f"{path}: {relative!r} does not match patient_pattern = {self.patient_pattern!r}.")
-        return match[1]
 
 
 def read_image(path: Path) -> NDArray[Any]:

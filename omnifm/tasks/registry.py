@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from omnifm.tasks.classification import Classification, ClassificationSettings
+from omnifm.tasks.segmentation import Segmentation, SegmentationSettings
 from omnifm.tasks.task import DataShape, Task
 
 DEFAULT = "classification"
-SETTINGS: dict[str, type] = {"classification": ClassificationSettings}
-_TASKS: dict[str, Any] = {"classification": Classification}
+SETTINGS: dict[str, type] = {
+    "classification": ClassificationSettings,
+    "segmentation": SegmentationSettings,
+}
+_TASKS: dict[str, Any] = {
+    "classification": Classification,
+    "segmentation": Segmentation,
+}
 
 
 def make_task(name: str, settings: Any, shape: DataShape) -> Task:

@@ -9,13 +9,16 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from omnifm.data.brats import BratsSource
 from omnifm.data.cohort import SOURCES, Cohort, DataSettings, load_cohort, pooled
 from omnifm.data.columns import Texts, read_texts
 from omnifm.data.examples import Batch, ClientData, Columns, Examples, Pool
 from omnifm.data.image_folder import ImageFolderSource
+from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom.regions import PhantomRegionsSource
 from omnifm.data.source import Loading
 from omnifm.errors import DataError
 
@@ -58,6 +61,9 @@ def test_sources_are_named_by_their_kind() -> None:
         "phantom": PhantomSource,
         "medmnist": MedMNISTSource,
         "image_folder": ImageFolderSource,
+        "phantom_regions": PhantomRegionsSource,
+        "brats": BratsSource,
+        "masked_folder": MaskedFolderSource,
     } == SOURCES
 
 
