@@ -154,7 +154,7 @@ def _table(path: Path) -> dict[str, str]:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}). Lay FeTS's table there, or mend institutions."
         ) from error
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+    except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: is no table with the columns Partition_ID and Subject_ID.") from error
 
 

@@ -86,7 +86,7 @@ def read_case(files: dict[str, Path]) -> Case:
         _check_grid(files[key], values.shape, other, files[first], known.shape, affine)
     stack = [_normalised(read[key][0], files[key]) for key in files if key != MASK]
     stack.append(_codes(read[MASK][0], files[MASK]).astype(np.float32))
-    turned: Any = Orientation("LPS", labels=(("R", "L"), ("A", "P"), ("I", "S")))(
+    turned: Any = Orientation("LPS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(
         MetaTensor(torch.from_numpy(np.stack(stack)), affine=torch.from_numpy(affine))
     )
     spacing = np.linalg.norm(turned.affine.numpy()[:3, :3], axis=0)

@@ -222,7 +222,7 @@ def test_the_slice_of_a_volume_with_most_of_the_truth_is_shown() -> None:
 
 @pytest.mark.parametrize("settings", [{"width": 12}, {"width": 0}, {"depth": 0}])
 def test_settings_are_checked(settings: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="width|depth"):
+    with pytest.raises(ValueError, match=r"width|depth"):
         SegmentationSettings(**settings)
 
 
