@@ -6,21 +6,27 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from omnifm.data.brats import BratsSource
 from omnifm.data.breakhis import BreaKHisSource
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.image_pairs import ImagePairsSource
+from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.phantom import PhantomSource
 from omnifm.data.phantom.pairs import PhantomPairsSource
+from omnifm.data.phantom.regions import PhantomRegionsSource
 from omnifm.data.tile_folder import TileFolderSource
 
 AnySource = Annotated[
     PhantomSource
+    | PhantomRegionsSource
     | PhantomPairsSource
     | MedMNISTSource
     | ImageFolderSource
     | TileFolderSource
     | BreaKHisSource
+    | MaskedFolderSource
+    | BratsSource
     | ImagePairsSource,
     Field(discriminator="kind"),
 ]

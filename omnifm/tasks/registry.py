@@ -6,6 +6,7 @@ from typing import Any
 
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.image_fusion import ImageFusion, ImageFusionSettings
+from omnifm.tasks.segmentation import Segmentation, SegmentationSettings
 from omnifm.tasks.super_resolution import SuperResolution, SuperResolutionSettings
 from omnifm.tasks.task import DataShape, Task
 
@@ -13,6 +14,7 @@ DEFAULT = "classification"
 
 _TASKS: dict[str, tuple[type, Any]] = {
     "classification": (ClassificationSettings, Classification),
+    "segmentation": (SegmentationSettings, Segmentation),
     "super_resolution": (SuperResolutionSettings, SuperResolution),
     "image_fusion": (ImageFusionSettings, ImageFusion),
 }
