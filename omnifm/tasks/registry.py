@@ -6,10 +6,11 @@ from typing import Any
 
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.task import DataShape, Task
+from omnifm.tasks.vqa import VQA, VQASettings
 
 DEFAULT = "classification"
-SETTINGS: dict[str, type] = {"classification": ClassificationSettings}
-_TASKS: dict[str, Any] = {"classification": Classification}
+SETTINGS: dict[str, type] = {"classification": ClassificationSettings, "vqa": VQASettings}
+_TASKS: dict[str, Any] = {"classification": Classification, "vqa": VQA}
 
 
 def make_task(name: str, settings: Any, shape: DataShape) -> Task:

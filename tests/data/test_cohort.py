@@ -17,6 +17,7 @@ from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.phantom import PhantomSource
 from omnifm.data.source import Loading
+from omnifm.data.vqa_rad import VQARADSource
 from omnifm.errors import DataError
 
 
@@ -58,6 +59,7 @@ def test_sources_are_named_by_their_kind() -> None:
         "phantom": PhantomSource,
         "medmnist": MedMNISTSource,
         "image_folder": ImageFolderSource,
+        "vqa_rad": VQARADSource,
     } == SOURCES
 
 
