@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -26,32 +27,35 @@ class ImageTokens(nn.Module):
 class Head(nn.Module):
     """Turns the tokens of an image and a question into an answer."""
 
-    def forward(self, tokens: Tensor, batch: Batch) -> Answered:
+    def forward(self, tokens: Tensor, seen: Tensor, batch: Batch) -> Answered:
         """Answer each question of the batch from the tokens ``(batch, L, width)`` of its image.
 
+        ``seen`` are the tokens as the image encoder gave them, before anything conditioned and normalised them.
         In training (``self.training``) the result is what :meth:`Answerer.loss` needs; in evaluation it holds that and
         what :meth:`Answerer.answers` needs, generated text too. The truth in ``batch`` must not touch the latter.
         """
         raise NotImplementedError
+
+    def export(self, folder: Path) -> None:
+        """Write what other libraries read, where any do."""
 
 
 class Answerer(Protocol):
     """One way of answering, made once an experiment from its settings and the shape of the data.
 
     It builds the halves of networks and interprets what they predict, but holds no weights: there may be many copies of
-    the network. The spectral adapter stands between ``backbone`` and ``head``.
+    the network. The spectral adapter stands between the halves.
 
     A batch holds ``image``, and as UTF-8 padded with zeros ``question`` and ``answer`` ``(batch, bytes)`` uint8 (read
     them with ``read_texts``); ``closed`` ``(batch,)`` bool; ``target`` ``(batch, types)``, the type of the question.
     Neither ``closed`` nor ``target`` may be looked at to answer.
     """
 
-    def backbone(self) -> ImageTokens:
-        """Build the image encoder, its weights drawn from torch's global generator."""
-        ...
+    def halves(self) -> tuple[ImageTokens, Head]:
+        """Build the image encoder, and the rest, what it takes of language included.
 
-    def head(self) -> Head:
-        """Build the rest, what it takes of language included, in the same way."""
+        Their weights are drawn from torch's global generator, or read.
+        """
         ...
 
     def read(self, batch: Batch) -> Batch:

@@ -65,13 +65,11 @@ class CompactAnswerer:
         self.settings, self.channels, self.vocabulary = settings, channels, vocabulary
         self._class = {answer: number for number, answer in enumerate(vocabulary)}
 
-    def backbone(self) -> ImageTokens:
-        """Build the compact residual encoder."""
-        return CompactTokens(self.channels, self.settings.width, self.settings.norm)
-
-    def head(self) -> Head:
-        """Build what reads the question and writes the answer."""
-        return CompactHead(self.settings, len(self.vocabulary))
+    def halves(self) -> tuple[ImageTokens, Head]:
+        """Build the compact residual encoder, and what reads the question and writes the answer."""
+        settings = self.settings
+        backbone = CompactTokens(self.channels, settings.width, settings.norm)
+        return backbone, CompactHead(settings, len(self.vocabulary))
 
     def read(self, batch: Batch) -> Batch:
         """Add ``words`` ``(batch, 2, W)``, two buckets a word, 0 where none is, and ``class`` ``(batch,)``."""
@@ -137,7 +135,7 @@ class CompactHead(Head):
         self.classes = nn.Linear(width, answers + 1)
         self.decoder = ByteDecoder(width)
 
-    def forward(self, tokens: Tensor, batch: Batch) -> Answered:
+    def forward(self, tokens: Tensor, seen: Tensor, batch: Batch) -> Answered:
         """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)``; in evaluation also ``written``.
 
         ``written`` ``(batch, answer_bytes)`` uint8 is what the decoder writes by itself, zero from its end on.
@@ -149,13 +147,13 @@ class CompactHead(Head):
         nothing = F.pad(words[:, 0] == 0, (1, 0))
         for layer in self.layers:
             asked = layer(asked, tokens, tgt_key_padding_mask=nothing)
-        seen: Tensor = self.norm(asked[:, 0])
+        found: Tensor = self.norm(asked[:, 0])
         answered = {
-            "classes": self.classes(seen),
-            "bytes": self.decoder(seen, _to_write(batch["answer"], self.answer_bytes)),
+            "classes": self.classes(found),
+            "bytes": self.decoder(found, _to_write(batch["answer"], self.answer_bytes)),
         }
         if not self.training:
-            answered["written"] = self.decoder.write(seen, self.answer_bytes)
+            answered["written"] = self.decoder.write(found, self.answer_bytes)
         return answered
 
 

@@ -7,6 +7,7 @@ adapter to the federation, is the same for every task and asks none of them its 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -63,6 +64,9 @@ class TaskNetwork(nn.Module):
         In training that is what the loss needs; in evaluation also what it takes to judge it.
         """
         raise NotImplementedError
+
+    def export(self, folder: Path) -> None:
+        """Write what other libraries read, where any do."""
 
 
 class Scores(NamedTuple):

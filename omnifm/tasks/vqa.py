@@ -8,6 +8,7 @@ types of all hospitals.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,9 @@ from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import pixels
 from omnifm.errors import ExperimentError
 from omnifm.metrics.answers import FrequentAnswer, is_match, overlap
-from omnifm.networks.answering import Answered, Answerer
+from omnifm.networks.answering import Answered, Answerer, Head, ImageTokens
 from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
+from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 
 
@@ -32,28 +34,36 @@ class VQASettings:
     ``augment`` shifts training images (never mirrors them: questions ask for the side).
     """
 
-    network: Literal["compact"] = "compact"
+    network: Literal["compact", "llava"] = "compact"
     augment: bool = True
     compact: CompactSettings = field(default_factory=CompactSettings)
+    llava: LlavaSettings = field(default_factory=LlavaSettings)
 
 
 class VQANetwork(TaskNetwork):
     """The two halves that an answerer brings."""
 
+    backbone: ImageTokens
+    head: Head
+
     def __init__(self, answerer: Answerer) -> None:
         super().__init__()
-        self.backbone = answerer.backbone()
-        self.head = answerer.head()
+        self.backbone, self.head = answerer.halves()
         self.width = self.backbone.width
 
     def encode(self, batch: Batch) -> Encoded:
-        """Return the image's tokens ``(batch, L, width)``."""
-        return Encoded(self.backbone(batch["image"]))
+        """Return the image's tokens ``(batch, L, width)``, and beside them the same for the head."""
+        tokens = self.backbone(batch["image"])
+        return Encoded(tokens, tokens)
 
     def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Answered:
         """Answer the questions."""
-        answered: Answered = self.head(tokens, batch)
+        answered: Answered = self.head(tokens, context, batch)
         return answered
+
+    def export(self, folder: Path) -> None:
+        """Write what the head writes."""
+        self.head.export(folder)
 
 
 class VQA(Task):
@@ -151,6 +161,8 @@ class VQAMeter:
 
 
 def _answerer(settings: VQASettings, shape: DataShape) -> Answerer:
+    if settings.network == "llava":
+        return LlavaAnswerer(settings.llava, shape.size)
     return CompactAnswerer(settings.compact, shape.channels, shape.vocabulary)
 
 
