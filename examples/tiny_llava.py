@@ -36,6 +36,7 @@ def write(folder: Path, seed: int = 0) -> None:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
+        initializer_range=0.2,  # at the usual 0.02, random layers hardly tell one text from another
     )
     config = LlavaConfig(
         vision_config=vision,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -20,14 +19,10 @@ from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
 from omnifm.networks.llava.halves import LlavaHead, LlavaTokens, in_scale
 from omnifm.networks.llava.images import clip_images
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llava") / "tiny"
-    runpy.run_path(str(ROOT / "examples/tiny_llava.py"))["write"](folder)
-    return folder
+@pytest.fixture
+def model(tiny_llava: Path) -> Path:
+    return tiny_llava
 
 
 def settings(model: Path, **changes: Any) -> LlavaSettings:
