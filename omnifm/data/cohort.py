@@ -25,12 +25,23 @@ from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
-from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom import PhantomQuestionsSource, PhantomSource
+from omnifm.data.slake import SLAKESource
 from omnifm.data.source import Loading
+from omnifm.data.vqa_med import VQAMedSource
 from omnifm.data.vqa_rad import VQARADSource
 from omnifm.errors import DataError, did_you_mean
 
-AnySource = Annotated[PhantomSource | MedMNISTSource | ImageFolderSource | VQARADSource, Field(discriminator="kind")]
+AnySource = Annotated[
+    PhantomSource
+    | MedMNISTSource
+    | ImageFolderSource
+    | PhantomQuestionsSource
+    | VQARADSource
+    | SLAKESource
+    | VQAMedSource,
+    Field(discriminator="kind"),
+]
 SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}
 
 _log = logging.getLogger("omnifm")

@@ -15,8 +15,10 @@ from omnifm.data.examples import Batch, ClientData, Columns, Examples, Pool
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
-from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom import PhantomQuestionsSource, PhantomSource
+from omnifm.data.slake import SLAKESource
 from omnifm.data.source import Loading
+from omnifm.data.vqa_med import VQAMedSource
 from omnifm.data.vqa_rad import VQARADSource
 from omnifm.errors import DataError
 
@@ -59,7 +61,10 @@ def test_sources_are_named_by_their_kind() -> None:
         "phantom": PhantomSource,
         "medmnist": MedMNISTSource,
         "image_folder": ImageFolderSource,
+        "phantom_questions": PhantomQuestionsSource,
         "vqa_rad": VQARADSource,
+        "slake": SLAKESource,
+        "vqa_med": VQAMedSource,
     } == SOURCES
 
 
