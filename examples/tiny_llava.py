@@ -1,4 +1,4 @@
-"""Write a LLaVA model of 60,000 random weights: complete, and small enough to try what needs one.
+"""Write a LLaVA model of 100,000 random weights: complete, and small enough to try what needs one.
 
 python examples/tiny_llava.py runs/tiny-llava
 """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def made(model: Path, **changes: Any) -> tuple[LlavaAnswerer, LlavaTokens, Llava
         return answerer, *answerer.halves()
 
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 QUESTIONS, ANSWERS = ("is there a lesion?", "which side?", "what is it?"), ("yes", "left lobe", "é")
 
 
@@ -456,3 +458,32 @@ def test_volumes_are_not_read(model: Path) -> None:
 def test_settings_are_checked(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         LlavaSettings(**changes)
+
+
+def test_a_model_is_composed_of_an_image_encoder_and_a_language_model(model: Path, tmp_path: Path) -> None:
+    from transformers import CLIPImageProcessorPil, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    whole, _ = hugging_face(model)
+    whole.model.vision_tower.save_pretrained(tmp_path / "vision")
+    CLIPImageProcessorPil.from_pretrained(model).save_pretrained(tmp_path / "vision")
+    config = LlamaConfig(**{**whole.config.text_config.to_dict(), "vocab_size": 259, "tie_word_embeddings": True})
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "language")
+    words = json.loads((model / "tokenizer.json").read_text())
+    words["added_tokens"] = [token for token in words["added_tokens"] if token["content"] != "<image>"]
+    del words["model"]["vocab"]["<image>"]
+    words["model"]["vocab"] = {word: number - (number > 3) for word, number in words["model"]["vocab"].items()}
+    (tmp_path / "words.json").write_text(json.dumps(words))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tmp_path / "words.json"), bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.save_pretrained(tmp_path / "language")
+    compose = runpy.run_path(str(EXAMPLES / "compose_llava.py"))["compose"]
+    compose(str(tmp_path / "vision"), str(tmp_path / "language"), tmp_path / "llava")
+    answerer, tokens, head = made(tmp_path / "llava", train="connector+llm")
+    assert torch.equal(tokens(batch()["image"]), made(model)[1](batch()["image"]))
+    assert head.lm_head.weight is head.language_model.get_input_embeddings().weight
+    assert len(head.lm_head.weight) == 260
+    out = answered(answerer, tokens, head.train(), batch())["loss"]
+    assert out.isfinite().all()
+    out.mean().backward()
+    assert all(p.grad is not None for p in head.parameters() if p.requires_grad)
