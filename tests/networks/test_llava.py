@@ -361,8 +361,9 @@ def change(path: Path, **values: Any) -> None:
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
 
 
-@pytest.mark.parametrize("place", ["", "/no/such/folder", "./runs/llava", "tiny", "~/llava"])
-def test_no_such_folder_says_which_files_there_must_be(place: str) -> None:
+@pytest.mark.parametrize("place", ["", "/no/such/folder", "./runs/llava", "tiny", "~/llava", "examples/llava"])
+def test_no_such_folder_says_which_files_there_must_be(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES.parent)
     with pytest.raises(ExperimentError, match="there is no such folder") as caught:
         LlavaAnswerer(LlavaSettings(model=place), (32, 32))
     assert repr(place) in str(caught.value)
@@ -487,3 +488,14 @@ def test_a_model_is_composed_of_an_image_encoder_and_a_language_model(model: Pat
     assert out.isfinite().all()
     out.mean().backward()
     assert all(p.grad is not None for p in head.parameters() if p.requires_grad)
+
+
+def test_reading_is_silent(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = copied(model, tmp_path)
+    made(folder, train="connector+llm")
+    weights = load_file(folder / "model.safetensors")
+    weights.pop(next(name for name in weights if "multi_modal_projector" in name))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ExperimentError):
+        made(folder)
+    assert capfd.readouterr() == ("", "")

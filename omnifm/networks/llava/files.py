@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +123,7 @@ def _told(place: str) -> Iterator[str]:
     local = bool(place) and folder.is_dir()
     if local:
         _check(folder)
-    elif not _HUB.fullmatch(place):
+    elif not _HUB.fullmatch(place) or Path(folder.parts[0]).is_dir():
         raise ExperimentError(
             f"llava.model = {place!r}: there is no such folder. Name a folder, or owner/name on the Hugging Face hub. "
             f"{_needed()}"
@@ -147,7 +148,7 @@ def _check(folder: Path) -> None:
     if missing:
         pickled = any(folder.glob("*.bin"))
         hint = " Weights in *.bin files are pickles and not read: convert them to safetensors." if pickled else ""
-        raise ExperimentError(f"llava.model = {str(folder)!r} lacks {'; '.join(missing)}. {_needed()}{hint}")
+        raise ExperimentError(f"llava.model = {str(folder)!r} lacks {'; '.join(missing)}.{hint}")
 
 
 def _needed() -> str:
@@ -156,14 +157,20 @@ def _needed() -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the bars of transformers from the screen; the command has its own."""
+    """Keep the bars and the warnings of transformers from the screen: what is wrong is told once, by this module."""
     from transformers.utils import logging as transformers_logging
 
-    logging: Any = transformers_logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    bars: Any = transformers_logging
+    shown = bars.is_progress_bar_enabled()
+    loggers = [logging.getLogger(name) for name in ("transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    bars.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
