@@ -30,9 +30,10 @@ GIVEN = batch(["is there a lesion?", "which side?", "what is it"], ["yes", "left
 
 def predict(made: CompactAnswerer, given: Batch, train: bool = False) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    backbone, head = made.backbone().train(train), made.head().train(train)
+    backbone, head = (half.train(train) for half in made.halves())
     with torch.no_grad():
-        return head(backbone(given["image"]), made.read(given))
+        tokens = backbone(given["image"])
+        return head(tokens, tokens, made.read(given))
 
 
 def test_words_are_hashed_alike_everywhere() -> None:
@@ -79,11 +80,16 @@ def test_an_answer_outside_the_vocabulary_is_written() -> None:
 def test_the_decoder_learns_to_write_what_is_no_class() -> None:
     torch.manual_seed(0)
     made = answerer(width=16)
-    backbone, head = made.backbone(), made.head()
+    backbone, head = made.halves()
     read = made.read(GIVEN)
+
+    def answered() -> dict[str, Tensor]:
+        tokens = backbone(read["image"])
+        return head(tokens, tokens, read)
+
     optimizer = torch.optim.AdamW([*backbone.parameters(), *head.parameters()], lr=1e-2)
     for _ in range(60):
-        loss = made.loss(head(backbone(read["image"]), read), read)
+        loss = made.loss(answered(), read)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -91,7 +97,7 @@ def test_the_decoder_learns_to_write_what_is_no_class() -> None:
     head.eval()
     with torch.no_grad():
         backbone.train()  # three images: their own statistics
-        assert made.answers(head(backbone(read["image"]), read), read) == ["yes", "left", "a cyst"]
+        assert made.answers(answered(), read) == ["yes", "left", "a cyst"]
 
 
 def test_writing_follows_the_same_rule_as_training() -> None:
