@@ -9,6 +9,7 @@ from omnifm.tasks.image_fusion import ImageFusion, ImageFusionSettings
 from omnifm.tasks.segmentation import Segmentation, SegmentationSettings
 from omnifm.tasks.super_resolution import SuperResolution, SuperResolutionSettings
 from omnifm.tasks.task import DataShape, Task
+from omnifm.tasks.vqa import VQA, VQASettings
 
 DEFAULT = "classification"
 
@@ -16,6 +17,7 @@ _TASKS: dict[str, tuple[type, Any]] = {
     "classification": (ClassificationSettings, Classification),
     "segmentation": (SegmentationSettings, Segmentation),
     "super_resolution": (SuperResolutionSettings, SuperResolution),
+    "vqa": (VQASettings, VQA),
     "image_fusion": (ImageFusionSettings, ImageFusion),
 }
 
