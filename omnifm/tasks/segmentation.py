@@ -21,7 +21,7 @@ from omnifm.data.augment import flip_and_shift
 from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import pixels
 from omnifm.errors import ExperimentError
-from omnifm.metrics.regions import dice, hausdorff95
+from omnifm.metrics.overlap import dice, hausdorff95
 from omnifm.networks.normalisation import Normalisation
 from omnifm.networks.unet import UNetDecoder, UNetEncoder
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
@@ -158,7 +158,7 @@ class Segmentation(Task):
 class SegmentationMeter:
     """Dice and HD95, means over all examples and their allowed regions, and for each region.
 
-    What counts where a region is empty: ``omnifm.metrics.regions``. HD95 is in mm where rows have a ``spacing``,
+    What counts where a region is empty: ``omnifm.metrics.overlap``. HD95 is in mm where rows have a ``spacing``,
     else in pixels.
     """
 

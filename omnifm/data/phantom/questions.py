@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from omnifm.data.columns import Shared, Texts
 from omnifm.data.examples import Pool
@@ -99,6 +98,8 @@ def answers(modality: str, disease: str, tissue: Map, lesion: Map) -> Iterator[t
     A slice without a lesion is asked for modality, presence, kind ("none") and count ("0") only. Lesions are pieces of
     the map that do not touch, not even by a corner. A side is that of three quarters of the lesion's area or more.
     """
+    from scipy import ndimage  # slow to import
+
     found = lesion > 0
     count = ndimage.label(found, np.ones((3, 3)))[1]
     yield "modality", modality.lower()
@@ -112,6 +113,8 @@ def answers(modality: str, disease: str, tissue: Map, lesion: Map) -> Iterator[t
 
 def ventricles(tissue: Map) -> NDArray[np.bool_]:
     """Return where fluid lies deep in the brain: farther from the skull than a tenth of the picture's side."""
+    from scipy import ndimage
+
     csf, grey, white = (tissue == TISSUE_CODES[name] for name in ("csf", "grey", "white"))
     depth = ndimage.distance_transform_edt(np.pad(csf | grey | white, 1))[1:-1, 1:-1]
     deep: NDArray[np.bool_] = csf & (depth > 0.1 * len(tissue))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnifm.metrics.regions import dice, hausdorff95
+from omnifm.metrics.overlap import dice, hausdorff95
 
 
 def square(top: int, left: int, side: int, size: int = 12) -> Tensor:
