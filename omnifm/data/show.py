@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from omnifm.data.cohort import Cohort
 from omnifm.data.examples import ClientData, Examples
+from omnifm.data.images import pixels
 
 SAMPLES = 6
 MOST_CLIENTS = 16
@@ -94,7 +95,7 @@ def _draw_samples(axes: Sequence[Axes], client: ClientData, label_names: Sequenc
         ax.set_axis_off()
     shown = client.train.batch(torch.tensor(_samples(client.train)))
     for ax, image, held in zip(axes, shown["image"], shown["target"].tolist(), strict=False):
-        ax.imshow(image.movedim(0, -1).numpy(), cmap="gray", vmin=0, vmax=1)
+        ax.imshow(pixels(image), cmap="gray", vmin=0, vmax=255)
         names = [_short(name, 19) for name, has in zip(label_names, held, strict=True) if has]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""
         ax.set_title(f"{names[0]}{more}" if names else "no finding", fontsize=8, color=GREY, pad=3)
