@@ -59,7 +59,8 @@ def task() -> VQA:
 def predicted(*answers: str) -> Answered:
     """Return a prediction of these answers, written where they are no class."""
     classes = [VOCABULARY.index(answer) if answer in VOCABULARY else len(VOCABULARY) for answer in answers]
-    return {"classes": torch.eye(len(VOCABULARY) + 1)[classes], "written": Texts.of(answers).utf8}
+    chosen = torch.eye(len(VOCABULARY) + 1)[classes]
+    return {"classes": chosen, "written": Texts.of(answers).utf8, "written_likely": torch.zeros(len(answers))}
 
 
 def test_scores_by_hand() -> None:
