@@ -72,27 +72,36 @@ class CompactAnswerer:
         return backbone, CompactHead(settings, len(self.vocabulary))
 
     def read(self, batch: Batch) -> Batch:
-        """Add ``words`` ``(batch, 2, W)``, two buckets a word, 0 where none is, and ``class`` ``(batch,)``."""
+        """Add ``words``, ``class`` and ``letters``, int64.
+
+        ``words`` ``(batch, 2, W)`` are two buckets a word, 0 where none is; ``class`` is ``(batch,)``; ``letters``
+        ``(batch, T)`` are the bytes to write: the answer, a zero, and -1 after it.
+        """
         hashed = [hashed_words(text, self.settings.buckets) for text in read_texts(batch["question"])]
         words = torch.zeros(len(hashed), 2, max(1, *(len(row) for row in hashed)), dtype=torch.int64)
         for row, pairs in enumerate(hashed):
             if pairs:
                 words[row, :, : len(pairs)] = torch.tensor(pairs).T
         classes = [self._class.get(text, len(self._class)) for text in read_texts(batch["answer"])]
-        return {**batch, "words": words, "class": torch.tensor(classes)}
+        letters = _to_write(batch["answer"], self.settings.answer_bytes)
+        return {**batch, "words": words, "class": torch.tensor(classes), "letters": letters}
 
     def loss(self, prediction: Answered, batch: Batch) -> Tensor:
         """Cross-entropy over the classes, "other" among them, and over the bytes that the decoder has to write."""
         loss = F.cross_entropy(prediction["classes"], batch["class"])
         if not self.settings.decoder:
             return loss
-        target = _to_write(batch["answer"], self.settings.answer_bytes)
-        written_loss = F.cross_entropy(prediction["bytes"].transpose(1, 2), target, ignore_index=-1)
+        written_loss = F.cross_entropy(prediction["bytes"].transpose(1, 2), batch["letters"], ignore_index=-1)
         return loss + self.settings.decoder * written_loss
 
     def answers(self, prediction: Answered, batch: Batch) -> list[str]:
-        """Return the likeliest agreed answer, or, where "other" is likelier than each, what the decoder wrote."""
-        chosen = prediction["classes"].argmax(dim=1).tolist()
+        """Return the likeliest text: an agreed answer, or what the decoder wrote.
+
+        The probability of the latter is that of "other", times that of its bytes: "other" stands for many answers.
+        """
+        likely = prediction["classes"].log_softmax(dim=1)
+        likely[:, -1] += prediction["written_likely"]
+        chosen = likely.argmax(dim=1).tolist()
         texts = written(prediction["written"])
         return [self.vocabulary[c] if c < len(self.vocabulary) else text for c, text in zip(chosen, texts, strict=True)]
 
@@ -135,18 +144,27 @@ class CompactHead(Head):
         self.classes = nn.Linear(width, answers + 1)
         self.decoder = ByteDecoder(width)
 
+<<<<<<< HEAD
     def forward(self, tokens: Tensor, seen: Tensor, batch: Batch) -> Answered:
         """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)``; in evaluation also ``written``.
+=======
+    def forward(self, tokens: Tensor, batch: Batch) -> Answered:
+        """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)``; in evaluation more.
+>>>>>>> wt-vqa
 
-        ``written`` ``(batch, answer_bytes)`` uint8 is what the decoder writes by itself, zero from its end on.
+        ``written`` ``(batch, answer_bytes)`` uint8 is what the decoder writes by itself, zero from its end on, and
+        ``written_likely`` ``(batch,)`` the logarithm of its probability.
         """
         words = batch["words"]
-        asked = self.words(words).sum(dim=1)
-        asked = self.dropout(asked + sequence(asked.shape[1], asked.shape[2]).to(asked))
+        nothing = words[:, 0] == 0
+        read = self.dropout(self.words(words).sum(dim=1))
+        mean = read.sum(dim=1) / (~nothing).sum(dim=1, keepdim=True).clamp(min=1)
+        asked = read + sequence(read.shape[1], read.shape[2]).to(read)
         asked = torch.cat([self.asker.expand(len(asked), -1, -1), asked], dim=1)
-        nothing = F.pad(words[:, 0] == 0, (1, 0))
+        nothing = F.pad(nothing, (1, 0))
         for layer in self.layers:
             asked = layer(asked, tokens, tgt_key_padding_mask=nothing)
+<<<<<<< HEAD
         found: Tensor = self.norm(asked[:, 0])
         answered = {
             "classes": self.classes(found),
@@ -154,6 +172,15 @@ class CompactHead(Head):
         }
         if not self.training:
             answered["written"] = self.decoder.write(found, self.answer_bytes)
+=======
+        seen: Tensor = self.norm(asked[:, 0] + mean)
+        answered = {
+            "classes": self.classes(seen),
+            "bytes": self.decoder(seen, batch["letters"]),
+        }
+        if not self.training:
+            answered["written"], answered["written_likely"] = self.decoder.write(seen, self.answer_bytes)
+>>>>>>> wt-vqa
         return answered
 
 
@@ -173,18 +200,20 @@ class ByteDecoder(nn.Module):
         logits, _ = self._run(seen, before, torch.tanh(self.start(seen)).unsqueeze(0))
         return logits
 
-    def write(self, seen: Tensor, length: int) -> Tensor:
-        """Return the likeliest next byte over and over, ``(batch, length)`` uint8."""
+    def write(self, seen: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Return the likeliest next byte over and over, ``(batch, length)`` uint8, and the log-probability of all."""
         state = torch.tanh(self.start(seen)).unsqueeze(0)
         last = torch.zeros(len(seen), 1, dtype=torch.int64, device=seen.device)
         ended = torch.zeros_like(last, dtype=torch.bool)
-        letters = []
+        likely, letters = torch.zeros(len(seen), device=seen.device), []
         for _ in range(length):
             logits, state = self._run(seen, last, state)
-            last = logits.argmax(dim=2).masked_fill(ended, 0)
+            best = logits.float().log_softmax(dim=2).max(dim=2)
+            last = best.indices.masked_fill(ended, 0)
+            likely = likely + best.values.masked_fill(ended, 0.0).squeeze(1)
             ended = last == 0
             letters.append(last)
-        return torch.cat(letters, dim=1).to(torch.uint8)
+        return torch.cat(letters, dim=1).to(torch.uint8), likely
 
     def _run(self, seen: Tensor, letters: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         context = seen.unsqueeze(1).expand(-1, letters.shape[1], -1)
@@ -205,8 +234,9 @@ def _buckets(word: str, buckets: int) -> tuple[int, int]:
 
 
 def _to_write(answer: Tensor, length: int) -> Tensor:
-    """Return the bytes to write, ``(batch, T)`` int64: the answer, a zero, and -1 after it; cut at ``length``."""
-    letters = F.pad(answer, (0, 1))[:, :length].long()
+    """Return what :meth:`CompactAnswerer.read` calls ``letters``: no longer than ``length``, nor than the longest."""
+    longest = int((answer > 0).sum(dim=1).max())
+    letters = F.pad(answer, (0, 1))[:, : min(length, longest + 1)].long()
     after = F.pad(letters == 0, (1, 0))[:, :-1].cummax(dim=1).values
     return letters.masked_fill(after, -1)
 

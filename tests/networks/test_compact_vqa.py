@@ -70,7 +70,8 @@ def test_loss_by_hand() -> None:
 def test_an_answer_outside_the_vocabulary_is_written() -> None:
     made = answerer()
     prediction = {
-        "classes": torch.eye(4)[[1, 3, 3]],
+        "classes": 9 * torch.eye(4)[[1, 3, 3]],
+        "written_likely": torch.tensor([0.0, -1.0, -2.0]),
         "written": torch.tensor([list(b"left\0\0"), list(b"a cyst"), [0xFF, 0, 65, 66, 67, 68]], dtype=torch.uint8),
     }
     assert made.answers(prediction, GIVEN) == ["no", "a cyst", "\ufffd"]
@@ -104,10 +105,24 @@ def test_writing_follows_the_same_rule_as_training() -> None:
     torch.manual_seed(0)
     decoder, seen = ByteDecoder(8), torch.randn(4, 8)
     with torch.no_grad():
-        text = decoder.write(seen, 6).long()
+        text, likely = decoder.write(seen, 6)
+        text = text.long()
         logits = decoder(seen, text)
     ends = torch.nn.functional.pad(text == 0, (1, 0))[:, :-1].cummax(dim=1).values
     assert torch.equal(logits.argmax(dim=2).masked_fill(ends, 0), text)
+    each = logits.log_softmax(dim=2).gather(2, text.unsqueeze(2)).squeeze(2)
+    torch.testing.assert_close(likely, each.masked_fill(ends, 0).sum(dim=1))
+
+
+def test_an_unlikely_text_gives_way_to_the_likeliest_agreed_answer() -> None:
+    # "other" has probability 0.4, "no" 0.3: the text is taken if it is likelier than 3 / 4 of all others.
+    classes = torch.tensor([[0.2, 0.3, 0.1, 0.4]]).log().expand(2, -1)
+    prediction = {
+        "classes": classes,
+        "written": Texts.of(["cyst", "cyst"]).utf8,
+        "written_likely": torch.tensor([0.8, 0.7]).log(),
+    }
+    assert answerer().answers(prediction, GIVEN) == ["cyst", "no"]
 
 
 def test_long_answers_are_cut_and_short_ones_end() -> None:

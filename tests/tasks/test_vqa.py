@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from omnifm.data.cohort import Cohort
 from omnifm.data.columns import Shared, Texts, read_texts
 from omnifm.data.examples import Batch, ClientData, Examples
 from omnifm.errors import ExperimentError
-from omnifm.experiment import make_experiment
+from omnifm.experiment import make_experiment, make_plan
 from omnifm.networks.answering import Answered
 from omnifm.tasks.task import DataShape
 from omnifm.tasks.vqa import VQA, VQASettings
@@ -56,7 +59,8 @@ def task() -> VQA:
 def predicted(*answers: str) -> Answered:
     """Return a prediction of these answers, written where they are no class."""
     classes = [VOCABULARY.index(answer) if answer in VOCABULARY else len(VOCABULARY) for answer in answers]
-    return {"classes": torch.eye(len(VOCABULARY) + 1)[classes], "written": Texts.of(answers).utf8}
+    chosen = torch.eye(len(VOCABULARY) + 1)[classes]
+    return {"classes": chosen, "written": Texts.of(answers).utf8, "written_likely": torch.zeros(len(answers))}
 
 
 def test_scores_by_hand() -> None:
@@ -162,3 +166,17 @@ def test_a_batch_is_read_before_it_moves() -> None:
     batch: Batch = task().pose(TEST.whole())
     assert batch["class"].tolist() == [1, 3, 0, len(VOCABULARY)]
     assert read_texts(batch["answer"])[3] == "left upper lobe"
+
+
+def test_the_scenarios_of_the_page_can_be_run() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/tasks.md").read_text(encoding="utf-8")
+    section = page.partition("## Questions and answers")[2].partition("\n## ")[0]
+    kinds = []
+    for block in re.findall(r"```toml\n(.*?)```", section, re.DOTALL):
+        (experiment,) = make_plan({"task": "vqa", **tomllib.loads(block)}).arms.values()
+        kinds.append((experiment.partition.kind, [source.kind for source in experiment.data.sources]))
+    assert kinds == [
+        ("mixed", ["vqa_rad"]),
+        ("modality", ["vqa_rad"]),
+        ("institution", ["vqa_rad", "slake", "vqa_med"]),
+    ]
