@@ -17,6 +17,7 @@ from omnifm.data.images import resize, to_channels, to_unit
 from omnifm.data.patients import check_pattern, patient_of
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
+from omnifm.data.tiles import windows_of
 from omnifm.errors import DataError
 
 
@@ -27,7 +28,7 @@ class MaskedFolderSource:
     ``images`` is a glob pattern below the folder, such as ``images/*.jpg``; ``masks`` is where an image's mask lies,
     also below it: ``{name}`` stands for the image's file name without its ending. A mask has two values, of which the
     higher is the region; of one with more (a JPEG has them) ``threshold`` (1 to 255) tells from which value on it is.
-    Sources with the same ``region`` share it. ``tiles`` cuts images into squares of that many pixels, as many as fit,
+    Sources with the same ``region`` share it. ``tile`` cuts images into squares of that many pixels, as many as fit,
     each of which is then an example of the same patient; 0 leaves them whole. A mask is shrunk as its image is, and a
     pixel belongs to the region if half of it does. ``limit`` takes at most that many images, evenly spaced (0: all).
     ``patient_pattern`` is a regular expression whose one group, found in the image's path below the folder, is the
@@ -41,7 +42,7 @@ class MaskedFolderSource:
     masks: str
     kind: Literal["masked_folder"] = "masked_folder"
     threshold: int = 0
-    tiles: int = 0
+    tile: int = 0
     limit: int = 0
     patient_pattern: str = ""
     name: str = ""
@@ -52,8 +53,8 @@ class MaskedFolderSource:
                 raise ValueError(f"{key} is empty")
         if "{name}" not in self.masks:
             raise ValueError(f"masks = {self.masks!r} must hold {{name}}, or all images would share one mask")
-        if not 0 <= self.threshold <= 255 or min(self.tiles, self.limit) < 0:
-            raise ValueError("threshold must lie in 0 to 255; tiles and limit must be 0 or more")
+        if not 0 <= self.threshold <= 255 or min(self.tile, self.limit) < 0:
+            raise ValueError("threshold must lie in 0 to 255; tile and limit must be 0 or more")
         check_pattern(self.patient_pattern)
 
     def load(self, loading: Loading) -> Pool:
@@ -73,9 +74,9 @@ class MaskedFolderSource:
             image, mask = self._read(path, folder)
             if not mask.any():
                 empty.append(str(path))
-            for tile, of_region in zip(self._tiles(image, path), self._tiles(mask, path), strict=True):
-                images.append(resize(to_channels(tile, loading.channels), loading.size))
-                masks.append(resize(of_region, loading.size) >= 0.5)
+            for rows, columns in windows_of(path, image.shape[2], image.shape[3], self.tile):
+                images.append(resize(to_channels(image[..., rows, columns], loading.channels), loading.size))
+                masks.append(resize(mask[..., rows, columns], loading.size) >= 0.5)
                 patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
         warn_of_empty(empty, self.region)
         return Pool(
@@ -85,16 +86,6 @@ class MaskedFolderSource:
             modalities=(self.modality,) * len(patients),
             institutions=(institution,) * len(patients),
         )
-
-    def _tiles(self, image: Tensor, path: Path) -> list[Tensor]:
-        """Cut ``(1, channels, h, w)`` into tiles: what is left over lies in strips between them."""
-        if not self.tiles:
-            return [image]
-        sides = image.shape[2:]
-        if min(sides) < self.tiles:
-            raise DataError(f"{path}: {sides[0]} x {sides[1]} pixels are less than a tile. Lower tiles = {self.tiles}.")
-        starts = [np.linspace(0, side - self.tiles, side // self.tiles).round().astype(int).tolist() for side in sides]
-        return [image[..., y : y + self.tiles, x : x + self.tiles] for y in starts[0] for x in starts[1]]
 
     def _read(self, path: Path, folder: Path) -> tuple[Tensor, Tensor]:
         """Return image and mask, ``(1, 1 or 3, h, w)`` and ``(1, 1, h, w)`` float32 in [0, 1]."""

@@ -144,13 +144,8 @@ class CompactHead(Head):
         self.classes = nn.Linear(width, answers + 1)
         self.decoder = ByteDecoder(width)
 
-<<<<<<< HEAD
     def forward(self, tokens: Tensor, seen: Tensor, batch: Batch) -> Answered:
-        """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)``; in evaluation also ``written``.
-=======
-    def forward(self, tokens: Tensor, batch: Batch) -> Answered:
         """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)``; in evaluation more.
->>>>>>> wt-vqa
 
         ``written`` ``(batch, answer_bytes)`` uint8 is what the decoder writes by itself, zero from its end on, and
         ``written_likely`` ``(batch,)`` the logarithm of its probability.
@@ -164,23 +159,13 @@ class CompactHead(Head):
         nothing = F.pad(nothing, (1, 0))
         for layer in self.layers:
             asked = layer(asked, tokens, tgt_key_padding_mask=nothing)
-<<<<<<< HEAD
-        found: Tensor = self.norm(asked[:, 0])
+        found: Tensor = self.norm(asked[:, 0] + mean)
         answered = {
             "classes": self.classes(found),
-            "bytes": self.decoder(found, _to_write(batch["answer"], self.answer_bytes)),
+            "bytes": self.decoder(found, batch["letters"]),
         }
         if not self.training:
-            answered["written"] = self.decoder.write(found, self.answer_bytes)
-=======
-        seen: Tensor = self.norm(asked[:, 0] + mean)
-        answered = {
-            "classes": self.classes(seen),
-            "bytes": self.decoder(seen, batch["letters"]),
-        }
-        if not self.training:
-            answered["written"], answered["written_likely"] = self.decoder.write(seen, self.answer_bytes)
->>>>>>> wt-vqa
+            answered["written"], answered["written_likely"] = self.decoder.write(found, self.answer_bytes)
         return answered
 
 

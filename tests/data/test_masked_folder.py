@@ -60,16 +60,16 @@ def test_an_image_and_its_mask(root: Path) -> None:
 
 
 def test_tiles_belong_to_the_patient_of_their_image(root: Path) -> None:
-    pool = source(patient_pattern=r"(p\d)-", tiles=8).load(loading(root))
+    pool = source(patient_pattern=r"(p\d)-", tile=8).load(loading(root))
     assert len(pool) == 6
     assert pool.patients == ("set/p0",) * 4 + ("set/p1",) * 2
     assert pool.fields["mask"].float().mean(dim=(1, 2, 3)).tolist() == [0, 1] * 3
     assert (255 * pool.fields["image"][:, 0, 0, 0]).round().tolist() == [0, 100, 0, 101, 0, 102]
 
 
-def test_what_tiles_leave_over_lies_between_them(root: Path) -> None:
-    pool = source(tiles=7, limit=1).load(loading(root, size=7))
-    # Of 16 columns 0 to 6 and 9 to 15, of 8 rows 0 to 6.
+def test_what_tiles_leave_over_lies_around_them(root: Path) -> None:
+    pool = source(tile=7, limit=1).load(loading(root, size=7))
+    # Of 16 columns 1 to 7 and 8 to 14, of 8 rows 0 to 6.
     assert pool.fields["mask"].float().mean(dim=(1, 2, 3)).tolist() == [0, 1]
 
 
@@ -130,8 +130,8 @@ def test_a_damaged_image(root: Path) -> None:
 
 
 def test_tiles_larger_than_the_image(root: Path) -> None:
-    with pytest.raises(DataError, match=r"p0-0.png: 8 x 16 pixels are less than a tile. Lower tiles = 9"):
-        source(tiles=9).load(loading(root))
+    with pytest.raises(DataError, match=r"p0-0.png: it has 16 x 8 pixels, less than a tile of 9 x 9. Lower tile"):
+        source(tile=9).load(loading(root))
 
 
 def test_no_images(root: Path) -> None:
@@ -146,7 +146,7 @@ def test_no_images(root: Path) -> None:
         ({"modality": ""}, "modality is empty"),
         ({"region": ""}, "region is empty"),
         ({"threshold": 256}, "threshold must lie in 0 to 255"),
-        ({"tiles": -1}, "tiles and limit must be 0 or more"),
+        ({"tile": -1}, "tile and limit must be 0 or more"),
         ({"patient_pattern": "p"}, "has 0 groups, not one"),
     ],
 )
@@ -178,7 +178,7 @@ def chase_of(observer: str) -> MaskedFolderSource:
 
 def test_the_published_histology_set(shared_data: Path) -> None:
     monuseg = source(
-        folder="monuseg", images="images/*.jpg", masks="masks/{name}.jpg", threshold=128, limit=2, tiles=250
+        folder="monuseg", images="images/*.jpg", masks="masks/{name}.jpg", threshold=128, limit=2, tile=250
     )
     pool = monuseg.load(loading(shared_data, size=48, channels=3))
     assert pool.fields["image"].shape == (32, 3, 48, 48)

@@ -45,7 +45,7 @@ def test_a_run_on_volumes(tmp_path: Path) -> None:
     experiment.write_text(tomli_w.dumps(document), encoding="utf-8")
     done = omnifm("run", experiment, "--out", run, "--workers", 1)
     assert done.status == 0, done.text
-    assert "Test dice" in done.text
+    assert "Test Dice" in done.text
     for arm in ARMS:
         scores = result(run / arm)["test"]["received"]
         assert list(scores) == ["T2", "FLAIR"]
