@@ -170,7 +170,7 @@ def test_a_batch_is_read_before_it_moves() -> None:
 
 def test_the_scenarios_of_the_page_can_be_run() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs/tasks.md").read_text(encoding="utf-8")
-    section = page.partition("## Questions and answers")[2].partition("\n## ")[0]
+    section = page.partition("## Questions and answers")[2].partition("\n##")[0]
     kinds = []
     for block in re.findall(r"```toml\n(.*?)```", section, re.DOTALL):
         (experiment,) = make_plan({"task": "vqa", **tomllib.loads(block)}).arms.values()
