@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from omnifm.deploy.commands import app as deploy_app
 from omnifm.errors import ExperimentError, OmniFMError, OutOfTime
 from omnifm.interrupts import Interrupted, interruptible
 from omnifm.lock import locked
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(deploy_app, name="deploy")
 _out, _err = Console(), Console(stderr=True)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")]
