@@ -72,9 +72,7 @@ class Control:
     """
 
     def __init__(self, url: str, context: ssl.SSLContext) -> None:
-        version = RuntimeVersionHttpInterceptor(component_name="flwr CLI")
-        self.url = url
-        self._client = ControlHttpClient(url, interceptors=(CliClientHttpInterceptor(), version), verify=context)
+        self.url, self.context = url, context
 
     def nodes(self) -> list[Node]:
         """Return the registered hospitals, by name.
@@ -82,8 +80,8 @@ class Control:
         Raises:
             DeploymentError: no answer, or a refusal; says of whom.
         """
-        with _told(self.url):
-            infos = self._client.ListNodes(ListNodesRequest()).nodes_info
+        with self._calling() as client:
+            infos = client.ListNodes(ListNodesRequest()).nodes_info
         found = [
             Node(info.node_id, info.name or f"node {info.node_id}", info.status, _since(info), info.public_key)
             for info in infos
@@ -110,8 +108,8 @@ class Control:
             if node.public_key == data or node.name == name:
                 what = f"The key of {public_key}" if node.public_key == data else f"The name {name!r}"
                 raise DeploymentError(f"{what} is registered already, as {node.name!r} with number {node.number}.")
-        with _told(self.url):
-            self._client.RegisterNode(RegisterNodeRequest(public_key=data, name=name))
+        with self._calling() as client:
+            client.RegisterNode(RegisterNodeRequest(public_key=data, name=name))
         return True
 
     def unregister(self, name: str) -> None:
@@ -123,16 +121,23 @@ class Control:
         numbers = [node.number for node in self.nodes() if node.name == name]
         if not numbers:
             raise DeploymentError(f"No hospital {name!r} is registered at {self.url}.")
-        with _told(self.url):
+        with self._calling() as client:
             for number in numbers:
-                self._client.UnregisterNode(UnregisterNodeRequest(node_id=number))
+                client.UnregisterNode(UnregisterNodeRequest(node_id=number))
 
     def runs(self) -> list[tuple[int, str]]:
         """Return number and status of the runs, the newest first."""
-        with _told(self.url):
-            runs = self._client.ListRuns(ListRunsRequest()).run_dict.values()
+        with self._calling() as client:
+            runs = client.ListRuns(ListRunsRequest()).run_dict.values()
         ordered = sorted(runs, key=lambda run: run.pending_at, reverse=True)
         return [(run.run_id, ":".join(filter(None, (run.status.status, run.status.sub_status)))) for run in ordered]
+
+    @contextmanager
+    def _calling(self) -> Iterator[ControlHttpClient]:
+        version = RuntimeVersionHttpInterceptor(component_name="flwr CLI")
+        interceptors = (CliClientHttpInterceptor(), version)
+        with _told(self.url), ControlHttpClient(self.url, interceptors=interceptors, verify=self.context) as client:
+            yield client
 
 
 def registered_names() -> dict[int, str] | None:
@@ -160,9 +165,8 @@ def try_key(url: str, context: ssl.SSLContext, key: Path) -> None:
         raise DeploymentError(f"{key} is no elliptic-curve key.")
     signing = NodeAuthHttpInterceptor(private, private.public_key())
     version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
-    client = FleetHttpClient(url, interceptors=[version, signing], verify=context)
     request = ActivateNodeRequest(public_key=public_key_to_bytes(private.public_key()), heartbeat_interval=10)
-    with _told(url):
+    with _told(url), FleetHttpClient(url, interceptors=(version, signing), verify=context) as client:
         number = client.ActivateNode(request).node_id
         client.DeactivateNode(DeactivateNodeRequest(node_id=number))
 
