@@ -73,6 +73,7 @@ def run(
     from omnifm import runs
     from omnifm.experiment import read_plan
     from omnifm.limit import TimeLimit
+    from omnifm.playing import ThisMachine
     from omnifm.progress import LiveProgress
     from omnifm.results.table import result_table
     from omnifm.workers.crew import auto_workers
@@ -87,8 +88,9 @@ def run(
     begun = partial(runs.has_begun, folder)
     with _stoppable("run", "rounds", folder, begun), locked(folder):
         plan = runs.open_run(folder, given) if given and resume is None else runs.reopen_run(folder, given)
+        stage = ThisMachine(workers or auto_workers())
         with _kept("rounds", folder, begun), LiveProgress(_err) as live:
-            runs.play(plan, folder, workers or auto_workers(), lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
+            runs.play(plan, folder, stage, lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
     _tell([result_table(folder)], folder)
 
 

@@ -6,16 +6,13 @@ import importlib.metadata
 import json
 import platform
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omnifm.arm import make_arm
-from omnifm.data.cohort import load_cohort
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Plan, differences, read_plan, to_document, to_toml
 from omnifm.files import remove_strays, write_atomically
-from omnifm.playing import ArmFolder, Watcher, play_arm
+from omnifm.playing import ArmFolder, Stage, Watcher, play_arm
 from omnifm.results.report import write_report
 
 _VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "nibabel", "safetensors")
@@ -64,15 +61,13 @@ def reopen_run(out: Path, plan: Plan | None) -> Plan:
     return old
 
 
-def play(plan: Plan, out: Path, workers: int, watch: Watcher) -> None:
+def play(plan: Plan, out: Path, stage: Stage, watch: Watcher) -> None:
     """Run every arm that is not finished, then write ``report.html``."""
-    load = lru_cache(maxsize=1)(load_cohort)
     waiting = {name: experiment for name, experiment in plan.arms.items() if not ArmFolder(out / name).result.exists()}
     for experiment in waiting.values():  # a mistake in the last arm is told before the first has trained
-        make_arm(experiment, load(experiment.data, experiment.partition, experiment.seed))
+        stage.arm(experiment)
     for name, experiment in waiting.items():
-        cohort = load(experiment.data, experiment.partition, experiment.seed)
-        play_arm(name, experiment, cohort, ArmFolder(out / name), workers, watch)
+        play_arm(name, experiment, stage, ArmFolder(out / name), watch)
     remove_strays(out)  # of workers that were killed
     write_report(out)
 
