@@ -99,6 +99,28 @@ def unregister(folder: Folder, hospital: Hospitals) -> None:
         _say(f"{name}: shut out")
 
 
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="The folder of this machine: server, a hospital's or operator.")],
+    key: Annotated[
+        bool, typer.Option("--key", help="A hospital signs in and out with its key; not while its service runs.")
+    ] = False,
+) -> None:
+    """Tell what is wrong on this machine, and what to do; exit status 1 if anything is."""
+    from omnifm.deploy.check import check
+
+    worst = 0
+    for finding in check(folder, key=key):
+        mark, colour = {"good": ("ok", "green"), "warning": ("look", "yellow"), "bad": ("BAD", "red")}[finding.severity]
+        _out.print(
+            f"[{colour}]{mark:5}[/]{escape(f'{finding.subject}: {finding.text}')}", highlight=False, soft_wrap=True
+        )
+        if finding.remedy:
+            _say(f"      {finding.remedy}")
+        worst |= finding.severity == "bad"
+    raise typer.Exit(worst)
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def flwr(folder: Operator, context: typer.Context) -> None:
     """Run Flower's own command against the deployment: omnifm deploy flwr operator run operator/app --stream."""

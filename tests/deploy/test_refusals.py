@@ -17,7 +17,7 @@ from live import HOST, Live, Process, deployed, wait_until
 
 from omnifm.deploy.certificates import make_authority, make_hospital_key, operator_identity
 from omnifm.deploy.operating import control, operator_context
-from omnifm.engines.flower.control import Control, registered_names, try_key
+from omnifm.engines.flower.control import Control, try_key
 from omnifm.errors import DeploymentError
 
 LIST = "/v1/control/list-nodes"
@@ -105,15 +105,6 @@ def test_trying_a_key_tells_whether_it_is_registered(live: Live, tmp_path: Path)
     (tmp_path / "stranger.key").write_bytes(make_hospital_key()[0])
     with pytest.raises(DeploymentError, match="refuses: Failed to activate"):
         try_key(url, context, tmp_path / "stranger.key")
-
-
-def test_the_server_app_learns_whose_key_a_node_has(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert registered_names() is None
-    monkeypatch.setenv("OMNIFM_SUPERLINK", f"{HOST}:{live.plan.ports.superlink}")
-    monkeypatch.setenv("OMNIFM_AUTHORITY", str(live.authority))
-    numbers = {node.number: node.name for node in control(live.folder / "operator").nodes()}
-    assert registered_names() == numbers
-    assert sorted(numbers.values()) == ["North", "South"]
 
 
 def operator(live: Live, context: ssl.SSLContext) -> Control:

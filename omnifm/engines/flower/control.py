@@ -10,7 +10,6 @@ One port of the SuperLink (flwr 1.40 and 1.41) answers all:
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,9 +46,6 @@ SUPERNODE_CALLS = (
     "send-node-heartbeat",
 )
 """What a registered SuperNode calls below ``/v1/fleet/``; to register itself is none of it."""
-
-ADDRESS, AUTHORITY = "OMNIFM_SUPERLINK", "OMNIFM_AUTHORITY"
-"""Environment of the SuperLink and so of the server app: its address and the file of the authority's certificate."""
 
 
 @dataclass(frozen=True)
@@ -138,17 +134,6 @@ class Control:
         interceptors = (CliClientHttpInterceptor(), version)
         with _told(self.url), ControlHttpClient(self.url, interceptors=interceptors, verify=self.context) as client:
             yield client
-
-
-def registered_names() -> dict[int, str] | None:
-    """Return in the server app which node is which hospital's key; None where the SuperLink was not started by us.
-
-    A hospital says its name itself. That it is the one whose key it has, only this tells.
-    """
-    if ADDRESS not in os.environ:
-        return None
-    context = ssl.create_default_context(cafile=os.environ.get(AUTHORITY))
-    return {node.number: node.name for node in Control(f"https://{os.environ[ADDRESS]}", context).nodes()}
 
 
 def try_key(url: str, context: ssl.SSLContext, key: Path) -> None:
