@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from omnifm.deploy.finding import Finding, bad, good, warning
-from omnifm.deploy.operating import control, operator_context
+from omnifm.deploy.operating import control, operator_context, trust
 from omnifm.deploy.plan import HospitalSide, OperatorSide, ServerSide, host_and_port
 from omnifm.deploy.reach import Answer, Unreached, call, connect
 from omnifm.engines.flower.control import try_key
@@ -24,8 +23,10 @@ def check_way_to_server(folder: Path, side: HospitalSide, *, key: bool) -> Itera
     """From a hospital: call the server as its SuperNode will; with ``key``, sign in with the hospital's key."""
     where = host_and_port(side.server, side.port)
     try:
-        context = _trust(folder)
+        context = trust(folder)
         answer = call(side.server, side.port, context, _FLEET)
+    except DeploymentError:
+        return  # the authority's certificate, of which its own check tells
     except Unreached as failure:
         yield bad(failure.step, failure.text, failure.remedy)
         return
@@ -64,8 +65,10 @@ def check_doors(folder: Path, side: ServerSide) -> Iterator[Finding]:
     """On the server: SuperLink and proxy answer, by all names, and keep the doors shut that are to be shut."""
     ports = side.ports
     try:
-        context = _trust(folder)
+        context = trust(folder)
         call(HERE, ports.superlink, context, "/health", "GET")
+    except DeploymentError:
+        return  # the authority's certificate, of which its own check tells
     except Unreached as failure:
         yield bad(
             "SuperLink", failure.text, "Start it: `systemctl start omnifm-server`; `journalctl -u omnifm-server`."
@@ -126,11 +129,3 @@ def _clock(answer: Answer) -> Iterator[Finding]:
         yield warning("clock", f"This machine's clock is {off}.", remedy)
     else:
         yield good("clock", "It agrees with the server's within 2 seconds.")
-
-
-def _trust(folder: Path) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    except (OSError, ssl.SSLError) as error:
-        text = f"{folder / 'ca.crt'} cannot be read: {error}."
-        raise Unreached("authority", text, "Bring this machine's folder anew.") from None

@@ -121,6 +121,46 @@ def check(
     raise typer.Exit(worst)
 
 
+@app.command()
+def run(
+    folder: Operator,
+    experiment: Annotated[
+        Path | None, typer.Argument(help="The experiment file (TOML); its [data] is not used.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")
+    ] = None,
+    out: Annotated[str, typer.Option(help="The run's folder on the server; runs/NAME of its state if not given.")] = "",
+    resume: Annotated[str, typer.Option(metavar="OUT", help="Go on with the run in this folder of the server.")] = "",
+) -> None:
+    """Let the hospitals train an experiment, and show how it goes; the server goes on without this command too."""
+    from omnifm.deploy import operating
+    from omnifm.experiment import read_plan
+
+    if experiment is None and (overrides or not resume):
+        raise DeploymentError("Give an experiment file, or --resume OUT alone to go on with a run.")
+    if resume and out:
+        raise DeploymentError("--out and --resume are two folders for one run: give only one of them.")
+    plan = None if experiment is None else read_plan(experiment, overrides or ())
+    where = resume or out or (plan.name if plan else "")
+    raise typer.Exit(operating.run(folder, plan.document if plan else None, where, resume=bool(resume)))
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="The server's folder, or an operator's.")],
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder; on the server the latest one, if not given.")
+    ] = None,
+    events: Annotated[int, typer.Option(min=0, help="How many of the last events.")] = 8,
+) -> None:
+    """Show who is connected, the round, and how each hospital does."""
+    from omnifm.deploy.status import show
+
+    for part in show(folder, run, events):
+        _out.print(part, highlight=False)
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def flwr(folder: Operator, context: typer.Context) -> None:
     """Run Flower's own command against the deployment: omnifm deploy flwr operator run operator/app --stream."""

@@ -108,7 +108,7 @@ def _write_server(place: Path, plan: Plan, authority: made.Identity) -> None:
 
 def _write_operator(place: Path, plan: Plan, authority: made.Identity) -> None:
     identity = made.operator_identity(authority, OPERATOR)
-    about = OperatorSide(plan.servers[0], plan.ports.operators, installed("omnifm"), installed("flwr"))
+    about = OperatorSide(plan.servers[0], plan.ports.operators, plan.state, installed("omnifm"), installed("flwr"))
     write(place / FILE, to_toml(about))
     write(place / "ca.crt", authority.certificate_pem)
     write(place / "operator.crt", identity.certificate_pem)

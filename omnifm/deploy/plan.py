@@ -98,10 +98,11 @@ class HospitalSide:
 
 @dataclass(frozen=True)
 class OperatorSide:
-    """What an operator's folder says: where the server is, and which hospitals there are."""
+    """What an operator's folder says: where the server is; ``state`` is the server's, where runs lie."""
 
     server: str
     port: Port
+    state: str
     omnifm: str
     flwr: str
     side: Literal["operator"] = "operator"
