@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from omnifm.deploy import certificates as made
 from omnifm.deploy.app_folder import write_app
@@ -42,10 +42,7 @@ def init(folder: Path, plan: Plan) -> None:
     authority = made.make_authority(f"authority of {plan.servers[0]}")
     with _whole(folder) as new:
         write(new / FILE, to_toml(plan))
-        write(
-            new / "STEPS.md",
-            render("steps.md.j2", plan=plan, address=host_and_port(plan.servers[0], plan.ports.hospitals)),
-        )
+        write(new / "STEPS.md", _steps(plan))
         write(new / "ca/ca.key", authority.key_pem, SECRET)
         write(new / "ca/ca.crt", authority.certificate_pem)
         (new / "ca").chmod(0o700)
@@ -138,6 +135,11 @@ def _read_authority(folder: Path) -> made.Identity:
         return made.read_identity((folder / "ca/ca.key").read_bytes(), (folder / "ca/ca.crt").read_bytes())
     except (OSError, ValueError) as error:
         raise DeploymentError(f"The authority in {folder / 'ca'} cannot be read: {error}.") from None
+
+
+def _steps(plan: Plan) -> str:
+    venv = str(PurePosixPath(plan.programs).parent)
+    return render("steps.md.j2", plan=plan, venv=venv, omnifm=installed("omnifm"), flwr=installed("flwr"))
 
 
 def _values(plan: Plan) -> dict[str, object]:

@@ -59,6 +59,8 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.servers:
             raise ValueError("name the server: a host name or an address by which the hospitals reach it")
+        if not self.hospitals:
+            raise ValueError("name at least one hospital")
         for name in self.servers:
             check_host(name)
         for name in self.hospitals:
