@@ -23,7 +23,7 @@ def check_versions(side: Side, program: str) -> Iterator[Finding]:
         if found == wanted:
             yield good("version", f"{package} {found}, as on the other machines.")
         else:
-            text = f"{package} {found or 'is not'} is installed; the deployment was made with {wanted}."
+            text = f"{package} {f'{found} is' if found else 'is not'} installed; the deployment was made with {wanted}."
             yield bad("version", text, f"Install {wanted} here, or the same on all machines.")
     where = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if program and shutil.which(program, path=where) is None:

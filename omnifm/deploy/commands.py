@@ -158,7 +158,7 @@ def status(
     from omnifm.deploy.status import show
 
     for part in show(folder, run, events):
-        _out.print(part, highlight=False)
+        _out.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

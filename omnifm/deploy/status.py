@@ -74,7 +74,9 @@ def read_stand(run: Path) -> dict[str, Any]:
 
 def hospital_table(nodes: Mapping[str, Node], known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
     """Return a line a hospital, of the SuperLink's list and of the run's."""
-    table = Table("hospital", "connection", "since")
+    table = Table("hospital")
+    for column in ("connection", "since"):
+        table.add_column(column, no_wrap=True)
     for column in ("training samples", "last round", "seconds"):
         table.add_column(column, justify="right")
     table.add_column("trouble")
