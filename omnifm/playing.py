@@ -15,7 +15,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from omnifm.algorithms.state import Broadcast
-from omnifm.arm import Arm, Holding, make_arm
+from omnifm.arm import Arm, Holding, Outline, make_arm
 from omnifm.data.cohort import Cohort, load_cohort
 from omnifm.engines.in_process import InProcess
 from omnifm.errors import CheckpointError
@@ -101,6 +101,10 @@ class Stage(Protocol):
         """Put an arm together."""
         ...
 
+    def outline(self, arm: Arm) -> Outline:
+        """Return what is known of the data in the end: hospitals may have come since the arm was put together."""
+        ...
+
     def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> AbstractContextManager[PlayingEngine]:
         """Return the engine for an arm."""
         ...
@@ -119,6 +123,10 @@ class ThisMachine:
         """Put an arm together, the data loaded if they are not there yet."""
         cohort = self._cohort or self._load(experiment.data, experiment.partition, experiment.seed)
         return make_arm(experiment, cohort)
+
+    def outline(self, arm: Arm) -> Outline:
+        """Return what was known from the beginning."""
+        return arm.outline
 
     def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> InProcess:
         """Return the engine; a GPU serves one hospital after another."""
@@ -146,21 +154,21 @@ def play_arm(
         last = federation.run(snapshot)
         if test:
             judged = _judge(arm, federation, engine, folder, snapshots)
-            found = {**_about(name, arm), **_ending(federation, last), **judged}
+            found = {**_about(name, arm, stage.outline(arm)), **_ending(federation, last), **judged}
             found["weights_sha256"] = weights_sha256(last)
             write_atomically(folder.result, json.dumps(found, indent=1).encode())
     return last
 
 
-def _about(name: str, arm: Arm) -> dict[str, Any]:
+def _about(name: str, arm: Arm, outline: Outline) -> dict[str, Any]:
     return {
         "arm": name,
         "algorithm": arm.experiment.algorithm,
         "seed": arm.experiment.seed,
         "main_metric": arm.task.main_metric,
         "lower_is_better": list(arm.task.lower_is_better),
-        "label_names": list(arm.outline.shape.label_names),
-        "clients": {holding.name: _holdings(holding) for holding in arm.outline.holdings},
+        "label_names": list(outline.shape.label_names),
+        "clients": {holding.name: _holdings(holding) for holding in outline.holdings},
     }
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from omnifm import runs
-from omnifm.arm import Arm, build_arm
+from omnifm.arm import Arm, Outline, build_arm
 from omnifm.engines.flower.deploy import DeploySettings, deploy_settings
 from omnifm.engines.flower.engine import Distant
 from omnifm.engines.flower.events import Events
@@ -67,6 +67,10 @@ class Afar:
         if arm.algorithm.pools_data:
             raise DeploymentError(f"{experiment.algorithm!r} pools the data of all: no federation can do that.")
         return replace(arm, experiment=experiment)
+
+    def outline(self, arm: Arm) -> Outline:
+        """Return what the hospitals told, those too that came later."""
+        return self._roster.outline
 
     def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> Distant:
         """Return the engine for an arm."""

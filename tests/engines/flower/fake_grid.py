@@ -42,6 +42,10 @@ class FakeGrid:
     def disconnect(self, name: str) -> None:
         self._names = {node: other for node, other in self._names.items() if other != name}
 
+    @property
+    def connected(self) -> set[str]:
+        return set(self._names.values())
+
     def time(self) -> float:
         return self.clock
 
