@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from omnifm.deploy import certificates as made
-from omnifm.deploy.app_folder import write_app
 from omnifm.deploy.plan import (
     FILE,
     HospitalSide,
@@ -25,6 +24,7 @@ from omnifm.deploy.plan import (
 )
 from omnifm.deploy.writing import PROGRAM, SECRET, render, write
 from omnifm.engines.flower.control import SUPERNODE_CALLS
+from omnifm.engines.flower.thin_app import write_app
 from omnifm.errors import DeploymentError
 from omnifm.files import write_atomically
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import cast
 
 import tomli_w
@@ -17,6 +17,7 @@ from omnifm.deploy.bridge import bridge
 from omnifm.deploy.certificates import LOOPBACK
 from omnifm.deploy.plan import OperatorSide, ServerSide, host_and_port, read_side
 from omnifm.engines.flower.control import Control
+from omnifm.engines.flower.thin_app import write_run_config
 from omnifm.errors import DeploymentError
 from omnifm.experiment import Document, to_toml
 
@@ -88,8 +89,8 @@ def run(folder: Path, experiment: Document | None, out: str, *, resume: bool) ->
     """
     side = cast(OperatorSide, read_side(folder, "operator"))
     text = "" if experiment is None else to_toml(experiment)
-    place = PurePosixPath(side.state, "runs", out)
+    place = Path(side.state, "runs", out)
     with tempfile.TemporaryDirectory() as temporary:
         config = Path(temporary) / "run.toml"
-        config.write_text(tomli_w.dumps({"experiment": text, "out": str(place), "resume": resume}), encoding="utf-8")
+        write_run_config(config, text, place, resume)
         return run_flwr(folder, ["run", str(folder / "app"), "--run-config", str(config), "--stream"])

@@ -129,6 +129,8 @@ class Hospitals:
         told = reply.introduction
         if told.holding.name != reply.client:
             self._unwelcome(name, node, "it goes by two names")
+        elif node.name not in ("", name):
+            self._unwelcome(name, node, f"its key is registered as that of {node.name}")
         elif self.there(name) and self.known[name].node != node:
             self._unwelcome(name, node, "another node is connected under this name")
         elif name in self.known and self.known[name].key != node.key:

@@ -20,11 +20,16 @@ _APP_FAILED = {
 
 
 class Node(NamedTuple):
-    """A node that is connected. ``since`` changes when it connects anew; ``key`` is its public key, if it has one."""
+    """A node that is connected.
+
+    ``since`` changes when it connects anew; ``key`` is its public key, if it has one; ``name`` is that under which the
+    operator has registered the key, if any.
+    """
 
     id: int
     key: str
     since: str
+    name: str = ""
 
 
 class Arrival(NamedTuple):
@@ -49,7 +54,7 @@ class Post:
 
     def nodes(self) -> list[Node]:
         """Return the nodes that are connected."""
-        return [Node(n.node_id, n.public_key.hex(), n.last_activated_at) for n in self._grid.get_nodes()]
+        return [Node(n.node_id, n.public_key.hex(), n.last_activated_at, n.name) for n in self._grid.get_nodes()]
 
     def send(self, node: int, letter: bytes, group: str) -> str | None:
         """Send a letter; return the message's id, or None if it could not be sent now."""

@@ -20,7 +20,7 @@ class FakeGrid:
     """Nodes by name. Time goes on by a second a look.
 
     ``fault`` says of a name and a message's group what becomes of it: "" (an answer), "gone", "crash", "never" or
-    "spoil".
+    "spoil". ``registered`` is under which name the operator has registered a hospital's key, if under any.
     """
 
     def __init__(self, hospitals: Mapping[str, Path]) -> None:
@@ -29,6 +29,7 @@ class FakeGrid:
         self.starts: list[tuple[str, str]] = []
         self.fault: Callable[[str, str], str] = lambda name, group: ""
         self.each_look: Callable[[], None] = lambda: None
+        self.registered: dict[str, str] = {}
         self._files = dict(hospitals)
         self._ids = itertools.count(100)
         self._messages: dict[str, Message] = {}
@@ -53,7 +54,12 @@ class FakeGrid:
         self.clock += 1.0
         self.each_look()
         return [
-            SimpleNamespace(node_id=node, public_key=name.encode(), last_activated_at=str(node))
+            SimpleNamespace(
+                node_id=node,
+                public_key=name.encode(),
+                last_activated_at=str(node),
+                name=self.registered.get(name, ""),
+            )
             for node, name in self._names.items()
         ]
 

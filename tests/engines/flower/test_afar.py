@@ -249,6 +249,15 @@ def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> Non
     assert list(result["clients"]) == ["CT", "MRI"]
 
 
+def test_one_who_goes_by_the_name_of_another_key_is_refused(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
+    grid.registered = {"CT": "CT", "MRI": "Elsewhere", "PET": "PET"}
+    afar_played(plan, grid, tmp_path / "afar")
+    assert ("unwelcome", "MRI") in events(tmp_path / "afar")
+    assert {name for event, name in events(tmp_path / "afar") if event == "answer"} == {"CT", "PET"}
+    assert "its key is registered as that of Elsewhere" in (tmp_path / "afar/deploy.jsonl").read_text()
+
+
 def test_another_version_is_refused_and_named(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
     real = envelope.sealed
