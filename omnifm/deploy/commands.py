@@ -76,6 +76,15 @@ def renew(
 
 
 @app.command()
+def rekey(folder: Folder, hospital: Hospitals) -> None:
+    """Make new keys for hospitals whose old ones are lost or stolen; `unregister` them first."""
+    from omnifm.deploy import folders
+
+    folders.rekey(folder, hospital)
+    _say(f"Bring hospital.key to each; then  omnifm deploy register {shlex.quote(str(folder))}")
+
+
+@app.command()
 def register(folder: Folder) -> None:
     """Let the hospitals of a deployment in, by their keys; those who are in already stay so."""
     from omnifm.deploy.operating import control
@@ -83,14 +92,20 @@ def register(folder: Folder) -> None:
 
     plan = read_plan(folder)
     link = control(folder / "operator")
+    failures = []
     for name in plan.hospitals:
-        new = link.register(name, folder / "keys" / f"{name}.pub")
-        _say(f"{name}: {'registered' if new else 'was registered already'}")
+        try:
+            new = link.register(name, folder / "keys" / f"{name}.pub")
+            _say(f"{name}: {'registered' if new else 'was registered already'}")
+        except DeploymentError as error:
+            failures.append(str(error))
+    if failures:
+        raise DeploymentError("\n".join(failures))
 
 
 @app.command()
 def unregister(folder: Folder, hospital: Hospitals) -> None:
-    """Shut hospitals out; `register` lets them in again."""
+    """Shut hospitals out, by their keys, for good: `rekey` and `register` let one in again."""
     from omnifm.deploy.operating import control
 
     link = control(folder / "operator")

@@ -22,10 +22,10 @@ from omnifm.deploy.plan import (
     read_plan,
     to_toml,
 )
-from omnifm.deploy.writing import PROGRAM, SECRET, render, write
+from omnifm.deploy.writing import OPEN, PROGRAM, SECRET, render, write
 from omnifm.engines.flower.control import SUPERNODE_CALLS
 from omnifm.engines.flower.thin_app import write_app
-from omnifm.errors import DeploymentError
+from omnifm.errors import DeploymentError, did_you_mean
 from omnifm.files import write_atomically
 
 OPERATOR = "operator"
@@ -83,6 +83,26 @@ def renew(folder: Path, servers: list[str]) -> Plan:
         (folder / f".{name}.new").rename(folder / name)
     write_atomically(folder / FILE, to_toml(new).encode())
     return new
+
+
+def rekey(folder: Path, names: list[str]) -> None:
+    """Make new keys for hospitals whose old ones are lost or stolen.
+
+    Raises:
+        DeploymentError: there is no such hospital.
+    """
+    plan = read_plan(folder)
+    for name in names:
+        if name not in plan.hospitals:
+            raise DeploymentError(f"There is no hospital {name!r} in {folder}. {did_you_mean(name, plan.hospitals)}")
+    for name in names:
+        private, public = made.make_hospital_key()
+        for path, content, mode in (
+            (folder / "hospitals" / name / "hospital.key", private, SECRET),
+            (folder / "keys" / f"{name}.pub", public, OPEN),
+        ):
+            path.unlink(missing_ok=True)
+            write(path, content, mode)
 
 
 def _write_server(place: Path, plan: Plan, authority: made.Identity) -> None:

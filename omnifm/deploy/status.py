@@ -73,7 +73,7 @@ def read_stand(run: Path) -> dict[str, Any]:
 
 
 def hospital_table(nodes: Mapping[str, Node], known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
-    """Return a line a hospital, of the SuperLink's list and of the run's."""
+    """Return a line a hospital, of the SuperLink's list and of the run's ``hospitals``."""
     table = Table("hospital")
     for column in ("connection", "since"):
         table.add_column(column, no_wrap=True)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key, l
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from small_run import omnifm
 
-from omnifm.deploy.folders import add, init, renew
+from omnifm.deploy.folders import add, init, rekey, renew
 from omnifm.deploy.plan import HospitalSide, Plan, ServerSide, make_plan, read_plan, read_side
 from omnifm.errors import DeploymentError
 
@@ -201,6 +201,17 @@ def test_a_hospital_is_added(folder: Path) -> None:
     assert {name for name in before if after[name] != before[name]} == {"deploy.toml"}
     with pytest.raises(DeploymentError, match="hospital 'C' is named twice"):
         add(folder, ["C"])
+
+
+def test_a_hospital_gets_a_new_key(folder: Path) -> None:
+    before = contents(folder)
+    rekey(folder, ["A"])
+    after = contents(folder)
+    assert {name for name in after if after[name] != before[name]} == {"hospitals/A/hospital.key", "keys/A.pub"}
+    test_a_hospitals_two_keys_belong_together(folder)
+    test_secrets_are_for_their_owner_only(folder)
+    with pytest.raises(DeploymentError, match=r"no hospital 'a' in .*Did you mean 'A'\?"):
+        rekey(folder, ["a"])
 
 
 def test_certificates_are_renewed(folder: Path) -> None:

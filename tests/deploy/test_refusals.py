@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from live import HOST, Live, Process, deployed, wait_until
+from small_run import omnifm
 
 from omnifm.deploy.certificates import make_authority, make_hospital_key, operator_identity
 from omnifm.deploy.operating import control, operator_context
@@ -60,12 +62,16 @@ def refused(live: Live, north: Process) -> dict[str, Process]:
     return processes
 
 
-def statuses(live: Live) -> dict[str, str]:
-    return {node.name: node.status for node in control(live.folder / "operator").nodes()}
+def connected(live: Live) -> list[str]:
+    return [node.name for node in control(live.folder / "operator").nodes() if node.status == "online"]
+
+
+def registered(live: Live) -> list[str]:
+    return [node.name for node in control(live.folder / "operator").nodes()]
 
 
 def test_a_registered_hospital_is_let_in(live: Live, north: Process) -> None:
-    assert statuses(live) == {"North": "online", "South": "registered"}
+    assert connected(live) == ["North"]
     assert north.process.poll() is None
 
 
@@ -80,7 +86,7 @@ def test_a_registered_hospital_is_let_in(live: Live, north: Process) -> None:
 )
 def test_a_supernode_that_is_not_as_it_should_be(live: Live, refused: dict[str, Process], who: str, why: str) -> None:
     assert why in refused[who].text
-    assert statuses(live) == {"North": "online", "South": "registered"}
+    assert connected(live) == ["North"]
 
 
 def test_a_hospital_that_shows_anothers_key_but_does_not_have_it(live: Live) -> None:
@@ -190,3 +196,33 @@ def test_the_superlink_itself_is_not_reached_from_other_machines(live: Live) -> 
         pytest.skip("this machine has no address but loopback")
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((outside, live.plan.ports.superlink), timeout=5)
+
+
+def test_flowers_own_command_gets_through_by_the_operators_certificate(live: Live) -> None:
+    process = live.start(
+        "flwr", sys.executable, "-m", "omnifm", "deploy", "flwr", live.folder / "operator", "supernode", "list"
+    )
+    assert process.ended() == 0, process.text
+    assert "online" in process.text
+
+
+def test_a_hospital_that_was_shut_out_needs_a_new_key(live: Live) -> None:
+    folder = live.folder
+    assert omnifm("deploy", "unregister", folder, "--hospital", "South").text == "South: shut out\n"
+    assert registered(live) == ["North"]
+    outcome = omnifm("deploy", "register", folder)
+    assert outcome.status == 1
+    assert "North: was registered already" in outcome.text
+    assert "South: its key was shut out, and Flower never takes it again" in outcome.text
+    assert omnifm("deploy", "rekey", folder, "--hospital", "South").status == 0
+    assert "South: registered" in omnifm("deploy", "register", folder).text
+    assert registered(live) == ["North", "South"]
+    with pytest.raises(DeploymentError, match="is registered already, as 'North'"):
+        control(folder / "operator").register("South", folder / "keys/North.pub")
+
+
+def test_a_machine_as_it_should_be(live: Live) -> None:
+    for side in ("server", "operator"):
+        outcome = omnifm("deploy", "check", live.folder / side)
+        assert outcome.status == 0, outcome.text
+    assert "By the hospitals' port nobody can give orders" in omnifm("deploy", "check", live.folder / "server").text

@@ -76,12 +76,15 @@ class Control:
         Raises:
             DeploymentError: no answer, or a refusal; says of whom.
         """
+        return [node for node in self._all_nodes() if node.status != "unregistered"]
+
+    def _all_nodes(self) -> list[Node]:
+        """Return those who were shut out, too."""
         with self._calling() as client:
             infos = client.ListNodes(ListNodesRequest()).nodes_info
         found = [
             Node(info.node_id, info.name or f"node {info.node_id}", info.status, _since(info), info.public_key)
             for info in infos
-            if info.status != "unregistered"
         ]
         return sorted(found, key=lambda node: node.name)
 
@@ -89,7 +92,8 @@ class Control:
         """Let in the hospital with this key; False if it is in already.
 
         Raises:
-            DeploymentError: the file is no such key, or the name is another key's, or the SuperLink refuses.
+            DeploymentError: the file is no such key, the key was shut out, the name is another key's, or the SuperLink
+                refuses.
         """
         try:
             key = load_ssh_public_key(public_key.read_bytes())
@@ -98,7 +102,12 @@ class Control:
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise DeploymentError(f"{public_key} is no elliptic-curve key: make one with `ssh-keygen -t ecdsa -b 384`.")
         data = public_key_to_bytes(key)
-        for node in self.nodes():
+        for node in self._all_nodes():
+            if node.status == "unregistered":
+                if node.public_key == data:
+                    again = "make a new one with `omnifm deploy rekey`"
+                    raise DeploymentError(f"{name}: its key was shut out, and Flower never takes it again: {again}.")
+                continue
             if node.public_key == data and node.name == name:
                 return False
             if node.public_key == data or node.name == name:
