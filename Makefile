@@ -1,11 +1,14 @@
-# From a fresh clone and a bare python3: `make demo` trains, `make test` tests. Both set up .venv, once.
+# From a fresh clone and a bare python3: `make demo` trains, `make demo-flower` trains over a network of processes, `make test` tests. Both set up .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo demo-flower test clean
 
 demo: .venv/ready
 	$(BIN)/omnifm run examples/classification-phantom.toml --out $(or $(OUT),runs/demo-$(shell date +%Y%m%d-%H%M%S))
+
+demo-flower: .venv/ready
+	$(BIN)/python examples/demo_flower.py $(if $(OUT),--out $(OUT))
 
 test: .venv/ready
 	$(BIN)/ruff check .

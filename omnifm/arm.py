@@ -1,4 +1,7 @@
-"""One arm of an experiment, put together: task, pipeline, algorithm, engine and federation."""
+"""One arm of an experiment, put together: task, pipeline, algorithm, engine and federation.
+
+It is built from what must be known of the data, not from the data: the server of a deployment has none.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
@@ -30,11 +32,32 @@ from omnifm.weights_file import Origin
 
 
 @dataclass(frozen=True)
+class Holding:
+    """What is told of a hospital's data: its modality (or modalities) and its numbers of examples."""
+
+    name: str
+    group: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What an arm must know of the data: their shape, and of a posed image its ``channels`` and spatial ``axes``."""
+
+    shape: DataShape
+    channels: int
+    axes: int
+    holdings: tuple[Holding, ...]
+
+
+@dataclass(frozen=True)
 class Arm:
     """What an experiment and its data determine, before anything has run; ``origin`` says what its model is for."""
 
     experiment: Experiment
-    cohort: Cohort
+    outline: Outline
     task: Task
     algorithm: Algorithm
     site: Site
@@ -44,7 +67,7 @@ class Arm:
     @property
     def judged(self) -> tuple[str, ...]:
         """The names of the hospitals, all of which are evaluated."""
-        return tuple(client.name for client in self.cohort.clients)
+        return tuple(holding.name for holding in self.outline.holdings)
 
     def start(self) -> Snapshot:
         """Return the state before the first round."""
@@ -69,7 +92,9 @@ class Arm:
 
 
 def make_arm(experiment: Experiment, cohort: Cohort, kept: KeptWeights | None = None) -> Arm:
-    """Put an arm together; weights that it starts from are read from the ``kept`` copies, if there are any.
+    """Put an arm together for hospitals whose data are here.
+
+    Weights that it starts from are read from the ``kept`` copies, if there are any.
 
     Raises:
         ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
@@ -77,22 +102,44 @@ def make_arm(experiment: Experiment, cohort: Cohort, kept: KeptWeights | None = 
             from do not fit.
         CheckpointError: the weights to start from cannot be read.
     """
+    clients = {client.name: client for client in cohort.clients}
+    arm = build_arm(experiment, outlined(experiment, cohort), clients, kept)
+    if not arm.algorithm.pools_data:
+        return arm
+    everyone = pooled(cohort)
+    if everyone.name in clients:
+        raise ExperimentError(f"A hospital is called {everyone.name!r}, like all of them together: rename it.")
+    site = replace(arm.site, clients={**clients, everyone.name: everyone})
+    return replace(arm, site=site, participants=(everyone.name,))
+
+
+def outlined(experiment: Experiment, cohort: Cohort) -> Outline:
+    """Return what an arm must know of these data."""
     first = cohort.clients[0].train.batch(torch.tensor([0]))
     _, channels, *size = first["image"].shape
     shape = DataShape(channels, tuple(size), cohort.label_names, cohort.vocabulary)
-    task = make_task(experiment.task, experiment.sections[experiment.task], shape)
+    posed = make_task(experiment.task, experiment.sections[experiment.task], shape).pose(first)["image"]
+    holdings = tuple(
+        Holding(client.name, client.group, len(client.train), len(client.validation), len(client.test))
+        for client in cohort.clients
+    )
+    return Outline(shape, posed.shape[1], posed.dim() - 2, holdings)
+
+
+def build_arm(
+    experiment: Experiment, outline: Outline, clients: Mapping[str, ClientData], kept: KeptWeights | None = None
+) -> Arm:
+    """Put an arm together from what is known of the data; ``clients`` are the hospitals that train here, if any do.
+
+    Raises:
+        ExperimentError, CheckpointError: as :func:`make_arm`.
+    """
+    task = make_task(experiment.task, experiment.sections[experiment.task], outline.shape)
     algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
-    pipeline, origin = _build(experiment, task, algorithm, task.pose(first)["image"]), origin_of(experiment, shape)
+    pipeline, origin = _build(experiment, task, algorithm, outline), origin_of(experiment, outline.shape)
     if experiment.init != SCRATCH:
         start_from(pipeline, experiment.init, _weights(experiment.init, kept), origin)
     personal = pipeline.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
-    clients: Mapping[str, ClientData] = {client.name: client for client in cohort.clients}
-    participants = tuple(clients)
-    if algorithm.pools_data:
-        everyone = pooled(cohort)
-        if everyone.name in clients:
-            raise ExperimentError(f"A hospital is called {everyone.name!r}, like all of them together: rename it.")
-        clients, participants = {**clients, everyone.name: everyone}, (everyone.name,)
     initial = {name: value.detach().cpu().clone() for name, value in learned(pipeline).items()}
     site = Site(
         pipeline,
@@ -105,7 +152,8 @@ def make_arm(experiment: Experiment, cohort: Cohort, kept: KeptWeights | None = 
         experiment.seed,
         experiment.federation.rounds,
     )
-    return Arm(experiment, cohort, task, algorithm, site, participants, origin)
+    participants = tuple(holding.name for holding in outline.holdings)
+    return Arm(experiment, outline, task, algorithm, site, participants, origin)
 
 
 def _weights(init: str, kept: KeptWeights | None) -> Path:
@@ -124,7 +172,7 @@ def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
     return replace(experiment.training, momentum=0.0)
 
 
-def _build(experiment: Experiment, task: Task, algorithm: Algorithm, image: Tensor) -> Pipeline:
+def _build(experiment: Experiment, task: Task, algorithm: Algorithm, outline: Outline) -> Pipeline:
     """Draw the first weights from the seed; the task's own network draws first, so all arms share its start.
 
     The adapter draws next, the algorithm's companion last.
@@ -134,7 +182,7 @@ def _build(experiment: Experiment, task: Task, algorithm: Algorithm, image: Tens
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(experiment.seed, "weights"))
         network = task.network()
-        adapter = SpectralAdapter(settings, image.shape[1], image.dim() - 2, network.width) if wanted else None
+        adapter = SpectralAdapter(settings, outline.channels, outline.axes, network.width) if wanted else None
         pipeline = Pipeline(network, adapter, algorithm.companion(network, task))
-    layout = torch.channels_last if image.dim() == 4 else torch.channels_last_3d
+    layout = torch.channels_last if outline.axes == 2 else torch.channels_last_3d
     return pipeline.to(device=experiment.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

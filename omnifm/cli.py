@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from omnifm.deploy.commands import app as deploy_app
 from omnifm.errors import ExperimentError, OmniFMError, OutOfTime
 from omnifm.interrupts import Interrupted, interruptible
 from omnifm.lock import locked
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(deploy_app, name="deploy")
 _out, _err = Console(), Console(stderr=True)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")]
@@ -147,6 +149,7 @@ def _check_asked(
 def _play(command: str, given: Plan | None, folder: Path, fresh: bool, workers: int, limit: TimeLimit) -> Plan:
     """Play a run into its folder and tell what it found."""
     from omnifm import runs
+    from omnifm.playing import ThisMachine
     from omnifm.progress import LiveProgress
     from omnifm.results.table import result_table
     from omnifm.workers.crew import auto_workers
@@ -154,8 +157,9 @@ def _play(command: str, given: Plan | None, folder: Path, fresh: bool, workers: 
     begun = partial(runs.has_begun, folder)
     with _stoppable(command, "rounds", folder, begun), locked(folder):
         plan = runs.open_run(folder, given) if given and fresh else runs.reopen_run(folder, given)
+        stage = ThisMachine(workers or auto_workers())
         with _kept("rounds", folder, begun), LiveProgress(_err) as live:
-            runs.play(plan, folder, workers or auto_workers(), lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
+            runs.play(plan, folder, stage, lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
     _tell([result_table(folder)], folder)
     return plan
 

@@ -30,6 +30,10 @@ class CheckpointError(OmniFMError):
     """A checkpoint cannot be written or read."""
 
 
+class DeploymentError(OmniFMError):
+    """What a hospital or the server of a deployment is told does not fit; names the file, the key or the machine."""
+
+
 class NonFiniteLossError(OmniFMError):
     """A client's loss became NaN or infinite."""
 

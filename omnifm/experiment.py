@@ -1,7 +1,8 @@
 """All that a run depends on, as frozen dataclasses read from a TOML file; errors name the key.
 
 An experiment file may have ``[arms.NAME]`` tables: each arm is the experiment with those keys changed, and all arms
-run on the same data. A file without arms has one, called by its algorithm. ``[compare]`` is for ``omnifm compare``.
+run on the same data. A file without arms has one, called by its algorithm. ``[compare]`` is for ``omnifm compare``,
+``[deploy]`` for a run over the network: what of it changes, changes no result.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def make_plan(document: Document) -> Plan:
 
 def base_of(document: Document) -> Document:
     """Return the part of a document that every arm starts from."""
-    return {key: value for key, value in document.items() if key not in ("arms", "compare")}
+    return {key: value for key, value in document.items() if key not in ("arms", "compare", "deploy")}
 
 
 def make_experiment(document: Mapping[str, Any]) -> Experiment:

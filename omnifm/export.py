@@ -69,9 +69,10 @@ def _arm(plan: Plan, out: Path, name: str) -> tuple[Arm, ArmFolder]:
 def _best(arm: Arm, place: ArmFolder) -> Snapshot:
     """Return the best snapshot as received, or in the one reading that was judged."""
     reading = arm.experiment.federation.readings[0]
-    if not place.checkpoints.has_best(reading):
+    snapshots = place.checkpoints()
+    if not snapshots.has_best(reading):
         raise CheckpointError(f"{place.path} has no round that validation chose yet. Go on with the run first.")
-    return read_best(place, reading)
+    return read_best(place, snapshots, reading)
 
 
 def _model(arm: Arm, chosen: Snapshot, client: str | None) -> Tensors:

@@ -31,7 +31,10 @@ class Engine(Protocol):
     def evaluate(
         self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
     ) -> Iterator[tuple[str, Scores]]:
-        """Let the clients judge their model, in any order; their states stay as they are."""
+        """Let the clients judge their model, in any order; their states stay as they are.
+
+        A client that cannot be reached is left out, here as in :meth:`update`.
+        """
         ...
 
     @property
@@ -168,7 +171,7 @@ class Federation:
         """Judge all clients, whose states the engine holds."""
         broadcast = self.algorithm.broadcast(server)
         found = dict(self.engine.evaluate(broadcast, self.judged, split, reading))
-        scores = {name: found[name] for name in self.judged}
+        scores = {name: found[name] for name in self.judged if name in found}
         event = EvaluationEvent(server.round, split, reading, scores)
         for callback in self.callbacks:
             callback.evaluated(event)

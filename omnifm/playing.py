@@ -5,27 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from PIL import Image
 
-from omnifm.arm import Arm, make_arm
-from omnifm.data.cohort import Cohort
-from omnifm.data.examples import ClientData
+from omnifm.algorithms.state import Broadcast
+from omnifm.arm import Arm, Holding, Outline, make_arm
+from omnifm.data.cohort import Cohort, load_cohort
 from omnifm.engines.in_process import InProcess
 from omnifm.errors import CheckpointError
 from omnifm.experiment import Experiment, to_document, to_toml
-from omnifm.federation import Callback, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
+from omnifm.federation import Callback, Engine, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
 from omnifm.files import write_atomically
 from omnifm.given_weights import KeptWeights
 from omnifm.results.checkpoint import digest
 from omnifm.results.metrics import MetricsLog
 from omnifm.snapshots import SnapshotFolder
+from omnifm.states import StateFolder, StateStore, digests_of
 from omnifm.tasks.task import Panel, Picture
-from omnifm.tensors import named
 
 PANELS = 6
 
@@ -50,10 +52,9 @@ class ArmFolder:
         """The metrics log."""
         return MetricsLog(self.path / "metrics.jsonl")
 
-    @property
-    def checkpoints(self) -> SnapshotFolder:
-        """The snapshots of the last rounds and of the best."""
-        return SnapshotFolder(self.path / "checkpoints")
+    def checkpoints(self, states: StateStore | None = None) -> SnapshotFolder:
+        """Return the snapshots of the last rounds and of the best; ``states`` is where the clients keep theirs."""
+        return SnapshotFolder(self.path / "checkpoints", states)
 
 
 class Recorder(Callback):
@@ -82,41 +83,94 @@ class Recorder(Callback):
         self.snapshots.write(snapshot)
 
 
+class PlayingEngine(Engine, Protocol):
+    """An engine that can also show what was learned."""
+
+    def show(self, broadcast: Broadcast, name: str, reading: Reading, count: int) -> list[Panel]:
+        """Return pictures of a client's predictions; none, where they may not leave the client."""
+        ...
+
+
+class Stage(Protocol):
+    """Where arms are played: on this machine, or by hospitals far away."""
+
+    @property
+    def states(self) -> StateStore | None:
+        """Where the clients keep their states, if not beside the checkpoints."""
+        ...
+
+    def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
+        """Put an arm together; weights that it starts from are among those ``kept``."""
+        ...
+
+    def outline(self, arm: Arm) -> Outline:
+        """Return what is known of the data in the end: hospitals may have come since the arm was put together."""
+        ...
+
+    def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> AbstractContextManager[PlayingEngine]:
+        """Return the engine for an arm."""
+        ...
+
+
+class ThisMachine:
+    """The stage of ``omnifm run``: all hospitals' data are here."""
+
+    states: StateStore | None = None
+
+    def __init__(self, workers: int = 1, cohort: Cohort | None = None) -> None:
+        self._workers, self._cohort = workers, cohort
+        self._load = lru_cache(maxsize=1)(load_cohort)
+
+    def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
+        """Put an arm together, the data loaded if they are not there yet."""
+        cohort = self._cohort or self._load(experiment.data, experiment.partition, experiment.seed)
+        return make_arm(experiment, cohort, kept)
+
+    def outline(self, arm: Arm) -> Outline:
+        """Return what was known from the beginning."""
+        return arm.outline
+
+    def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> InProcess:
+        """Return the engine; a GPU serves one hospital after another."""
+        assert isinstance(snapshots.states, StateFolder)
+        return InProcess(arm.site, self._workers if arm.experiment.device == "cpu" else 1, snapshots.states)
+
+
 def play_arm(
     name: str,
     experiment: Experiment,
-    cohort: Cohort,
+    stage: Stage,
     folder: ArmFolder,
-    workers: int = 1,
     watch: Watcher = lambda name, arm: (),
     test: bool = True,
 ) -> Snapshot:
     """Play the rounds that the folder still lacks and write ``result.json``; without ``test``, the rounds only."""
-    arm = make_arm(experiment, cohort, folder.kept)
+    arm = stage.arm(experiment, folder.kept)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
-    snapshots = folder.checkpoints
+    snapshots = folder.checkpoints(stage.states)
     snapshot = snapshots.read_latest() or arm.start()
     folder.metrics.forget_after(snapshot.server.round)
-    with InProcess(arm.site, workers if experiment.device == "cpu" else 1, snapshots.states) as engine:
+    with stage.engine(name, arm, snapshots) as engine:
         federation = arm.federation(engine, [*watch(name, arm), Recorder(folder.metrics, snapshots)])
         last = federation.run(snapshot)
         if test:
-            found = {**_about(name, arm), **_ending(federation, last), **_judge(arm, federation, engine, folder)}
+            judged = _judge(arm, federation, engine, folder, snapshots)
+            found = {**_about(name, arm, stage.outline(arm)), **_ending(federation, last), **judged}
             found["weights_sha256"] = weights_sha256(last)
             write_atomically(folder.result, json.dumps(found, indent=1).encode())
     return last
 
 
-def _about(name: str, arm: Arm) -> dict[str, Any]:
+def _about(name: str, arm: Arm, outline: Outline) -> dict[str, Any]:
     return {
         "arm": name,
         "algorithm": arm.experiment.algorithm,
         "seed": arm.experiment.seed,
         "main_metric": arm.task.main_metric,
         "lower_is_better": list(arm.task.lower_is_better),
-        "label_names": list(arm.cohort.label_names),
-        "clients": {client.name: _holdings(client) for client in arm.cohort.clients},
+        "label_names": list(outline.shape.label_names),
+        "clients": {holding.name: _holdings(holding) for holding in outline.holdings},
     }
 
 
@@ -129,12 +183,14 @@ def _ending(federation: Federation, last: Snapshot) -> dict[str, Any]:
     return {"rounds": last.server.round, "stopped": stopped, "best": last.best}
 
 
-def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolder) -> dict[str, Any]:
+def _judge(
+    arm: Arm, federation: Federation, engine: PlayingEngine, folder: ArmFolder, snapshots: SnapshotFolder
+) -> dict[str, Any]:
     """Read the test data, once: in each reading, the model of the round that validation chose."""
     test, panels = {}, {}
     readings = arm.experiment.federation.readings
     for reading in readings:
-        chosen = read_best(folder, reading)
+        chosen = read_best(folder, snapshots, reading)
         engine.restore(chosen.clients)
         test[reading] = _scores(federation.evaluate(chosen.server, "test", reading))
         if reading == readings[0]:
@@ -144,23 +200,22 @@ def _judge(arm: Arm, federation: Federation, engine: InProcess, folder: ArmFolde
     return {"test": test, "panels": panels}
 
 
-def read_best(folder: ArmFolder, reading: Reading) -> Snapshot:
+def read_best(folder: ArmFolder, snapshots: SnapshotFolder, reading: Reading) -> Snapshot:
     """Return the best snapshot of a reading.
 
     Raises:
         CheckpointError: it is missing or damaged; says what to do.
     """
     try:
-        return folder.checkpoints.read_best(reading)
+        return snapshots.read_best(reading)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error} Remove the folder {folder.path} and resume: this arm is then run anew."
         ) from None
 
 
-def _holdings(client: ClientData) -> dict[str, Any]:
-    counts = {split: len(getattr(client, split)) for split in ("train", "validation", "test")}
-    return {"group": client.group, **counts}
+def _holdings(holding: Holding) -> dict[str, Any]:
+    return {key: value for key, value in asdict(holding).items() if key != "name"}
 
 
 def _scores(event: EvaluationEvent) -> dict[str, Any]:
@@ -192,9 +247,7 @@ def _save_panels(folder: Path, client: str, panels: Iterable[Panel]) -> list[dic
 
 
 def weights_sha256(snapshot: Snapshot) -> str:
-    """Return the SHA-256 of all that was learned: the shared weights, and what each client keeps."""
+    """Return the SHA-256 of all that was learned: the shared weights, and the digest of what each client keeps."""
     parts = [digest(snapshot.server.shared)]
-    for name in sorted(snapshot.clients):
-        state = snapshot.clients[name]
-        parts.append(digest({**state.personal, **named("memory", state.memory)}, name))
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+    parts += [f"{name}:{found}" for name, found in sorted(digests_of(snapshot.clients).items())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

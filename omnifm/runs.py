@@ -6,17 +6,14 @@ import importlib.metadata
 import json
 import platform
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from omnifm.arm import make_arm
-from omnifm.data.cohort import load_cohort
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Plan, differences, read_plan, to_document, to_toml
 from omnifm.files import remove_strays, write_atomically
 from omnifm.given_weights import KeptWeights
-from omnifm.playing import ArmFolder, Watcher, play_arm
+from omnifm.playing import ArmFolder, Stage, Watcher, play_arm
 from omnifm.results.report import write_report
 
 _VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "nibabel", "safetensors")
@@ -75,15 +72,13 @@ def plan_of(out: Path, lacking: str = "no run") -> Plan:
     return read_plan(path)
 
 
-def play(plan: Plan, out: Path, workers: int, watch: Watcher) -> None:
+def play(plan: Plan, out: Path, stage: Stage, watch: Watcher) -> None:
     """Run every arm that is not finished, then write ``report.html``."""
-    load = lru_cache(maxsize=1)(load_cohort)
     waiting = {name: experiment for name, experiment in plan.arms.items() if not arm_folder(out, name).result.exists()}
     for experiment in waiting.values():  # a mistake in the last arm is told before the first has trained
-        make_arm(experiment, load(experiment.data, experiment.partition, experiment.seed), _kept(out))
+        stage.arm(experiment, _kept(out))
     for name, experiment in waiting.items():
-        cohort = load(experiment.data, experiment.partition, experiment.seed)
-        play_arm(name, experiment, cohort, arm_folder(out, name), workers, watch)
+        play_arm(name, experiment, stage, arm_folder(out, name), watch)
     remove_strays(out)  # of workers that were killed
     write_report(out)
 

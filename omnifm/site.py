@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,6 +49,21 @@ class Site:
     def evaluate(self, broadcast: Broadcast, name: str, state: ClientState, split: Split, reading: Reading) -> Scores:
         """Judge one client's model; its state is not changed."""
         return self._ready(broadcast, name, state, reading).evaluate(split)
+
+    def work(
+        self, broadcast: Broadcast, name: str, state: ClientState, judge: Sequence[tuple[Split, Reading]], train: bool
+    ) -> tuple[list[Scores], tuple[Upload, ClientState] | None]:
+        """Judge a client's model in several splits and readings and train it, all in one go.
+
+        The bits are those of :meth:`evaluate` and :meth:`update`; but what is trained to be judged is trained once.
+        """
+        found = {one: self.evaluate(broadcast, name, state, *one) for one in judge if one[1] == "received"}
+        if not train and len(found) == len(judge):
+            return [found[one] for one in judge], None
+        trainer = self._trainer(name, broadcast.round)
+        trained = self._train(broadcast, state, trainer)
+        found |= {one: trainer.evaluate(one[0]) for one in judge if one not in found}
+        return [found[one] for one in judge], trained if train else None
 
     def show(self, broadcast: Broadcast, name: str, state: ClientState, reading: Reading, count: int) -> list[Panel]:
         """Return pictures of predictions on ``count`` test examples, evenly spaced."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from omnifm.algorithms.state import ServerState
 from omnifm.errors import CheckpointError
 from omnifm.federation import Reading, Snapshot
 from omnifm.results.checkpoint import read_checkpoint, read_plain, write_checkpoint
-from omnifm.states import StateFolder, States
+from omnifm.states import StateFolder, StateStore
 
 KEEP = 2
 _log = logging.getLogger("omnifm")
@@ -21,12 +19,18 @@ class SnapshotFolder:
     """``round-NNNNNN.safetensors``, ``best-READING.safetensors`` and ``clients/``, one folder a client.
 
     A round writes only the states of the clients that took part in it; those that no snapshot needs any more go.
+    ``states`` is where the clients' states lie instead, if not here.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, states: StateStore | None = None) -> None:
         self.folder = folder
-        self.states = StateFolder(folder / "clients")
+        self.states: StateStore = StateFolder(folder / "clients") if states is None else states
         self._needed: dict[Path, set[tuple[str, str]]] = {}
+
+    @property
+    def needed(self) -> set[tuple[str, str]]:
+        """The clients and digests of all states that a snapshot refers to."""
+        return set().union(*self._needed.values())
 
     def write(self, snapshot: Snapshot) -> None:
         """Write a round's snapshot and drop all rounds but the last ``KEEP``.
@@ -83,21 +87,16 @@ class SnapshotFolder:
 
     def _write(self, path: Path, snapshot: Snapshot) -> None:
         tensors, server = snapshot.server.pack()
-        clients = self._digests(snapshot.clients)
+        clients = self.states.digests(snapshot.clients)
         self.states.settle(set(clients.items()).difference(*self._needed.values()))
         write_checkpoint(path, tensors, {"server": server, "clients": clients, "best": snapshot.best})
         before, self._needed[path] = self._needed.get(path, set()), set(clients.items())
         self._remove(before)
 
-    def _digests(self, clients: Mapping[str, Any]) -> dict[str, str]:
-        if isinstance(clients, States) and clients.folder == self.states:
-            return clients.digests
-        return {name: self.states.write(name, state) for name, state in clients.items()}
-
     def _read(self, path: Path) -> Snapshot:
         tensors, plain = read_checkpoint(path)
         try:
-            server, clients = ServerState.unpack(tensors, plain["server"]), States(self.states, plain["clients"])
+            server, clients = ServerState.unpack(tensors, plain["server"]), self.states.held(plain["clients"])
             best = {reading: (int(number), float(score)) for reading, (number, score) in plain["best"].items()}
         except (KeyError, TypeError, ValueError):
             raise CheckpointError(f"The checkpoint {path} was written by another version of OmniFM.") from None
@@ -113,7 +112,7 @@ class SnapshotFolder:
         """Find out what the snapshots need, and remove what a crash left beside it."""
         for path in self.folder.glob("*.safetensors"):
             try:
-                self._needed[path] = set(States(self.states, read_plain(path)["clients"]).digests.items())
+                self._needed[path] = set(dict(read_plain(path)["clients"]).items())
             except (CheckpointError, KeyError, TypeError, ValueError):
                 continue  # told when it is to be read
-        self.states.keep_only(set().union(*self._needed.values()))
+        self.states.keep_only(self.needed)

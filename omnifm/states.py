@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 from omnifm.algorithms.state import ClientState
@@ -45,7 +46,7 @@ class StateFolder:
             CheckpointError: the disk is full or not writable.
         """
         data = state.to_bytes()
-        digest = hashlib.sha256(data).hexdigest()
+        digest = _digest(data)
         path = self._file(client, digest)
         with _told(client, path):  # also over a file of this name: it may be damaged
             try:
@@ -54,6 +55,16 @@ class StateFolder:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _put(path, data)
         return digest
+
+    def held(self, digests: Mapping[str, str]) -> States:
+        """Return the states of these digests by client."""
+        return States(self, digests)
+
+    def digests(self, clients: Mapping[str, ClientState]) -> dict[str, str]:
+        """Return the digests of these states; those that lie elsewhere are written here first."""
+        if isinstance(clients, States) and clients.folder == self:
+            return dict(clients.digests)
+        return {name: self.write(name, state) for name, state in clients.items()}
 
     def settle(self, files: Iterable[tuple[str, str]]) -> None:
         """Wait until the states of these clients and digests are on the disk.
@@ -88,7 +99,7 @@ class StateFolder:
         Raises:
             CheckpointError: the file is missing or damaged.
         """
-        if hashlib.sha256(self._bytes(client, digest)).hexdigest() != digest:
+        if _digest(self._bytes(client, digest)) != digest:
             raise CheckpointError(f"{self._file(client, digest)} is damaged: its SHA-256 does not match its name.")
 
     def _bytes(self, client: str, digest: str) -> bytes:
@@ -115,6 +126,17 @@ class StateFolder:
         return self.path / folder / f"{digest}{SUFFIX}"
 
 
+def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:
+    """Return the digest of each client's state, wherever it lies; an empty one has none."""
+    if isinstance(states, Digested):
+        return dict(states.digests)
+    return {name: _digest(state.to_bytes()) for name, state in states.items() if state != ClientState()}
+
+
+def _digest(data: bytes | bytearray) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def _put(path: Path, data: bytearray) -> None:
     with replacing(path, flushed=False) as temporary:
         temporary.write_bytes(data)
@@ -136,17 +158,80 @@ def _remove(path: Path, maker: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class States(Mapping[str, ClientState]):
-    """States by client, read from a folder when they are asked for."""
+class StateStore(Protocol):
+    """What a folder of snapshots asks of the place where the clients' states lie; see :class:`StateFolder`."""
 
-    def __init__(self, folder: StateFolder, digests: Mapping[str, str] | None = None) -> None:
-        self.folder, self.digests = folder, dict(digests or {})
+    def held(self, digests: Mapping[str, str]) -> Digested:
+        """Return the states of these digests by client."""
+        ...
+
+    def digests(self, clients: Mapping[str, ClientState]) -> dict[str, str]:
+        """Return the digests of these states."""
+        ...
+
+    def settle(self, files: Iterable[tuple[str, str]]) -> None:
+        """Wait until the states of these clients and digests are on the disk."""
+        ...
+
+    def check(self, client: str, digest: str) -> None:
+        """Make sure that a state is what was written."""
+        ...
+
+    def remove(self, files: Iterable[tuple[str, str]]) -> None:
+        """Remove the states of these clients and digests."""
+        ...
+
+    def keep_only(self, files: Iterable[tuple[str, str]]) -> None:
+        """Remove every state but those of these clients and digests."""
+        ...
+
+
+class Elsewhere:
+    """The store of states that never leave their clients: each settles, checks and removes its own."""
+
+    def held(self, digests: Mapping[str, str]) -> Digested:
+        """Return the states of these digests by client."""
+        return Digested(digests)
+
+    def digests(self, clients: Mapping[str, ClientState]) -> dict[str, str]:
+        """Return the digests of these states."""
+        return digests_of(clients)
+
+    def settle(self, files: Iterable[tuple[str, str]]) -> None:
+        """Do nothing: a client tells of a state when it is on its disk."""
+
+    def check(self, client: str, digest: str) -> None:
+        """Do nothing: a client checks what it reads."""
+
+    def remove(self, files: Iterable[tuple[str, str]]) -> None:
+        """Do nothing: clients are told what is still needed."""
+
+    def keep_only(self, files: Iterable[tuple[str, str]]) -> None:
+        """Do nothing: clients are told what is still needed."""
+
+
+class Digested(Mapping[str, ClientState]):
+    """States by client that lie somewhere else, known by their digests."""
+
+    def __init__(self, digests: Mapping[str, str] | None = None) -> None:
+        self.digests = dict(digests or {})
 
     def __getitem__(self, client: str) -> ClientState:
-        return self.folder.read(client, self.digests[client])
+        raise KeyError(f"the state of {client!r} stays with it")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.digests)
 
     def __len__(self) -> int:
         return len(self.digests)
+
+
+class States(Digested):
+    """States that are read from a folder when they are asked for."""
+
+    def __init__(self, folder: StateFolder, digests: Mapping[str, str] | None = None) -> None:
+        super().__init__(digests)
+        self.folder = folder
+
+    def __getitem__(self, client: str) -> ClientState:
+        return self.folder.read(client, self.digests[client])

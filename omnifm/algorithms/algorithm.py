@@ -6,11 +6,15 @@ a client ``receive`` and ``client_update``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
+from torch import Tensor
+
 from omnifm.algorithms.aggregation import Mean, apply, average, difference
+from omnifm.algorithms.checks import check_tensors
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.pipeline import Companion
 from omnifm.recipe import Recipe
@@ -82,6 +86,21 @@ class Algorithm:
         """Take in the uploads, one at a time, and finish the round."""
         after = self.server_step(state, average(uploads, self.weight))
         return replace(after, round=state.round + 1)
+
+    def check(self, upload: Upload, broadcast: Broadcast) -> None:
+        """Make sure that what a client sent is what it may send in answer to a broadcast.
+
+        Raises:
+            ValueError: it has other tensors, shapes or types, or a number that is not finite; says which.
+        """
+        check_tensors(upload.change, broadcast.shared, "change")
+        check_tensors(upload.extra, self.expected(broadcast), "extra")
+        if not 0 < upload.samples < 2**31 or not math.isfinite(upload.loss):
+            raise ValueError(f"{upload.samples} samples with a loss of {upload.loss} are not possible")
+
+    def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
+        """Return tensors like those in a client's ``extra``; an axis whose length is free has none, 0."""
+        return {}
 
     def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
         """Seam 1: return what is changed in local training. The trainer has just received."""

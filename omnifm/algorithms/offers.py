@@ -12,8 +12,12 @@ from omnifm.algorithms.state import Upload
 from omnifm.randomness import generator
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
 from omnifm.spectral.prototypes import spherical_k_means
-from omnifm.tensors import named, under
+from omnifm.tensors import Tensors, named, under
 from omnifm.training import Trainer
+
+PREFIX = "bank"
+"""Under which an upload's ``extra`` holds the offer."""
+_ONE = torch.ones(())
 
 
 class Offer(NamedTuple):
@@ -47,16 +51,39 @@ def add_offer(upload: Upload, offer: Offer) -> Upload:
     """Put an offer into an upload."""
     new, rows, counts = offer
     retrieved = {"rows": rows.to(torch.int32), "counts": counts.to(torch.int32)}
-    extra = named("bank", {"prototypes": new.tokens, "sizes": new.sizes, **retrieved})
+    extra = named(PREFIX, {"prototypes": new.tokens, "sizes": new.sizes, **retrieved})
     return replace(upload, extra={**upload.extra, **extra}, notes={**upload.notes, "group": new.group})
 
 
 def take_offer(upload: Upload) -> tuple[Upload, Offer]:
     """Undo :func:`add_offer`."""
-    extra = under("bank", upload.extra)
+    extra = under(PREFIX, upload.extra)
     new = Prototypes(upload.client, upload.notes["group"], extra["prototypes"], extra["sizes"])
-    others = {name: value for name, value in upload.extra.items() if name not in named("bank", extra)}
+    others = {name: value for name, value in upload.extra.items() if name not in named(PREFIX, extra)}
     return replace(upload, extra=others), Offer(new, extra["rows"].long(), extra["counts"].long())
+
+
+def offer_like(entries: Tensor) -> Tensors:
+    """Return tensors like those that an offer adds to an upload; ``entries`` ``(n, dim)`` is the bank, maybe empty."""
+    none = {"rows": torch.zeros(0, dtype=torch.int32), "counts": torch.zeros(0, dtype=torch.int32)}
+    return named(PREFIX, {"prototypes": entries[:0], "sizes": torch.zeros(0, dtype=torch.int64), **none})
+
+
+def check_offer(upload: Upload, entries: int) -> None:
+    """Make sure that an offer can be taken in by a bank of so many entries.
+
+    Raises:
+        ValueError: its parts do not fit together, or it speaks of an entry that is not there.
+    """
+    if not isinstance(upload.notes.get("group"), str):
+        raise ValueError("the offer does not say of which group it is")
+    new, rows, counts = take_offer(upload)[1]
+    if len(new.tokens) != len(new.sizes) or len(rows) != len(counts):
+        raise ValueError("the offer's parts are not of one length")
+    if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < entries and int(counts.min()) >= 0):
+        raise ValueError(f"the offer speaks of entries that the bank of {entries} does not have")
+    if len(new.sizes) and (int(new.sizes.min()) < 1 or not torch.allclose(new.tokens.norm(dim=1), _ONE, atol=1e-3)):
+        raise ValueError("the offer holds prototypes that are none")
 
 
 class Refreshment:

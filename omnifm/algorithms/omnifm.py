@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
+
+from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.exchange import Retrieval, bank_from_state, bank_to_broadcast, bank_to_state, retrievable
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.offers import Refreshment, add_offer, make_offer, take_offer
+from omnifm.algorithms.offers import Refreshment, add_offer, check_offer, make_offer, offer_like, take_offer
 from omnifm.algorithms.retrieval_report import RetrievalReport
 from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
 from omnifm.pipeline import Companion
@@ -91,6 +93,15 @@ class OmniFM(Algorithm):
         trainer.use_bank(entries)
         upload, client = self.base.client_update(broadcast, client, trainer)
         return add_offer(upload, make_offer(trainer, broadcast.round, self.bank, rows)), client
+
+    def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
+        """Expect an offer beside what the base expects."""
+        return {**self.base.expected(broadcast), **offer_like(broadcast.extra["bank"])}
+
+    def check(self, upload: Upload, broadcast: Broadcast) -> None:
+        """Look at the offer too: it must speak of entries that the bank has."""
+        super().check(upload, broadcast)
+        check_offer(upload, len(broadcast.extra["bank"]))
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload]) -> ServerState:
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
@@ -63,6 +64,10 @@ class Scaffold(Algorithm):
         new = {name: own[name] - c - upload.change[name] / reach for name, c in common.items()}
         change = named("control", {name: value - own[name] for name, value in new.items()})
         return replace(upload, extra=change), replace(after, memory=named("control", new))
+
+    def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
+        """Expect a change of c_i for every control variate."""
+        return named("control", under("control", broadcast.extra))
 
     def weight(self, upload: Upload) -> float:
         """Count every client once."""

@@ -168,7 +168,7 @@ class ComparisonFolder:
 
     def forget_weights(self, cell: Cell) -> None:
         """Remove a cell's checkpoints, which nothing needs any more."""
-        shutil.rmtree(self.cell(cell).checkpoints.folder, ignore_errors=True)
+        shutil.rmtree(self.cell(cell).checkpoints().folder, ignore_errors=True)
 
     def keep_record(self, found: dict[str, Any]) -> None:
         """Write down what was found, beside what was asked."""

@@ -18,7 +18,7 @@ from omnifm.experiment import Experiment
 from omnifm.federation import Callback, RoundEvent, Snapshot
 from omnifm.files import remove_strays
 from omnifm.limit import TimeLimit
-from omnifm.playing import Watcher, play_arm
+from omnifm.playing import ThisMachine, Watcher, play_arm
 from omnifm.workers.crew import Crew
 
 Cohorts = dict[tuple[DataSettings, PartitionSettings, int], Cohort]
@@ -166,8 +166,8 @@ class Comparison:
 
     def _play(self, task: Task, watch: Watcher) -> Snapshot:
         experiment, folder = task.cell.experiment, self.folder.cell(task.cell)
-        cohort = self._load(experiment)
-        return play_arm(task.cell.arm.name, experiment, cohort, folder, 1, watch, task.stage == "test")
+        stage = ThisMachine(cohort=self._load(experiment))
+        return play_arm(task.cell.arm.name, experiment, stage, folder, watch, task.stage == "test")
 
 
 class _Count(Callback):

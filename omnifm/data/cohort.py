@@ -20,7 +20,7 @@ from torch import Tensor
 from omnifm.data.answers import agreed_answers
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
-from omnifm.data.partition import PartitionSettings, Rows, Share, deal
+from omnifm.data.partition import PartitionSettings, Rows, Share, deal, whole
 from omnifm.data.phantom import PhantomSource
 from omnifm.data.source import Loading
 from omnifm.data.sources import AnySource
@@ -85,22 +85,31 @@ class Cohort:
         raise DataError(f"There is no client {name!r}. {did_you_mean(name, names)}")
 
 
-def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> Cohort:
+def load_cohort(
+    data: DataSettings,
+    partition: PartitionSettings,
+    seed: int,
+    whole_as: str = "",
+    labels: Sequence[str] = (),
+) -> Cohort:
     """Load every source, unite their classes, and deal the rows out to hospitals.
+
+    Args:
+        data: the sources, and how the images come out.
+        partition: who holds what.
+        seed: of the experiment.
+        whole_as: if given, all rows are one hospital's, of this name.
+        labels: the classes of a federation that these data are a part of; those of the data are among them.
 
     Raises:
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
 
     """
-    loading = Loading(
-        root=Path(data.root).expanduser(),
-        size=data.size,
-        channels=data.channels,
-        seed=seed,
-        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
-    )
-    pools = [source.load(loading) for source in data.sources]
-    label_names = distinct([name for pool in pools for name in pool.label_names])
+    pools = load_pools(data, seed)
+    own = distinct([name for pool in pools for name in pool.label_names])
+    label_names = tuple(labels) or own
+    if unknown := [name for name in own if name not in label_names]:
+        raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")
     fields = _unite([_with_targets(pool, label_names) for pool in pools])
     rows = Rows(
         patients=_chain([pool.patients for pool in pools]),
@@ -109,13 +118,25 @@ def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> 
         splits=tuple(split for pool in pools for split in pool.split or (None,) * len(pool)),
         classes=_main_classes(as_tensor(fields["target"])) if "target" in fields else (0,) * sum(map(len, pools)),
     )
-    shares = deal(rows, partition, seed)
+    shares = (whole(whole_as, rows, partition, seed),) if whole_as else deal(rows, partition, seed)
     clients = tuple(_client(share, fields, rows) for share in shares)
     if "exclusive" in fields:
         _warn_of_single_class(clients, label_names)
     asked = "answer" in fields
     vocabulary = agreed_answers([client.train for client in clients], data.answer_patients) if asked else ()
     return Cohort(clients, label_names if "target" in fields else (), vocabulary)
+
+
+def load_pools(data: DataSettings, seed: int) -> list[Pool]:
+    """Load every source."""
+    loading = Loading(
+        root=Path(data.root).expanduser(),
+        size=data.size,
+        channels=data.channels,
+        seed=seed,
+        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+    )
+    return [source.load(loading) for source in data.sources]
 
 
 def pooled(cohort: Cohort) -> ClientData:

@@ -124,6 +124,17 @@ def deal(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[Share, ...
     return tuple(_share(name, mine, rows, settings, seed) for name, mine in dealt.items())
 
 
+def whole(name: str, rows: Rows, settings: PartitionSettings, seed: int) -> Share:
+    """Return all rows as one hospital's, split as :func:`deal` splits those of a hospital of this name and kind.
+
+    Raises:
+        DataError: it has no samples in a split that it needs.
+    """
+    patients = _patients(rows)
+    mine = patients if settings.kind == "institution" else _deal_evenly(patients, [name], seed)[name]
+    return _share(name, mine, rows, settings, seed)
+
+
 def _patients(rows: Rows) -> list[Patient]:
     """Gather the rows of each patient, in order of first appearance."""
     gathered: dict[str, list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
@@ -21,7 +22,14 @@ class Desk:
     def update(self, broadcast: Broadcast, client: str, state: str | None) -> tuple[Upload, str | None]:
         """Train a client; return its upload and its new state."""
         upload, after = self.site.update(broadcast, client, self._read(client, state))
-        return upload, None if after == ClientState() else self.states.write(client, after)
+        return upload, self._written(client, after)
+
+    def work(
+        self, broadcast: Broadcast, client: str, state: str | None, judge: Sequence[tuple[Split, Reading]], train: bool
+    ) -> tuple[list[Scores], tuple[Upload, str | None] | None]:
+        """Judge a client's model and train it; return the scores and, if it was trained, upload and new state."""
+        scores, trained = self.site.work(broadcast, client, self._read(client, state), judge, train)
+        return scores, trained and (trained[0], self._written(client, trained[1]))
 
     def evaluate(self, broadcast: Broadcast, client: str, state: str | None, split: Split, reading: Reading) -> Scores:
         """Judge a client's model; its state stays as it is."""
@@ -30,6 +38,9 @@ class Desk:
     def show(self, broadcast: Broadcast, client: str, state: str | None, reading: Reading, count: int) -> list[Panel]:
         """Return pictures of a client's predictions."""
         return self.site.show(broadcast, client, self._read(client, state), reading, count)
+
+    def _written(self, client: str, state: ClientState) -> str | None:
+        return None if state == ClientState() else self.states.write(client, state)
 
     def _read(self, client: str, state: str | None) -> ClientState:
         return ClientState() if state is None else self.states.read(client, state)

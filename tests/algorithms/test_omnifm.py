@@ -66,7 +66,7 @@ def test_no_more_prototypes_than_asked_each_over_enough_samples(arm: Arm, upload
         tokens, sizes = upload.extra["bank/prototypes"], upload.extra["bank/sizes"]
         assert 1 <= len(tokens) == len(sizes) <= settings.prototypes
         assert int(sizes.min()) >= settings.min_cluster
-        assert int(sizes.sum()) == upload.samples == len(arm.cohort.client(upload.client).train)
+        assert int(sizes.sum()) == upload.samples == len(arm.site.clients[upload.client].train)
         torch.testing.assert_close(tokens.norm(dim=1), torch.ones(len(tokens)))
 
 

@@ -1,0 +1,188 @@
+"""``omnifm deploy``: the commands; thin. What is slow to import is imported when a command needs it."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from omnifm.errors import DeploymentError
+
+app = typer.Typer(help="Bring a federation to many hospitals, over Flower: docs/deploy.md.", no_args_is_help=True)
+_out = Console()
+
+Folder = Annotated[Path, typer.Argument(help="The folder that `omnifm deploy init` made.")]
+Operator = Annotated[Path, typer.Argument(help="The operator's folder.")]
+Hospitals = Annotated[list[str], typer.Option("--hospital", metavar="NAME", help="A hospital's name; more than once.")]
+
+
+@app.callback()
+def _needs_flower() -> None:
+    if find_spec("flwr") is None:
+        raise DeploymentError("Flower is not installed here: pip install 'omnifm[flower]'.")
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    server: Annotated[
+        list[str], typer.Option("--server", metavar="NAME", help="Host name or address of the server; more than once.")
+    ],
+    hospital: Hospitals,
+    ports: Annotated[
+        tuple[int, int, int],
+        typer.Option(metavar="SUPERLINK HOSPITALS OPERATORS", help="The server's ports; the first is its own only."),
+    ] = (9091, 9092, 9093),
+    etc: Annotated[str, typer.Option(help="Where each machine's folder will lie.")] = "/etc/omnifm",
+    state: Annotated[str, typer.Option(help="Where each machine keeps what it makes.")] = "/var/lib/omnifm",
+    programs: Annotated[str, typer.Option(help="Where omnifm and Flower are installed.")] = "/opt/omnifm/bin",
+) -> None:
+    """Write all that a server and its hospitals need: certificates, keys, start scripts, units, proxy, steps."""
+    from omnifm.deploy import folders
+    from omnifm.deploy.plan import make_plan
+
+    values = {"servers": server, "hospitals": hospital, "etc": etc, "state": state, "programs": programs}
+    numbers = dict(zip(("superlink", "hospitals", "operators"), ports, strict=True))
+    folders.init(folder, make_plan({**values, "ports": numbers}))
+    _say(f"The deployment is in {folder}. Go on with its STEPS.md.")
+
+
+@app.command()
+def add(folder: Folder, hospital: Hospitals) -> None:
+    """Add hospitals to a deployment, at any time."""
+    from omnifm.deploy import folders
+
+    folders.add(folder, hospital)
+    _say(f"Bring {folder}/hospitals/NAME to the hospital; then  omnifm deploy register {shlex.quote(str(folder))}")
+
+
+@app.command()
+def renew(
+    folder: Folder,
+    server: Annotated[
+        list[str] | None, typer.Option("--server", metavar="NAME", help="The server's names, if they change.")
+    ] = None,
+) -> None:
+    """Make the server's and the operator's certificates anew; keys of hospitals stay good."""
+    from omnifm.deploy import folders
+
+    folders.renew(folder, server or [])
+    _say(f"Bring {folder}/server to the server again, and restart nginx and the SuperLink.")
+
+
+@app.command()
+def rekey(folder: Folder, hospital: Hospitals) -> None:
+    """Make new keys for hospitals whose old ones are lost or stolen; `unregister` them first."""
+    from omnifm.deploy import folders
+
+    folders.rekey(folder, hospital)
+    _say(f"Bring hospital.key to each; then  omnifm deploy register {shlex.quote(str(folder))}")
+
+
+@app.command()
+def register(folder: Folder) -> None:
+    """Let the hospitals of a deployment in, by their keys; those who are in already stay so."""
+    from omnifm.deploy.operating import control
+    from omnifm.deploy.plan import read_plan
+
+    plan = read_plan(folder)
+    link = control(folder / "operator")
+    failures = []
+    for name in plan.hospitals:
+        try:
+            new = link.register(name, folder / "keys" / f"{name}.pub")
+            _say(f"{name}: {'registered' if new else 'was registered already'}")
+        except DeploymentError as error:
+            failures.append(str(error))
+    if failures:
+        raise DeploymentError("\n".join(failures))
+
+
+@app.command()
+def unregister(folder: Folder, hospital: Hospitals) -> None:
+    """Shut hospitals out, by their keys, for good: `rekey` and `register` let one in again."""
+    from omnifm.deploy.operating import control
+
+    link = control(folder / "operator")
+    for name in hospital:
+        link.unregister(name)
+        _say(f"{name}: shut out")
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="The folder of this machine: server, a hospital's or operator.")],
+    key: Annotated[
+        bool, typer.Option("--key", help="A hospital signs in and out with its key; not while its service runs.")
+    ] = False,
+) -> None:
+    """Tell what is wrong on this machine, and what to do; exit status 1 if anything is."""
+    from omnifm.deploy.check import check
+
+    worst = 0
+    for finding in check(folder, key=key):
+        mark, colour = {"good": ("ok", "green"), "warning": ("look", "yellow"), "bad": ("BAD", "red")}[finding.severity]
+        _out.print(
+            f"[{colour}]{mark:5}[/]{escape(f'{finding.subject}: {finding.text}')}", highlight=False, soft_wrap=True
+        )
+        if finding.remedy:
+            _say(f"      {finding.remedy}")
+        worst |= finding.severity == "bad"
+    raise typer.Exit(worst)
+
+
+@app.command()
+def run(
+    folder: Operator,
+    experiment: Annotated[
+        Path | None, typer.Argument(help="The experiment file (TOML); its [data] is not used.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")
+    ] = None,
+    out: Annotated[str, typer.Option(help="The run's folder on the server; runs/NAME of its state if not given.")] = "",
+    resume: Annotated[str, typer.Option(metavar="OUT", help="Go on with the run in this folder of the server.")] = "",
+) -> None:
+    """Let the hospitals train an experiment, and show how it goes; the server goes on without this command too."""
+    from omnifm.deploy import operating
+    from omnifm.experiment import read_plan
+
+    if experiment is None and (overrides or not resume):
+        raise DeploymentError("Give an experiment file, or --resume OUT alone to go on with a run.")
+    if resume and out:
+        raise DeploymentError("--out and --resume are two folders for one run: give only one of them.")
+    plan = None if experiment is None else read_plan(experiment, overrides or ())
+    where = resume or out or (plan.name if plan else "")
+    raise typer.Exit(operating.run(folder, plan.document if plan else None, where, resume=bool(resume)))
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="The server's folder, or an operator's.")],
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder; on the server the latest one, if not given.")
+    ] = None,
+    events: Annotated[int, typer.Option(min=0, help="How many of the last events.")] = 8,
+) -> None:
+    """Show who is connected, the round, and how each hospital does."""
+    from omnifm.deploy.status import show
+
+    for part in show(folder, run, events):
+        _out.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def flwr(folder: Operator, context: typer.Context) -> None:
+    """Run Flower's own command against the deployment: omnifm deploy flwr operator run operator/app --stream."""
+    from omnifm.deploy.operating import run_flwr
+
+    raise typer.Exit(run_flwr(folder, context.args))
+
+
+def _say(text: str) -> None:
+    _out.print(escape(text), highlight=False, soft_wrap=True)

@@ -1,0 +1,96 @@
+"""What an operator does, by the certificate in the operator's folder."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import tomli_w
+
+from omnifm.deploy.bridge import bridge
+from omnifm.deploy.certificates import LOOPBACK
+from omnifm.deploy.plan import OperatorSide, ServerSide, host_and_port, read_side
+from omnifm.engines.flower.control import Control
+from omnifm.engines.flower.thin_app import write_run_config
+from omnifm.errors import DeploymentError
+from omnifm.experiment import Document, to_toml
+
+
+def control(folder: Path) -> Control:
+    """Return the control API, by the operator's folder; or, on the server itself, by the server's.
+
+    Raises:
+        DeploymentError: it is neither, or a file of it is missing or damaged.
+    """
+    side = read_side(folder, "operator", "server")
+    if isinstance(side, ServerSide):
+        return Control(f"https://{LOOPBACK[1]}:{side.ports.superlink}", trust(folder))
+    side = cast(OperatorSide, side)
+    return Control(f"https://{host_and_port(side.server, side.port)}", operator_context(folder))
+
+
+def trust(folder: Path) -> ssl.SSLContext:
+    """Return a context that trusts the deployment's authority and no other.
+
+    Raises:
+        DeploymentError: its certificate is missing or damaged.
+    """
+    try:
+        return ssl.create_default_context(cafile=str(folder / "ca.crt"))
+    except (OSError, ssl.SSLError) as error:
+        raise DeploymentError(f"The authority's certificate {folder / 'ca.crt'} cannot be read: {error}.") from None
+
+
+def operator_context(folder: Path) -> ssl.SSLContext:
+    """Return whom an operator trusts, and the certificate to show.
+
+    Raises:
+        DeploymentError: a file of them is missing or damaged.
+    """
+    context = trust(folder)
+    try:
+        context.load_cert_chain(folder / "operator.crt", folder / "operator.key")
+    except (OSError, ssl.SSLError) as error:
+        raise DeploymentError(f"The operator's certificate in {folder} cannot be read: {error}.") from None
+    return context
+
+
+def run_flwr(folder: Path, arguments: Sequence[str]) -> int:
+    """Run Flower's own command with these arguments against the deployment; return its exit status.
+
+    Raises:
+        DeploymentError: the folder is no operator's, or the SuperLink does not answer.
+    """
+    control(folder).nodes()  # whatever hinders, this says it better
+    side = cast(OperatorSide, read_side(folder, "operator"))
+    with bridge(side.server, side.port, operator_context(folder)) as port, tempfile.TemporaryDirectory() as home:
+        link = {"address": f"127.0.0.1:{port}", "insecure": True}
+        settings = {"superlink": {"default": "omnifm", "omnifm": link}}
+        (Path(home) / "config.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
+        ours = {"FLWR_HOME": home, "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+        command = [sys.executable, "-m", "flwr.cli.app", *arguments]
+        return subprocess.run(command, env={**os.environ, **ours}, check=False).returncode
+
+
+def run(folder: Path, experiment: Document | None, out: str, *, resume: bool) -> int:
+    """Let the server play an experiment, and show how it goes; return ``flwr``'s exit status.
+
+    Args:
+        folder: the operator's.
+        experiment: what to play; None to go on with what is in ``out``.
+        out: the run's folder on the server; below ``runs`` of the server's state, unless it is absolute.
+        resume: go on with the run that is there.
+    """
+    side = cast(OperatorSide, read_side(folder, "operator"))
+    text = "" if experiment is None else to_toml(experiment)
+    place = Path(side.state, "runs", out)
+    with tempfile.TemporaryDirectory() as temporary:
+        config = Path(temporary) / "run.toml"
+        write_run_config(config, text, place, resume)
+        return run_flwr(folder, ["run", str(folder / "app"), "--run-config", str(config), "--stream"])

@@ -1,0 +1,125 @@
+"""``omnifm deploy status``: who is connected, the round, and how each hospital does.
+
+The SuperLink tells who is connected. What the hospitals do, the run's folder tells: ``status.json``, ``deploy.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from omnifm.deploy.operating import control
+from omnifm.deploy.plan import ServerSide, read_side
+from omnifm.engines.flower.control import Node
+from omnifm.errors import DeploymentError
+
+STATUS, EVENTS = "status.json", "deploy.jsonl"
+_COLOURS = {"online": "green", "offline": "red", "registered": "yellow"}
+_WORDS = {"online": "connected", "offline": "gone", "registered": "never seen"}
+
+
+def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
+    """Yield what is to be shown, for the eye.
+
+    Raises:
+        DeploymentError: the folder is no server's or operator's, or neither SuperLink nor run can be asked.
+    """
+    side = read_side(folder, "server", "operator")
+    if run is None and isinstance(side, ServerSide):
+        run = latest_run(Path(side.state) / "runs")
+    stand = read_stand(run) if run else {}
+    try:
+        nodes = {node.name: node for node in control(folder).nodes()}
+    except DeploymentError as error:
+        if not stand:
+            raise
+        nodes = {}
+        yield f"[red]{escape(str(error))}[/]"
+    yield hospital_table(nodes, stand.get("hospitals", {}), datetime.now(UTC))
+    if run and stand:
+        yield escape(where_it_is(run, stand, datetime.now(UTC)))
+        yield from (escape(line) for line in last_events(run, events))
+    elif isinstance(side, ServerSide):
+        yield "No run yet."
+    else:
+        yield "The round is told on the server, or with --run FOLDER where the run's folder can be read."
+
+
+def latest_run(runs: Path) -> Path | None:
+    """Return the run's folder that was written to last; None if there is none."""
+    found = [path.parent for path in runs.glob(f"*/{STATUS}")]
+    return max(found, key=lambda path: (path / STATUS).stat().st_mtime, default=None)
+
+
+def read_stand(run: Path) -> dict[str, Any]:
+    """Read how things stand.
+
+    Raises:
+        DeploymentError: the folder holds no deployed run.
+    """
+    try:
+        stand = json.loads((run / STATUS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DeploymentError(f"{run} holds no deployed run: there is no {run / STATUS}.") from None
+    except (OSError, ValueError) as error:
+        raise DeploymentError(f"{run / STATUS} cannot be read: {error}.") from None
+    return dict(stand)
+
+
+def hospital_table(nodes: Mapping[str, Node], known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
+    """Return a line a hospital, of the SuperLink's list and of the run's ``hospitals``."""
+    table = Table("hospital")
+    for column in ("connection", "since"):
+        table.add_column(column, no_wrap=True)
+    for column in ("training samples", "last round", "seconds"):
+        table.add_column(column, justify="right")
+    table.add_column("trouble")
+    for name in sorted({*nodes, *known}):
+        node, about = nodes.get(name), known.get(name, {})
+        if node:
+            colour, word = _COLOURS.get(node.status, "white"), _WORDS.get(node.status, node.status)
+        else:
+            colour, word = ("green", "connected") if about.get("there") else ("red", "gone")
+        since = ago(node.since, now) if node and node.since else ""
+        numbers = [str(about.get(key, "")) for key in ("train", "round", "seconds")]
+        table.add_row(escape(name), f"[{colour}]{word}[/]", since, *numbers, escape(str(about.get("trouble", ""))))
+    return table
+
+
+def where_it_is(run: Path, stand: Mapping[str, Any], now: datetime) -> str:
+    """Say in a line which round it is."""
+    arm, phase = stand.get("arm", ""), stand.get("phase", "waiting for hospitals")
+    round_ = f", {arm}: round {stand['round']} of {stand['rounds']}" if "round" in stand else ""
+    updated = f"; last heard of {ago(datetime.fromisoformat(stand['updated']), now)}" if "updated" in stand else ""
+    return f"{run}: {phase}{round_}{updated}"
+
+
+def last_events(run: Path, count: int) -> list[str]:
+    """Return the last events, a line each; one that a crash cut short is left out."""
+    path = run / EVENTS
+    lines = path.read_text(encoding="utf-8").splitlines() if count and path.exists() else []
+    found = []
+    for line in lines[-count - 1 :]:
+        try:
+            event = dict(json.loads(line))
+        except ValueError:
+            continue
+        what = (event.get("client", ""), event.get("event", ""), event.get("text", ""))
+        found.append(f"{event.get('time', '')}  {': '.join(part for part in what if part)}")
+    return found[-count:]
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """Say how long ago something was."""
+    seconds = max(0, int((now - then).total_seconds()))
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            many = seconds // length
+            return f"{many} {unit}{'s' if many > 1 else ''} ago"
+    return f"{seconds} s ago"

@@ -1,0 +1,139 @@
+"""A whole run over the network: wait for the hospitals, agree on what all share, and play every arm."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from omnifm import runs
+from omnifm.arm import Arm, Outline, build_arm
+from omnifm.engines.flower.deploy import DeploySettings, deploy_settings
+from omnifm.engines.flower.engine import Distant
+from omnifm.engines.flower.events import Events
+from omnifm.engines.flower.hospitals import Hospitals
+from omnifm.engines.flower.letters import Request
+from omnifm.engines.flower.post import Post
+from omnifm.engines.flower.roster import Roster, agree, read_roster
+from omnifm.engines.flower.sharing import told
+from omnifm.errors import DeploymentError
+from omnifm.experiment import Experiment, Plan
+from omnifm.federation import Callback, EvaluationEvent, RoundEvent
+from omnifm.lock import locked
+from omnifm.playing import Watcher
+from omnifm.snapshots import SnapshotFolder
+from omnifm.states import Elsewhere, StateStore
+
+_log = logging.getLogger("omnifm.deploy")
+PostOffice = Callable[[DeploySettings], Post]
+
+
+def play_afar(
+    given: Plan | None, folder: Path, resume: bool, office: PostOffice, watch: Watcher = lambda name, arm: ()
+) -> None:
+    """Play a new run in a folder, or go on with the one that is there.
+
+    Raises:
+        OmniFMError: what must be mended before it can go on, in words.
+    """
+    with locked(folder):
+        plan = runs.reopen_run(folder, given) if resume or given is None else runs.open_run(folder, given)
+        settings = deploy_settings((given or plan).document)
+        _alike(plan)
+        events = Events(folder)
+        events.tell("resumed" if resume else "begun", text=f"{plan.name}, OmniFM {version('omnifm')}")
+        hospitals = Hospitals(office(settings), events, lambda: _introduce(plan), read_roster(folder / "roster.json"))
+        roster = _assemble(hospitals, settings, folder / "roster.json")
+        stage = Afar(roster, hospitals, settings, events)
+        runs.play(plan, folder, stage, lambda name, arm: [*watch(name, arm), Teller(name, arm, events)])
+        events.tell("finished")
+        events.stand(phase="finished")
+
+
+class Afar:
+    """The stage of a deployment: no data are here, and no hospital's state."""
+
+    states: StateStore = Elsewhere()
+
+    def __init__(self, roster: Roster, hospitals: Hospitals, settings: DeploySettings, events: Events) -> None:
+        self._roster, self._hospitals, self._settings, self._events = roster, hospitals, settings, events
+
+    def arm(self, experiment: Experiment) -> Arm:
+        """Put an arm together from what the hospitals told."""
+        arm = build_arm(replace(experiment, device="cpu"), self._roster.outline, {})
+        if arm.algorithm.pools_data:
+            raise DeploymentError(f"{experiment.algorithm!r} pools the data of all: no federation can do that.")
+        return replace(arm, experiment=experiment)
+
+    def outline(self, arm: Arm) -> Outline:
+        """Return what the hospitals told, those too that came later."""
+        return self._roster.outline
+
+    def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> Distant:
+        """Return the engine for an arm."""
+        return Distant(name, arm, self._roster, self._hospitals, snapshots, self._settings, self._events)
+
+
+class Teller(Callback):
+    """Tells how the rounds go."""
+
+    def __init__(self, name: str, arm: Arm, events: Events) -> None:
+        self.name, self.rounds, self.events = name, arm.experiment.federation.rounds, events
+        self.metric = arm.task.main_metric
+
+    def round_started(self, number: int, clients: Sequence[str]) -> None:
+        """Say which round has begun."""
+        self.events.stand(phase="training", arm=self.name, round=number, rounds=self.rounds)
+
+    def round_done(self, event: RoundEvent) -> None:
+        """Say how many hospitals took part in a round."""
+        names = ", ".join(sorted(event.clients))
+        loss = sum(one["loss"] for one in event.clients.values()) / max(1, len(event.clients))
+        text = f"{self.name} {event.round}/{self.rounds} with {names}; loss {loss:.3f}, {event.seconds:.1f} s"
+        self.events.tell("round", text=text, arm=self.name, round=event.round)
+
+    def evaluated(self, event: EvaluationEvent) -> None:
+        """Say how well the models do."""
+        text = f"{event.split}, {event.reading}: {self.metric} {event.mean(self.metric):.3f}"
+        self.events.tell("evaluation", text=f"{self.name} {text}", arm=self.name, round=event.round)
+
+
+def _alike(plan: Plan) -> None:
+    """Make sure that all arms are of one task on data of one form: hospitals introduce themselves once."""
+    forms = []
+    for experiment in plan.arms.values():
+        document = told(experiment)
+        forms.append((experiment.task, document.get(experiment.task), document["data"], experiment.seed))
+    if any(form != forms[0] for form in forms):
+        raise DeploymentError("The arms differ in task, data or seed: give each kind an experiment file of its own.")
+
+
+def _introduce(plan: Plan) -> bytes:
+    name, experiment = next(iter(plan.arms.items()))
+    return Request("", name, 0, told(experiment)).to_bytes()
+
+
+def _assemble(hospitals: Hospitals, settings: DeploySettings, path: Path) -> Roster:
+    """Wait until enough hospitals are there, and agree with them if that has not been done."""
+    wanted: Iterable[str] = settings.hospitals or (hospitals.roster.names if hospitals.roster else ())
+    shown: list[str] | None = None
+    while True:
+        hospitals.turn()
+        there = [name for name in hospitals.known if hospitals.there(name) and (not wanted or name in wanted)]
+        first = min(settings.first, len(hospitals.roster.names)) if hospitals.roster else settings.first
+        if len(there) >= first:
+            break
+        if there != shown:
+            missing = [name for name in wanted if name not in there]
+            of = f" of {', '.join(missing)}" if missing else ""
+            hospitals.events.tell("waiting", text=f"{len(there)} of {first} hospitals are there; waiting{of}")
+        shown = there
+        time.sleep(settings.poll)
+    if hospitals.roster is None:
+        known = {name: (hospitals.known[name].told, hospitals.known[name].key) for name in there}
+        hospitals.roster = agree(known, settings)
+    hospitals.roster.write(path)
+    return hospitals.roster

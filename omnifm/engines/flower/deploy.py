@@ -1,0 +1,58 @@
+"""``[deploy]`` of an experiment file: with whom, and how long the server waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from omnifm.experiment import Document, checked
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """How a run goes on over the network.
+
+    ``hospitals`` names all who may ever take part, in their order; others are refused. If none are named, it is those
+    who are there when the run begins. It begins when ``wait_for`` of them are there (0: all that are named, or else 2).
+    A round waits ``deadline`` seconds for an answer; for a hospital that is gone, ``grace`` seconds from when it went;
+    and for ``min_answers`` answers (of fewer hospitals: all) as long as it takes. ``labels`` are classes that hospitals
+    will bring who are not there at the beginning. ``megabytes`` is how large an answer may be. ``poll`` is after how
+    many seconds the server looks again for answers.
+    """
+
+    hospitals: tuple[str, ...] = ()
+    wait_for: Annotated[int, Field(ge=0)] = 0
+    min_answers: Annotated[int, Field(ge=1)] = 2
+    deadline: Annotated[float, Field(gt=0)] = 3600.0
+    grace: Annotated[float, Field(ge=0)] = 300.0
+    labels: tuple[str, ...] = ()
+    megabytes: Annotated[float, Field(gt=0)] = 1000.0
+    poll: Annotated[float, Field(gt=0)] = 1.0
+
+    def __post_init__(self) -> None:
+        if len(set(self.hospitals)) < len(self.hospitals):
+            raise ValueError("hospitals: a name stands twice")
+        if self.hospitals and self.wait_for > len(self.hospitals):
+            raise ValueError(f"wait_for = {self.wait_for}, but hospitals names {len(self.hospitals)}")
+
+    @property
+    def first(self) -> int:
+        """How many hospitals must be there for a run to begin."""
+        return self.wait_for or len(self.hospitals) or 2
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest answer, in bytes."""
+        return int(self.megabytes * 1e6)
+
+
+def deploy_settings(document: Document) -> DeploySettings:
+    """Read ``[deploy]`` of an experiment's document.
+
+    Raises:
+        ExperimentError: a key or value does not fit; names the key.
+    """
+    settings: DeploySettings = checked(DeploySettings, document.get("deploy", {}), ("deploy",))
+    return settings

@@ -1,0 +1,45 @@
+"""What happens between server and hospitals, for people: a line each in the log, and how things stand in one file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omnifm.files import write_atomically
+
+_log = logging.getLogger("omnifm.deploy")
+
+
+class Events:
+    """``deploy.jsonl`` (all that happened) and ``status.json`` (how things stand) in a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._status: dict[str, Any] = {"started": _now(), "hospitals": {}}
+
+    def tell(self, event: str, client: str = "", text: str = "", **more: Any) -> None:
+        """Write down an event, with the hospital's name where it is about one."""
+        entry = {"time": _now(), "event": event, **({"client": client} if client else {}), **more}
+        with (self.folder / "deploy.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**entry, **({"text": text} if text else {})}) + "\n")
+        level = logging.WARNING if event in _WORRIES else logging.INFO
+        _log.log(level, "%s", ": ".join(part for part in (client, event, text) if part))
+
+    def stand(self, hospitals: Mapping[str, Mapping[str, Any]] | None = None, **more: Any) -> None:
+        """Renew how things stand."""
+        self._status |= more
+        for name, about in (hospitals or {}).items():
+            self._status["hospitals"].setdefault(name, {}).update(about)
+        self._status["updated"] = _now()
+        write_atomically(self.folder / "status.json", json.dumps(self._status, indent=1).encode())
+
+
+_WORRIES = ("gone", "lost", "refused", "failed", "rejected", "late", "missed", "waiting", "unwelcome")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

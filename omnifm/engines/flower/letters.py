@@ -1,0 +1,156 @@
+"""What server and hospitals write to each other: tensors and JSON in one parcel of bytes, not believed before checked.
+
+Server -> hospital: :class:`Request`. Hospital -> server: :class:`Reply`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+import numpy as np
+import pydantic
+from pydantic import ConfigDict, TypeAdapter
+
+from omnifm.algorithms.state import Broadcast, Record, Upload
+from omnifm.arm import Holding, Outline
+from omnifm.experiment import Document, Reading
+from omnifm.federation import Split
+from omnifm.packing import Parcel, placed, unpacked
+from omnifm.tasks.task import DataShape, Scores
+from omnifm.tensors import Tensors
+
+FORMAT = 1
+"""To be raised when letters change: of another format, none is read."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """Its fields are JSON, but for one record with tensors that may lie within."""
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        tensors: Tensors = {}
+        for name, value in plain.items():
+            if isinstance(value, Record):
+                tensors, plain[name] = value.pack()
+            else:
+                plain[name] = _plain(value)
+        return bytes(Parcel(tensors, plain).to_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Undo :meth:`to_bytes`.
+
+        Raises:
+            ValueError: it is no such letter; says what is wrong.
+        """
+        try:
+            tensors, plain = unpacked(placed(data))
+            records = {
+                f.name: f.metadata["record"].unpack(tensors, plain.pop(f.name))
+                for f in dataclasses.fields(cls)
+                if "record" in f.metadata and plain.get(f.name) is not None
+            }
+            text = json.dumps({key: value for key, value in plain.items() if value is not None})
+            letter: Self = _reader(cls).validate_json(text)  # type: ignore[arg-type]
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no {cls.__name__}: {error!r}") from None
+        return dataclasses.replace(letter, **records)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+@lru_cache
+def _reader(kind: type) -> TypeAdapter[Any]:
+    config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    return TypeAdapter(pydantic.with_config(config)(kind))
+
+
+@dataclass(frozen=True)
+class Request(Letter):
+    """What the server asks of a hospital.
+
+    ``run`` and ``arm`` say of which run; ``issued`` grows with every request of a run, so that an old one is known.
+    ``experiment`` is the arm's without any data. ``labels`` and ``vocabulary`` are the federation's; without
+    ``broadcast`` the hospital is to introduce itself. ``state`` is the digest of the state to go on from,
+    ``keep`` are the digests of those that may still be asked for. ``judge`` lists the splits and readings in which the
+    model is judged, ``train`` tells whether it is trained.
+    """
+
+    run: str
+    arm: str
+    issued: int
+    experiment: Document
+    labels: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
+    state: str | None = None
+    keep: tuple[str, ...] = ()
+    judge: tuple[tuple[Split, Reading], ...] = ()
+    train: bool = False
+    broadcast: pydantic.SkipValidation[Broadcast | None] = field(default=None, metadata={"record": Broadcast})
+
+
+@dataclass(frozen=True)
+class Introduction:
+    """What a hospital tells of itself: nothing of a patient, only names and numbers."""
+
+    holding: Holding
+    shape: DataShape
+    channels: int
+    axes: int
+    versions: dict[str, str]
+
+    @property
+    def outline(self) -> Outline:
+        """What an arm must know of its data."""
+        return Outline(self.shape, self.channels, self.axes, (self.holding,))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The scores of one split in one reading."""
+
+    split: Split
+    reading: Reading
+    numbers: dict[str, float]
+    tables: dict[str, list[Any]]
+
+    @classmethod
+    def of(cls, split: Split, reading: Reading, scores: Scores) -> Judgement:
+        """Make it of scores."""
+        return cls(split, reading, scores.numbers, {name: table.tolist() for name, table in scores.tables.items()})
+
+    @property
+    def scores(self) -> Scores:
+        """The scores."""
+        return Scores(self.numbers, {name: np.array(table) for name, table in self.tables.items()})
+
+
+@dataclass(frozen=True)
+class Reply(Letter):
+    """What a hospital answers.
+
+    ``outcome``: it has ``done`` what was asked, has ``refused`` it or has ``failed``, both with a ``reason`` in words.
+    ``state`` is the digest of its new state; ``seconds`` what it took, by what it was for.
+    """
+
+    client: str
+    outcome: Literal["done", "refused", "failed"]
+    reason: str = ""
+    introduction: Introduction | None = None
+    state: str | None = None
+    judgements: tuple[Judgement, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    upload: pydantic.SkipValidation[Upload | None] = field(default=None, metadata={"record": Upload})

@@ -1,0 +1,47 @@
+"""What a hospital does not permit, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from omnifm.engines.flower.hospital import ANY, Permits
+from omnifm.experiment import Experiment
+
+
+def objection(permits: Permits, experiment: Experiment) -> str:
+    """Say why an experiment is refused; nothing if it is not."""
+    base = getattr(experiment.sections.get(experiment.algorithm), "base", None)
+    for what, allowed, names in (
+        ("task", permits.tasks, [experiment.task]),
+        ("algorithm", permits.algorithms, [experiment.algorithm, *([base] if base else [])]),
+    ):
+        for name in names:
+            if ANY not in allowed and name not in allowed:
+                return f"The {what} {name!r} is not permitted here (permits.{what}s: {', '.join(allowed)})."
+    if 0 < permits.epochs < experiment.training.epochs:
+        return f"{experiment.training.epochs} local epochs are more than permits.epochs = {permits.epochs}."
+    return ""
+
+
+def objection_to_training(permits: Permits, samples: int, rounds_today: int) -> str:
+    """Say why no round is trained; nothing if it may be."""
+    if samples < permits.minimum_samples:
+        return f"{samples} training samples are fewer than permits.minimum_samples = {permits.minimum_samples}."
+    if 0 < permits.rounds_a_day <= rounds_today:
+        return f"{rounds_today} rounds were trained within 24 hours: permits.rounds_a_day = {permits.rounds_a_day}."
+    return ""
+
+
+def objection_to_sending(permits: Permits, kinds: Collection[str]) -> str:
+    """Say why an upload of these kinds may not leave; nothing if it may."""
+    barred = [kind for kind in kinds if kind not in permits.upload]
+    if not barred:
+        return ""
+    return f"The upload holds {' and '.join(barred)}; permits.upload allows {', '.join(permits.upload) or 'nothing'}."
+
+
+def objection_to_size(permits: Permits, size: int) -> str:
+    """Say why a message of so many bytes is refused; nothing if it is not."""
+    if size <= permits.max_bytes:
+        return ""
+    return f"A message of {size / 1e6:.1f} MB is larger than permits.megabytes = {permits.megabytes:g}."

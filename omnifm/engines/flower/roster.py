@@ -1,0 +1,130 @@
+"""Who takes part in a run, in which order, and the classes of all: fixed when it begins, kept beside it on the disk."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omnifm.arm import Holding, Outline
+from omnifm.data.examples import distinct
+from omnifm.engines.flower.deploy import DeploySettings
+from omnifm.engines.flower.letters import Introduction
+from omnifm.errors import DeploymentError
+from omnifm.files import write_atomically
+from omnifm.tasks.task import DataShape
+
+
+@dataclass
+class Roster:
+    """``roster.json``: the run's name, and what was agreed on. ``keys`` are the hospitals' public keys by name."""
+
+    run: str
+    names: tuple[str, ...]
+    shape: DataShape
+    channels: int
+    axes: int
+    keys: dict[str, str] = field(default_factory=dict)
+    holdings: dict[str, Holding] = field(default_factory=dict)
+
+    @property
+    def outline(self) -> Outline:
+        """What an arm must know of the data; a hospital that has not been there yet holds nothing."""
+        holdings = tuple(self.holdings.get(name, Holding(name, "", 0, 0, 0)) for name in self.names)
+        return Outline(self.shape, self.channels, self.axes, holdings)
+
+    def objection(self, told: Introduction, key: str) -> str:
+        """Say why a hospital cannot take part; nothing if it can."""
+        name = told.holding.name
+        if name not in self.names:
+            return f"it is not among the hospitals of this run: {', '.join(self.names)}"
+        if self.keys.get(name, key) != key:
+            return "another hospital took part under this name, with another key"
+        if (told.shape.channels, told.shape.size, told.channels, told.axes) != (
+            self.shape.channels,
+            self.shape.size,
+            self.channels,
+            self.axes,
+        ):
+            return f"its images of {_like(told.shape)} are not like those of the run, {_like(self.shape)}"
+        for what, own, all_of_them in (
+            ("class", told.shape.label_names, self.shape.label_names),
+            ("answer", told.shape.vocabulary, self.shape.vocabulary),
+        ):
+            if new := [label for label in own if label not in all_of_them]:
+                return f"it brings the {what} {new[0]!r}, which the run has not: name it in deploy.labels of a new run"
+        return ""
+
+    def welcome(self, told: Introduction, key: str) -> None:
+        """Take in what a hospital told of itself."""
+        self.holdings[told.holding.name] = told.holding
+        self.keys[told.holding.name] = key
+
+    def write(self, path: Path) -> None:
+        """Write it down."""
+        shape = {"size": self.shape.size, "channels": self.shape.channels}
+        plain: dict[str, Any] = {
+            "run": self.run,
+            "hospitals": self.names,
+            "labels": self.shape.label_names,
+            "vocabulary": self.shape.vocabulary,
+            **shape,
+            "posed": {"channels": self.channels, "axes": self.axes},
+            "keys": self.keys,
+        }
+        write_atomically(path, json.dumps(plain, indent=1).encode())
+
+
+def read_roster(path: Path) -> Roster | None:
+    """Read what was agreed on when a run began; None if it has not.
+
+    Raises:
+        DeploymentError: the file is damaged.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        shape = DataShape(plain["channels"], tuple(plain["size"]), tuple(plain["labels"]), tuple(plain["vocabulary"]))
+        posed = plain["posed"]
+        return Roster(
+            plain["run"], tuple(plain["hospitals"]), shape, posed["channels"], posed["axes"], dict(plain["keys"])
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DeploymentError(f"{path} is damaged ({error!r}): start the run anew in another folder.") from None
+
+
+def agree(there: Mapping[str, tuple[Introduction, str]], settings: DeploySettings) -> Roster:
+    """Begin a run with the hospitals that are there.
+
+    Raises:
+        DeploymentError: their data do not fit together.
+    """
+    names = settings.hospitals or tuple(sorted(there))
+    present = [there[name][0] for name in names if name in there]
+    first = present[0]
+    shape = DataShape(
+        first.shape.channels,
+        first.shape.size,
+        _union([*(told.shape.label_names for told in present), settings.labels]),
+        _union(told.shape.vocabulary for told in present),
+    )
+    roster = Roster(secrets.token_hex(16), names, shape, first.channels, first.axes)
+    for name in names:
+        if name in there:
+            told, key = there[name]
+            if reason := roster.objection(told, key):
+                raise DeploymentError(f"{name} cannot take part: {reason}.")
+            roster.welcome(told, key)
+    return roster
+
+
+def _union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return distinct([name for part in parts for name in part])
+
+
+def _like(shape: DataShape) -> str:
+    return f"{' x '.join(map(str, shape.size))} pixels and {shape.channels} channels"

@@ -1,0 +1,43 @@
+"""The app that the SuperLink runs. It finds in the run's configuration what to play, and where to write it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tomllib
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from omnifm.engines.flower.afar import play_afar
+from omnifm.engines.flower.deploy import DeploySettings
+from omnifm.engines.flower.post import Post
+from omnifm.errors import DeploymentError, OmniFMError
+from omnifm.experiment import make_plan
+
+_LIFE = 120.0
+"""How many seconds a message outlives a round's deadline."""
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Play the run that ``experiment`` (TOML) describes into the folder ``out``; with ``resume``, go on with it."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    logging.getLogger("omnifm.deploy").setLevel(logging.INFO)
+    config = context.run_config
+    text, out, resume = str(config.get("experiment", "")), str(config.get("out", "")), bool(config.get("resume"))
+    try:
+        if not out:
+            raise DeploymentError("Say where the run's folder is on the server: --run-config 'out=\"/path\"'.")
+        plan = make_plan(tomllib.loads(text)) if text else None
+
+        def office(settings: DeploySettings) -> Post:
+            return Post(grid, settings.max_bytes, settings.deadline + _LIFE)
+
+        play_afar(plan, Path(out), resume, office)
+    except OmniFMError as error:
+        logging.getLogger("omnifm.deploy").error("Error: %s", error)
+        raise SystemExit(1) from None

@@ -1,0 +1,46 @@
+"""The folder that ``flwr run`` takes: it names the installed package and holds no code, so that none travels."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import tomli_w
+
+CONFIG = {"experiment": "", "out": "", "resume": False}
+"""What ``--run-config`` may say: the experiment (TOML), the folder on the server, and whether to go on with it."""
+
+
+def write_app(folder: Path) -> None:
+    """Write the app."""
+    folder.mkdir(parents=True, exist_ok=True)
+    project = {
+        "project": {
+            "name": "omnifm-app",
+            "version": version("omnifm"),
+            "description": "OmniFM on Flower: the app is the installed package.",
+            "license": {"file": "LICENSE"},
+            "dependencies": [f"flwr>={version('flwr')}"],
+        },
+        "tool": {
+            "flwr": {
+                "app": {
+                    "publisher": "omnifm",
+                    "fab-format-version": 1,
+                    "flwr-version-target": version("flwr"),
+                    "components": {
+                        "serverapp": "omnifm.engines.flower.server_app:app",
+                        "clientapp": "omnifm.engines.flower.client_app:app",
+                    },
+                    "config": CONFIG,
+                }
+            }
+        },
+    }
+    (folder / "pyproject.toml").write_text(tomli_w.dumps(project), encoding="utf-8")
+    (folder / "LICENSE").write_text("Apache-2.0: https://www.apache.org/licenses/LICENSE-2.0\n", encoding="utf-8")
+
+
+def write_run_config(path: Path, experiment: str, out: Path, resume: bool = False) -> None:
+    """Write what ``flwr run --run-config`` takes. ``experiment`` is TOML; empty, to go on with the run in ``out``."""
+    path.write_text(tomli_w.dumps({"experiment": experiment, "out": str(out), "resume": resume}), encoding="utf-8")

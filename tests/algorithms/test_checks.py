@@ -1,0 +1,83 @@
+"""Every algorithm's own uploads pass its check; what was changed on the way does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import small_arm
+
+from omnifm.algorithms import registry
+from omnifm.algorithms.checks import kinds
+from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.arm import Arm
+
+
+def exchanged(arm: Arm) -> tuple[Broadcast, Upload]:
+    """Return the second round's broadcast and a client's answer."""
+    server, algorithm = arm.start().server, arm.algorithm
+    names = arm.participants
+    answers = [arm.site.update(algorithm.broadcast(server), name, ClientState())[0] for name in names]
+    broadcast = algorithm.broadcast(algorithm.server_update(server, answers))
+    return broadcast, arm.site.update(broadcast, names[0], ClientState())[0]
+
+
+@pytest.mark.parametrize("algorithm", [name for name in registry.SETTINGS if name != "centralised"])
+def test_what_was_not_changed_passes(algorithm: str) -> None:
+    arm = small_arm(algorithm)
+    broadcast, upload = exchanged(arm)
+    arm.algorithm.check(upload, broadcast)
+    arm.algorithm.check(Upload.from_bytes(upload.to_bytes()), broadcast)
+
+
+def test_omnifm_upon_another_passes(omnifm: tuple[Arm, Broadcast, Upload]) -> None:
+    arm, broadcast, upload = omnifm
+    arm.algorithm.check(upload, broadcast)
+
+
+@pytest.fixture(scope="module")
+def omnifm() -> tuple[Arm, Broadcast, Upload]:
+    arm = small_arm("omnifm", omnifm={"base": "scaffold", "personal": []})
+    return arm, *exchanged(arm)
+
+
+def test_an_upload_says_what_leaves(omnifm: tuple[Arm, Broadcast, Upload]) -> None:
+    assert kinds(omnifm[2]) == ["weights", "prototypes", "auxiliary"]
+    assert kinds(exchanged(small_arm("local"))[1]) == []
+
+
+def _with(part: str, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Upload], Upload]:
+    def changed(upload: Upload) -> Upload:
+        tensors = getattr(upload, part)
+        return replace(upload, **{part: {**tensors, name: change(tensors[name])}})
+
+    return changed
+
+
+HEAD = "network.head.weight"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_with("change", HEAD, lambda v: v[:-1]), f"change '{HEAD}' is torch.float32 .* in place of"),
+        (_with("change", HEAD, lambda v: v.double()), f"change '{HEAD}' is torch.float64"),
+        (_with("change", HEAD, lambda v: v * torch.nan), f"change '{HEAD}' holds numbers that are not finite"),
+        (lambda u: replace(u, change={}), "change .* is missing"),
+        (lambda u: replace(u, extra={**u.extra, "more": torch.ones(1)}), "extra 'more' is not expected"),
+        (lambda u: replace(u, samples=0), "0 samples"),
+        (lambda u: replace(u, loss=float("nan")), "loss of nan"),
+        (lambda u: replace(u, notes={}), "of which group"),
+        (_with("extra", "bank/prototypes", lambda v: 2 * v), "prototypes that are none"),
+        (_with("extra", "bank/sizes", lambda v: v[1:]), "not of one length"),
+        (_with("extra", "bank/rows", lambda v: v + 1000), "entries that the bank of [0-9]+ does not have"),
+    ],
+)
+def test_what_was_changed_does_not(
+    omnifm: tuple[Arm, Broadcast, Upload], spoil: Callable[[Upload], Upload], message: str
+) -> None:
+    arm, broadcast, upload = omnifm
+    with pytest.raises(ValueError, match=message):
+        arm.algorithm.check(spoil(upload), broadcast)

@@ -1,0 +1,115 @@
+"""What ``omnifm deploy status`` shows of SuperLink and run."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import make_deployment
+from rich.console import Console
+from small_run import omnifm
+
+from omnifm.deploy.status import ago, hospital_table, last_events, latest_run, read_stand, where_it_is
+from omnifm.engines.flower.control import Node
+from omnifm.engines.flower.events import Events
+from omnifm.errors import DeploymentError
+
+NOW = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's folder as the engine writes it."""
+    events = Events(tmp_path)
+    events.tell("there", "North", "24 training samples")
+    events.tell("gone", "South", "its node is no longer connected")
+    events.stand({"North": {"there": True, "train": 24, "round": 2, "seconds": 5.25, "trouble": ""}})
+    events.stand({"South": {"there": False, "train": 36, "round": 1, "trouble": "it went away"}})
+    events.stand(phase="training", arm="omnifm", round=2, rounds=10)
+    return tmp_path
+
+
+def text(table: Any) -> list[list[str]]:
+    console = Console(width=200, record=True)
+    console.print(table)
+    lines = [line for line in console.export_text().splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+def test_the_table_joins_what_superlink_and_run_tell(run: Path) -> None:
+    nodes = {
+        "North": Node(1, "North", "online", NOW - timedelta(hours=2), b""),
+        "South": Node(2, "South", "offline", NOW - timedelta(seconds=90), b""),
+        "West": Node(3, "West", "registered", None, b""),
+    }
+    assert text(hospital_table(nodes, read_stand(run)["hospitals"], NOW)) == [
+        ["North", "connected", "2 hours ago", "24", "2", "5.25", ""],
+        ["South", "gone", "1 minute ago", "36", "1", "", "it went away"],
+        ["West", "never seen", "", "", "", "", ""],
+    ]
+
+
+def test_without_the_superlink_the_run_tells_who_is_there(run: Path) -> None:
+    rows = text(hospital_table({}, read_stand(run)["hospitals"], NOW))
+    assert [row[:2] for row in rows] == [["North", "connected"], ["South", "gone"]]
+
+
+def test_the_round_is_told(run: Path) -> None:
+    stand = read_stand(run)
+    then = datetime.fromisoformat(stand["updated"])
+    assert where_it_is(run, stand, then + timedelta(minutes=3)) == (
+        f"{run}: training, omnifm: round 2 of 10; last heard of 3 minutes ago"
+    )
+
+
+def test_the_last_events_are_told_but_not_half_of_one(run: Path) -> None:
+    with (run / "deploy.jsonl").open("a") as file:
+        file.write('{"time": "2030')
+    assert [line[25:].strip() for line in last_events(run, 1)] == ["South: gone: its node is no longer connected"]
+    assert len(last_events(run, 8)) == 2
+    assert last_events(run, 0) == []
+
+
+def test_the_latest_run_is_taken(tmp_path: Path) -> None:
+    assert latest_run(tmp_path / "runs") is None
+    for age, name in ((20, "old"), (10, "new"), (30, "older")):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        Events(folder).stand(phase="finished")
+        os.utime(folder / "status.json", (1e9 - age, 1e9 - age))
+    assert latest_run(tmp_path / "runs") == tmp_path / "runs/new"
+
+
+def test_the_command_on_a_server_whose_superlink_is_down(tmp_path: Path) -> None:
+    plan = make_deployment(tmp_path / "deployment", "North")
+    folder = tmp_path / "deployment/server"
+    alone = omnifm("deploy", "status", folder)
+    assert alone.status == 1
+    assert f"https://127.0.0.1:{plan.ports.superlink} cannot be reached" in alone.text
+    (Path(plan.state) / "runs/one").mkdir(parents=True)
+    Events(Path(plan.state) / "runs/one").stand({"North": {"there": True}}, phase="training", round=1, rounds=2)
+    outcome = omnifm("deploy", "status", folder)
+    assert outcome.status == 0
+    assert "cannot be reached" in outcome.text
+    assert "North" in outcome.text
+    assert "round 1 of 2" in outcome.text
+
+
+def test_a_folder_that_holds_no_deployed_run(tmp_path: Path) -> None:
+    with pytest.raises(DeploymentError, match="holds no deployed run"):
+        read_stand(tmp_path)
+    (tmp_path / "status.json").write_text(json.dumps({})[:1])
+    with pytest.raises(DeploymentError, match="cannot be read"):
+        read_stand(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s ago"), (59, "59 s ago"), (60, "1 minute ago"), (7200, "2 hours ago"), (1e5, "1 day ago")],
+)
+def test_how_long_ago(seconds: float, words: str) -> None:
+    assert ago(NOW - timedelta(seconds=seconds), NOW) == words

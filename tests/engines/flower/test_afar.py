@@ -1,0 +1,275 @@
+"""A run over letters ends with the weights of the same run in one process, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_grid import FakeGrid, write_hospital
+from small_run import document, hashes, log_lines, write_images
+
+from omnifm import runs
+from omnifm.algorithms.state import Broadcast
+from omnifm.engines.flower import afar, envelope, hospitals
+from omnifm.engines.flower.deploy import DeploySettings
+from omnifm.engines.flower.post import Post
+from omnifm.engines.in_process import InProcess
+from omnifm.errors import DeploymentError
+from omnifm.experiment import Plan, make_plan
+from omnifm.playing import ThisMachine
+
+NAMES = ("CT", "MRI", "PET")
+FOLDERS = dict(zip("abc", NAMES, strict=True))
+FOUR = ("fedavg", "scaffold", "ditto", "omnifm")
+
+
+@dataclass
+class Town:
+    """Hospitals with data, and an experiment in which all of them take part."""
+
+    root: Path
+    sources: list[dict[str, Any]]
+
+    def plan(self, *arms: str, **changes: Any) -> Plan:
+        content = document(self.root / "data", self.sources, *arms)
+        content["federation"] |= {"rounds": 3, "evaluate_every": 1}
+        content["deploy"] = {"hospitals": list(NAMES), "poll": 0.001, **changes.pop("deploy", {})}
+        for key, value in changes.items():
+            content[key] = {**content.get(key, {}), **value}
+        return make_plan(content)
+
+    def grid(self, folder: Path, **changes: Any) -> FakeGrid:
+        """Return a grid of hospitals that keep their states in a folder; ``changes`` are by hospital."""
+        return FakeGrid(
+            {
+                source["modality"]: write_hospital(
+                    folder,
+                    source["modality"],
+                    **{
+                        "data": {"root": str(self.root / "data"), "sources": [source]},
+                        **changes.get(source["modality"], {}),
+                    },
+                )
+                for source in self.sources
+            }
+        )
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    root = tmp_path_factory.mktemp("town")
+    return Town(root, write_images(root / "data", FOLDERS))
+
+
+def afar_played(plan: Plan | None, grid: FakeGrid, out: Path, resume: bool = False) -> dict[str, str]:
+    def office(settings: DeploySettings) -> Post:
+        return Post(grid, settings.max_bytes, 100.0)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(afar, "Hospitals", lambda *a: hospitals.Hospitals(*a, clock=grid.time))
+        afar.play_afar(plan, out, resume, office)
+    return hashes(out)
+
+
+class Missing(InProcess):
+    """Some hospitals miss some rounds."""
+
+    missed: frozenset[tuple[str, int]] = frozenset()
+
+    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Any:
+        return super().update(broadcast, [name for name in clients if (name, broadcast.round) not in self.missed])
+
+
+class Here(ThisMachine):
+    def __init__(self, missed: Sequence[tuple[str, int]] = ()) -> None:
+        super().__init__()
+        self.missed = frozenset(missed)
+
+    def engine(self, name: str, arm: Any, snapshots: Any) -> InProcess:
+        engine = Missing(arm.site, 1, snapshots.states)
+        engine.missed = self.missed
+        return engine
+
+
+def here_played(plan: Plan, out: Path, missed: Sequence[tuple[str, int]] = ()) -> dict[str, str]:
+    runs.play(runs.open_run(out, plan), out, Here(missed), lambda name, arm: ())
+    return hashes(out)
+
+
+def events(out: Path) -> list[tuple[str, str]]:
+    lines = [json.loads(line) for line in (out / "deploy.jsonl").read_text().splitlines()]
+    return [(line["event"], line.get("client", "")) for line in lines]
+
+
+def test_four_algorithms_end_with_the_same_weights(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan(*FOUR), town.grid(tmp_path / "hospitals")
+    here = here_played(plan, tmp_path / "here")
+    assert len(set(here.values())) == 4
+    assert afar_played(plan, grid, tmp_path / "afar") == here
+    for arm in FOUR:
+        found, expected = (json.loads((tmp_path / p / arm / "result.json").read_text()) for p in ("afar", "here"))
+        assert found.pop("panels") == {name: [] for name in NAMES}  # pictures are of patients, and stay with them
+        assert all(expected.pop("panels").values())
+        assert found == expected
+        assert log_lines(tmp_path / "afar" / arm) == log_lines(tmp_path / "here" / arm)
+    assert not list((tmp_path / "afar").rglob("clients/*"))
+
+
+def test_a_hospital_is_asked_once_a_round(town: Town, tmp_path: Path) -> None:
+    grid = town.grid(tmp_path / "hospitals")
+    afar_played(town.plan("omnifm"), grid, tmp_path / "afar")
+    asked = [group for name, group in grid.starts if name == "CT"]
+    # It says who it is; trains; is judged and trains twice, is judged; and is tested in two readings.
+    assert asked[:5] == ["hello", "round 1", "round 2", "round 3", "round 4"]
+    assert len(asked) == 7
+
+
+ALL_THERE = {"hospitals": list(NAMES), "min_answers": 3}
+
+
+def test_a_hospital_that_goes_and_comes_back_loses_nothing(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("omnifm"), town.grid(tmp_path / "hospitals")
+    here = here_played(plan, tmp_path / "here")
+    away = iter(["gone"])
+    back_at: list[float] = []
+
+    def fault(name: str, group: str) -> str:
+        if (name, group) == ("MRI", "round 2") and next(away, ""):
+            grid.disconnect("MRI")
+            back_at.append(grid.clock + 20)
+        return "gone" if name not in grid.connected else ""
+
+    def look() -> None:
+        if back_at and grid.clock > back_at[0] and "MRI" not in grid.connected:
+            grid.connect("MRI")
+
+    grid.fault, grid.each_look = fault, look
+    assert afar_played(plan, grid, tmp_path / "afar") == here
+    told = [event for event, name in events(tmp_path / "afar") if name == "MRI"]
+    assert told.index("there") < told.index("gone") < told.index("back")
+    assert "missed" not in told
+
+
+@pytest.mark.parametrize("algorithm", ["scaffold", "omnifm"])
+def test_a_hospital_that_misses_a_round_goes_on_from_its_state(town: Town, tmp_path: Path, algorithm: str) -> None:
+    plan, grid = town.plan(algorithm, deploy={"deadline": 30.0}), town.grid(tmp_path / "hospitals")
+    # It trains in the second round, but its answer does not come in time.
+    grid.fault = lambda name, group: "never" if (name, group) == ("PET", "round 2") else ""
+    here = here_played(plan, tmp_path / "here", missed=[("PET", 2)])
+    assert here != here_played(plan, tmp_path / "undisturbed")
+    assert afar_played(plan, grid, tmp_path / "afar") == here
+    assert ("missed", "PET") in events(tmp_path / "afar")
+
+
+def test_a_hospital_may_join_later(town: Town, tmp_path: Path) -> None:
+    plan = town.plan("scaffold", deploy={"wait_for": 2, "grace": 0.0})
+    grid = town.grid(tmp_path / "hospitals")
+    grid.disconnect("PET")
+
+    def fault(name: str, group: str) -> str:
+        if group == "round 2" and "PET" not in grid.connected:
+            grid.connect("PET")
+        return ""
+
+    grid.fault = fault
+    here = here_played(plan, tmp_path / "here", missed=[("PET", 1), ("PET", 2)])
+    assert afar_played(plan, grid, tmp_path / "afar") == here
+    rounds = [json.loads(line) for line in (tmp_path / "afar/scaffold/metrics.jsonl").read_text().splitlines()]
+    took_part = [sorted(line["clients"]) for line in rounds if line["event"] == "round"]
+    assert took_part == [["CT", "MRI"], ["CT", "MRI"], ["CT", "MRI", "PET"]]
+    assert json.loads((tmp_path / "afar/scaffold/result.json").read_text())["clients"]["PET"]["train"] == 12
+
+
+class Killed(BaseException):
+    """The server is killed."""
+
+
+@pytest.mark.parametrize(("group", "algorithm"), [("round 1", "ditto"), ("round 3", "omnifm"), ("round 4", "scaffold")])
+def test_a_killed_server_goes_on(town: Town, tmp_path: Path, group: str, algorithm: str) -> None:
+    plan, grid = town.plan(algorithm), town.grid(tmp_path / "hospitals")
+    here = here_played(plan, tmp_path / "here")
+
+    def kill(name: str, of: str) -> str:
+        if (name, of) == ("MRI", group):
+            raise Killed
+        return ""
+
+    grid.fault = kill
+    with pytest.raises(Killed):
+        afar_played(plan, grid, tmp_path / "afar")
+    again = town.grid(tmp_path / "hospitals")
+    assert afar_played(None, again, tmp_path / "afar", resume=True) == here
+
+
+def test_states_that_nobody_needs_are_removed(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("ditto", federation={"rounds": 6}), town.grid(tmp_path / "hospitals")
+    afar_played(plan, grid, tmp_path / "afar")
+    kept = list((tmp_path / "hospitals/CT/state/runs").rglob("*.safetensors"))
+    assert 1 <= len(kept) <= 4  # of the last two rounds and of the best in two readings
+
+
+def test_a_crashed_process_is_asked_again_and_at_last_passed_over(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("fedavg"), town.grid(tmp_path / "hospitals")
+    crashes = iter(["crash", "crash"])
+    grid.fault = lambda name, group: next(crashes, "") if (name, group) == ("CT", "round 1") else ""
+    assert afar_played(plan, grid, tmp_path / "afar") == here_played(plan, tmp_path / "here")
+    grid = town.grid(tmp_path / "others")
+    grid.fault = lambda name, group: "crash" if (name, group) == ("CT", "round 1") else ""
+    assert afar_played(plan, grid, tmp_path / "again") == here_played(plan, tmp_path / "missed", [("CT", 1)])
+    assert ("failed", "CT") in events(tmp_path / "again")
+
+
+def test_a_spoilt_answer_counts_as_none(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("fedavg"), town.grid(tmp_path / "hospitals")
+    grid.fault = lambda name, group: "spoil" if (name, group) == ("PET", "round 2") else ""
+    assert afar_played(plan, grid, tmp_path / "afar") == here_played(plan, tmp_path / "here", [("PET", 2)])
+    text = (tmp_path / "afar/deploy.jsonl").read_text()
+    assert '"client": "PET"' in text
+    assert "its answer is not understood" in text
+
+
+def test_too_few_answers_end_the_run_and_say_why(town: Town, tmp_path: Path) -> None:
+    plan = town.plan("omnifm", deploy=ALL_THERE)
+    permits = {"tasks": ["*"], "algorithms": ["fedavg"], "minimum_samples": 1}
+    grid = town.grid(tmp_path / "hospitals", MRI={"permits": permits})
+    with pytest.raises(DeploymentError, match=r"Round 1: 3 answers are needed.*MRI: refused: The algorithm 'omnifm'"):
+        afar_played(plan, grid, tmp_path / "afar")
+    ledger = (tmp_path / "hospitals/MRI/state/ledger.jsonl").read_text()
+    assert "'omnifm' is not permitted here" in ledger
+
+
+def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> None:
+    plan = town.plan("fedavg", deploy={"hospitals": ["CT", "MRI"]})
+    afar_played(plan, town.grid(tmp_path / "hospitals"), tmp_path / "afar")
+    result = json.loads((tmp_path / "afar/fedavg/result.json").read_text())
+    assert list(result["clients"]) == ["CT", "MRI"]
+
+
+def test_one_who_goes_by_the_name_of_another_key_is_refused(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
+    grid.registered = {"CT": "CT", "MRI": "Elsewhere", "PET": "PET"}
+    afar_played(plan, grid, tmp_path / "afar")
+    assert ("unwelcome", "MRI") in events(tmp_path / "afar")
+    assert {name for event, name in events(tmp_path / "afar") if event == "answer"} == {"CT", "PET"}
+    assert "its key is registered as that of Elsewhere" in (tmp_path / "afar/deploy.jsonl").read_text()
+
+
+def test_another_version_is_refused_and_named(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
+    real = envelope.sealed
+
+    def sealed(letter: bytes) -> Any:
+        content = real(letter)
+        if b'"client\\\\": \\\\"PET' in letter or b"PET" in letter[:400]:
+            content.config_records["about"]["omnifm"] = "9.9"
+        return content
+
+    monkeypatch.setattr("omnifm.engines.flower.client_app.sealed", sealed)
+    afar_played(plan, grid, tmp_path / "afar")
+    text = (tmp_path / "afar/deploy.jsonl").read_text()
+    assert "OmniFM '9.9'" in text
+    assert "unwelcome" in text

@@ -1,0 +1,67 @@
+"""Two hospitals and a server as real Flower processes on this machine, with TLS and node keys."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+from fake_grid import write_hospital
+from small_run import document, hashes, write_images
+
+from omnifm import runs
+from omnifm.engines.flower.loopback import Loopback, wait_until
+from omnifm.experiment import make_plan
+from omnifm.playing import ThisMachine
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="starts and kills groups of processes")
+
+
+def free_ports(count: int) -> int:
+    """Return the first of so many ports in a row that are free."""
+    for first in range(19040, 19100, count):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("no ports are free")
+
+
+def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
+    folders = {"a": "CT", "b": "MRI"}
+    sources = write_images(tmp_path / "data", folders)
+    content = document(tmp_path / "data", sources, "omnifm")
+    content["federation"] = {"rounds": 2, "evaluate_every": 2, "readings": ["received"]}
+    content["deploy"] = {"hospitals": ["CT", "MRI"], "deadline": 120.0, "poll": 0.2}
+    files = {
+        source["modality"]: write_hospital(
+            tmp_path / "hospitals",
+            source["modality"],
+            data={"root": str(tmp_path / "data"), "sources": [source]},
+        )
+        for source in sources
+    }
+    out = tmp_path / "afar"
+    with Loopback(tmp_path / "network", files, free_ports(3)) as town:
+        town.start_server()
+        for name in files:
+            town.start_hospital(name)
+        run = town.submit(tomli_w.dumps(content), out)
+        # What the server prints is followed until the SuperLink ends, so that the run's end is told by its file.
+        wait_until(lambda: (out / "report.html").exists() or run.poll() not in (None, 0), "it has not ended", 240)
+        said = town.log("run")
+    plan = make_plan(content)
+    runs.play(runs.open_run(tmp_path / "here", plan), tmp_path / "here", ThisMachine(), lambda name, arm: ())
+    assert hashes(out) == hashes(tmp_path / "here"), said
+    assert len(hashes(out)) == 1
+    answers = [json.loads(line) for line in (out / "deploy.jsonl").read_text().splitlines()]
+    rounds = [line["round"] for line in answers if line["event"] == "answer" and line["client"] == "CT"]
+    assert rounds == [1, 2, 3, 3]  # trained in two rounds, judged after them, tested: a message each
+    assert not list(out.rglob("*.png"))
+    assert list((tmp_path / "hospitals/CT/state/runs").rglob("*.safetensors"))
