@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,9 @@ from omnifm.interrupts import Interrupted, interruptible
 from omnifm.lock import locked
 
 if TYPE_CHECKING:
+    from omnifm.arm import Arm
     from omnifm.data.cohort import Cohort
+    from omnifm.federation import Callback
 
 app = typer.Typer(
     help="Federated learning of medical images across modalities and tasks.",
@@ -59,6 +62,13 @@ Workers = Annotated[
 ]
 
 
+class RunEngine(StrEnum):
+    """Who runs the clients."""
+
+    IN_PROCESS = "in-process"
+    SIMULATION = "flower-simulation"
+
+
 @app.command()
 def run(
     experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
@@ -67,6 +77,9 @@ def run(
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
+    engine: Annotated[
+        RunEngine, typer.Option(help="Who runs the clients; Flower's simulation needs Ray.")
+    ] = RunEngine.IN_PROCESS,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
@@ -86,11 +99,23 @@ def run(
     given = None if experiment is None else read_plan(experiment, overrides or ())
     folder = resume or out or Path("runs") / (given.name if given else "")
     begun = partial(runs.has_begun, folder)
+    live = LiveProgress(_err)
+
+    def watch(name: str, arm: Arm) -> list[Callback]:
+        return [*limit.watch(name, arm), *live.watch(name, arm)]
+
+    if engine is RunEngine.SIMULATION:
+        from omnifm.engines.flower.simulation import simulate
+
+        with _stoppable("run", "rounds", folder, begun), _kept("rounds", folder, begun), live:
+            simulate(given, folder, resume is not None, workers or auto_workers(), watch)
+        _tell([result_table(folder)], folder)
+        return
     with _stoppable("run", "rounds", folder, begun), locked(folder):
         plan = runs.open_run(folder, given) if given and resume is None else runs.reopen_run(folder, given)
         stage = ThisMachine(workers or auto_workers())
-        with _kept("rounds", folder, begun), LiveProgress(_err) as live:
-            runs.play(plan, folder, stage, lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
+        with _kept("rounds", folder, begun), live:
+            runs.play(plan, folder, stage, watch)
     _tell([result_table(folder)], folder)
 
 
