@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +24,10 @@ from omnifm.interrupts import Interrupted, interruptible
 from omnifm.lock import locked
 
 if TYPE_CHECKING:
+    from omnifm.arm import Arm
     from omnifm.data.cohort import Cohort
     from omnifm.experiment import Plan
+    from omnifm.federation import Callback
     from omnifm.limit import TimeLimit
 
 app = typer.Typer(
@@ -61,6 +64,13 @@ Workers = Annotated[
 ]
 
 
+class RunEngine(StrEnum):
+    """Who runs the clients."""
+
+    IN_PROCESS = "in-process"
+    SIMULATION = "flower-simulation"
+
+
 @app.command()
 def run(
     experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
@@ -69,6 +79,9 @@ def run(
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
+    engine: Annotated[
+        RunEngine, typer.Option(help="Who runs the clients; Flower's simulation needs Ray.")
+    ] = RunEngine.IN_PROCESS,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
@@ -79,7 +92,7 @@ def run(
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
     folder = resume or out or Path("runs") / (given.name if given else "")
-    _play("run", given, folder, resume is None, workers, limit)
+    _play("run", given, folder, resume is None, workers, limit, engine)
 
 
 @app.command()
@@ -146,7 +159,15 @@ def _check_asked(
         raise ExperimentError(f"--out and --resume are two places for one {command}: give only one of them.")
 
 
-def _play(command: str, given: Plan | None, folder: Path, fresh: bool, workers: int, limit: TimeLimit) -> Plan:
+def _play(
+    command: str,
+    given: Plan | None,
+    folder: Path,
+    fresh: bool,
+    workers: int,
+    limit: TimeLimit,
+    engine: RunEngine = RunEngine.IN_PROCESS,
+) -> Plan:
     """Play a run into its folder and tell what it found."""
     from omnifm import runs
     from omnifm.playing import ThisMachine
@@ -155,13 +176,25 @@ def _play(command: str, given: Plan | None, folder: Path, fresh: bool, workers: 
     from omnifm.workers.crew import auto_workers
 
     begun = partial(runs.has_begun, folder)
-    with _stoppable(command, "rounds", folder, begun), locked(folder):
-        plan = runs.open_run(folder, given) if given and fresh else runs.reopen_run(folder, given)
-        stage = ThisMachine(workers or auto_workers())
-        with _kept("rounds", folder, begun), LiveProgress(_err) as live:
-            runs.play(plan, folder, stage, lambda *arm: [*limit.watch(*arm), *live.watch(*arm)])
+    live = LiveProgress(_err)
+    crew = workers or auto_workers()
+
+    def watch(name: str, arm: Arm) -> list[Callback]:
+        return [*limit.watch(name, arm), *live.watch(name, arm)]
+
+    with _stoppable(command, "rounds", folder, begun):
+        if engine is RunEngine.SIMULATION:
+            from omnifm.engines.flower.simulation import simulate
+
+            with _kept("rounds", folder, begun), live:
+                simulate(given, folder, not fresh, crew, watch)
+        else:
+            with locked(folder):
+                plan = runs.open_run(folder, given) if given and fresh else runs.reopen_run(folder, given)
+                with _kept("rounds", folder, begun), live:
+                    runs.play(plan, folder, ThisMachine(crew), watch)
     _tell([result_table(folder)], folder)
-    return plan
+    return runs.plan_of(folder)
 
 
 @app.command()

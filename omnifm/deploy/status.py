@@ -41,7 +41,11 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
             raise
         nodes = {}
         yield f"[red]{escape(str(error))}[/]"
-    yield hospital_table(nodes, stand.get("hospitals", {}), datetime.now(UTC))
+    known = stand.get("hospitals", {})
+    for about in known.values():
+        if "round" in about:  # after the last round the hospitals judge once more, as if for the next
+            about["round"] = min(about["round"], stand.get("rounds", about["round"]))
+    yield hospital_table(nodes, known, datetime.now(UTC))
     if run and stand:
         yield escape(where_it_is(run, stand, datetime.now(UTC)))
         yield from (escape(line) for line in last_events(run, events))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from omnifm.engines.flower.letters import Request
 from omnifm.engines.flower.post import Post
 from omnifm.engines.flower.roster import Roster, agree, read_roster
 from omnifm.engines.flower.sharing import told
-from omnifm.errors import DeploymentError
+from omnifm.errors import DeploymentError, ExperimentError
 from omnifm.experiment import Experiment, Plan
 from omnifm.federation import Callback, EvaluationEvent, RoundEvent
 from omnifm.lock import locked
@@ -28,20 +29,26 @@ from omnifm.snapshots import SnapshotFolder
 from omnifm.states import Elsewhere, StateStore
 
 _log = logging.getLogger("omnifm.deploy")
+_PATIENCE = 60.0
 PostOffice = Callable[[DeploySettings], Post]
 
 
 def play_afar(
-    given: Plan | None, folder: Path, resume: bool, office: PostOffice, watch: Watcher = lambda name, arm: ()
+    given: Plan | None,
+    folder: Path,
+    resume: bool,
+    office: PostOffice,
+    watch: Watcher = lambda name, arm: (),
+    settings: DeploySettings | None = None,
 ) -> None:
-    """Play a new run in a folder, or go on with the one that is there.
+    """Play a new run in a folder, or go on with the one that is there; ``settings``, if not those of the experiment.
 
     Raises:
         OmniFMError: what must be mended before it can go on, in words.
     """
-    with locked(folder):
+    with _locked(folder):
         plan = runs.reopen_run(folder, given) if resume or given is None else runs.open_run(folder, given)
-        settings = deploy_settings((given or plan).document)
+        settings = settings or deploy_settings((given or plan).document)
         _alike(plan)
         events = Events(folder)
         events.tell("resumed" if resume else "begun", text=f"{plan.name}, OmniFM {version('omnifm')}")
@@ -51,6 +58,22 @@ def play_afar(
         runs.play(plan, folder, stage, lambda name, arm: [*watch(name, arm), Teller(name, arm, events)])
         events.tell("finished")
         events.stand(phase="finished")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder. The app of a SuperLink that was killed may live, and hold it, a little longer."""
+    end = time.monotonic() + _PATIENCE
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(folder))
+                break
+            except ExperimentError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
+        yield
 
 
 class Afar:

@@ -26,7 +26,11 @@ app = ClientApp()
 def answer(message: Message, context: Context) -> Message:
     """Answer one message."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    hospital = settings(context)
+    return answered(message, settings(context))
+
+
+def answered(message: Message, hospital: HospitalSettings) -> Message:
+    """Return a hospital's answer to a message."""
     try:
         letter = opened(message.content, hospital.permits.max_bytes)
     except ValueError as error:

@@ -40,4 +40,4 @@ def main(grid: Grid, context: Context) -> None:
         play_afar(plan, Path(out), resume, office)
     except OmniFMError as error:
         logging.getLogger("omnifm.deploy").error("Error: %s", error)
-        raise SystemExit(1) from None
+        raise  # so that Flower counts the run as failed

@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -23,14 +24,14 @@ class FakeGrid:
     "spoil". ``registered`` is under which name the operator has registered a hospital's key, if under any.
     """
 
-    def __init__(self, hospitals: Mapping[str, Path]) -> None:
+    def __init__(self, hospitals: Mapping[str, Path], client: ClientApp = app) -> None:
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
         self.clock = 0.0
         self.starts: list[tuple[str, str]] = []
         self.fault: Callable[[str, str], str] = lambda name, group: ""
         self.each_look: Callable[[], None] = lambda: None
         self.registered: dict[str, str] = {}
-        self._files = dict(hospitals)
+        self._files, self._client = dict(hospitals), client
         self._ids = itertools.count(100)
         self._messages: dict[str, Message] = {}
         self._names: dict[int, str] = {}
@@ -87,8 +88,8 @@ class FakeGrid:
                 continue
             assert name is not None
             self.starts.append((name, message.metadata.group_id))
-            context = Context(1, message.metadata.dst_node_id, {FILE: str(self._files[name])}, RecordDict(), {})
-            answer = app(message, context)
+            config: dict[str, Any] = {FILE: str(self._files[name]), "partition-id": list(self._files).index(name)}
+            answer = self._client(message, Context(1, message.metadata.dst_node_id, config, RecordDict(), {}))
             if what == "spoil":
                 answer.content.array_records["letter"]["body"].data = b"nothing"
             answers.append(answer)

@@ -24,6 +24,7 @@ from omnifm.playing import ThisMachine
 
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))
+BOTH = {"readings": ["received", "personalised"]}
 FOUR = ("fedavg", "scaffold", "ditto", "omnifm")
 
 
@@ -36,7 +37,7 @@ class Town:
 
     def plan(self, *arms: str, **changes: Any) -> Plan:
         content = document(self.root / "data", self.sources, *arms)
-        content["federation"] |= {"rounds": 3, "evaluate_every": 1}
+        content["federation"] |= {"rounds": 3, "evaluate_every": 1, "readings": ["received"]}
         content["deploy"] = {"hospitals": list(NAMES), "poll": 0.001, **changes.pop("deploy", {})}
         for key, value in changes.items():
             content[key] = {**content.get(key, {}), **value}
@@ -106,7 +107,7 @@ def events(out: Path) -> list[tuple[str, str]]:
 
 
 def test_four_algorithms_end_with_the_same_weights(town: Town, tmp_path: Path) -> None:
-    plan, grid = town.plan(*FOUR), town.grid(tmp_path / "hospitals")
+    plan, grid = town.plan(*FOUR, federation=BOTH), town.grid(tmp_path / "hospitals")
     here = here_played(plan, tmp_path / "here")
     assert len(set(here.values())) == 4
     assert afar_played(plan, grid, tmp_path / "afar") == here
@@ -121,7 +122,7 @@ def test_four_algorithms_end_with_the_same_weights(town: Town, tmp_path: Path) -
 
 def test_a_hospital_is_asked_once_a_round(town: Town, tmp_path: Path) -> None:
     grid = town.grid(tmp_path / "hospitals")
-    afar_played(town.plan("omnifm"), grid, tmp_path / "afar")
+    afar_played(town.plan("omnifm", federation=BOTH), grid, tmp_path / "afar")
     asked = [group for name, group in grid.starts if name == "CT"]
     # It says who it is; trains; is judged and trains twice, is judged; and is tested in two readings.
     assert asked[:5] == ["hello", "round 1", "round 2", "round 3", "round 4"]

@@ -1,0 +1,65 @@
+"""Flower's simulation: the experiment's own hospitals, each by the number of its node."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_grid import FakeGrid
+from small_run import document, hashes, omnifm, write_experiment, write_images
+
+from omnifm import runs
+from omnifm.engines.flower import simulation
+from omnifm.engines.flower.afar import play_afar
+from omnifm.engines.flower.deploy import DeploySettings
+from omnifm.engines.flower.post import Post
+from omnifm.experiment import make_plan
+from omnifm.playing import ThisMachine
+
+ROUNDS = {"rounds": 2, "evaluate_every": 1}
+
+
+@pytest.fixture
+def flower_log() -> Iterator[None]:
+    log = logging.getLogger("flwr")
+    level = log.level
+    yield
+    log.setLevel(level)
+
+
+def test_the_hospitals_are_those_of_the_experiment(tmp_path: Path) -> None:
+    content = document(tmp_path / "data", write_images(tmp_path / "data"), "omnifm")
+    content |= {"federation": ROUNDS, "partition": {"kind": "dirichlet", "clients": 2}}
+    plan, out = make_plan(content), tmp_path / "afar"
+    files = simulation._write_hospitals(plan, out)
+    assert list(files) == ["hospital-1", "hospital-2"]
+    grid = FakeGrid(files, simulation._client_app(list(files.values())))
+    settings = DeploySettings(hospitals=tuple(files), poll=0.001)
+    play_afar(plan, out, False, lambda told: Post(grid, told.max_bytes, 9.0), settings=settings)  # type: ignore[arg-type]
+    runs.play(runs.open_run(tmp_path / "here", plan), tmp_path / "here", ThisMachine(), lambda name, arm: ())
+    assert hashes(out) == hashes(tmp_path / "here")
+    assert json.loads((out / "omnifm/result.json").read_text())["clients"].keys() == files.keys()
+
+
+def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "ray" else real(name, *more))
+    path = write_experiment(tmp_path, federation=ROUNDS)
+    outcome = omnifm("run", path, "--engine", "flower-simulation", "--out", tmp_path / "out")
+    assert outcome.status == 1
+    assert "Flower's simulation needs Ray: pip install 'flwr[simulation]'" in outcome.text
+
+
+@pytest.mark.usefixtures("flower_log")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_on_ray_the_weights_are_the_same(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, federation=ROUNDS)
+    assert omnifm("run", path, "--workers", 1, "--out", tmp_path / "here").status == 0
+    outcome = omnifm("run", path, "--engine", "flower-simulation", "--workers", 2, "--out", tmp_path / "ray")
+    assert outcome.status == 0, outcome.text
+    assert hashes(tmp_path / "ray") == hashes(tmp_path / "here")

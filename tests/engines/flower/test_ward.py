@@ -1,0 +1,165 @@
+"""A hospital grants what it permits and no more, and writes down what it was asked."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_grid import write_hospital
+from small_run import document, write_images
+
+from omnifm.algorithms.state import Broadcast
+from omnifm.arm import build_arm
+from omnifm.engines.flower.hospital import HospitalSettings, read_hospital
+from omnifm.engines.flower.letters import Introduction, Reply, Request
+from omnifm.engines.flower.sharing import told
+from omnifm.engines.flower.ward import Ward
+from omnifm.experiment import make_plan
+
+RUN = "0" * 32
+
+
+class Visit:
+    """A hospital and a server that may ask it for what it likes."""
+
+    def __init__(self, folder: Path, algorithm: str = "omnifm", **permits: Any) -> None:
+        sources = write_images(folder / "data", {"a": "CT"})
+        self.experiment = make_plan(document(folder / "data", sources, algorithm)).arms[algorithm]
+        allowed = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, **permits}
+        data = {"root": str(folder / "data"), "sources": sources}
+        self.hospital: HospitalSettings = read_hospital(write_hospital(folder, "CT", data=data, permits=allowed))
+        self.issued = 0
+        self.told: Introduction | None = None
+
+    def ask(self, **changes: Any) -> Reply:
+        self.issued += 1
+        request = replace(Request(RUN, "arm", self.issued, told(self.experiment)), **changes)
+        return Reply.from_bytes(Ward(self.hospital).answer(request.to_bytes()))
+
+    def broadcast(self, number: int = 1) -> Broadcast:
+        introduction = self.ask().introduction
+        assert introduction is not None
+        arm = build_arm(self.experiment, introduction.outline, {})
+        return replace(arm.algorithm.broadcast(arm.start().server), round=number)
+
+    def train(self, number: int = 1, **changes: Any) -> Reply:
+        return self.ask(broadcast=self.broadcast(number), train=True, **changes)
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        lines = (self.hospital.state_folder / "ledger.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines if line]
+
+
+def test_it_introduces_itself_by_names_and_numbers(tmp_path: Path) -> None:
+    found = Visit(tmp_path).ask().introduction
+    assert found is not None
+    assert (found.holding.name, found.holding.group, found.holding.train) == ("CT", "CT", 12)
+    assert found.shape.label_names == ("left", "right")
+
+
+def test_it_trains_and_writes_down_what_left(tmp_path: Path) -> None:
+    visit = Visit(tmp_path)
+    reply = visit.train()
+    assert reply.outcome == "done"
+    assert reply.upload is not None
+    assert reply.upload.samples == 12
+    assert visit.ledger[-1] | {"time": ""} == {
+        "time": "",
+        "run": RUN,
+        "arm": "arm",
+        "round": 1,
+        "outcome": "done",
+        "reason": "",
+        "trained": True,
+        "sent": ["weights", "prototypes"],
+    }
+    assert reply.state is not None
+    assert len(list(visit.hospital.state_folder.rglob(f"{reply.state}.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("permits", "reason"),
+    [
+        ({"algorithms": ["scaffold"]}, r"The algorithm 'omnifm' is not permitted here"),
+        ({"algorithms": ["omnifm"]}, r"The algorithm 'fedavg' is not permitted here"),
+        ({"minimum_samples": 13}, r"12 training samples are fewer than permits.minimum_samples = 13"),
+        ({"upload": ["weights"]}, r"The upload holds prototypes; permits.upload allows weights"),
+        ({"megabytes": 0.001}, r"A message of .* MB is larger than permits.megabytes = 0.001"),
+    ],
+)
+def test_what_is_not_permitted_is_refused(tmp_path: Path, permits: dict[str, Any], reason: str) -> None:
+    free, bound = Visit(tmp_path / "free"), Visit(tmp_path / "bound", **permits)
+    reply = bound.ask(broadcast=free.broadcast(), train=True)
+    assert (reply.outcome, reply.upload) == ("refused", None)
+    assert re.search(reason, reply.reason), reply.reason
+    assert bound.ledger[-1]["reason"] == reply.reason
+    assert not bound.ledger[-1]["sent"]
+
+
+def test_only_so_many_rounds_a_day(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg", rounds_a_day=2)
+    assert [visit.train(number).outcome for number in (1, 2, 2, 3)] == ["done", "done", "done", "refused"]
+
+
+def test_an_old_request_is_refused(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg")
+    broadcast = visit.broadcast()
+    assert visit.ask(broadcast=broadcast, train=True, issued=9).outcome == "done"
+    assert (
+        visit.ask(broadcast=broadcast, train=True, issued=8).reason
+        == "The request is older than one that was answered."
+    )
+
+
+def test_the_server_cannot_choose_data_nor_places(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg")
+    document = told(visit.experiment)
+    data = {**document["data"], "root": "/etc"}
+    assert "those of a hospital are its own" in visit.ask(experiment={**document, "data": data}).reason
+    assert "is no name of a run" in visit.ask(run="../..", broadcast=visit.broadcast(), train=True).reason
+    assert set(document["data"]) == {"size", "channels"}
+    assert "partition" not in document
+
+
+def test_a_reason_that_may_name_a_patient_stays_at_home(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg")
+    broken = tmp_path / "data/a/left/Jane Doe.png"
+    broken.write_bytes(b"none")
+    reply = visit.ask()
+    assert reply.outcome == "failed"
+    assert "Jane" not in reply.reason
+    assert "Jane Doe" in visit.ledger[-1]["reason"]
+
+
+def test_a_full_disk_fails_the_round_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = Visit(tmp_path, "ditto")
+    first = visit.train()
+    assert first.state is not None
+    broadcast = visit.broadcast(2)
+
+    def full(path: Path, data: bytearray) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("omnifm.states._put", full)
+        reply = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
+    assert reply.outcome == "failed"
+    assert "No space left on device" in reply.reason
+    again = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
+    assert again.outcome == "done"
+
+
+def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "ditto")
+    state = visit.train().state
+    (path,) = visit.hospital.state_folder.rglob(f"{state}.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    reply = visit.ask(broadcast=visit.broadcast(2), train=True, state=state, keep=(str(state),))
+    assert reply.outcome == "failed"
+    assert "is damaged" in reply.reason
