@@ -45,7 +45,7 @@ def _download(init: str, repository: str, file: str) -> Path:
     except ImportError:
         raise ExperimentError(
             f"init = {init!r} is no file here, and to look on the Hugging Face Hub takes huggingface_hub: "
-            f"pip install 'omnifm[vqa]'."
+            "pip install huggingface_hub."
         ) from None
     try:
         return Path(hf_hub_download(repository, file))

@@ -75,15 +75,16 @@ class Pipeline(nn.Module):
         return len(layers_with_statistics(self.network.backbone)) == len(layers_with_statistics(self))
 
     def personal_names(self, parts: Iterable[str]) -> frozenset[str]:
-        """Return the names of the tensors that stay at the client.
+        """Return the names of the learned tensors that stay at the client.
 
         ``parts`` are components of the tensors' dotted names (``backbone``, ``head``, ``adapter``,
-        ``adapter.tokenizer``), ``norm`` for the backbone's normalisation layers, or ``everything``.
+        ``adapter.tokenizer``), ``norm`` for the backbone's normalisation layers, or ``everything``. A part of which
+        nothing is learned stays at every client as it is, and has no names here.
 
         Raises:
             ExperimentError: a part matches nothing.
         """
-        names = list(learned(self))
+        names = list(self.state_dict())
         layers = [name for name, module in self.named_modules() if is_normalisation(module)]
         personal: set[str] = set()
         for part in parts:
@@ -101,4 +102,4 @@ class Pipeline(nn.Module):
                 )
             personal |= found
         always = {n for n in names if n.rsplit(".", 1)[-1] in ALWAYS_PERSONAL}
-        return frozenset(personal | always)
+        return frozenset((personal | always) & learned(self).keys())

@@ -155,8 +155,12 @@ class Trainer:
         return {name: value.to(self._device) for name, value in tensors.items() if name in known}
 
     def frozen(self) -> Pipeline:
-        """Return a copy of the pipeline as it stands, in evaluation mode, that no gradient moves."""
-        return deepcopy(self.pipeline).eval().requires_grad_(False)
+        """Return a copy of the pipeline as it stands, in evaluation mode, that no gradient moves.
+
+        What no gradient moves here is not copied.
+        """
+        common = {id(weight): weight for weight in self.pipeline.parameters() if not weight.requires_grad}
+        return deepcopy(self.pipeline, common).eval().requires_grad_(False)
 
     def use_bank(self, entries: Tensor | None) -> None:
         """Let the adapter, if there is one, retrieve from bank entries ``(n, token_dim)``, or from none."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import runpy
 import signal
 from pathlib import Path
 
@@ -9,6 +10,14 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # that nohup, under which the tests may run, is not taken for a wish
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a LLaVA model of random weights."""
+    folder = tmp_path_factory.mktemp("llava") / "tiny"
+    runpy.run_path(str(ROOT / "examples/tiny_llava.py"))["write"](folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

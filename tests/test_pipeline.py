@@ -77,6 +77,19 @@ def test_the_suffix_is_personal_even_if_nothing_is_asked_for() -> None:
     assert pipeline("off").personal_names([]) == set()
 
 
+def test_a_part_of_which_nothing_is_learned_has_nothing_to_keep() -> None:
+    made = pipeline()
+    made.network.backbone.requires_grad_(False)
+    kept = {name for name, buffer in made.network.backbone.named_buffers(prefix="network.backbone")}
+    assert made.personal_names(["backbone"]) == kept | SUFFIX
+    made.network.head.requires_grad_(False)
+    assert made.personal_names(["head"]) == SUFFIX
+    assert made.personal_names(["network.head.weight", "adapter"]) == below(made, "adapter")
+    assert made.personal_names(["everything"]) == kept | below(made, "adapter")
+    with pytest.raises(ExperimentError, match="No part of the network is called 'heads'"):
+        made.personal_names(["heads"])
+
+
 @pytest.mark.parametrize("part", ["heads", "head.", "hea", "tokenizer.norms", ""])
 def test_unknown_part(part: str) -> None:
     with pytest.raises(ExperimentError) as caught:

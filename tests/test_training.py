@@ -539,6 +539,17 @@ def test_a_frozen_copy_stays_as_it_was() -> None:
     assert not copy(batch).prediction.requires_grad
 
 
+def test_a_frozen_copy_has_what_no_gradient_moves_in_common_with_the_pipeline() -> None:
+    site = small_arm("fedavg").site
+    site.pipeline.network.backbone.requires_grad_(False)
+    trainer = Trainer(site.pipeline, site.task, site.clients["CT-1"], site.training, site.personal, 0)
+    copy = trainer.frozen()
+    copied, own = dict(copy.named_parameters()), dict(trainer.pipeline.named_parameters())
+    assert copied.keys() == own.keys()
+    assert {name for name in own if copied[name] is not own[name]} == trainer.trainable.keys()
+    assert copied["network.head.weight"].data_ptr() != own["network.head.weight"].data_ptr()
+
+
 def test_parameters_alone_are_placed() -> None:
     trainer = two_weights()
     trainer.pipeline.network.fixed = nn.Parameter(torch.ones(1), requires_grad=False)

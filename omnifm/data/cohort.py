@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from platformdirs import user_cache_dir
 from torch import Tensor
 
+from omnifm.data.answers import agreed_answers
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.examples import ClientData, Columns, Examples, Pool, distinct
 from omnifm.data.partition import PartitionSettings, Rows, Share, deal
@@ -34,12 +35,14 @@ class DataSettings:
 
     ``root`` is the folder below which the sources lie, ``size`` the side of the square images in pixels,
     ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for what is dear to make again (empty: the user's).
+    An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital bear it.
     """
 
     root: str = "data"
     size: int = 48
     channels: int = 1
     cache: str = ""
+    answer_patients: int = 5
     sources: tuple[AnySource, ...] = (PhantomSource(),)
 
     def __post_init__(self) -> None:
@@ -47,6 +50,8 @@ class DataSettings:
             raise ValueError(f"size = {self.size} must be 1 pixel or more")
         if self.channels not in (1, 3):
             raise ValueError(f"channels = {self.channels} must be 1 (grey) or 3 (RGB)")
+        if self.answer_patients < 1:
+            raise ValueError(f"answer_patients = {self.answer_patients} must be 1 or more")
         if not self.sources:
             raise ValueError("sources is empty; name at least one source of data")
 
@@ -108,7 +113,9 @@ def load_cohort(data: DataSettings, partition: PartitionSettings, seed: int) -> 
     clients = tuple(_client(share, fields, rows) for share in shares)
     if "exclusive" in fields:
         _warn_of_single_class(clients, label_names)
-    return Cohort(clients, label_names if "target" in fields else ())
+    asked = "answer" in fields
+    vocabulary = agreed_answers([client.train for client in clients], data.answer_patients) if asked else ()
+    return Cohort(clients, label_names if "target" in fields else (), vocabulary)
 
 
 def pooled(cohort: Cohort) -> ClientData:

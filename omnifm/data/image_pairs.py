@@ -17,6 +17,7 @@ from omnifm.data.colour import to_luminance_and_chroma
 from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
+from omnifm.data.patients import check_pattern, patient_in
 from omnifm.data.source import Loading
 from omnifm.errors import DataError, did_you_mean
 
@@ -56,12 +57,7 @@ class ImagePairsSource:
             raise ValueError(f"limit = {self.limit} must be 0 (all pairs) or more")
         if not 0 < self.validation < 1:
             raise ValueError(f"validation = {self.validation} must be above 0 and below 1")
-        try:
-            groups = re.compile(self.patient_pattern).groups
-        except re.error as error:
-            raise ValueError(f"patient_pattern = {self.patient_pattern!r}: {error}") from error
-        if self.patient_pattern and groups != 1:
-            raise ValueError(f"patient_pattern = {self.patient_pattern!r} has {groups} groups, not one")
+        check_pattern(self.patient_pattern)
 
     def load(self, loading: Loading) -> Pool:
         """Read all pairs.
@@ -88,7 +84,7 @@ class ImagePairsSource:
                 image, colour = _read_pair(folder / pair, name, loading.size)
                 images.append(image)
                 chroma.append(colour)
-                patient = f"{institution}/{pair}/{self._patient(folder / pair, name)}"
+                patient = f"{institution}/{pair}/{patient_in(Path(name).stem, self.patient_pattern, folder / pair)}"
                 rows.append((patient, pair, "" if split is None else split[name]))
         patients, modalities, splits = (tuple(column) for column in zip(*rows, strict=True))
         return Pool(
@@ -133,15 +129,6 @@ class ImagePairsSource:
             [names] if split is None else [[n for n in names if split[n] == s] for s in sorted(set(split.values()))]
         )
         return [part[index] for part in splits for index in evenly_spaced(len(part), self.limit)]
-
-    def _patient(self, folder: Path, name: str) -> str:
-        stem = Path(name).stem
-        if not self.patient_pattern:
-            return stem
-        match = re.search(self.patient_pattern, stem)
-        if match is None or match[1] is None:
-            raise DataError(f"{folder}: {stem!r} does not match patient_pattern = {self.patient_pattern!r}.")
-        return match[1]
 
 
 def _test_split(path: Path) -> dict[str, list[str]] | None:

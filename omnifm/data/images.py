@@ -56,8 +56,11 @@ def resize(images: Tensor, size: int) -> Tensor:
 def pixels(image: Tensor) -> NDArray[np.uint8]:
     """Return an image ``(1 or 3, height, width)`` in [0, 1] for the eye: ``(height, width)`` or with 3 colours, uint8.
 
-    Of an image with other channels, which nobody can look at together, the first is shown.
+    Of an image with other channels, which nobody can look at together, the first is shown; of a volume ``(channels,
+    depth, height, width)`` the slice in the middle.
     """
+    if image.dim() == 4:
+        image = image[:, image.shape[1] // 2]
     shown = image if image.shape[0] in (1, 3) else image[:1]
     values: NDArray[np.uint8] = (shown.clamp(0, 1) * 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     return values[..., 0] if values.shape[-1] == 1 else values

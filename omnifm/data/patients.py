@@ -1,4 +1,4 @@
-"""Telling by a pattern in a file's path which patient it is of."""
+"""Telling by a pattern in a file's path or name which patient it is of."""
 
 from __future__ import annotations
 
@@ -28,10 +28,18 @@ def patient_of(path: Path, folder: Path, pattern: str) -> str:
     Raises:
         DataError: the path does not match.
     """
-    relative = path.relative_to(folder).as_posix()
+    return patient_in(path.relative_to(folder).as_posix(), pattern, path)
+
+
+def patient_in(text: str, pattern: str, place: Path) -> str:
+    """Return what the group of ``pattern`` is in a text, such as a file's name; without a pattern all of it.
+
+    Raises:
+        DataError: the text does not match; names ``place``, where it was found.
+    """
     if not pattern:
-        return relative
-    match = re.search(pattern, relative)
+        return text
+    match = re.search(pattern, text)
     if match is None or match[1] is None:
-        raise DataError(f"{path}: {relative!r} does not match patient_pattern = {pattern!r}.")
+        raise DataError(f"{place}: {text!r} does not match patient_pattern = {pattern!r}.")
     return match[1]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from omnifm.data.cohort import Cohort
 from omnifm.data.examples import ClientData, Examples
+from omnifm.data.images import pixels
 
 SAMPLES = 6
 MOST_CLIENTS = 16
@@ -96,7 +97,7 @@ def _draw_samples(axes: Sequence[Axes], client: ClientData, label_names: Sequenc
         ax.set_axis_off()
     shown = client.train.batch(torch.tensor(_samples(client.train, label_names)))
     for ax, image in zip(axes, shown["image"], strict=False):
-        ax.imshow(image.movedim(0, -1).numpy(), cmap="gray", vmin=0, vmax=1)
+        ax.imshow(pixels(image), cmap="gray", vmin=0, vmax=255)
     for ax, held in zip(axes, shown["target"].tolist() if label_names else [], strict=False):
         names = [_short(name, 19) for name, has in zip(label_names, held, strict=True) if has]
         more = f" +{len(names) - 1}" if len(names) > 1 else ""

@@ -16,7 +16,7 @@ from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
 from omnifm.data.patients import check_pattern, patient_of
 from omnifm.data.source import Loading
-from omnifm.data.tiles import windows
+from omnifm.data.tiles import windows_of
 from omnifm.errors import DataError
 
 
@@ -116,9 +116,5 @@ def _tiles(path: Path, tile: int, tiles: int, loading: Loading) -> Iterator[Tens
             f"{path}: has {width} x {height} pixels, less than data.size = {loading.size}; to enlarge it would invent "
             "detail. Lower data.size, or remove the image."
         )
-    try:
-        places = windows(height, width, tile, tiles)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}. Lower tile, or remove the image.") from error
-    for place in places:
+    for place in windows_of(path, height, width, tile, tiles):
         yield prepare(image[place][np.newaxis], loading.size, loading.channels)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from omnifm.data.examples import evenly_spaced
+from omnifm.errors import DataError
 
 Window = tuple[slice, slice]
 """The rows and columns of a tile: ``image[window]``, ``mask[window]``."""
@@ -30,6 +33,18 @@ def windows(height: int, width: int, side: int, limit: int = 0) -> list[Window]:
         for left in _starts(width, side)
     ]
     return [found[index] for index in evenly_spaced(len(found), limit)]
+
+
+def windows_of(path: Path, height: int, width: int, side: int, limit: int = 0) -> list[Window]:
+    """Return the :func:`windows` of the image in a file.
+
+    Raises:
+        DataError: the image is smaller than a tile; names the file.
+    """
+    try:
+        return windows(height, width, side, limit)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}. Lower tile, or remove the image.") from error
 
 
 def _starts(length: int, side: int) -> range:

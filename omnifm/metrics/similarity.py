@@ -33,8 +33,14 @@ def ssim(found: Tensor, truth: Tensor) -> Tensor:
     Returns:
         ``(batch,)``. It has a gradient.
     """
+    return ssim_map(found, truth).flatten(1).mean(dim=1)
+
+
+def ssim_map(found: Tensor, truth: Tensor) -> Tensor:
+    """Return the same window by window: ``(batch, channels, *size)``, each axis 10 shorter than the images'."""
     from monai.metrics.regression import compute_ssim_and_cs  # takes seconds to import
 
     axes = found.dim() - 2
+    places: Tensor
     places, _ = compute_ssim_and_cs(found, truth, axes, kernel_size=(11,) * axes, kernel_sigma=(1.5,) * axes)
-    return places.flatten(1).mean(dim=1)
+    return places

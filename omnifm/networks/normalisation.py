@@ -19,6 +19,11 @@ def normalisation(kind: Normalisation, channels: int) -> nn.Module:
     return nn.GroupNorm(GROUPS, channels) if kind == "group" else nn.BatchNorm2d(channels)
 
 
+def norm_of_monai(kind: Normalisation) -> tuple[str, dict[str, int]]:
+    """Return the same layer as MONAI's blocks are asked for it, be they for images or for volumes."""
+    return ("group", {"num_groups": GROUPS}) if kind == "group" else ("batch", {})
+
+
 def is_normalisation(module: nn.Module) -> bool:
     """Tell whether a module is a normalisation layer of a backbone."""
     return isinstance(module, nn.GroupNorm | _BatchNorm)

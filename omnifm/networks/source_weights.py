@@ -1,10 +1,11 @@
-"""How much each of two sources should count in what is made of them: by the gradients of fixed features of each.
+"""Where each of two sources should count in what is made of them: by the gradients of fixed features of each.
 
 U2Fusion (Xu et al., IEEE TPAMI 44, 2022) measures the information in an image by the mean square of the gradients of
-VGG-16's feature maps, five stages deep, and weighs the sources by a softmax over it. Here the features are, unless
-weights of VGG-16 are given, the image itself at five resolutions: as VGG's stages do, they go from edges to coarse
-shapes, and nothing needs to be downloaded. The shares are those of ``information ** sharpness``, a softmax over its
-logarithm: so the scale of the features, which differs between the two kinds, is of no matter.
+VGG-16's feature maps, five stages deep, and weighs the two sources by a softmax over it. Two things are different here.
+The features are, unless weights of VGG-16 are given, the image itself at five resolutions: as VGG's stages do, they go
+from edges to coarse shapes, and nothing needs to be downloaded. And the measure is taken in each window, not of the
+image as a whole: with one weight an image, both sources are blended everywhere, and each is noise to the other. The
+softmax is over ``sharpness`` times the logarithm, so that the scale of the features is of no matter.
 """
 
 from __future__ import annotations
@@ -27,21 +28,23 @@ def pyramid(image: Tensor) -> list[Tensor]:
     return levels
 
 
-def information(features: list[Tensor]) -> Tensor:
-    """Return the mean square of the gradients of feature maps, a mean over maps and levels: ``(batch,)``."""
-    return torch.stack(
-        [
-            level.diff(dim=2).square().mean(dim=(1, 2, 3)) + level.diff(dim=3).square().mean(dim=(1, 2, 3))
-            for level in features
-        ]
-    ).mean(dim=0)
+def information(features: list[Tensor], size: tuple[int, int]) -> Tensor:
+    """Return the mean square of the gradients of feature maps, a mean over maps and levels: ``(batch, 1, *size)``."""
+    found = []
+    for level in features:
+        down, across = level.diff(dim=2).square(), level.diff(dim=3).square()
+        square = F.pad(down, (0, 0, 0, 1)) + F.pad(across, (0, 1))
+        found.append(F.interpolate(square.mean(dim=1, keepdim=True), size, mode="bilinear", align_corners=False))
+    return torch.stack(found).mean(dim=0)
 
 
 @torch.no_grad()
-def source_weights(sources: Tensor, features: Features, sharpness: float) -> Tensor:
-    """Return the weights ``(batch, n)`` of ``(batch, n, height, width)`` sources; they sum to 1.
+def source_weights(sources: Tensor, features: Features, sharpness: float, window: int) -> Tensor:
+    """Return the weights of ``(batch, n, height, width)`` sources in each window; over the sources they sum to 1.
 
-    Sources without any information count alike.
+    Returns:
+        ``(batch, n, height - window + 1, width - window + 1)``. Sources without any information there count alike.
     """
-    held = torch.stack([information(features(source.unsqueeze(1))) for source in sources.unbind(dim=1)], dim=1)
-    return torch.softmax(sharpness * held.clamp(min=1e-12).log(), dim=1)
+    size = (sources.shape[2], sources.shape[3])
+    held = torch.cat([information(features(source.unsqueeze(1)), size) for source in sources.unbind(dim=1)], dim=1)
+    return torch.softmax(sharpness * F.avg_pool2d(held, window, 1).clamp(min=1e-8).log(), dim=1)

@@ -2,7 +2,7 @@
 
 It differs from the paper's in three things, so that an adapter can stand in its middle and a processor can train it:
 the dense block works at half the resolution (a quarter of the tokens), what is fine passes beside it at full
-resolution, and the decoder predicts what to add to the mean of the sources.
+resolution, and the decoder predicts the share of each source at each place, and what to add to their mixture.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ReconstructionDecoder(nn.Module):
         self.up = nn.Conv2d(width, fine * STRIDE**2, 1)
         self.mix = nn.Conv2d(2 * fine + 2, fine, 3, 1, 1)
         self.refine = nn.Conv2d(fine, fine, 3, 1, 1)
-        self.out = nn.Conv2d(fine, 1, 1)
+        self.out = nn.Conv2d(fine, 2, 1)
         nn.init.zeros_(self.out.weight)
         assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
@@ -78,5 +78,6 @@ class ReconstructionDecoder(nn.Module):
         made = F.pixel_shuffle(self.up(made), STRIDE)[..., :height, :width]
         made = F.leaky_relu(self.mix(torch.cat([made, skips.fine, skips.sources], dim=1)), 0.2)
         made = F.leaky_relu(self.refine(made), 0.2)
-        fused: Tensor = skips.sources.mean(dim=1, keepdim=True) + self.out(made)
-        return fused.clamp(0, 1)
+        leaning, added = self.out(made).chunk(2, dim=1)
+        first, second = skips.sources.chunk(2, dim=1)
+        return torch.lerp(first, second, leaning.sigmoid()).add(added).clamp(0, 1)

@@ -20,13 +20,13 @@ from omnifm.data.images import pixels
 from omnifm.errors import DataError
 from omnifm.metrics.edges import edge_transfer, sobel, spatial_frequency
 from omnifm.metrics.information import VIF_LEAST_SIDE, entropy, mutual_information, visual_information_fidelity
-from omnifm.metrics.similarity import ssim
+from omnifm.metrics.similarity import ssim, ssim_map
 from omnifm.networks.source_weights import Features, pyramid, source_weights
 from omnifm.networks.u2fusion import DenseEncoder, ReconstructionDecoder, Skips
 from omnifm.networks.vgg import load_vgg16
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 
-SSIM_LEAST_SIDE = 11
+WINDOW = 11  # of SSIM
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class ImageFusionSettings:
     training images (0: whole images); ``augment`` mirrors and shifts them.
     """
 
-    width: int = 32
+    width: int = 24
     layers: int = 3
     structure: float = 1.0
     intensity: float = 1.0
-    gradient: float = 10.0
-    sharpness: float = 1.0
+    gradient: float = 20.0
+    sharpness: float = 4.0
     vgg: str = ""
     patch: int = 0
     augment: bool = True
@@ -60,8 +60,8 @@ class ImageFusionSettings:
                 raise ValueError(f"{name} = {getattr(self, name)} must be 0 or more")
         if not self.structure + self.intensity + self.gradient:
             raise ValueError("structure, intensity and gradient are all 0: nothing is left to learn from")
-        if self.patch and self.patch < SSIM_LEAST_SIDE:
-            raise ValueError(f"patch = {self.patch} must be 0 (whole images) or at least {SSIM_LEAST_SIDE} pixels")
+        if self.patch and self.patch < WINDOW:
+            raise ValueError(f"patch = {self.patch} must be 0 (whole images) or at least {WINDOW} pixels")
 
 
 class ImageFusionNetwork(TaskNetwork):
@@ -87,7 +87,7 @@ class ImageFusionNetwork(TaskNetwork):
 class ImageFusion(Task):
     """The task (see ``Task``)."""
 
-    main_metric = "vif"
+    main_metric = "qabf"
 
     def __init__(self, settings: ImageFusionSettings, shape: DataShape) -> None:
         if shape.channels != 2 or len(shape.size) != 2:
@@ -120,14 +120,16 @@ class ImageFusion(Task):
         return flip_and_shift(image, draw) if self.settings.augment else image
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Structure and intensity like both sources, each by its weight; edges like the stronger one's at each place.
+        """Structure and intensity like the source with more information there, slopes like the steeper source's.
 
-        ``structure * sum w (1 - SSIM) + intensity * sum w MSE + gradient * mean |slope - stronger slope|``.
+        The mean over places of ``structure * sum w (1 - SSIM) + intensity * sum w (fused - source)^2``, summed over the
+        sources with their weights ``w`` there, and of ``gradient * |slope - steeper slope|``.
         """
         settings, sources = self.settings, batch["image"]
-        weights = source_weights(sources, self._features, settings.sharpness)
-        likeness = torch.stack([ssim(prediction, source) for source in _single(sources)], dim=1)
-        error = (prediction - sources).square().mean(dim=(2, 3))
+        weights = source_weights(sources, self._features, settings.sharpness, WINDOW)
+        likeness = torch.cat([ssim_map(prediction, source) for source in _single(sources)], dim=1)
+        edge = WINDOW // 2  # the middle of each window
+        error = (prediction - sources).square()[..., edge:-edge, edge:-edge]
         per_source = settings.structure * (1 - likeness) + settings.intensity * error
         return (weights * per_source).sum(dim=1).mean() + settings.gradient * _slope_error(prediction, sources)
 

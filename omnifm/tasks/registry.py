@@ -6,14 +6,18 @@ from typing import Any
 
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.image_fusion import ImageFusion, ImageFusionSettings
+from omnifm.tasks.segmentation import Segmentation, SegmentationSettings
 from omnifm.tasks.super_resolution import SuperResolution, SuperResolutionSettings
 from omnifm.tasks.task import DataShape, Task
+from omnifm.tasks.vqa import VQA, VQASettings
 
 DEFAULT = "classification"
 
 _TASKS: dict[str, tuple[type, Any]] = {
     "classification": (ClassificationSettings, Classification),
+    "segmentation": (SegmentationSettings, Segmentation),
     "super_resolution": (SuperResolutionSettings, SuperResolution),
+    "vqa": (VQASettings, VQA),
     "image_fusion": (ImageFusionSettings, ImageFusion),
 }
 

@@ -119,7 +119,7 @@ class Task:
     """
 
     main_metric: ClassVar[str]
-    lower_is_better: ClassVar[tuple[str, ...]] = ()
+    lower_is_better: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
     classes: int = 0
 

@@ -1,6 +1,6 @@
 import torch
 
-from omnifm.data.augment import flip_and_shift, turn_and_mirror
+from omnifm.data.augment import crop, flip_and_shift, turn_and_mirror
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -74,3 +74,15 @@ def test_turns_and_mirrors_are_the_symmetries_of_a_square() -> None:
     assert len(seen) == 8
     assert torch.equal(turned["mask"], turned["image"][:, :1] > 0.5)
     assert torch.equal(turn_and_mirror({"image": images}, draw())["image"], turned["image"])
+
+
+def test_crops_lie_anywhere_and_alike_in_all_fields() -> None:
+    image = torch.arange(7 * 9.0).view(1, 1, 7, 9).expand(200, 1, 7, 9)
+    cut = crop({"image": image, "mask": -image}, torch.Generator().manual_seed(0), 5)
+    assert cut["image"].shape == (200, 1, 5, 5)
+    assert torch.equal(cut["image"], -cut["mask"])
+    corners = {(int(first) // 9, int(first) % 9) for first in cut["image"][:, 0, 0, 0]}
+    assert corners == {(top, left) for top in range(3) for left in range(5)}
+    for square in cut["image"][:9, 0]:
+        first = square - square[0, 0]
+        assert torch.equal(first, image[0, 0, :5, :5])

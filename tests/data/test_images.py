@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from omnifm.data import images
-from omnifm.data.images import prepare, resize, to_channels, to_unit
+from omnifm.data.images import pixels, prepare, resize, to_channels, to_unit
 
 
 def test_depths_become_the_unit_range() -> None:
@@ -49,3 +49,8 @@ def test_prepare_in_chunks_equals_prepare_at_once(monkeypatch: pytest.MonkeyPatc
     assert whole.shape == (7, 1, 6, 6)
     assert whole.dtype == torch.float32
     assert 0 <= whole.min() <= whole.max() <= 1
+
+
+def test_of_a_volume_the_slice_in_the_middle_is_for_the_eye() -> None:
+    volume = torch.rand(2, 5, 4, 6)
+    assert np.array_equal(pixels(volume), (volume[0, 2] * 255).to(torch.uint8).numpy())

@@ -9,6 +9,7 @@
 from omnifm.data.phantom.anatomy import Anatomy, load_anatomy
 from omnifm.data.phantom.lesions import KINDS
 from omnifm.data.phantom.patient import Patient, Truth, make_patient
+from omnifm.data.phantom.questions import PhantomQuestionsSource
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import MODALITIES, Scanner
 from omnifm.data.phantom.source import PhantomSource
@@ -22,6 +23,7 @@ __all__ = [
     "TISSUE_CODES",
     "Anatomy",
     "Patient",
+    "PhantomQuestionsSource",
     "PhantomSource",
     "Scanner",
     "Truth",

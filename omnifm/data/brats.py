@@ -1,0 +1,168 @@
+"""Brain tumours in several MR sequences, as BraTS and FeTS publish them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from omnifm.data.brats_case import SEQUENCES, Case, find_case, read_case
+from omnifm.data.examples import Pool, evenly_spaced
+from omnifm.data.phantom.hospitals import check_names
+from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
+from omnifm.data.source import Loading
+from omnifm.data.volumes import between, cropped, shrunk
+from omnifm.errors import DataError
+
+_log = logging.getLogger("omnifm")
+SLABS = (0.6, 0.8)
+"""Where ``split = "slabs"`` cuts the slices of a case: up to which share they are for training, for validation."""
+
+
+@dataclass(frozen=True)
+class BratsSource:
+    """Cases at ``<root>/<folder>/<case>/``, named as BraTS, FeTS or the BraTS Toolkit name them (see docs/data.md).
+
+    ``sequences`` are the channels of an image, in this order; with ``per_sequence`` every image has one of them, which
+    is its modality: the cases are dealt over the sequences, so that no patient is at two hospitals. ``regions`` are of
+    :data:`TUMOUR`. ``axes = 2`` takes ``slices`` axial slices of a case, evenly over the height of its tumour (of the
+    brain, if it shows none); ``axes = 3`` the volume. Brains are centred in a square or cube of ``field_of_view`` mm,
+    which becomes ``data.size`` pixels a side. ``institutions`` is FeTS's ``partitioning_1.csv``, below the folder: it
+    says whose each case is; without it all are ``name``'s (or the folder's). ``limit`` takes at most that many cases,
+    evenly spaced (0: all). ``split = "slabs"`` is for sets of a case or two, too few to be divided by patient: the last
+    of several is for test, the others' lower slices for training and upper ones for validation (of a single case the
+    lower 60 % train, the next 20 % validate, the top ones test).
+    """
+
+    folder: str = "brats"
+    kind: Literal["brats"] = "brats"
+    sequences: tuple[str, ...] = tuple(SEQUENCES)
+    regions: tuple[str, ...] = tuple(TUMOUR)
+    per_sequence: bool = False
+    axes: Literal[2, 3] = 2
+    slices: int = 8
+    field_of_view: float = 192.0
+    institutions: str = ""
+    split: Literal["patients", "slabs"] = "patients"
+    limit: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        check_names("sequences", self.sequences, tuple(SEQUENCES))
+        check_names("regions", self.regions, tuple(TUMOUR))
+        if self.slices < 1 or self.limit < 0 or self.field_of_view <= 0:
+            raise ValueError("slices must be 1 or more, limit not negative, field_of_view more than 0")
+        if self.split == "slabs" and (self.axes == 3 or self.slices < 5):
+            raise ValueError("split = 'slabs' needs axes = 2 and at least 5 slices a case")
+
+    def load(self, loading: Loading) -> Pool:
+        """Read every case.
+
+        Raises:
+            DataError: a file is missing or unreadable, its grid is not that of the case's other files, its mask holds
+                what is no label, or the table of institutions does not fit.
+        """
+        folder = loading.root / self.folder
+        owners = self._owners(folder)
+        owners = {name: owners[name] for name in _some(list(owners), self.limit)}
+        images, masks, spacings, splits, modalities, patients, empty = [], [], [], [], [], [], []
+        for number, (name, owner) in enumerate(owners.items()):
+            wanted = self.sequences
+            if self.per_sequence:
+                wanted = (wanted[number % len(wanted)],)
+            case = read_case(find_case(folder / name, wanted))
+            if not case.codes.any():
+                empty.append(name)
+            image, mask = self._grids(case, loading)
+            images.append(image)
+            masks.append(mask)
+            count = len(image)
+            spacings += [[self.field_of_view / loading.size] * self.axes] * count
+            splits += self._splits(count, last=number == len(owners) - 1, only=len(owners) == 1)
+            modalities += [SEQUENCES[wanted[0]] if len(wanted) == 1 else "MRI"] * count
+            patients += [f"{owner}/{name}"] * count
+        warn_of_empty(empty, "tumour")
+        return Pool(
+            fields={
+                "image": torch.cat(images),
+                "mask": torch.cat(masks),
+                "spacing": torch.tensor(spacings, dtype=torch.float32),
+            },
+            label_names=self.regions,
+            patients=tuple(patients),
+            modalities=tuple(modalities),
+            institutions=tuple(patient.rpartition("/")[0] for patient in patients),
+            split=tuple(splits) if self.split == "slabs" else None,
+        )
+
+    def _grids(self, case: Case, loading: Loading) -> tuple[Tensor, Tensor]:
+        """Return the rows of a case: images ``(rows, channels, *size)`` and masks ``(rows, regions, *size)``."""
+        regions = torch.from_numpy(regions_of(case.codes, [TUMOUR[name] for name in self.regions]))
+        planes = cropped(torch.cat([case.images, regions.float()]), case.spacing, self.field_of_view)
+        if self.axes == 2:
+            planes = planes[:, _heights(planes, len(case.images), self.slices)].transpose(0, 1)
+        else:
+            planes = planes[None]
+        planes = shrunk(planes, loading.size)
+        image, mask = planes[:, : len(case.images)], planes[:, len(case.images) :] >= 0.5
+        if image.shape[1] == 1:
+            image = image.expand(-1, loading.channels, *[-1] * self.axes)
+        return image.clamp(0, 1), mask.to(torch.uint8)
+
+    def _owners(self, folder: Path) -> dict[str, str]:
+        """Return the institution of each case, by the case's name."""
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such folder. Lay the cases there as <case>/<case>_t1.nii.gz, or mend folder."
+            )
+        cases = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        if not cases:
+            raise DataError(f"{folder}: holds no cases. Lay them there as <case>/<case>_t1.nii.gz.")
+        name = self.name or folder.name
+        if not self.institutions:
+            return dict.fromkeys(cases, name)
+        table = _table(folder / self.institutions)
+        for case in table:
+            if case not in cases:
+                raise DataError(f"{folder / self.institutions}: names case {case!r}, of which there is no folder.")
+        if others := [case for case in cases if case not in table]:
+            _log.warning(
+                "%d cases (such as %s) are in no line of %s: left out.", len(others), others[0], self.institutions
+            )
+        return {case: f"{name}-{table[case]}" for case in cases if case in table}
+
+    def _splits(self, count: int, *, last: bool, only: bool) -> list[str]:
+        """Return the split of each slice of a case, from below to above."""
+        if last and not only:
+            return ["test"] * count
+        train, validation = (round(share * count) for share in (SLABS if only else (SLABS[1], 1.0)))
+        return ["train"] * train + ["validation"] * (validation - train) + ["test"] * (count - validation)
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Return the institution of each case that FeTS's table names."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {row["Subject_ID"].strip(): row["Partition_ID"].strip() for row in rows}
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}). Lay FeTS's table there, or mend institutions."
+        ) from error
+    except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is no table with the columns Partition_ID and Subject_ID.") from error
+
+
+def _some(names: list[str], limit: int) -> list[str]:
+    return [names[index] for index in evenly_spaced(len(names), limit)]
+
+
+def _heights(planes: Tensor, channels: int, count: int) -> list[int]:
+    """Return ``count`` heights evenly over what is to be seen: the regions, or where there are none the images."""
+    shown = planes[channels:] if planes[channels:].any() else planes[:channels]
+    return between(shown.flatten(2).amax(dim=(0, 2)) > 0, count)

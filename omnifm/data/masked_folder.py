@@ -1,0 +1,119 @@
+"""Images and masks of one region in a folder, as many sets are published (e.g. CHASE_DB1, MoNuSeg)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnifm.data.examples import Pool, evenly_spaced
+from omnifm.data.image_folder import read_image
+from omnifm.data.images import resize, to_channels, to_unit
+from omnifm.data.patients import check_pattern, patient_of
+from omnifm.data.regions import warn_of_empty
+from omnifm.data.source import Loading
+from omnifm.data.tiles import windows_of
+from omnifm.errors import DataError
+
+
+@dataclass(frozen=True)
+class MaskedFolderSource:
+    """Images below ``<root>/<folder>``, each with a mask that shows where ``region`` lies.
+
+    ``images`` is a glob pattern below the folder, such as ``images/*.jpg``; ``masks`` is where an image's mask lies,
+    also below it: ``{name}`` stands for the image's file name without its ending. A mask has two values, of which the
+    higher is the region; of one with more (a JPEG has them) ``threshold`` (1 to 255) tells from which value on it is.
+    Sources with the same ``region`` share it. ``tile`` cuts images into squares of that many pixels, as many as fit,
+    each of which is then an example of the same patient; 0 leaves them whole. A mask is shrunk as its image is, and a
+    pixel belongs to the region if half of it does. ``limit`` takes at most that many images, evenly spaced (0: all).
+    ``patient_pattern`` is a regular expression whose one group, found in the image's path below the folder, is the
+    patient; empty, each image is its own. ``name`` is the institution's, or the folder's. No split is published.
+    """
+
+    folder: str
+    modality: str
+    region: str
+    images: str
+    masks: str
+    kind: Literal["masked_folder"] = "masked_folder"
+    threshold: int = 0
+    tile: int = 0
+    limit: int = 0
+    patient_pattern: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("modality", "region", "images"):
+            if not getattr(self, key):
+                raise ValueError(f"{key} is empty")
+        if "{name}" not in self.masks:
+            raise ValueError(f"masks = {self.masks!r} must hold {{name}}, or all images would share one mask")
+        if not 0 <= self.threshold <= 255 or min(self.tile, self.limit) < 0:
+            raise ValueError("threshold must lie in 0 to 255; tile and limit must be 0 or more")
+        check_pattern(self.patient_pattern)
+
+    def load(self, loading: Loading) -> Pool:
+        """Read every image with its mask, and cut it into tiles.
+
+        Raises:
+            DataError: the folder, an image or a mask is missing or cannot be read, a mask is of another size than its
+                image or has more than two values, or an image is smaller than a tile.
+        """
+        folder = loading.root / self.folder
+        paths = sorted(folder.glob(self.images))
+        if not paths:
+            raise DataError(f"{folder}: holds no image {self.images!r}. Lay the set there, or mend folder or images.")
+        institution = self.name or folder.name
+        images, masks, patients, empty = [], [], [], []
+        for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
+            image, mask = self._read(path, folder)
+            if not mask.any():
+                empty.append(str(path))
+            for rows, columns in windows_of(path, image.shape[2], image.shape[3], self.tile):
+                images.append(resize(to_channels(image[..., rows, columns], loading.channels), loading.size))
+                masks.append(resize(mask[..., rows, columns], loading.size) >= 0.5)
+                patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
+        warn_of_empty(empty, self.region)
+        return Pool(
+            fields={"image": torch.cat(images).clamp(0, 1), "mask": torch.cat(masks).to(torch.uint8)},
+            label_names=(self.region,),
+            patients=tuple(patients),
+            modalities=(self.modality,) * len(patients),
+            institutions=(institution,) * len(patients),
+        )
+
+    def _read(self, path: Path, folder: Path) -> tuple[Tensor, Tensor]:
+        """Return image and mask, ``(1, 1 or 3, h, w)`` and ``(1, 1, h, w)`` float32 in [0, 1]."""
+        beside = folder / self.masks.replace("{name}", path.stem)
+        if not beside.is_file():
+            raise DataError(f"{path}: there is no mask {beside}. Lay it there, or mend masks = {self.masks!r}.")
+        image, mask = read_image(path), read_image(beside)
+        if image.shape[:2] != mask.shape[:2]:
+            raise DataError(
+                f"{beside}: the mask has {mask.shape[0]} x {mask.shape[1]} pixels, but its image {path.name} "
+                f"{image.shape[0]} x {image.shape[1]}. Replace one of them."
+            )
+        return _planes(image), torch.from_numpy(self._inside(mask, beside).astype(np.float32))[None, None]
+
+    def _inside(self, mask: NDArray[Any], path: Path) -> NDArray[np.bool_]:
+        if mask.ndim == 3:
+            mask = mask.max(axis=2)
+        if self.threshold:
+            return np.asarray(mask >= self.threshold)
+        values = np.unique(mask)
+        if len(values) > 2:
+            raise DataError(
+                f"{path}: a mask has two values, and this has {len(values)}. Where it was saved as JPEG, or is grey "
+                "for another reason, set threshold = 128; a map of several labels needs one mask for each."
+            )
+        return np.asarray(mask > (values[0] if len(values) == 2 else 0))
+
+
+def _planes(image: NDArray[Any]) -> Tensor:
+    grey_or_colour = image[..., np.newaxis] if image.ndim == 2 else image
+    return to_unit(grey_or_colour).permute(2, 0, 1)[None]

@@ -1,0 +1,60 @@
+"""The way of answering with LLaVA (see ``Answerer``)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from omnifm.data.columns import read_texts
+from omnifm.data.examples import Batch
+from omnifm.errors import ExperimentError
+from omnifm.networks.answering import Answered
+from omnifm.networks.llava.files import read_model, read_reader
+from omnifm.networks.llava.halves import LlavaHead, LlavaTokens
+from omnifm.networks.llava.lora import prepare
+from omnifm.networks.llava.prompts import Prompter
+from omnifm.networks.llava.settings import LlavaSettings
+
+
+class LlavaAnswerer:
+    """Reads the tokenizer and what else there is beside the weights now, the weights when a network is built.
+
+    Raises:
+        ExperimentError: a file of the model is missing, or the images have three axes.
+    """
+
+    def __init__(self, settings: LlavaSettings, size: tuple[int, ...]) -> None:
+        if len(size) != 2:
+            raise ExperimentError(f"network = 'llava' reads images of two axes, and these have {len(size)}.")
+        self.settings = settings
+        self._reader = read_reader(settings.model)
+        self._prompter = Prompter(self._reader.tokenizer, self._reader.image_token, self._reader.image_tokens)
+
+    def halves(self) -> tuple[LlavaTokens, LlavaHead]:
+        """Read the model; what is new in it is drawn from torch's global generator."""
+        settings = self.settings
+        model = read_model(settings.model, getattr(torch, settings.dtype))
+        peft = prepare(model, settings)
+        tokens = LlavaTokens(model, self._reader.mean, self._reader.std)
+        return tokens, LlavaHead(model, peft, self._reader.end, settings.max_new_tokens)
+
+    def read(self, batch: Batch) -> Batch:
+        """Add the questions in tokens, ``asked`` and ``asked_mask``; and with the answers, ``told...`` (``Prompt``)."""
+        questions, answers = read_texts(batch["question"]), read_texts(batch["answer"])
+        asked, told = self._prompter.ask(questions), self._prompter.ask(questions, answers)
+        return {
+            **batch,
+            "asked": asked.ids,
+            "asked_mask": asked.mask,
+            "told": told.ids,
+            "told_mask": told.mask,
+            "told_answer": told.answer,
+        }
+
+    def loss(self, prediction: Answered, batch: Batch) -> Tensor:
+        """Cross-entropy of the answer's tokens, mean over each answer, then over the batch."""
+        return prediction["loss"].mean()
+
+    def answers(self, prediction: Answered, batch: Batch) -> list[str]:
+        """Return what the language model wrote."""
+        return self._prompter.read(prediction["written"])

@@ -1,0 +1,171 @@
+"""Questions about images, answered in words.
+
+How a question is answered is the matter of an ``Answerer`` (``networks/answering.py``), of which there may be several.
+A row carries ``question`` and ``answer`` (texts), ``closed``, and the type of its question as ``target``, over the
+types of all hospitals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from omnifm.data.augment import flip_and_shift
+from omnifm.data.columns import read_texts
+from omnifm.data.examples import Batch, Examples
+from omnifm.data.images import pixels
+from omnifm.errors import ExperimentError
+from omnifm.metrics.answers import FrequentAnswer, is_match, overlap
+from omnifm.networks.answering import Answered, Answerer, Head, ImageTokens
+from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
+from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
+from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
+
+
+@dataclass(frozen=True)
+class VQASettings:
+    """``[vqa]`` of an experiment.
+
+    ``network`` is the way of answering, whose own settings stand in the table of its name (``[vqa.compact]``);
+    ``augment`` shifts training images (never mirrors them: questions ask for the side).
+    """
+
+    network: Literal["compact", "llava"] = "compact"
+    augment: bool = True
+    compact: CompactSettings = field(default_factory=CompactSettings)
+    llava: LlavaSettings = field(default_factory=LlavaSettings)
+
+
+class VQANetwork(TaskNetwork):
+    """The two halves that an answerer brings."""
+
+    backbone: ImageTokens
+    head: Head
+
+    def __init__(self, answerer: Answerer) -> None:
+        super().__init__()
+        self.backbone, self.head = answerer.halves()
+        self.width = self.backbone.width
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Return the image's tokens ``(batch, L, width)``, and beside them the same for the head."""
+        tokens = self.backbone(batch["image"])
+        return Encoded(tokens, tokens)
+
+    def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Answered:
+        """Answer the questions."""
+        answered: Answered = self.head(tokens, context, batch)
+        return answered
+
+    def export(self, folder: Path) -> None:
+        """Write what the head writes."""
+        self.head.export(folder)
+
+
+class VQA(Task):
+    """The task (see ``Task``)."""
+
+    main_metric = "accuracy"
+
+    def __init__(self, settings: VQASettings, shape: DataShape) -> None:
+        self.settings, self.shape = settings, shape
+        self.answerer = _answerer(settings, shape)
+
+    def network(self) -> VQANetwork:
+        """Build the network."""
+        return VQANetwork(self.answerer)
+
+    def augment(self, batch: Batch, draw: Any) -> Batch:
+        """Shift the images, if that is wanted."""
+        if not self.settings.augment:
+            return batch
+        return {**batch, **flip_and_shift({"image": batch["image"]}, draw, mirror=False)}
+
+    def pose(self, batch: Batch) -> Batch:
+        """Turn texts into numbers.
+
+        Raises:
+            ExperimentError: there are no questions.
+        """
+        if "question" not in batch or "answer" not in batch:
+            raise ExperimentError(
+                "The task needs questions and answers, which the sources do not all have: name such as vqa_rad or "
+                "phantom_questions in data.sources."
+            )
+        return self.answerer.read(batch)
+
+    def loss(self, prediction: Answered, batch: Batch) -> Tensor:
+        """Return the answerer's loss."""
+        return self.answerer.loss(prediction, batch)
+
+    def meter(self, train: Examples) -> VQAMeter:
+        """Return an empty meter."""
+        return VQAMeter(self.answerer, train, self.shape.label_names)
+
+    def panels(self, prediction: Answered, batch: Batch) -> list[Panel]:
+        """Show each image under its question, with the answer found and, where it differs, the true one."""
+        panels = []
+        found, true = self.answerer.answers(prediction, batch), read_texts(batch["answer"])
+        for image, question, given, wanted in zip(
+            batch["image"], read_texts(batch["question"]), found, true, strict=True
+        ):
+            right = is_match(given, wanted)
+            caption = given if right else f"{given or 'no answer'}, is {wanted}"
+            panels.append(Panel((Picture("", pixels(image)),), None, caption, right, question))
+        return panels
+
+
+class VQAMeter:
+    """Exact matches (of all answers, closed, open, and by type of question), F1 and recall of words in open ones.
+
+    Beside them, as ``accuracy_frequent`` and for closed and open ones alike, what the most frequent training answer to
+    questions of the type would reach. A number without any question is left out.
+    """
+
+    def __init__(self, answerer: Answerer, train: Examples, types: tuple[str, ...]) -> None:
+        self._answerer, self._types = answerer, types
+        self._rule = FrequentAnswer(read_texts(train.column("answer")), _types(train.column("target")))
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, prediction: Answered, batch: Batch) -> None:
+        """Take in what the answerer's head predicted."""
+        found, true = self._answerer.answers(prediction, batch), read_texts(batch["answer"])
+        closed, types = batch["closed"].tolist(), _types(batch["target"])
+        for given, wanted, is_closed, kind in zip(found, true, closed, types, strict=True):
+            hit, rule = is_match(given, wanted), is_match(self._rule.answer(kind), wanted)
+            side = "closed" if is_closed else "open"
+            for name in ("accuracy", f"accuracy_{side}", f"accuracy_{self._types[kind].replace(' ', '_')}"):
+                self._record(name, hit)
+            for name in ("accuracy_frequent", f"accuracy_{side}_frequent"):
+                self._record(name, rule)
+            if not is_closed:
+                f1, recall = overlap(given, wanted)
+                self._record("f1_open", f1)
+                self._record("recall_open", recall)
+
+    def _record(self, name: str, value: float) -> None:
+        self._values.setdefault(name, []).append(float(value))
+
+    def scores(self) -> Scores:
+        """Return the means."""
+        return Scores({name: float(np.mean(self._values[name])) for name in self._order()}, {})
+
+    def _order(self) -> list[str]:
+        first = ["accuracy", "accuracy_frequent", "accuracy_closed", "accuracy_closed_frequent"]
+        first += ["accuracy_open", "accuracy_open_frequent", "f1_open", "recall_open"]
+        return [name for name in first if name in self._values] + sorted(self._values.keys() - set(first))
+
+
+def _answerer(settings: VQASettings, shape: DataShape) -> Answerer:
+    if settings.network == "llava":
+        return LlavaAnswerer(settings.llava, shape.size)
+    return CompactAnswerer(settings.compact, shape.channels, shape.vocabulary)
+
+
+def _types(target: Tensor) -> list[int]:
+    types: list[int] = target.argmax(dim=1).tolist()
+    return types
