@@ -59,12 +59,21 @@ PHRASINGS = {
 
 @dataclass(frozen=True)
 class PhantomQuestionsSource(PhantomHospitals):
-    """The images of ``kind = "phantom"`` and up to six questions about each; see ``docs/phantom.md``.
+    """The images of ``kind = "phantom"`` and up to six ``questions`` about each; see ``docs/phantom.md``.
 
-    Each question is put in one of three ways. Fields of the pool: as ``omnifm.data.questions``.
+    Fewer are drawn at random; each is put in one of three ways. Fields of the pool: as ``omnifm.data.questions``.
+
+    Raises:
+        ValueError: a setting that is unknown or makes no sense.
     """
 
     kind: Literal["phantom_questions"] = "phantom_questions"
+    questions: int = len(TYPES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.questions <= len(TYPES):
+            raise ValueError(f"questions must lie between 1 and {len(TYPES)}, not be {self.questions}")
 
     def load(self, loading: Loading) -> Pool:
         """Make the images, or read them from the cache, and ask."""
@@ -73,9 +82,10 @@ class PhantomQuestionsSource(PhantomHospitals):
         rows, asked = [], []
         maps = zip(made["label"].tolist(), made["tissue"].numpy(), made["lesion"].numpy(), strict=True)
         for row, (label, tissue, lesion) in enumerate(maps):
-            truths = answers(places["modalities"][row], self.classes[label], tissue, lesion)
+            truths = list(answers(places["modalities"][row], self.classes[label], tissue, lesion))
             ways = numpy_generator(loading.seed, "questions", places["patients"][row], row % self.slices)
-            for kind, truth in truths:
+            for number in sorted(ways.permutation(len(truths))[: self.questions]):
+                kind, truth = truths[number]
                 rows.append(row)
                 asked.append((kind, str(ways.choice(PHRASINGS[kind])), truth))
         index = torch.tensor(rows)

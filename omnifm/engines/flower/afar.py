@@ -23,6 +23,7 @@ from omnifm.engines.flower.sharing import told
 from omnifm.errors import DeploymentError, ExperimentError
 from omnifm.experiment import Experiment, Plan
 from omnifm.federation import Callback, EvaluationEvent, RoundEvent
+from omnifm.given_weights import KeptWeights
 from omnifm.lock import locked
 from omnifm.playing import Watcher
 from omnifm.snapshots import SnapshotFolder
@@ -83,10 +84,12 @@ class Afar:
 
     def __init__(self, roster: Roster, hospitals: Hospitals, settings: DeploySettings, events: Events) -> None:
         self._roster, self._hospitals, self._settings, self._events = roster, hospitals, settings, events
+        self._weights: dict[str, str] = {}
 
-    def arm(self, experiment: Experiment) -> Arm:
+    def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
         """Put an arm together from what the hospitals told."""
-        arm = build_arm(replace(experiment, device="cpu"), self._roster.outline, {})
+        arm = build_arm(replace(experiment, device="cpu"), self._roster.outline, {}, kept)
+        self._weights = kept.index() if kept else {}
         if arm.algorithm.pools_data:
             raise DeploymentError(f"{experiment.algorithm!r} pools the data of all: no federation can do that.")
         return replace(arm, experiment=experiment)
@@ -97,7 +100,8 @@ class Afar:
 
     def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> Distant:
         """Return the engine for an arm."""
-        return Distant(name, arm, self._roster, self._hospitals, snapshots, self._settings, self._events)
+        weights = self._weights.get(arm.experiment.init, "")
+        return Distant(name, arm, self._roster, self._hospitals, snapshots, self._settings, self._events, weights)
 
 
 class Teller(Callback):

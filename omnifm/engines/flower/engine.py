@@ -52,10 +52,11 @@ class Distant:
         snapshots: SnapshotFolder,
         settings: DeploySettings,
         events: Events,
+        weights: str = "",
     ) -> None:
         self.name, self.arm, self.roster, self.hospitals = name, arm, roster, hospitals
         self.snapshots, self.settings, self.events = snapshots, settings, events
-        self._experiment = told(arm.experiment)
+        self._experiment, self._weights = told(arm.experiment), weights
         self._digests: dict[str, str] = {}
         self._ahead: dict[str, Reply] = {}
         self._ahead_of = 0
@@ -211,6 +212,7 @@ class Distant:
             self.name,
             time.time_ns(),
             self._experiment,
+            self._weights,
             self.roster.shape.label_names,
             self.roster.shape.vocabulary,
             state,

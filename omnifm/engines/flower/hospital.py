@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
-from omnifm.data.cohort import AnySource
 from omnifm.data.partition import PartitionSettings
+from omnifm.data.sources import AnySource
 from omnifm.errors import DeploymentError, ExperimentError, did_you_mean
 from omnifm.experiment import checked
 from omnifm.tasks import registry as tasks
@@ -48,7 +48,8 @@ class Permits:
     ``tasks`` and ``algorithms`` by name, ``["*"]`` for any; ``upload`` what may leave; ``minimum_samples`` how many
     training samples there must be, so that no few patients shine through; ``rounds_a_day`` in how many rounds the
     hospital trains within 24 hours at most (0: any number); ``epochs`` how many local epochs a round may ask for (0:
-    any); ``megabytes`` how large a message may be, either way.
+    any); ``answer_patients`` how many training patients must bear an answer to a question before its text is told;
+    ``megabytes`` how large a message may be, either way.
     """
 
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -57,6 +58,7 @@ class Permits:
     minimum_samples: Annotated[int, Field(ge=1)] = 10
     rounds_a_day: Annotated[int, Field(ge=0)] = 0
     epochs: Annotated[int, Field(ge=0)] = 0
+    answer_patients: Annotated[int, Field(ge=1)] = 5
     megabytes: Annotated[float, Field(gt=0)] = 1000.0
 
     def __post_init__(self) -> None:
@@ -79,13 +81,15 @@ class HospitalSettings:
     """All of ``client.toml``.
 
     ``name`` is the hospital's among the others, ``state`` the folder for what it keeps of the runs (relative to the
-    file, as ``data.root`` is), ``device`` torch's name of where it computes (the experiment's, if not given).
+    file, as ``data.root`` is), ``weights`` the folder of files that runs may start from, each called by its SHA-256 (if
+    not given, ``weights`` below the state), ``device`` torch's name of where it computes (the experiment's, if not given).
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     data: HospitalData
     permits: Permits
     state: Annotated[str, Field(min_length=1)] = "state"
+    weights: str = ""
     device: str = ""
     partition: PartitionSettings = field(default_factory=PartitionSettings)
 
@@ -93,6 +97,11 @@ class HospitalSettings:
     def state_folder(self) -> Path:
         """The folder for what the hospital keeps."""
         return Path(self.state)
+
+    @property
+    def weights_folder(self) -> Path:
+        """The folder of files that runs may start from."""
+        return Path(self.weights) if self.weights else self.state_folder / "weights"
 
     @property
     def cache_folder(self) -> Path:
@@ -128,4 +137,4 @@ def read_hospital(path: Path) -> HospitalSettings:
         return str(here / Path(text).expanduser()) if text else ""
 
     data = replace(settings.data, root=placed(settings.data.root), cache=placed(settings.data.cache))
-    return replace(settings, state=placed(settings.state), data=data)
+    return replace(settings, state=placed(settings.state), weights=placed(settings.weights), data=data)

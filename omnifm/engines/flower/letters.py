@@ -83,8 +83,8 @@ class Request(Letter):
     """What the server asks of a hospital.
 
     ``run`` and ``arm`` say of which run; ``issued`` grows with every request of a run, so that an old one is known.
-    ``experiment`` is the arm's without any data. ``labels`` and ``vocabulary`` are the federation's; without
-    ``broadcast`` the hospital is to introduce itself. ``state`` is the digest of the state to go on from,
+    ``experiment`` is the arm's without any data; ``weights`` the SHA-256 of the file that it starts from, if it does.
+    ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital is to introduce itself. ``state`` is the digest of the state to go on from,
     ``keep`` are the digests of those that may still be asked for. ``judge`` lists the splits and readings in which the
     model is judged, ``train`` tells whether it is trained.
     """
@@ -93,6 +93,7 @@ class Request(Letter):
     arm: str
     issued: int
     experiment: Document
+    weights: str = ""
     labels: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
     state: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,8 @@ class Roster:
             self.axes,
         ):
             return f"its images of {_like(told.shape)} are not like those of the run, {_like(self.shape)}"
-        for what, own, all_of_them in (
-            ("class", told.shape.label_names, self.shape.label_names),
-            ("answer", told.shape.vocabulary, self.shape.vocabulary),
-        ):
-            if new := [label for label in own if label not in all_of_them]:
-                return f"it brings the {what} {new[0]!r}, which the run has not: name it in deploy.labels of a new run"
+        if new := [label for label in told.shape.label_names if label not in self.shape.label_names]:
+            return f"it brings the class {new[0]!r}, which the run has not: name it in deploy.labels of a new run"
         return ""
 
     def welcome(self, told: Introduction, key: str) -> None:
@@ -109,8 +105,8 @@ def agree(there: Mapping[str, tuple[Introduction, str]], settings: DeploySetting
     shape = DataShape(
         first.shape.channels,
         first.shape.size,
-        _union([*(told.shape.label_names for told in present), settings.labels]),
-        _union(told.shape.vocabulary for told in present),
+        distinct([name for part in (*(told.shape.label_names for told in present), settings.labels) for name in part]),
+        tuple(sorted({answer for told in present for answer in told.shape.vocabulary})),
     )
     roster = Roster(secrets.token_hex(16), names, shape, first.channels, first.axes)
     for name in names:
@@ -120,10 +116,6 @@ def agree(there: Mapping[str, tuple[Introduction, str]], settings: DeploySetting
                 raise DeploymentError(f"{name} cannot take part: {reason}.")
             roster.welcome(told, key)
     return roster
-
-
-def _union(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return distinct([name for part in parts for name in part])
 
 
 def _like(shape: DataShape) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omnifm.data.cohort import Cohort, DataSettings, load_cohort
 from omnifm.engines.flower.hospital import HospitalSettings
 from omnifm.errors import DeploymentError
 from omnifm.experiment import Document, Experiment, make_experiment, to_document
+from omnifm.given_weights import KeptWeights
 
-_TOLD_OF_DATA = ("size", "channels")
+_TOLD_OF_DATA = ("size", "channels", "answer_patients")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def told(experiment: Experiment) -> Document:
-    """Return the experiment as a document for the hospitals: how images come out, and no more of any data."""
+    """Return the experiment as a document for the hospitals: how images and answers come out, and no more of data."""
     document = to_document(experiment)
     data = {key: value for key, value in document.pop("data").items() if key in _TOLD_OF_DATA}
     return {**{key: value for key, value in document.items() if key != "partition"}, "data": data}
@@ -38,14 +41,47 @@ def understood(document: Mapping[str, Any], hospital: HospitalSettings) -> Exper
     return replace(experiment, data=settings, partition=hospital.partition)
 
 
-def load_hospital(experiment: Experiment, hospital: HospitalSettings, labels: tuple[str, ...] = ()) -> Cohort:
-    """Load a hospital's own data, as a cohort of one; ``labels`` are the classes of the federation.
+def load_hospital(
+    experiment: Experiment, hospital: HospitalSettings, labels: tuple[str, ...] = (), vocabulary: tuple[str, ...] = ()
+) -> Cohort:
+    """Load a hospital's own data, as a cohort of one.
+
+    ``labels`` and ``vocabulary`` are the classes and the answers of the federation; without, they are its own.
 
     Raises:
         DataError: they cannot be read or do not fit.
     """
     data, partition, seed = experiment.data, experiment.partition, experiment.seed
-    if not hospital.data.client:
-        return load_cohort(data, partition, seed, whole_as=hospital.name, labels=labels)
-    cohort = load_cohort(data, partition, seed, labels=labels)
-    return replace(cohort, clients=(replace(cohort.client(hospital.data.client), name=hospital.name),))
+    cohort = load_cohort(data, partition, seed, "" if hospital.data.client else hospital.name, labels)
+    if hospital.data.client:
+        cohort = replace(cohort, clients=(replace(cohort.client(hospital.data.client), name=hospital.name),))
+    return replace(cohort, vocabulary=vocabulary) if vocabulary else cohort
+
+
+@dataclass(frozen=True)
+class BroughtWeights(KeptWeights):
+    """The files that someone has brought to a hospital; one of them, by its ``digest``, is what ``init`` names."""
+
+    init: str
+    digest: str
+
+    def index(self) -> dict[str, str]:
+        """Return the digest of the file that the server names."""
+        return {self.init: self.digest}
+
+
+def find_brought(experiment: Experiment, hospital: HospitalSettings, digest: str) -> BroughtWeights:
+    """Return the files to start from; nothing is read but what lies, by its digest, in the hospital's own folder.
+
+    Raises:
+        DeploymentError: the file is not there; says which to bring.
+        CheckpointError: it is damaged.
+    """
+    if not _SHA256.fullmatch(digest):
+        raise DeploymentError(f"init = {experiment.init!r}: the server has not said which file that is.")
+    if not (hospital.weights_folder / f"{digest}.safetensors").is_file():
+        raise DeploymentError(
+            f"The run starts from init = {experiment.init!r}, which is not here: bring init/{digest}.safetensors of "
+            "the run's folder into the hospital's folder for weights."
+        )
+    return BroughtWeights(hospital.weights_folder, experiment.init, digest)

@@ -98,8 +98,13 @@ def _write_hospitals(plan: Plan, folder: Path) -> dict[str, Path]:
             "client": client.name,
             "sources": [asdict(source) for source in first.data.sources],
         }
-        permits = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1}
-        content = {"name": client.name, "data": data, "partition": asdict(first.partition), "permits": permits}
+        content = {
+            "name": client.name,
+            "weights": str((folder / "init").absolute()),
+            "data": data,
+            "partition": asdict(first.partition),
+            "permits": {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, "answer_patients": 1},
+        }
         files[client.name] = place / "client.toml"
         files[client.name].write_text(tomli_w.dumps(content), encoding="utf-8")
     return files

@@ -27,10 +27,11 @@ from omnifm.engines.flower.permits import (
     objection_to_size,
     objection_to_training,
 )
-from omnifm.engines.flower.sharing import load_hospital, understood
+from omnifm.engines.flower.sharing import find_brought, load_hospital, understood
 from omnifm.errors import CheckpointError, DataError, OmniFMError
 from omnifm.experiment import Experiment
 from omnifm.files import write_atomically
+from omnifm.given_weights import SCRATCH
 from omnifm.states import StateFolder
 
 _RUN = re.compile(r"[0-9a-f]{32}")
@@ -91,7 +92,7 @@ class Ward:
             raise Refusal(reason)
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with self._timed("load"):
-            cohort = load_hospital(experiment, self.hospital, request.labels)
+            cohort = load_hospital(experiment, self.hospital, request.labels, request.vocabulary)
         if request.broadcast is None:
             return Reply(self.hospital.name, "done", introduction=_introduced(experiment, cohort), seconds=self.seconds)
         return self._worked(request, experiment, cohort)
@@ -126,8 +127,9 @@ class Ward:
         states.keep_only({(self.hospital.name, digest) for digest in kept})
         if request.state:
             states.check(self.hospital.name, request.state)
+        brought = None if experiment.init == SCRATCH else find_brought(experiment, self.hospital, request.weights)
         with self._timed("build"):
-            arm = build_arm(experiment, outlined(experiment, cohort), {self.hospital.name: cohort.clients[0]})
+            arm = build_arm(experiment, outlined(experiment, cohort), {self.hospital.name: cohort.clients[0]}, brought)
         return Desk(arm.site, states)
 
     @contextmanager

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from omnifm.data.columns import Shared, as_tensor, read_texts
@@ -103,3 +104,18 @@ def test_same_seed_same_questions_whoever_else_is_asked(anatomy: Anatomy, cache:
     both = read_texts(as_tensor(PhantomQuestionsSource(**SETTINGS).load(loading(cache)).fields["question"]))
     assert both[-len(asked) :] == asked
     assert read_texts(as_tensor(one.load(loading(cache, seed=2)).fields["question"])) != asked
+
+
+def test_fewer_questions_are_drawn_from_all(anatomy: Anatomy, cache: Path) -> None:
+    pool = PhantomQuestionsSource(**SETTINGS, questions=2).load(loading(cache))
+    image, label = pool.fields["image"], as_tensor(pool.fields["label"])
+    assert isinstance(image, Shared)
+    assert torch.bincount(image.index).tolist() == [2] * 16
+    assert all(label[2 * row] != label[2 * row + 1] for row in range(16))
+    assert len(label.unique()) > 3
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_the_number_of_questions_is_checked(number: int) -> None:
+    with pytest.raises(ValueError, match=f"questions must lie between 1 and 6, not be {number}"):
+        PhantomQuestionsSource(questions=number)
