@@ -81,8 +81,9 @@ class HospitalSettings:
     """All of ``client.toml``.
 
     ``name`` is the hospital's among the others, ``state`` the folder for what it keeps of the runs (relative to the
-    file, as ``data.root`` is), ``weights`` the folder of files that runs may start from, each called by its SHA-256 (if
-    not given, ``weights`` below the state), ``device`` torch's name of where it computes (the experiment's, if not given).
+    file, as ``data.root`` is), ``weights`` the folder of files that runs may start from, each called by its SHA-256
+    (if not given, ``weights`` below the state), ``device`` torch's name of where it computes (the experiment's, if not
+    given).
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]

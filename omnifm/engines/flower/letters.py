@@ -84,9 +84,9 @@ class Request(Letter):
 
     ``run`` and ``arm`` say of which run; ``issued`` grows with every request of a run, so that an old one is known.
     ``experiment`` is the arm's without any data; ``weights`` the SHA-256 of the file that it starts from, if it does.
-    ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital is to introduce itself. ``state`` is the digest of the state to go on from,
-    ``keep`` are the digests of those that may still be asked for. ``judge`` lists the splits and readings in which the
-    model is judged, ``train`` tells whether it is trained.
+    ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital is to introduce itself.
+    ``state`` is the digest of the state to go on from, ``keep`` are the digests of those that may still be asked for.
+    ``judge`` lists the splits and readings in which the model is judged, ``train`` tells whether it is trained.
     """
 
     run: str
@@ -105,7 +105,7 @@ class Request(Letter):
 
 @dataclass(frozen=True)
 class Introduction:
-    """What a hospital tells of itself: nothing of a patient, only names and numbers."""
+    """What a hospital tells of itself: names, numbers, and the answers to questions that many of its patients bear."""
 
     holding: Holding
     shape: DataShape

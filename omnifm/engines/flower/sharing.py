@@ -41,21 +41,17 @@ def understood(document: Mapping[str, Any], hospital: HospitalSettings) -> Exper
     return replace(experiment, data=settings, partition=hospital.partition)
 
 
-def load_hospital(
-    experiment: Experiment, hospital: HospitalSettings, labels: tuple[str, ...] = (), vocabulary: tuple[str, ...] = ()
-) -> Cohort:
-    """Load a hospital's own data, as a cohort of one.
-
-    ``labels`` and ``vocabulary`` are the classes and the answers of the federation; without, they are its own.
+def load_hospital(experiment: Experiment, hospital: HospitalSettings, labels: tuple[str, ...] = ()) -> Cohort:
+    """Load a hospital's own data, as a cohort of one; ``labels`` are the classes of the federation.
 
     Raises:
         DataError: they cannot be read or do not fit.
     """
     data, partition, seed = experiment.data, experiment.partition, experiment.seed
-    cohort = load_cohort(data, partition, seed, "" if hospital.data.client else hospital.name, labels)
-    if hospital.data.client:
-        cohort = replace(cohort, clients=(replace(cohort.client(hospital.data.client), name=hospital.name),))
-    return replace(cohort, vocabulary=vocabulary) if vocabulary else cohort
+    if not hospital.data.client:
+        return load_cohort(data, partition, seed, whole_as=hospital.name, labels=labels)
+    cohort = load_cohort(data, partition, seed, labels=labels)
+    return replace(cohort, clients=(replace(cohort.client(hospital.data.client), name=hospital.name),))
 
 
 @dataclass(frozen=True)

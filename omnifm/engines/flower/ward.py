@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
@@ -92,10 +92,10 @@ class Ward:
             raise Refusal(reason)
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with self._timed("load"):
-            cohort = load_hospital(experiment, self.hospital, request.labels, request.vocabulary)
+            cohort = load_hospital(experiment, self.hospital, request.labels)
         if request.broadcast is None:
             return Reply(self.hospital.name, "done", introduction=_introduced(experiment, cohort), seconds=self.seconds)
-        return self._worked(request, experiment, cohort)
+        return self._worked(request, experiment, replace(cohort, vocabulary=request.vocabulary))
 
     def _worked(self, request: Request, experiment: Experiment, cohort: Cohort) -> Reply:
         assert request.broadcast is not None

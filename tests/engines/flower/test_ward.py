@@ -163,3 +163,22 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
     reply = visit.ask(broadcast=visit.broadcast(2), train=True, state=state, keep=(str(state),))
     assert reply.outcome == "failed"
     assert "is damaged" in reply.reason
+
+
+def test_an_experiment_that_wants_rarer_answers_told_is_refused(tmp_path: Path) -> None:
+    visit = Visit(tmp_path)
+    document = told(visit.experiment)
+    reply = visit.ask(experiment={**document, "data": {**document["data"], "answer_patients": 1}})
+    assert reply.outcome == "refused"
+    assert "permits.answer_patients = 5" in reply.reason
+
+
+def test_weights_that_were_not_brought_are_named(tmp_path: Path) -> None:
+    visit = Visit(tmp_path)
+    broadcast = visit.broadcast()
+    visit.experiment = replace(visit.experiment, init="/server/start.safetensors")
+    reply = visit.ask(broadcast=broadcast, train=True, weights="a" * 64)
+    assert reply.outcome == "failed"
+    assert f"bring init/{'a' * 64}.safetensors" in reply.reason
+    reply = visit.ask(broadcast=broadcast, train=True, weights="../" + "a" * 61)
+    assert "has not said which file" in reply.reason
