@@ -178,12 +178,12 @@ class Distant:
                     reasons[answer.client] = reason
                     self.events.tell("failed", answer.client, reason, round=broadcast.round)
                 self._stand(answer.client, broadcast, reply, reason, self.hospitals.clock() - started)
+                if answered + len(waiting) < need:
+                    raise DeploymentError(
+                        f"Round {broadcast.round}: {need} answers are needed (deploy.min_answers) and cannot come: "
+                        + "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+                    )
                 yield answer.client, reply
-            if answered + len(waiting) < need:
-                raise DeploymentError(
-                    f"Round {broadcast.round}: {need} answers are needed (deploy.min_answers) and cannot come: "
-                    + "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-                )
             if overdue := self._overdue(waiting, started):
                 if answered < need:
                     if not told_of_waiting:
@@ -210,7 +210,7 @@ class Distant:
         request = Request(
             self.roster.run,
             self.name,
-            time.time_ns(),
+            self.hospitals.next_issue(),
             self._experiment,
             self._weights,
             self.roster.shape.label_names,

@@ -52,6 +52,7 @@ class Hospitals:
     _asked: dict[str, Node] = field(default_factory=dict)
     _seen: dict[Node, str] = field(default_factory=dict)
     _late: dict[str, str] = field(default_factory=dict)
+    _issued: int = 0
 
     def there(self, name: str) -> bool:
         """Tell whether a hospital is connected."""
@@ -67,6 +68,11 @@ class Hospitals:
     def busy(self, name: str) -> bool:
         """Tell whether a hospital still owes an answer."""
         return name in self.known and bool(self.known[name].message)
+
+    def next_issue(self) -> int:
+        """Return a number above all before it; it tells the time, so that it grows over a restart too."""
+        self._issued = max(self._issued + 1, time.time_ns())
+        return self._issued
 
     def send(self, name: str, letter: bytes, group: str) -> None:
         """Ask a hospital that is there for work; what it still owes from before is not waited for any more."""

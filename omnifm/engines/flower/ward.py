@@ -88,8 +88,8 @@ class Ward:
 
     def _done(self, request: Request) -> Reply:
         experiment = understood(request.experiment, self.hospital)
-        if reason := objection(self.hospital.permits, experiment):
-            raise Refusal(reason)
+        if request.broadcast is not None and (reason := objection(self.hospital.permits, experiment)):
+            raise Refusal(reason)  # to say who one is commits to nothing: another arm may be permitted
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with self._timed("load"):
             cohort = load_hospital(experiment, self.hospital, request.labels)
