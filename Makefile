@@ -1,4 +1,5 @@
-# From a fresh clone and a bare python3: `make demo` trains, `make demo-flower` trains over a network of processes, `make test` tests. Both set up .venv, once.
+# From a fresh clone and a bare python3: `make demo` trains, `make demo-flower` trains over a network of processes,
+# `make test` tests. Each sets up .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -156,7 +156,7 @@ def test_peft_reads_what_a_federation_has_learned(tiny_llava: Path, tmp_path: Pa
     last = federated(arm)[-1]
     arm.site.weights.load(last.server.shared)
     arm.site.pipeline.network.export(tmp_path)
-    batch = arm.task.pose(arm.cohort.clients[0].test.whole())
+    batch = arm.task.pose(next(iter(arm.site.clients.values())).test.whole())
     with torch.inference_mode():
         found = arm.site.pipeline.eval()(batch).prediction
     whole = LlavaForConditionalGeneration.from_pretrained(tiny_llava)
@@ -193,7 +193,7 @@ def test_moon_copies_no_frozen_weights(tiny_llava: Path) -> None:
     own, copy = dict(trainer.pipeline.named_parameters()), trainer.frozen()
     apart = {name for name, p in copy.named_parameters() if p is not own[name]}
     assert apart == trainer.trainable.keys()
-    batch = arm.task.pose(arm.cohort.clients[0].test.whole())
+    batch = arm.task.pose(next(iter(arm.site.clients.values())).test.whole())
     with torch.inference_mode():
         assert torch.equal(copy(batch).prediction["written"], trainer.pipeline.eval()(batch).prediction["written"])
 

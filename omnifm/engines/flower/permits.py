@@ -20,6 +20,11 @@ def objection(permits: Permits, experiment: Experiment) -> str:
                 return f"The {what} {name!r} is not permitted here (permits.{what}s: {', '.join(allowed)})."
     if 0 < permits.epochs < experiment.training.epochs:
         return f"{experiment.training.epochs} local epochs are more than permits.epochs = {permits.epochs}."
+    return ""
+
+
+def objection_to_telling(permits: Permits, experiment: Experiment) -> str:
+    """Say why not even an introduction is given, which tells the answers that many patients bear; nothing if it is."""
     if experiment.data.answer_patients < permits.answer_patients:
         return (
             f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not told here: "

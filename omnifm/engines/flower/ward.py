@@ -25,6 +25,7 @@ from omnifm.engines.flower.permits import (
     objection,
     objection_to_sending,
     objection_to_size,
+    objection_to_telling,
     objection_to_training,
 )
 from omnifm.engines.flower.sharing import find_brought, load_hospital, understood
@@ -88,6 +89,8 @@ class Ward:
 
     def _done(self, request: Request) -> Reply:
         experiment = understood(request.experiment, self.hospital)
+        if reason := objection_to_telling(self.hospital.permits, experiment):
+            raise Refusal(reason)
         if request.broadcast is not None and (reason := objection(self.hospital.permits, experiment)):
             raise Refusal(reason)  # to say who one is commits to nothing: another arm may be permitted
         torch.set_num_threads(1)  # as on every engine: the bits depend on it

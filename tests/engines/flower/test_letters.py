@@ -19,7 +19,7 @@ from omnifm.tasks.task import DataShape, Scores
 def test_a_request_goes_through_bytes() -> None:
     broadcast = Broadcast(3, {"w": torch.arange(3.0)}, {"bank": torch.zeros(0, 0)}, {"owners": ["a"]})
     request = Request(
-        "r", "fedavg", 7, {"seed": 1}, ("x", "y"), (), "d", ("d",), (("test", "received"),), True, broadcast
+        "r", "fedavg", 7, {"seed": 1}, "", ("x", "y"), (), "d", ("d",), (("test", "received"),), True, broadcast
     )
     back = Request.from_bytes(request.to_bytes())
     assert back.broadcast is not None
