@@ -27,7 +27,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from omnifm.algorithms import registry as algorithms
 from omnifm.data.cohort import DataSettings
 from omnifm.data.partition import PartitionSettings
-from omnifm.errors import ExperimentError, did_you_mean
+from omnifm.errors import ExperimentError, OmniFMError, did_you_mean
 from omnifm.given_weights import SCRATCH, KeptWeights
 from omnifm.spectral.adapter import AdapterSettings
 from omnifm.spectral.bank import BankSettings
@@ -115,14 +115,7 @@ def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         ExperimentError: the file cannot be read, or a key or value of it does not fit; names the key.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ExperimentError(f"There is no experiment file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"The experiment file {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ExperimentError(f"{path} is not valid TOML: {error}.") from None
+    document = read_toml(path, "experiment file", ExperimentError)
     document.setdefault("name", path.stem)
     for override in overrides:
         _apply_override(document, override)
@@ -249,6 +242,22 @@ def _step(place: Any, step: str, override: str) -> Any:
     if not isinstance(inner, dict | list):
         raise ExperimentError(f"--set {override!r}: {step!r} is a value and has no keys below it.")
     return inner
+
+
+def read_toml(path: Path, what: str, failure: type[OmniFMError], remedy: str = "") -> Document:
+    """Read a TOML file, for people ``what``; where there is none, ``remedy`` says what to do.
+
+    Raises:
+        failure: the file is missing, cannot be read or is not valid TOML; names it.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise failure(f"There is no {what} {path}{remedy and f': {remedy}'}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise failure(f"The {what} {path} cannot be read: {error}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise failure(f"{path} is not valid TOML: {error}.") from None
 
 
 def checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:

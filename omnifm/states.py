@@ -122,8 +122,7 @@ class StateFolder:
                 path.unlink()
 
     def _file(self, client: str, digest: str) -> Path:
-        folder = quote(client, safe=" ").replace(".", "%2E")  # a client may be called PET/CT, or ..
-        return self.path / folder / f"{digest}{SUFFIX}"
+        return self.path / file_name(client) / f"{digest}{SUFFIX}"
 
 
 def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:
@@ -131,6 +130,11 @@ def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:
     if isinstance(states, Digested):
         return dict(states.digests)
     return {name: _digest(state.to_bytes()) for name, state in states.items() if state != ClientState()}
+
+
+def file_name(name: str) -> str:
+    """Return what a client's folder, or an arm's, is called: a client may be called PET/CT, or .. ."""
+    return quote(name, safe=" ").replace(".", "%2E")
 
 
 def _digest(data: bytes | bytearray) -> str:

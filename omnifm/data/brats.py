@@ -13,9 +13,8 @@ from torch import Tensor
 
 from omnifm.data.brats_case import SEQUENCES, Case, find_case, read_case
 from omnifm.data.examples import Pool, evenly_spaced
-from omnifm.data.phantom.hospitals import check_names
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
-from omnifm.data.source import Loading
+from omnifm.data.source import Loading, check_names
 from omnifm.data.volumes import between, cropped, shrunk
 from omnifm.errors import DataError
 

@@ -105,7 +105,14 @@ def load_cohort(
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
 
     """
-    pools = load_pools(data, seed)
+    loading = Loading(
+        root=Path(data.root).expanduser(),
+        size=data.size,
+        channels=data.channels,
+        seed=seed,
+        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+    )
+    pools = [source.load(loading) for source in data.sources]
     own = distinct([name for pool in pools for name in pool.label_names])
     label_names = tuple(labels) or own
     if unknown := [name for name in own if name not in label_names]:
@@ -125,18 +132,6 @@ def load_cohort(
     asked = "answer" in fields
     vocabulary = agreed_answers([client.train for client in clients], data.answer_patients) if asked else ()
     return Cohort(clients, label_names if "target" in fields else (), vocabulary)
-
-
-def load_pools(data: DataSettings, seed: int) -> list[Pool]:
-    """Load every source."""
-    loading = Loading(
-        root=Path(data.root).expanduser(),
-        size=data.size,
-        channels=data.channels,
-        seed=seed,
-        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
-    )
-    return [source.load(loading) for source in data.sources]
 
 
 def pooled(cohort: Cohort) -> ClientData:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from omnifm.data.examples import Pool
+from omnifm.errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,18 @@ class Source(Protocol):
 
         """
         ...
+
+
+def check_names(field: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Let only known names pass, each once.
+
+    Raises:
+        ValueError: there is none, or one is unknown or stands twice.
+    """
+    if not names:
+        raise ValueError(f"{field} must name at least one of {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{field}: unknown name {name!r}. {did_you_mean(name, known)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{field}: a name stands twice in {', '.join(names)}")

@@ -18,8 +18,7 @@ from omnifm.data.phantom.patient import Patient, Truth, make_patient
 from omnifm.data.phantom.scanner import MODALITIES
 from omnifm.data.phantom.side_by_side import each, shared_zeros
 from omnifm.data.phantom.storage import cached
-from omnifm.data.source import Loading
-from omnifm.errors import did_you_mean
+from omnifm.data.source import Loading, check_names
 from omnifm.randomness import numpy_generator
 from omnifm.workers.crew import auto_workers
 
@@ -131,18 +130,3 @@ class PhantomHospitals:
         for number in range(self.slices):
             height = patient.level + 4.0 * ((number + 1) // 2) * (-1 if number % 2 else 1)
             yield patient.slice(size, field_of_view=field_of_view, level=height)
-
-
-def check_names(field: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """Let only known names pass, each once.
-
-    Raises:
-        ValueError: there is none, or one is unknown or stands twice.
-    """
-    if not names:
-        raise ValueError(f"{field} must name at least one of {', '.join(known)}")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{field}: unknown name {name!r}. {did_you_mean(name, known)}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"{field}: a name stands twice in {', '.join(names)}")

@@ -10,12 +10,12 @@ import torch
 
 from omnifm.data.examples import Pool
 from omnifm.data.phantom.anatomy import Anatomy
-from omnifm.data.phantom.hospitals import Layout, Person, PhantomHospitals, Row, check_names
+from omnifm.data.phantom.hospitals import Layout, Person, PhantomHospitals, Row
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import Scanner
 from omnifm.data.phantom.tissues import LESION_CODES
 from omnifm.data.regions import TUMOUR, regions_of
-from omnifm.data.source import Loading
+from omnifm.data.source import Loading, check_names
 from omnifm.randomness import numpy_generator
 
 REGIONS: dict[str, tuple[int, ...]] = {**TUMOUR, "lesion": tuple(code for code in LESION_CODES.values() if code)}

@@ -55,7 +55,7 @@ def play_afar(
         events.tell("resumed" if resume else "begun", text=f"{plan.name}, OmniFM {version('omnifm')}")
         hospitals = Hospitals(office(settings), events, lambda: _introduce(plan), read_roster(folder / "roster.json"))
         roster = _assemble(hospitals, settings, folder / "roster.json")
-        stage = Afar(roster, hospitals, settings, events)
+        stage = Afar(roster, hospitals, settings)
         runs.play(plan, folder, stage, lambda name, arm: [*watch(name, arm), Teller(name, arm, events)])
         events.tell("finished")
         events.stand(phase="finished")
@@ -82,8 +82,8 @@ class Afar:
 
     states: StateStore = Elsewhere()
 
-    def __init__(self, roster: Roster, hospitals: Hospitals, settings: DeploySettings, events: Events) -> None:
-        self._roster, self._hospitals, self._settings, self._events = roster, hospitals, settings, events
+    def __init__(self, roster: Roster, hospitals: Hospitals, settings: DeploySettings) -> None:
+        self._roster, self._hospitals, self._settings = roster, hospitals, settings
         self._weights: dict[str, str] = {}
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
@@ -101,7 +101,7 @@ class Afar:
     def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> Distant:
         """Return the engine for an arm."""
         weights = self._weights.get(arm.experiment.init, "")
-        return Distant(name, arm, self._roster, self._hospitals, snapshots, self._settings, self._events, weights)
+        return Distant(name, arm, self._roster, self._hospitals, snapshots, self._settings, weights)
 
 
 class Teller(Callback):

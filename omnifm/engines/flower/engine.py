@@ -13,7 +13,6 @@ from typing import Any
 from omnifm.algorithms.state import Broadcast, ClientState, Upload
 from omnifm.arm import Arm
 from omnifm.engines.flower.deploy import DeploySettings
-from omnifm.engines.flower.events import Events
 from omnifm.engines.flower.hospitals import Answer, Hospitals
 from omnifm.engines.flower.letters import Reply, Request
 from omnifm.engines.flower.roster import Roster
@@ -51,11 +50,10 @@ class Distant:
         hospitals: Hospitals,
         snapshots: SnapshotFolder,
         settings: DeploySettings,
-        events: Events,
         weights: str = "",
     ) -> None:
         self.name, self.arm, self.roster, self.hospitals = name, arm, roster, hospitals
-        self.snapshots, self.settings, self.events = snapshots, settings, events
+        self.snapshots, self.settings, self.events = snapshots, settings, hospitals.events
         self._experiment, self._weights = told(arm.experiment), weights
         self._digests: dict[str, str] = {}
         self._ahead: dict[str, Reply] = {}

@@ -5,7 +5,6 @@ Nothing of it is sent to the server but the name and the permits, nor can the se
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +15,7 @@ from omnifm.algorithms import registry as algorithms
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.sources import AnySource
 from omnifm.errors import DeploymentError, ExperimentError, did_you_mean
-from omnifm.experiment import checked
+from omnifm.experiment import checked, read_toml
 from omnifm.tasks import registry as tasks
 
 UploadKind = Literal["weights", "prototypes", "auxiliary"]
@@ -116,14 +115,7 @@ def read_hospital(path: Path) -> HospitalSettings:
     Raises:
         DeploymentError: the file cannot be read, or a key or value of it does not fit; names file and key.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DeploymentError(f"There is no hospital's file {path}: write one, as docs/deploy.md shows.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeploymentError(f"The hospital's file {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise DeploymentError(f"{path} is not valid TOML: {error}.") from None
+    document = read_toml(path, "hospital's file", DeploymentError, "write one, as docs/deploy.md shows")
     known = [f.name for f in fields(HospitalSettings)]
     for key in document:
         if key not in known:

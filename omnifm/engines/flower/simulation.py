@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import tomli_w
 from flwr.app import Context, Message
@@ -30,6 +29,7 @@ from omnifm.errors import DeploymentError
 from omnifm.experiment import Plan
 from omnifm.playing import Watcher
 from omnifm.runs import reopen_run
+from omnifm.states import file_name
 
 _LIFE = 7 * 24 * 3600.0
 _POLL = 0.05
@@ -90,7 +90,7 @@ def _write_hospitals(plan: Plan, folder: Path) -> dict[str, Path]:
     cohort = load_cohort(first.data, first.partition, first.seed)
     files = {}
     for client in cohort.clients:
-        place = (folder / "hospitals" / quote(client.name, safe=" ").replace(".", "%2E")).absolute()
+        place = (folder / "hospitals" / file_name(client.name)).absolute()
         place.mkdir(parents=True, exist_ok=True)
         data = {
             "root": str(Path(first.data.root).expanduser().absolute()),

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
 
@@ -33,7 +32,7 @@ from omnifm.errors import CheckpointError, DataError, OmniFMError
 from omnifm.experiment import Experiment
 from omnifm.files import write_atomically
 from omnifm.given_weights import SCRATCH
-from omnifm.states import StateFolder
+from omnifm.states import StateFolder, file_name
 
 _RUN = re.compile(r"[0-9a-f]{32}")
 _log = logging.getLogger("omnifm")
@@ -125,7 +124,7 @@ class Ward:
             raise Refusal(f"{request.run!r} is no name of a run.")
         folder = self.hospital.state_folder / "runs" / request.run
         _pass_newer(folder, request.issued)
-        states = StateFolder(folder / quote(request.arm, safe=" ").replace(".", "%2E"))
+        states = StateFolder(folder / file_name(request.arm))
         kept = {*request.keep, *([request.state] if request.state else [])}
         states.keep_only({(self.hospital.name, digest) for digest in kept})
         if request.state:
