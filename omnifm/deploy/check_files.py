@@ -13,8 +13,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from omnifm.deploy.certificates import LOOPBACK, read_identity
 from omnifm.deploy.finding import Finding, bad, good, warning
+from omnifm.engines.flower.certificates import LOOPBACK, read_identity
 
 SOON = datetime.timedelta(days=30)
 _RENEW = "Run `omnifm deploy renew FOLDER` where the authority's key is, and bring the new folder here."

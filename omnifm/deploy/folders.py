@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from omnifm.deploy import certificates as made
 from omnifm.deploy.plan import (
     FILE,
     HospitalSide,
@@ -23,6 +22,7 @@ from omnifm.deploy.plan import (
     to_toml,
 )
 from omnifm.deploy.writing import OPEN, PROGRAM, SECRET, render, write
+from omnifm.engines.flower import certificates as made
 from omnifm.engines.flower.control import SUPERNODE_CALLS
 from omnifm.engines.flower.thin_app import write_app
 from omnifm.errors import DeploymentError, did_you_mean

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import tomli_w
-
 from omnifm.deploy.bridge import bridge
-from omnifm.deploy.certificates import LOOPBACK
 from omnifm.deploy.plan import OperatorSide, ServerSide, host_and_port, read_side
+from omnifm.engines.flower.certificates import LOOPBACK
+from omnifm.engines.flower.command import QUIET, write_link
 from omnifm.engines.flower.control import Control
 from omnifm.engines.flower.thin_app import write_run_config
 from omnifm.errors import DeploymentError
@@ -70,12 +69,9 @@ def run_flwr(folder: Path, arguments: Sequence[str]) -> int:
     control(folder).nodes()  # whatever hinders, this says it better
     side = cast(OperatorSide, read_side(folder, "operator"))
     with bridge(side.server, side.port, operator_context(folder)) as port, tempfile.TemporaryDirectory() as home:
-        link = {"address": f"127.0.0.1:{port}", "insecure": True}
-        settings = {"superlink": {"default": "omnifm", "omnifm": link}}
-        (Path(home) / "config.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
-        ours = {"FLWR_HOME": home, "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+        write_link(Path(home), "omnifm", {"address": f"127.0.0.1:{port}", "insecure": True})
         command = [sys.executable, "-m", "flwr.cli.app", *arguments]
-        return subprocess.run(command, env={**os.environ, **ours}, check=False).returncode
+        return subprocess.run(command, env={**os.environ, **QUIET, "FLWR_HOME": home}, check=False).returncode
 
 
 def run(folder: Path, experiment: Document | None, out: str, *, resume: bool) -> int:

@@ -19,7 +19,6 @@ import pytest
 from live import HOST, make_deployment
 from small_run import omnifm, write_images
 
-from omnifm.deploy import certificates as made
 from omnifm.deploy.check import check
 from omnifm.deploy.check_files import check_certificate, check_hospital_key
 from omnifm.deploy.check_machine import check_room, check_versions
@@ -27,6 +26,7 @@ from omnifm.deploy.check_network import check_way_to_server
 from omnifm.deploy.finding import Finding
 from omnifm.deploy.folders import init
 from omnifm.deploy.plan import HospitalSide, make_plan, read_side
+from omnifm.engines.flower import certificates as made
 from omnifm.errors import DeploymentError
 
 

@@ -17,8 +17,8 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from live import HOST, Live, Process, deployed, wait_until
 from small_run import omnifm
 
-from omnifm.deploy.certificates import make_authority, make_hospital_key, operator_identity
 from omnifm.deploy.operating import control, operator_context
+from omnifm.engines.flower.certificates import make_authority, make_hospital_key, operator_identity
 from omnifm.engines.flower.control import Control, try_key
 from omnifm.errors import DeploymentError
 
@@ -144,7 +144,7 @@ def test_the_servers_certificate_is_no_operators(live: Live) -> None:
 
 
 def test_an_operator_who_is_not_on_the_list(live: Live, tmp_path: Path) -> None:
-    from omnifm.deploy.certificates import read_identity
+    from omnifm.engines.flower.certificates import read_identity
 
     authority = read_identity((live.folder / "ca/ca.key").read_bytes(), live.authority.read_bytes())
     former = operator_identity(authority, "former")

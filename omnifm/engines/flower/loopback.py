@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from omnifm.engines.flower.certificates import LOOPBACK, make_authority, make_hospital_key, server_identity
 from omnifm.engines.flower.client_app import FILE
+from omnifm.engines.flower.command import QUIET, write_link
 from omnifm.engines.flower.thin_app import write_app, write_run_config
 from omnifm.errors import DeploymentError
-
-_QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 
 class Loopback:
@@ -40,14 +32,11 @@ class Loopback:
         self.folder, self.hospitals, self.port = folder, dict(hospitals), port
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        _write_certificates(folder)
-        for name in hospitals:
-            _write_key(folder / f"{name}.key")
+        _write_certificates(folder, hospitals)
         write_app(folder / "app")
         link = {"address": f"127.0.0.1:{port}", "root-certificates": str(folder / "ca.crt")}
         (folder / "operator").mkdir(exist_ok=True)
-        settings = {"superlink": {"default": "loopback", "loopback": link}}
-        (folder / "operator" / "config.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
+        write_link(folder / "operator", "loopback", link)
 
     def __enter__(self) -> Loopback:
         return self
@@ -124,7 +113,7 @@ class Loopback:
 
     def _flwr(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         environment = _environment(self.folder / "operator")
-        command = [_program("flwr"), *arguments[:2], *arguments[2:3], "loopback", *arguments[3:]]
+        command = [_program("flwr"), *arguments[:3], "loopback", *arguments[3:]]
         return subprocess.run(command, env=environment, capture_output=True, check=False)
 
 
@@ -150,7 +139,7 @@ def _program(name: str) -> str:
 
 def _environment(home: Path) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, **_QUIET, "FLWR_HOME": str(home), "PATH": path}
+    return {**os.environ, **QUIET, "FLWR_HOME": str(home), "PATH": path}
 
 
 def _group_lives(group: int) -> bool:
@@ -161,32 +150,14 @@ def _group_lives(group: int) -> bool:
     return True
 
 
-def _write_certificates(folder: Path) -> None:
-    """Write an authority that signs one certificate, the server's, for this machine, and is then forgotten."""
-    authority, key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
-    issuer, subject = (
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("OmniFM loopback", "localhost")
-    )
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    now = datetime.datetime.now(datetime.UTC)
-    until = now + datetime.timedelta(days=30)
-
-    def begun(name: x509.Name, public: ec.EllipticCurvePublicKey, ca: bool) -> x509.CertificateBuilder:
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(public)
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(until)
-        return builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-
-    own = begun(issuer, authority.public_key(), True).sign(authority, hashes.SHA384())
-    server = begun(subject, key.public_key(), False).add_extension(x509.SubjectAlternativeName(names), critical=False)
-    kind = serialization.Encoding.PEM
-    (folder / "ca.crt").write_bytes(own.public_bytes(kind))
-    (folder / "server.crt").write_bytes(server.sign(authority, hashes.SHA384()).public_bytes(kind))
-    plain, pkcs8 = serialization.NoEncryption(), serialization.PrivateFormat.PKCS8
-    (folder / "server.key").write_bytes(key.private_bytes(kind, pkcs8, plain))
-
-
-def _write_key(path: Path) -> None:
-    key, form = ec.generate_private_key(ec.SECP384R1()), serialization.PrivateFormat.OpenSSH
-    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    path.with_name(f"{path.name}.pub").write_bytes(public)
+def _write_certificates(folder: Path, hospitals: Iterable[str]) -> None:
+    """Write the server's certificate and the hospitals' keys; the authority's own key is forgotten."""
+    authority = make_authority("loopback")
+    server = server_identity(authority, LOOPBACK)
+    (folder / "ca.crt").write_bytes(authority.certificate_pem)
+    (folder / "server.crt").write_bytes(server.certificate_pem)
+    (folder / "server.key").write_bytes(server.key_pem)
+    for name in hospitals:
+        private, public = make_hospital_key()
+        (folder / f"{name}.key").write_bytes(private)
+        (folder / f"{name}.key.pub").write_bytes(public)

@@ -22,6 +22,7 @@ from flwr.serverapp import Grid, ServerApp
 from omnifm.data.cohort import load_cohort
 from omnifm.engines.flower.afar import play_afar
 from omnifm.engines.flower.client_app import answered
+from omnifm.engines.flower.command import QUIET
 from omnifm.engines.flower.deploy import deploy_settings
 from omnifm.engines.flower.hospital import read_hospital
 from omnifm.engines.flower.post import Post
@@ -43,11 +44,7 @@ def simulate(given: Plan | None, folder: Path, resume: bool, workers: int, watch
     """
     if importlib.util.find_spec("ray") is None:
         raise DeploymentError("Flower's simulation needs Ray: pip install 'flwr[simulation]'.")
-    os.environ |= {
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    }
+    os.environ |= {**QUIET, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     from flwr.simulation import run_simulation
 
     plan = given or reopen_run(folder, None)
