@@ -198,7 +198,7 @@ def test_the_superlink_itself_is_not_reached_from_other_machines(live: Live) -> 
         socket.create_connection((outside, live.plan.ports.superlink), timeout=5)
 
 
-def test_flowers_own_command_gets_through_by_the_operators_certificate(live: Live) -> None:
+def test_flowers_own_command_gets_through_by_the_operators_certificate(live: Live, north: Process) -> None:
     process = live.start(
         "flwr", sys.executable, "-m", "omnifm", "deploy", "flwr", live.folder / "operator", "supernode", "list"
     )
