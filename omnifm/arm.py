@@ -103,7 +103,8 @@ def make_arm(experiment: Experiment, cohort: Cohort, kept: KeptWeights | None = 
         CheckpointError: the weights to start from cannot be read.
     """
     clients = {client.name: client for client in cohort.clients}
-    arm = build_arm(experiment, outlined(experiment, cohort), clients, kept)
+    outline, task = _looked_at(experiment, cohort)
+    arm = _assembled(experiment, task, outline, clients, kept)
     if not arm.algorithm.pools_data:
         return arm
     everyone = pooled(cohort)
@@ -115,26 +116,39 @@ def make_arm(experiment: Experiment, cohort: Cohort, kept: KeptWeights | None = 
 
 def outlined(experiment: Experiment, cohort: Cohort) -> Outline:
     """Return what an arm must know of these data."""
-    first = cohort.clients[0].train.batch(torch.tensor([0]))
-    _, channels, *size = first["image"].shape
-    shape = DataShape(channels, tuple(size), cohort.label_names, cohort.vocabulary)
-    posed = make_task(experiment.task, experiment.sections[experiment.task], shape).pose(first)["image"]
-    holdings = tuple(
-        Holding(client.name, client.group, len(client.train), len(client.validation), len(client.test))
-        for client in cohort.clients
-    )
-    return Outline(shape, posed.shape[1], posed.dim() - 2, holdings)
+    return _looked_at(experiment, cohort)[0]
 
 
-def build_arm(
-    experiment: Experiment, outline: Outline, clients: Mapping[str, ClientData], kept: KeptWeights | None = None
-) -> Arm:
-    """Put an arm together from what is known of the data; ``clients`` are the hospitals that train here, if any do.
+def build_arm(experiment: Experiment, outline: Outline, kept: KeptWeights | None = None) -> Arm:
+    """Put an arm together from what is known of the data, for hospitals all of which train elsewhere.
 
     Raises:
         ExperimentError, CheckpointError: as :func:`make_arm`.
     """
-    task = make_task(experiment.task, experiment.sections[experiment.task], outline.shape)
+    return _assembled(experiment, _task(experiment, outline.shape), outline, {}, kept)
+
+
+def _task(experiment: Experiment, shape: DataShape) -> Task:
+    return make_task(experiment.task, experiment.sections[experiment.task], shape)
+
+
+def _looked_at(experiment: Experiment, cohort: Cohort) -> tuple[Outline, Task]:
+    """Return what an arm must know of these data, and the task, made for their shape."""
+    first = cohort.clients[0].train.batch(torch.tensor([0]))
+    _, channels, *size = first["image"].shape
+    shape = DataShape(channels, tuple(size), cohort.label_names, cohort.vocabulary)
+    task = _task(experiment, shape)
+    posed = task.pose(first)["image"]
+    holdings = tuple(
+        Holding(client.name, client.group, len(client.train), len(client.validation), len(client.test))
+        for client in cohort.clients
+    )
+    return Outline(shape, posed.shape[1], posed.dim() - 2, holdings), task
+
+
+def _assembled(
+    experiment: Experiment, task: Task, outline: Outline, clients: Mapping[str, ClientData], kept: KeptWeights | None
+) -> Arm:
     algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
     pipeline, origin = _build(experiment, task, algorithm, outline), origin_of(experiment, outline.shape)
     if experiment.init != SCRATCH:

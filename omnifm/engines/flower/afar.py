@@ -88,7 +88,7 @@ class Afar:
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
         """Put an arm together from what the hospitals told."""
-        arm = build_arm(replace(experiment, device="cpu"), self._roster.outline, {}, kept)
+        arm = build_arm(replace(experiment, device="cpu"), self._roster.outline, kept)
         self._weights = kept.index() if kept else {}
         if arm.algorithm.pools_data:
             raise DeploymentError(f"{experiment.algorithm!r} pools the data of all: no federation can do that.")

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from omnifm.algorithms.checks import kinds
-from omnifm.arm import build_arm, outlined
+from omnifm.arm import make_arm, outlined
 from omnifm.data.cohort import Cohort
 from omnifm.engines.desk import Desk
 from omnifm.engines.flower.hospital import HospitalSettings
@@ -131,7 +131,7 @@ class Ward:
             states.check(self.hospital.name, request.state)
         brought = None if experiment.init == SCRATCH else find_brought(experiment, self.hospital, request.weights)
         with self._timed("build"):
-            arm = build_arm(experiment, outlined(experiment, cohort), {self.hospital.name: cohort.clients[0]}, brought)
+            arm = make_arm(experiment, cohort, brought)
         return Desk(arm.site, states)
 
     @contextmanager

@@ -44,7 +44,7 @@ class Visit:
     def broadcast(self, number: int = 1) -> Broadcast:
         introduction = self.ask().introduction
         assert introduction is not None
-        arm = build_arm(self.experiment, introduction.outline, {})
+        arm = build_arm(self.experiment, introduction.outline)
         return replace(arm.algorithm.broadcast(arm.start().server), round=number)
 
     def train(self, number: int = 1, **changes: Any) -> Reply:
