@@ -21,6 +21,7 @@ from omnifm.engines.in_process import InProcess
 from omnifm.errors import DeploymentError
 from omnifm.experiment import Plan, make_plan
 from omnifm.playing import ThisMachine
+from omnifm.weights_file import write_weights
 
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))
@@ -118,6 +119,17 @@ def test_four_algorithms_end_with_the_same_weights(town: Town, tmp_path: Path) -
         assert found == expected
         assert log_lines(tmp_path / "afar" / arm) == log_lines(tmp_path / "here" / arm)
     assert not list((tmp_path / "afar").rglob("clients/*"))
+
+
+def test_a_start_from_given_weights_is_the_same_afar(town: Town, tmp_path: Path) -> None:
+    given = make_plan({**town.plan("fedavg").document, "seed": 5}).arms["fedavg"]
+    arm = ThisMachine().arm(given, None)
+    write_weights(tmp_path / "start.safetensors", arm.site.initial, arm.origin)
+    plan = make_plan({**town.plan("fedavg", "omnifm").document, "init": str(tmp_path / "start.safetensors")})
+    here = here_played(plan, tmp_path / "here")
+    brought = {name: {"weights": str(tmp_path / "here" / "init")} for name in NAMES}
+    assert afar_played(plan, town.grid(tmp_path / "hospitals", **brought), tmp_path / "afar") == here
+    assert here != here_played(town.plan("fedavg", "omnifm"), tmp_path / "scratch")
 
 
 def test_a_hospital_is_asked_once_a_round(town: Town, tmp_path: Path) -> None:
