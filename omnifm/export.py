@@ -7,6 +7,7 @@ from pathlib import Path
 from omnifm.algorithms.state import ClientState
 from omnifm.arm import Arm, make_arm
 from omnifm.data.cohort import load_cohort
+from omnifm.engines.flower.roster import read_roster
 from omnifm.errors import CheckpointError, ExperimentError, did_you_mean
 from omnifm.experiment import Plan
 from omnifm.federation import Snapshot
@@ -14,6 +15,7 @@ from omnifm.given_weights import FILE
 from omnifm.playing import ArmFolder, read_best
 from omnifm.runs import arm_folder
 from omnifm.starting import travels
+from omnifm.states import Elsewhere
 from omnifm.tensors import Tensors
 from omnifm.weights_file import write_weights
 
@@ -22,6 +24,7 @@ def export_arm(out: Path, plan: Plan, name: str | None, client: str | None, fold
     """Write the model of an arm's best round into a folder, and return the names of the tensors that it lacks.
 
     It is the model as received by ``client``, its personal tensors among them; without a client the shared ones only.
+    Of a run over the network only these are here.
     The network's own format is written too, where it has one and no tensor of the network is lacking.
 
     Raises:
@@ -32,6 +35,8 @@ def export_arm(out: Path, plan: Plan, name: str | None, client: str | None, fold
         raise ExperimentError(f"{folder} holds a model already. Give another folder.")
     name = _chosen_arm(plan, name)
     arm, place = _arm(plan, out, name)
+    if client is not None and not arm.site.clients:
+        raise ExperimentError(f"--client: what is {client}'s own has stayed with it. Leave --client out.")
     tensors = _model(arm, _best(arm, place), client)
     lacking = [own for own in arm.site.initial if travels(own) and own not in tensors]
     if not any(map(travels, tensors)):
@@ -62,6 +67,8 @@ def _chosen_arm(plan: Plan, name: str | None) -> str:
 
 def _arm(plan: Plan, out: Path, name: str) -> tuple[Arm, ArmFolder]:
     experiment, place = plan.arms[name], arm_folder(out, name)
+    if (roster := read_roster(out)) is not None:
+        return roster.arm(experiment, place.kept), place
     cohort = load_cohort(experiment.data, experiment.partition, experiment.seed)
     return make_arm(experiment, cohort, place.kept), place
 
@@ -69,7 +76,7 @@ def _arm(plan: Plan, out: Path, name: str) -> tuple[Arm, ArmFolder]:
 def _best(arm: Arm, place: ArmFolder) -> Snapshot:
     """Return the best snapshot as received, or in the one reading that was judged."""
     reading = arm.experiment.federation.readings[0]
-    snapshots = place.checkpoints()
+    snapshots = place.checkpoints(None if arm.site.clients else Elsewhere())
     if not snapshots.has_best(reading):
         raise CheckpointError(f"{place.path} has no round that validation chose yet. Go on with the run first.")
     return read_best(place, snapshots, reading)

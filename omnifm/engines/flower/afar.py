@@ -6,12 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from omnifm import runs
-from omnifm.arm import Arm, Outline, build_arm
+from omnifm.arm import Arm, Outline
 from omnifm.engines.flower.deploy import DeploySettings, deploy_settings
 from omnifm.engines.flower.engine import Distant
 from omnifm.engines.flower.events import Events
@@ -53,8 +52,8 @@ def play_afar(
         _alike(plan)
         events = Events(folder)
         events.tell("resumed" if resume else "begun", text=f"{plan.name}, OmniFM {version('omnifm')}")
-        hospitals = Hospitals(office(settings), events, lambda: _introduce(plan), read_roster(folder / "roster.json"))
-        roster = _assemble(hospitals, settings, folder / "roster.json")
+        hospitals = Hospitals(office(settings), events, lambda: _introduce(plan), read_roster(folder))
+        roster = _assemble(hospitals, settings)
         stage = Afar(roster, hospitals, settings)
         runs.play(plan, folder, stage, lambda name, arm: [*watch(name, arm), Teller(name, arm, events)])
         events.tell("finished")
@@ -88,11 +87,11 @@ class Afar:
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
         """Put an arm together from what the hospitals told."""
-        arm = build_arm(replace(experiment, device="cpu"), self._roster.outline, kept)
+        arm = self._roster.arm(experiment, kept)
         self._weights = kept.index() if kept else {}
         if arm.algorithm.pools_data:
             raise DeploymentError(f"{experiment.algorithm!r} pools the data of all: no federation can do that.")
-        return replace(arm, experiment=experiment)
+        return arm
 
     def outline(self, arm: Arm) -> Outline:
         """Return what the hospitals told, those too that came later."""
@@ -143,7 +142,7 @@ def _introduce(plan: Plan) -> bytes:
     return Request("", name, 0, told(experiment)).to_bytes()
 
 
-def _assemble(hospitals: Hospitals, settings: DeploySettings, path: Path) -> Roster:
+def _assemble(hospitals: Hospitals, settings: DeploySettings) -> Roster:
     """Wait until enough hospitals are there, and agree with them if that has not been done."""
     wanted: Iterable[str] = settings.hospitals or (hospitals.roster.names if hospitals.roster else ())
     shown: list[str] | None = None
@@ -162,5 +161,5 @@ def _assemble(hospitals: Hospitals, settings: DeploySettings, path: Path) -> Ros
     if hospitals.roster is None:
         known = {name: (hospitals.known[name].told, hospitals.known[name].key) for name in there}
         hospitals.roster = agree(known, settings)
-    hospitals.roster.write(path)
+    hospitals.roster.write(hospitals.events.folder)
     return hospitals.roster

@@ -152,6 +152,7 @@ class Hospitals:
         self.known[name] = Hospital(told, node.key, node)
         if self.roster:
             self.roster.welcome(told, node.key)
+            self.roster.write(self.events.folder)
         about = {"train": told.holding.train, "validation": told.holding.validation, "test": told.holding.test}
         self.events.tell("back" if back else "there", name, f"{told.holding.train} training samples", **told.versions)
         self.events.stand({name: {"there": True, "group": told.holding.group, **about, **told.versions, "trouble": ""}})

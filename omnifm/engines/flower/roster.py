@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omnifm.arm import Holding, Outline
+from omnifm.arm import Arm, Holding, Outline, build_arm
 from omnifm.data.examples import distinct
 from omnifm.engines.flower.deploy import DeploySettings
 from omnifm.engines.flower.letters import Introduction
 from omnifm.errors import DeploymentError
+from omnifm.experiment import Experiment
 from omnifm.files import write_atomically
+from omnifm.given_weights import KeptWeights
 from omnifm.tasks.task import DataShape
+
+FILE = "roster.json"
+"""What it is called in the run's folder."""
 
 
 @dataclass
 class Roster:
-    """``roster.json``: the run's name, and what was agreed on. ``keys`` are the hospitals' public keys by name."""
+    """The run's name, and what was agreed on. ``keys`` are the hospitals' public keys by name."""
 
     run: str
     names: tuple[str, ...]
@@ -35,6 +40,11 @@ class Roster:
         """What an arm must know of the data; a hospital that has not been there yet holds nothing."""
         holdings = tuple(self.holdings.get(name, Holding(name, "", 0, 0, 0)) for name in self.names)
         return Outline(self.shape, self.channels, self.axes, holdings)
+
+    def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
+        """Put an arm together from what the hospitals told; where there are no data, the CPU will do."""
+        arm = build_arm(replace(experiment, device="cpu"), self.outline, kept)
+        return replace(arm, experiment=experiment)
 
     def objection(self, told: Introduction, key: str) -> str:
         """Say why a hospital cannot take part; nothing if it can."""
@@ -59,8 +69,8 @@ class Roster:
         self.holdings[told.holding.name] = told.holding
         self.keys[told.holding.name] = key
 
-    def write(self, path: Path) -> None:
-        """Write it down."""
+    def write(self, folder: Path) -> None:
+        """Write it down in the run's folder."""
         shape = {"size": self.shape.size, "channels": self.shape.channels}
         plain: dict[str, Any] = {
             "run": self.run,
@@ -71,15 +81,16 @@ class Roster:
             "posed": {"channels": self.channels, "axes": self.axes},
             "keys": self.keys,
         }
-        write_atomically(path, json.dumps(plain, indent=1).encode())
+        write_atomically(folder / FILE, json.dumps(plain, indent=1).encode())
 
 
-def read_roster(path: Path) -> Roster | None:
-    """Read what was agreed on when a run began; None if it has not.
+def read_roster(folder: Path) -> Roster | None:
+    """Read what was agreed on when the run in a folder began; None if it has not, or all its data are here.
 
     Raises:
         DeploymentError: the file is damaged.
     """
+    path = folder / FILE
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         shape = DataShape(plain["channels"], tuple(plain["size"]), tuple(plain["labels"]), tuple(plain["vocabulary"]))

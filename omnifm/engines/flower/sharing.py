@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from omnifm.data.answers import agreed_answers
 from omnifm.data.cohort import Cohort, DataSettings, load_cohort
 from omnifm.engines.flower.hospital import HospitalSettings
 from omnifm.errors import DeploymentError
@@ -51,7 +52,9 @@ def load_hospital(experiment: Experiment, hospital: HospitalSettings, labels: tu
     if not hospital.data.client:
         return load_cohort(data, partition, seed, whole_as=hospital.name, labels=labels)
     cohort = load_cohort(data, partition, seed, labels=labels)
-    return replace(cohort, clients=(replace(cohort.client(hospital.data.client), name=hospital.name),))
+    one = replace(cohort.client(hospital.data.client), name=hospital.name)
+    own = agreed_answers([one.train], data.answer_patients) if cohort.vocabulary else ()
+    return replace(cohort, clients=(one,), vocabulary=own)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Ward:
         try:
             if reason := objection_to_size(self.hospital.permits, len(data)):
                 raise Refusal(reason)
-            request = Request.from_bytes(data)
+            request = _read(data)
             number = request.broadcast.round if request.broadcast else 0
             reply = self._done(request)
             sent = kinds(reply.upload) if reply.upload else []
@@ -69,7 +69,7 @@ class Ward:
         except Refusal as refusal:
             reply = Reply(self.hospital.name, "refused", str(refusal))
         except Exception as error:
-            if not isinstance(error, OmniFMError | ValueError | OSError):
+            if not isinstance(error, OmniFMError | OSError):
                 _log.exception("A request could not be answered.")
             self._write_down(request, number, "failed", f"{type(error).__name__}: {error}", [])
             return Reply(self.hospital.name, "failed", _for_the_server(error)).to_bytes()
@@ -147,6 +147,13 @@ def _introduced(experiment: Experiment, cohort: Cohort) -> Introduction:
     return Introduction(outline.holdings[0], outline.shape, outline.channels, outline.axes, versions)
 
 
+def _read(data: bytes) -> Request:
+    try:
+        return Request.from_bytes(data)
+    except ValueError as error:
+        raise Refusal(f"The request is not understood: {error}.") from None
+
+
 def _pass_newer(folder: Path, issued: int) -> None:
     """Let a request pass that is newer than all before it; one that the server has given up may still come."""
     path = folder / "issued"
@@ -163,6 +170,6 @@ def _for_the_server(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}; the hospital's ledger says more."
-    if isinstance(error, DataError) or not isinstance(error, OmniFMError | ValueError):
+    if isinstance(error, DataError) or not isinstance(error, OmniFMError):
         return f"{type(error).__name__}; the hospital's ledger says more."
     return str(error)

@@ -17,11 +17,14 @@ from omnifm.algorithms.state import Broadcast
 from omnifm.engines.flower import afar, envelope, hospitals
 from omnifm.engines.flower.deploy import DeploySettings
 from omnifm.engines.flower.post import Post
+from omnifm.engines.flower.roster import read_roster
 from omnifm.engines.in_process import InProcess
-from omnifm.errors import DeploymentError
+from omnifm.errors import DeploymentError, ExperimentError
 from omnifm.experiment import Plan, make_plan
+from omnifm.export import export_arm
 from omnifm.playing import ThisMachine
-from omnifm.weights_file import write_weights
+from omnifm.results.checkpoint import digest
+from omnifm.weights_file import read_weights, write_weights
 
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))
@@ -195,6 +198,23 @@ def test_a_hospital_may_join_later(town: Town, tmp_path: Path) -> None:
     took_part = [sorted(line["clients"]) for line in rounds if line["event"] == "round"]
     assert took_part == [["CT", "MRI"], ["CT", "MRI"], ["CT", "MRI", "PET"]]
     assert json.loads((tmp_path / "afar/scaffold/result.json").read_text())["clients"]["PET"]["train"] == 12
+    roster = read_roster(tmp_path / "afar")
+    assert roster is not None
+    assert roster.keys["PET"] == b"PET".hex()  # and no other key may use the name from now on
+
+
+def test_of_a_run_afar_the_shared_weights_can_be_taken_out(town: Town, tmp_path: Path) -> None:
+    plan = town.plan("omnifm")
+    here_played(plan, tmp_path / "here")
+    afar_played(plan, town.grid(tmp_path / "hospitals"), tmp_path / "afar")
+    found = []
+    for place in ("here", "afar"):
+        lacking = export_arm(tmp_path / place, plan, None, None, tmp_path / place / "model")
+        tensors, origin = read_weights(tmp_path / place / "model/model.safetensors")
+        found.append((lacking, digest(tensors), origin.label_names))
+    assert found[0] == found[1]
+    with pytest.raises(ExperimentError, match="what is CT's own has stayed with it"):
+        export_arm(tmp_path / "afar", plan, None, "CT", tmp_path / "own")
 
 
 class Killed(BaseException):

@@ -137,6 +137,23 @@ def test_a_reason_that_may_name_a_patient_stays_at_home(tmp_path: Path) -> None:
     assert "Jane Doe" in visit.ledger[-1]["reason"]
 
 
+def test_nor_does_a_mistake_of_a_library_leave_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = Visit(tmp_path, "fedavg")
+
+    def fail(*args: Any, **more: Any) -> None:
+        raise ValueError("Jane Doe's image has no pixels")
+
+    monkeypatch.setattr("omnifm.engines.flower.ward.load_hospital", fail)
+    assert visit.ask().reason == "ValueError; the hospital's ledger says more."
+    assert "Jane Doe" in visit.ledger[-1]["reason"]
+
+
+def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
+    reply = Reply.from_bytes(Ward(Visit(tmp_path).hospital).answer(b"none"))
+    assert reply.outcome == "refused"
+    assert "The request is not understood" in reply.reason
+
+
 def test_a_full_disk_fails_the_round_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     visit = Visit(tmp_path, "ditto")
     first = visit.train()
