@@ -18,17 +18,17 @@ from omnifm.data.examples import ClientData
 from omnifm.errors import ExperimentError, UnsuitableError
 from omnifm.experiment import Experiment
 from omnifm.federation import Callback, Engine, Federation, Snapshot
-from omnifm.given_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.pipeline import Pipeline
+from omnifm.pretrained.file import Origin
+from omnifm.pretrained.given import SCRATCH, KeptWeights, find_weights
+from omnifm.pretrained.start import origin_of, start_from
 from omnifm.randomness import derive_seed
 from omnifm.site import Site
 from omnifm.spectral.adapter import SpectralAdapter
-from omnifm.starting import origin_of, start_from
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training import TrainingSettings
 from omnifm.weights import learned
-from omnifm.weights_file import Origin
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,9 @@ def pretrain(
     """Train on all data in one place, and write the weights that other experiments may start from (init = FILE)."""
     started = time.monotonic()
     from omnifm.experiment import read_plan
-    from omnifm.export import write_start
     from omnifm.limit import TimeLimit
-    from omnifm.pretraining import file_of, folder_of, pretraining_plan
+    from omnifm.pretrained.export import write_start
+    from omnifm.pretrained.pretraining import file_of, folder_of, pretraining_plan
 
     _check_asked("pretrain", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
@@ -138,7 +138,7 @@ def export(
 ) -> None:
     """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
     from omnifm import runs
-    from omnifm.export import export_arm
+    from omnifm.pretrained.export import export_arm
     from omnifm.results.comparison.write import is_comparison
 
     if is_comparison(run):

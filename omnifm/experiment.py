@@ -28,7 +28,7 @@ from omnifm.algorithms import registry as algorithms
 from omnifm.data.cohort import DataSettings
 from omnifm.data.partition import PartitionSettings
 from omnifm.errors import ExperimentError, OmniFMError, did_you_mean
-from omnifm.given_weights import SCRATCH, KeptWeights
+from omnifm.pretrained.given import SCRATCH, KeptWeights
 from omnifm.spectral.adapter import AdapterSettings
 from omnifm.spectral.bank import BankSettings
 from omnifm.tasks import registry as tasks

@@ -22,7 +22,7 @@ from omnifm.errors import CheckpointError
 from omnifm.experiment import Experiment, to_document, to_toml
 from omnifm.federation import Callback, Engine, EvaluationEvent, Federation, Reading, RoundEvent, Snapshot
 from omnifm.files import write_atomically
-from omnifm.given_weights import KeptWeights
+from omnifm.pretrained.given import KeptWeights
 from omnifm.results.checkpoint import digest
 from omnifm.results.metrics import MetricsLog
 from omnifm.snapshots import SnapshotFolder

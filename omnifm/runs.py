@@ -12,8 +12,8 @@ from typing import Any
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Plan, differences, read_plan, to_document, to_toml
 from omnifm.files import remove_strays, write_atomically
-from omnifm.given_weights import KeptWeights
 from omnifm.playing import ArmFolder, Stage, Watcher, play_arm
+from omnifm.pretrained.given import KeptWeights
 from omnifm.results.report import write_report
 
 _VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "nibabel", "safetensors")

@@ -13,8 +13,8 @@ from omnifm.comparison.design import Cell, Design, make_design
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Document, differences, read_plan, to_toml
 from omnifm.files import remove_strays, write_atomically
-from omnifm.given_weights import KeptWeights
 from omnifm.playing import ArmFolder
+from omnifm.pretrained.given import KeptWeights
 from omnifm.runs import versions
 
 

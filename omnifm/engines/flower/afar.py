@@ -22,9 +22,9 @@ from omnifm.engines.flower.sharing import told
 from omnifm.errors import DeploymentError, ExperimentError
 from omnifm.experiment import Experiment, Plan
 from omnifm.federation import Callback, EvaluationEvent, RoundEvent
-from omnifm.given_weights import KeptWeights
 from omnifm.lock import locked
 from omnifm.playing import Watcher
+from omnifm.pretrained.given import KeptWeights
 from omnifm.snapshots import SnapshotFolder
 from omnifm.states import Elsewhere, StateStore
 

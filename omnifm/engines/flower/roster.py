@@ -16,7 +16,7 @@ from omnifm.engines.flower.letters import Introduction
 from omnifm.errors import DeploymentError
 from omnifm.experiment import Experiment
 from omnifm.files import write_atomically
-from omnifm.given_weights import KeptWeights
+from omnifm.pretrained.given import KeptWeights
 from omnifm.tasks.task import DataShape
 
 FILE = "roster.json"

@@ -12,7 +12,7 @@ from omnifm.data.cohort import Cohort, DataSettings, load_cohort
 from omnifm.engines.flower.hospital import HospitalSettings
 from omnifm.errors import DeploymentError
 from omnifm.experiment import Document, Experiment, make_experiment, to_document
-from omnifm.given_weights import KeptWeights
+from omnifm.pretrained.given import KeptWeights
 
 _TOLD_OF_DATA = ("size", "channels", "answer_patients")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -31,7 +31,7 @@ from omnifm.engines.flower.sharing import find_brought, load_hospital, understoo
 from omnifm.errors import CheckpointError, DataError, OmniFMError
 from omnifm.experiment import Experiment
 from omnifm.files import write_atomically
-from omnifm.given_weights import SCRATCH
+from omnifm.pretrained.given import SCRATCH
 from omnifm.states import StateFolder, file_name
 
 _RUN = re.compile(r"[0-9a-f]{32}")

@@ -21,10 +21,10 @@ from omnifm.engines.flower.roster import read_roster
 from omnifm.engines.in_process import InProcess
 from omnifm.errors import DeploymentError, ExperimentError
 from omnifm.experiment import Plan, make_plan
-from omnifm.export import export_arm
 from omnifm.playing import ThisMachine
+from omnifm.pretrained.export import export_arm
+from omnifm.pretrained.file import read_weights, write_weights
 from omnifm.results.checkpoint import digest
-from omnifm.weights_file import read_weights, write_weights
 
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))

@@ -11,13 +11,13 @@ from omnifm.engines.flower.roster import read_roster
 from omnifm.errors import CheckpointError, ExperimentError, did_you_mean
 from omnifm.experiment import Plan
 from omnifm.federation import Snapshot
-from omnifm.given_weights import FILE
 from omnifm.playing import ArmFolder, read_best
+from omnifm.pretrained.file import write_weights
+from omnifm.pretrained.given import FILE
+from omnifm.pretrained.start import travels
 from omnifm.runs import arm_folder
-from omnifm.starting import travels
 from omnifm.states import Elsewhere
 from omnifm.tensors import Tensors
-from omnifm.weights_file import write_weights
 
 
 def export_arm(out: Path, plan: Plan, name: str | None, client: str | None, folder: Path) -> list[str]:

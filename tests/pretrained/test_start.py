@@ -15,18 +15,18 @@ import torch
 from helpers import LABELS, federated, made_client, made_cohort, same, same_snapshot, small_arm
 from safetensors.torch import save_file
 
-from omnifm import starting
 from omnifm.arm import Arm
 from omnifm.data.cohort import Cohort
 from omnifm.errors import CheckpointError, ExperimentError
-from omnifm.given_weights import KeptWeights, find_weights
+from omnifm.pretrained import start
+from omnifm.pretrained.file import Origin, read_weights, write_weights
+from omnifm.pretrained.given import KeptWeights, find_weights
 from omnifm.tensors import Tensors
-from omnifm.weights_file import Origin, read_weights, write_weights
 
 
 @pytest.fixture(autouse=True)
 def _fresh_warnings() -> None:
-    starting._warn.cache_clear()
+    start._warn.cache_clear()
 
 
 def given(folder: Path, arm: Arm | None = None, tensors: Tensors | None = None, **changes: Any) -> Path:
@@ -46,7 +46,7 @@ def test_all_arms_start_from_the_file(tmp_path: Path) -> None:
     tensors, _ = read_weights(path)
     for name in ("fedavg", "local", "omnifm", "centralised", "gpfl"):
         own, drawn = small_arm(name, init=str(path)).site.initial, small_arm(name).site.initial
-        taken = {key for key in own if key in tensors and starting.travels(key)}
+        taken = {key for key in own if key in tensors and start.travels(key)}
         assert len(taken) > 10
         assert same({key: own[key] for key in taken}, {key: tensors[key] for key in taken})
         rest = own.keys() - taken
@@ -92,7 +92,7 @@ def test_a_wider_label_space_keeps_the_backbone(tmp_path: Path, caplog: pytest.L
     path = given(tmp_path, small_arm("fedavg", seed=5), tensors, **fields)
     own = small_arm("fedavg", wide, init=str(path)).site.initial
     assert own["network.head.weight"].shape[0] == 3
-    backbone = {name for name in own if name.startswith("network.backbone.") and starting.travels(name)}
+    backbone = {name for name in own if name.startswith("network.backbone.") and start.travels(name)}
     assert same({name: own[name] for name in backbone}, {name: tensors[name] for name in backbone})
     assert "network.head.weight" in caplog.text
 

@@ -11,9 +11,9 @@ import torch
 from helpers import same
 from small_run import Outcome, hashes, omnifm, reached, result, write_experiment
 
+from omnifm.pretrained.file import read_weights
 from omnifm.results.checkpoint import read_checkpoint
 from omnifm.tasks.task import TaskNetwork
-from omnifm.weights_file import read_weights
 
 FEW = ("--set", "federation.rounds=2")
 

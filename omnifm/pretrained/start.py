@@ -14,9 +14,9 @@ from torch import Tensor
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Document, Experiment, differences, to_document, to_toml
 from omnifm.pipeline import ALWAYS_PERSONAL, Pipeline
+from omnifm.pretrained.file import Origin, read_weights
 from omnifm.tasks.task import DataShape
 from omnifm.weights import learned
-from omnifm.weights_file import Origin, read_weights
 
 _PARTS = ("network.", "adapter.")
 _NAMED = 4

@@ -8,7 +8,7 @@ from pathlib import Path
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.errors import ExperimentError
 from omnifm.experiment import Plan, base_of, make_experiment, make_plan, merged
-from omnifm.weights_file import SUFFIX
+from omnifm.pretrained.file import SUFFIX
 
 
 def pretraining_plan(plan: Plan) -> Plan:
