@@ -1,0 +1,38 @@
+"""The ``omnifm`` command; thin. What is slow to import is imported when a command needs it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from omnifm.cli.comparisons import compare
+from omnifm.cli.looking import report, show_data
+from omnifm.cli.runs import export, pretrain, run
+from omnifm.cli.telling import Warnings, mistake, told
+from omnifm.deploy.commands import app as deploy_app
+from omnifm.errors import OmniFMError
+
+app = typer.Typer(
+    help="Federated learning of medical images across modalities and tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (run, pretrain, export, compare, report):
+    app.command()(command)
+data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
+data_app.command("show")(show_data)
+app.add_typer(data_app, name="data")
+app.add_typer(deploy_app, name="deploy")
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one message and exit status 1."""
+    logging.basicConfig(level=logging.WARNING, handlers=[Warnings()])
+    try:
+        app()
+    except (OmniFMError, OSError) as error:
+        mistake(told(error) if isinstance(error, OSError) else str(error))
+        sys.exit(1)

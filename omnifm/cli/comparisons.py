@@ -1,0 +1,69 @@
+"""Compare algorithms."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnifm.cli.keeping import kept, stoppable
+from omnifm.cli.options import Limit, Set, Workers
+from omnifm.cli.telling import err, tell
+from omnifm.errors import ExperimentError
+from omnifm.lock import locked
+
+
+def compare(
+    experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
+    algorithms: Annotated[
+        str | None,
+        typer.Option(metavar="all|A,B,...", help="Algorithms, or arms of the file; if not given, its arms, or all."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="OmniFM's pieces off one at a time, and its controls.")
+    ] = False,
+    sweep: Annotated[list[str] | None, typer.Option(metavar="KEY=A,B,C", help="Play each value of a key.")] = None,
+    overrides: Set = None,
+    out: Annotated[Path | None, typer.Option(help="The folder; runs/NAME if not given.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
+    workers: Workers = "auto",  # type: ignore[assignment]
+    time_limit: Limit = None,
+) -> None:
+    """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
+    started = time.monotonic()
+    from omnifm.comparison.folder import Asked, ComparisonFolder
+    from omnifm.comparison.play import Comparison
+    from omnifm.experiment import read_plan
+    from omnifm.limit import TimeLimit
+    from omnifm.progress import StageProgress
+    from omnifm.results.comparison.write import write_comparison
+    from omnifm.workers.crew import auto_workers
+
+    if resume is not None and out is not None:
+        raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")
+    asked = Asked(algorithms, seeds, ablate, tuple(sweep or ()))
+    if experiment is None and (overrides or asked != Asked()):
+        raise ExperimentError("Give an experiment file too, or --resume FOLDER alone to go on with a comparison.")
+    if experiment is None and resume is None:
+        raise ExperimentError("Give an experiment file, or --resume FOLDER to go on with a comparison.")
+    limit = TimeLimit(time_limit, started)
+    given = None if experiment is None else read_plan(experiment, overrides or ())
+    document = given.document if given else None
+    fresh = asked.design(document) if document and resume is None else None
+    folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
+    begun = folder.has_begun
+    with stoppable("compare", "cells", folder.path, begun), locked(folder.path):
+        if given and fresh:
+            folder.check_free()
+            folder.keep_weights(fresh, given.weights)
+        design = fresh or folder.reopen(document, asked)
+        with kept("cells", folder.path, begun), StageProgress(err) as live:
+            tolerant = asked.algorithms in (None, "all")
+            comparison = Comparison(design, folder, workers or auto_workers(), live, limit, tolerant)
+            if fresh:
+                folder.open(fresh.document, asked)
+            comparison.play()
+    tell(write_comparison(folder.path), folder.path)

@@ -1,0 +1,27 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")]
+Limit = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="End after a round, in time to be resumed (90s, 30m, 1h30m): exit status 75."),
+]
+
+
+def _count(text: str) -> int:
+    """Read ``--workers``: 0 stands for one a core."""
+    if text == "auto":
+        return 0
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither 'auto' nor a number from 1 up.")
+
+
+Workers = Annotated[
+    int, typer.Option(metavar="auto|N", parser=_count, help="Processes side by side; auto: one a core.")
+]

@@ -1,0 +1,153 @@
+"""Run an experiment; make weights to start from; take a model out of a run."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omnifm.cli.keeping import kept, stoppable
+from omnifm.cli.options import Limit, Set, Workers
+from omnifm.cli.telling import err, say, tell
+from omnifm.errors import ExperimentError
+from omnifm.lock import locked
+
+if TYPE_CHECKING:
+    from omnifm.arm import Arm
+    from omnifm.experiment import Plan
+    from omnifm.federation import Callback
+    from omnifm.limit import TimeLimit
+
+
+class RunEngine(StrEnum):
+    """Who runs the clients."""
+
+    IN_PROCESS = "in-process"
+    SIMULATION = "flower-simulation"
+
+
+def run(
+    experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
+    overrides: Set = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME if not given.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    workers: Workers = "auto",  # type: ignore[assignment]
+    time_limit: Limit = None,
+    engine: Annotated[
+        RunEngine, typer.Option(help="Who runs the clients; Flower's simulation needs Ray.")
+    ] = RunEngine.IN_PROCESS,
+) -> None:
+    """Train every arm of an experiment, print the table of test results, and write the report."""
+    started = time.monotonic()
+    from omnifm.experiment import read_plan
+    from omnifm.limit import TimeLimit
+
+    _check_asked("run", experiment, overrides, out, resume)
+    limit = TimeLimit(time_limit, started)
+    given = None if experiment is None else read_plan(experiment, overrides or ())
+    folder = resume or out or Path("runs") / (given.name if given else "")
+    _play("run", given, folder, resume is None, workers, limit, engine)
+
+
+def pretrain(
+    experiment: Annotated[
+        Path | None, typer.Argument(help="The experiment file (TOML); its arms are left out.")
+    ] = None,
+    overrides: Set = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The weights; runs/NAME.safetensors if not given.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder, beside the weights.")
+    ] = None,
+    workers: Workers = "auto",  # type: ignore[assignment]
+    time_limit: Limit = None,
+) -> None:
+    """Train on all data in one place, and write the weights that other experiments may start from (init = FILE)."""
+    started = time.monotonic()
+    from omnifm.experiment import read_plan
+    from omnifm.limit import TimeLimit
+    from omnifm.pretrained.export import write_start
+    from omnifm.pretrained.pretraining import file_of, folder_of, pretraining_plan
+
+    _check_asked("pretrain", experiment, overrides, out, resume)
+    limit = TimeLimit(time_limit, started)
+    given = None if experiment is None else pretraining_plan(read_plan(experiment, overrides or ()))
+    file = file_of(resume) if resume else out or file_of(Path("runs") / (given.name if given else ""))
+    folder = resume or folder_of(file)
+    if resume is None and file.exists():
+        raise ExperimentError(f"{file} is there already. Give another --out.")
+    plan = _play("pretrain", given, folder, resume is None, workers, limit)
+    write_start(folder, plan, next(iter(plan.arms)), file)
+    say(f"Weights: {file}")
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    folder: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
+    client: Annotated[str | None, typer.Option(help="Add what is this hospital's own.")] = None,
+) -> None:
+    """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
+    from omnifm import runs
+    from omnifm.pretrained.export import export_arm
+    from omnifm.results.comparison.write import is_comparison
+
+    if is_comparison(run):
+        raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
+    lacking = export_arm(run, runs.plan_of(run), arm, client, folder)
+    if lacking:
+        note = "" if client else ", which are each hospital's own: name one with --client"
+        err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)
+    say(f"Model: {folder}")
+
+
+def _check_asked(
+    command: str, experiment: Path | None, overrides: list[str] | None, out: Path | None, resume: Path | None
+) -> None:
+    if experiment is None and (resume is None or overrides):
+        raise ExperimentError("Give an experiment file, or --resume FOLDER alone to go on with a run.")
+    if resume is not None and out is not None:
+        raise ExperimentError(f"--out and --resume are two places for one {command}: give only one of them.")
+
+
+def _play(
+    command: str,
+    given: Plan | None,
+    folder: Path,
+    fresh: bool,
+    workers: int,
+    limit: TimeLimit,
+    engine: RunEngine = RunEngine.IN_PROCESS,
+) -> Plan:
+    """Play a run into its folder and tell what it found."""
+    from omnifm import runs
+    from omnifm.playing import ThisMachine
+    from omnifm.progress import LiveProgress
+    from omnifm.results.table import result_table
+    from omnifm.workers.crew import auto_workers
+
+    begun = partial(runs.has_begun, folder)
+    live = LiveProgress(err)
+    crew = workers or auto_workers()
+
+    def watch(name: str, arm: Arm) -> list[Callback]:
+        return [*limit.watch(name, arm), *live.watch(name, arm)]
+
+    with stoppable(command, "rounds", folder, begun):
+        if engine is RunEngine.SIMULATION:
+            from omnifm.engines.flower.simulation import simulate
+
+            with kept("rounds", folder, begun), live:
+                simulate(given, folder, not fresh, crew, watch)
+        else:
+            with locked(folder):
+                plan = runs.open_run(folder, given) if given and fresh else runs.reopen_run(folder, given)
+                with kept("rounds", folder, begun), live:
+                    runs.play(plan, folder, ThisMachine(crew), watch)
+    tell([result_table(folder)], folder)
+    return runs.plan_of(folder)
