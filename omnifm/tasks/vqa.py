@@ -122,8 +122,8 @@ class VQA(Task):
 class VQAMeter:
     """Exact matches (of all answers, closed, open, and by type of question), F1 and recall of words in open ones.
 
-    Beside them, as ``accuracy_frequent`` and for closed and open ones alike, what the most frequent training answer to
-    questions of the type would reach. A number without any question is left out.
+    Beside each of the matches, with ``_frequent`` to its name, what the most frequent training answer to questions of the
+    type would reach. A number without any question is left out.
     """
 
     def __init__(self, answerer: Answerer, train: Examples, types: tuple[str, ...]) -> None:
@@ -140,8 +140,7 @@ class VQAMeter:
             side = "closed" if is_closed else "open"
             for name in ("accuracy", f"accuracy_{side}", f"accuracy_{self._types[kind].replace(' ', '_')}"):
                 self._record(name, hit)
-            for name in ("accuracy_frequent", f"accuracy_{side}_frequent"):
-                self._record(name, rule)
+                self._record(f"{name}_frequent", rule)
             if not is_closed:
                 f1, recall = overlap(given, wanted)
                 self._record("f1_open", f1)

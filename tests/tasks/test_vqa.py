@@ -82,7 +82,9 @@ def test_scores_by_hand() -> None:
             "f1_open": (1 + 0.8) / 2,
             "recall_open": (1 + 2 / 3) / 2,
             "accuracy_presence": 1 / 2,
+            "accuracy_presence_frequent": 1 / 2,
             "accuracy_side": 1 / 2,
+            "accuracy_side_frequent": 1 / 2,
         }
     )
 
