@@ -40,8 +40,9 @@ def test_a_point_that_is_not_a_number(tmp_path: Path) -> None:
 
 
 def test_the_anchor_is_chosen_on_validation(tmp_path: Path) -> None:
-    # "a" is better on test data, "b" on validation data.
-    out = write_comparison_folder(tmp_path / "c", [arm("fedavg"), arm("a", "omnifm"), arm("b", "omnifm")], score)
+    # "a" is better on test data, "b" (an arm of the file) on validation data.
+    arms = [arm("fedavg"), arm("a", "omnifm", "omnifm"), arm("b", "own", "omnifm")]
+    out = write_comparison_folder(tmp_path / "c", arms, score)
     for path in out.glob("cells/arm2/*/result.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "best": {"received": [1, 0.9]}}))
     anchor = Summary(read_comparison(out)).anchor

@@ -79,7 +79,7 @@ class Summary:
     @cached_property
     def anchor(self) -> ComparedArm | None:
         """The arm that all are compared with: of OmniFM's, the best on validation data; or else the first together."""
-        own = [arm for arm in self.together if arm.kind == "omnifm"]
+        own = [arm for arm in self.together if arm.algorithm == "omnifm"]
         scores = [(arm, mean(_validated(cell) for cell in arm.at(self.comparison.level))) for arm in own]
         judged = [(arm, score) for arm, score in scores if score is not None]
         best = max(judged, key=lambda pair: pair[1])[0] if judged else None
