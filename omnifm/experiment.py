@@ -290,7 +290,8 @@ def _message(kind: type, error: Any, prefix: tuple[str, ...]) -> str:
     end = "" if text.endswith("?") else "."
     given = error.get("input")
     shown = "" if isinstance(given, dict | list) or error["type"] == "value_error" else f" (given: {given!r})"
-    return f"{key or 'The experiment'}: {text[0].lower()}{text[1:]}{shown}{end}"
+    said = f"{key}: {text[0].lower()}{text[1:]}" if key else f"{text[0].upper()}{text[1:]}"
+    return f"{said}{shown}{end}"
 
 
 def _keys_at(kind: Any, path: Sequence[Any]) -> list[str]:

@@ -42,6 +42,23 @@ def locked(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
+def is_held(folder: Path) -> bool:
+    """Tell whether another process holds a folder; whoever may read there can ask."""
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        if sys.platform != "win32":
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return True
+
+
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     path = folder / NAME

@@ -18,7 +18,7 @@ import pytest
 from small_run import wait_until
 
 from omnifm.errors import ExperimentError
-from omnifm.lock import locked
+from omnifm.lock import is_held, locked
 
 if sys.platform == "win32":
     pytest.skip("Windows has no such lock", allow_module_level=True)
@@ -66,7 +66,7 @@ def take_turns(folder: Path, diary: Path, times: int) -> None:
                 raise
 
 
-def is_held(folder: Path) -> bool:
+def is_noted(folder: Path) -> bool:
     try:
         return bool((folder / ".lock").read_bytes())
     except FileNotFoundError:
@@ -75,11 +75,12 @@ def is_held(folder: Path) -> bool:
 
 def test_another_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     with another(hold, tmp_path) as pid:
-        wait_until(lambda: is_held(tmp_path))
+        wait_until(lambda: is_noted(tmp_path))
         with pytest.raises(ExperimentError) as told, locked(tmp_path):
             pass
         assert f"{tmp_path} is in use by process {pid} on {platform.node()}." in str(told.value)
         assert is_held(tmp_path), "the one that was refused must leave the lock alone"
+    assert not is_held(tmp_path)
     with locked(tmp_path):
         assert json.loads((tmp_path / ".lock").read_bytes())["process"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
@@ -92,6 +93,7 @@ def test_a_killed_holder_holds_nothing_though_its_children_live(tmp_path: Path) 
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         child = int((tmp_path / "child").read_text())
+        assert not is_held(folder)
         try:
             with locked(folder):
                 os.kill(child, 0)
@@ -101,7 +103,7 @@ def test_a_killed_holder_holds_nothing_though_its_children_live(tmp_path: Path) 
 
 def test_the_folder_is_made_and_removed_if_it_stays_empty(tmp_path: Path) -> None:
     with locked(tmp_path / "a/b"):
-        assert is_held(tmp_path / "a/b")
+        assert is_noted(tmp_path / "a/b")
     assert list(tmp_path.iterdir()) == []
     with locked(tmp_path / "a/b"):
         (tmp_path / "a/file").write_text("")

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from omnifm.cli.comparisons import compare
 from omnifm.cli.looking import report, show_data
 from omnifm.cli.runs import export, pretrain, run
-from omnifm.cli.telling import Warnings, mistake, told
+from omnifm.cli.telling import Warnings, mistake, say, told
 from omnifm.deploy.commands import app as deploy_app
 from omnifm.errors import OmniFMError
 
 app = typer.Typer(
-    help="Federated learning of medical images across modalities and tasks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        say(f"omnifm {version('omnifm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    wanted: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Federated learning of medical images across modalities and tasks."""
+
+
 for command in (run, pretrain, export, compare, report):
     app.command()(command)
 data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)

@@ -101,7 +101,7 @@ def export(
         raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
     lacking = export_arm(run, runs.plan_of(run), arm, client, folder)
     if lacking:
-        note = "" if client else ", which are each hospital's own: name one with --client"
+        note = "" if client else ", which are each hospital's own (of a run on this machine, --client NAME adds them)"
         err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)
     say(f"Model: {folder}")
 

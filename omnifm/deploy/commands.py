@@ -58,7 +58,8 @@ def add(folder: Folder, hospital: Hospitals) -> None:
     from omnifm.deploy import folders
 
     folders.add(folder, hospital)
-    _say(f"Bring {folder}/hospitals/NAME to the hospital; then  omnifm deploy register {shlex.quote(str(folder))}")
+    _say(f"Bring {', '.join(str(folder / 'hospitals' / name) for name in hospital)} to the hospital; then")
+    _say(f"  omnifm deploy register {shlex.quote(str(folder))}")
 
 
 @app.command()
@@ -146,14 +147,14 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")
     ] = None,
     out: Annotated[str, typer.Option(help="The run's folder on the server; runs/NAME of its state if not given.")] = "",
-    resume: Annotated[str, typer.Option(metavar="OUT", help="Go on with the run in this folder of the server.")] = "",
+    resume: Annotated[str, typer.Option(metavar="NAME", help="Go on with the run of this name on the server.")] = "",
 ) -> None:
     """Let the hospitals train an experiment, and show how it goes; the server goes on without this command too."""
     from omnifm.deploy import operating
     from omnifm.experiment import read_plan
 
     if experiment is None and (overrides or not resume):
-        raise DeploymentError("Give an experiment file, or --resume OUT alone to go on with a run.")
+        raise DeploymentError("Give an experiment file, or --resume NAME alone to go on with a run.")
     if resume and out:
         raise DeploymentError("--out and --resume are two folders for one run: give only one of them.")
     plan = None if experiment is None else read_plan(experiment, overrides or ())

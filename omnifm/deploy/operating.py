@@ -75,7 +75,7 @@ def run_flwr(folder: Path, arguments: Sequence[str]) -> int:
 
 
 def run(folder: Path, experiment: Document | None, out: str, *, resume: bool) -> int:
-    """Let the server play an experiment, and show how it goes; return ``flwr``'s exit status.
+    """Let the server play an experiment, and show how it goes; return 0 unless that fails, or the run.
 
     Args:
         folder: the operator's.
@@ -89,4 +89,6 @@ def run(folder: Path, experiment: Document | None, out: str, *, resume: bool) ->
     with tempfile.TemporaryDirectory() as temporary:
         config = Path(temporary) / "run.toml"
         write_run_config(config, text, place, resume)
-        return run_flwr(folder, ["run", str(folder / "app"), "--run-config", str(config), "--stream"])
+        status = run_flwr(folder, ["run", str(folder / "app"), "--run-config", str(config), "--stream"])
+    runs = control(folder).runs()
+    return status or int(bool(runs) and runs[0][1] == "finished:failed")

@@ -6,6 +6,7 @@ The SuperLink tells who is connected. What the hospitals do, the run's folder te
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from omnifm.deploy.operating import control
 from omnifm.deploy.plan import ServerSide, read_side
 from omnifm.engines.flower.control import Node
 from omnifm.errors import DeploymentError
+from omnifm.lock import is_held
 
 STATUS, EVENTS = "status.json", "deploy.jsonl"
 _COLOURS = {"online": "green", "offline": "red", "registered": "yellow"}
@@ -34,18 +36,21 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
     if run is None and isinstance(side, ServerSide):
         run = latest_run(Path(side.state) / "runs")
     stand = read_stand(run) if run else {}
+    nodes: dict[str, Node] | None = None
     try:
         nodes = {node.name: node for node in control(folder).nodes()}
     except DeploymentError as error:
         if not stand:
             raise
-        nodes = {}
         yield f"[red]{escape(str(error))}[/]"
     known = stand.get("hospitals", {})
     for about in known.values():
         if "round" in about:  # after the last round the hospitals judge once more, as if for the next
             about["round"] = min(about["round"], stand.get("rounds", about["round"]))
-    yield hospital_table(nodes, known, datetime.now(UTC))
+    if nodes or known:
+        yield hospital_table(nodes, known, datetime.now(UTC))
+    else:
+        yield "No hospital is registered yet: `omnifm deploy register FOLDER` lets them in."
     if run and stand:
         yield escape(where_it_is(run, stand, datetime.now(UTC)))
         yield from (escape(line) for line in last_events(run, events))
@@ -76,18 +81,20 @@ def read_stand(run: Path) -> dict[str, Any]:
     return dict(stand)
 
 
-def hospital_table(nodes: Mapping[str, Node], known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
-    """Return a line a hospital, of the SuperLink's list and of the run's ``hospitals``."""
+def hospital_table(nodes: Mapping[str, Node] | None, known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
+    """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``."""
     table = Table("hospital")
     for column in ("connection", "since"):
         table.add_column(column, no_wrap=True)
     for column in ("training samples", "last round", "seconds"):
         table.add_column(column, justify="right")
     table.add_column("trouble")
-    for name in sorted({*nodes, *known}):
-        node, about = nodes.get(name), known.get(name, {})
+    for name in sorted({*(nodes or ()), *known}):
+        node, about = (nodes or {}).get(name), known.get(name, {})
         if node:
             colour, word = _COLOURS.get(node.status, "white"), _WORDS.get(node.status, node.status)
+        elif nodes is None:
+            colour, word = "yellow", "not known"
         else:
             colour, word = ("green", "connected") if about.get("there") else ("red", "gone")
         since = ago(node.since, now) if node and node.since else ""
@@ -97,11 +104,13 @@ def hospital_table(nodes: Mapping[str, Node], known: Mapping[str, Mapping[str, A
 
 
 def where_it_is(run: Path, stand: Mapping[str, Any], now: datetime) -> str:
-    """Say in a line which round it is."""
+    """Say in a line which round it is, and what to do where nobody plays it any more."""
     arm, phase = stand.get("arm", ""), stand.get("phase", "waiting for hospitals")
     round_ = f", {arm}: round {stand['round']} of {stand['rounds']}" if "round" in stand else ""
     updated = f"; last heard of {ago(datetime.fromisoformat(stand['updated']), now)}" if "updated" in stand else ""
-    return f"{run}: {phase}{round_}{updated}"
+    over = phase == "finished" or is_held(run)
+    rest = "" if over else f". It was stopped: go on with  omnifm deploy run OPERATOR --resume {shlex.quote(run.name)}"
+    return f"{run}: {phase}{round_}{updated}{rest}"
 
 
 def last_events(run: Path, count: int) -> list[str]:

@@ -122,8 +122,8 @@ class VQA(Task):
 class VQAMeter:
     """Exact matches (of all answers, closed, open, and by type of question), F1 and recall of words in open ones.
 
-    Beside each of the matches, with ``_frequent`` to its name, what the most frequent training answer to questions of the
-    type would reach. A number without any question is left out.
+    Beside each of the matches, with ``_frequent`` to its name, what the most frequent training answer to questions of
+    the type would reach. A number without any question is left out.
     """
 
     def __init__(self, answerer: Answerer, train: Examples, types: tuple[str, ...]) -> None:

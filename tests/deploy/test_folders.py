@@ -199,7 +199,7 @@ def test_a_hospital_is_added(folder: Path) -> None:
         *(f"hospitals/C/{name.rpartition('/')[2]}" for name in before if name.startswith("hospitals/A/")),
     }
     assert {name for name in before if after[name] != before[name]} == {"deploy.toml"}
-    with pytest.raises(DeploymentError, match="hospital 'C' is named twice"):
+    with pytest.raises(DeploymentError, match="Hospital 'C' is named twice"):
         add(folder, ["C"])
 
 
@@ -231,12 +231,12 @@ def test_certificates_are_renewed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"servers": []}, "name the server"),
+        ({"servers": []}, "Name the server"),
         ({"servers": ["https://x.org"]}, "'https://x.org' is neither a host name nor an IP address"),
         ({"servers": ["fl.example.org:9092"]}, "takes no port"),
         ({"servers": ["10.0.0"]}, "neither a host name nor an IP address"),
-        ({"hospitals": ["A/../B"]}, "hospital 'A/../B': use up to 32 letters"),
-        ({"hospitals": ["A", "A"]}, "hospital 'A' is named twice"),
+        ({"hospitals": ["A/../B"]}, "Hospital 'A/../B': use up to 32 letters"),
+        ({"hospitals": ["A", "A"]}, "Hospital 'A' is named twice"),
         ({"ports": {"superlink": 9092}}, "the three ports must differ"),
         ({"ports": {"superlink": 0}}, r"ports\.superlink: .*greater than or equal to 1"),
         ({"state": "/var/lib/my runs"}, "must be an absolute path without spaces"),

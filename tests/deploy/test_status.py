@@ -56,14 +56,18 @@ def test_the_table_joins_what_superlink_and_run_tell(run: Path) -> None:
 def test_without_the_superlink_the_run_tells_who_is_there(run: Path) -> None:
     rows = text(hospital_table({}, read_stand(run)["hospitals"], NOW))
     assert [row[:2] for row in rows] == [["North", "connected"], ["South", "gone"]]
+    rows = text(hospital_table(None, read_stand(run)["hospitals"], NOW))
+    assert [row[:2] for row in rows] == [["North", "not known"], ["South", "not known"]]
 
 
-def test_the_round_is_told(run: Path) -> None:
+def test_the_round_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand = read_stand(run)
     then = datetime.fromisoformat(stand["updated"])
-    assert where_it_is(run, stand, then + timedelta(minutes=3)) == (
-        f"{run}: training, omnifm: round 2 of 10; last heard of 3 minutes ago"
-    )
+    line = f"{run}: training, omnifm: round 2 of 10; last heard of 3 minutes ago"
+    again = f"It was stopped: go on with  omnifm deploy run OPERATOR --resume {run.name}"
+    assert where_it_is(run, stand, then + timedelta(minutes=3)) == f"{line}. {again}"
+    monkeypatch.setattr("omnifm.deploy.status.is_held", lambda folder: folder == run)
+    assert where_it_is(run, stand, then + timedelta(minutes=3)) == line
 
 
 def test_the_last_events_are_told_but_not_half_of_one(run: Path) -> None:

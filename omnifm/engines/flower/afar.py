@@ -56,7 +56,7 @@ def play_afar(
         roster = _assemble(hospitals, settings)
         stage = Afar(roster, hospitals, settings)
         runs.play(plan, folder, stage, lambda name, arm: [*watch(name, arm), Teller(name, arm, events)])
-        events.tell("finished")
+        events.tell("finished", text=f"all of it is in {folder} on the server, the report in report.html there")
         events.stand(phase="finished")
 
 
@@ -143,23 +143,29 @@ def _introduce(plan: Plan) -> bytes:
 
 
 def _assemble(hospitals: Hospitals, settings: DeploySettings) -> Roster:
-    """Wait until enough hospitals are there, and agree with them if that has not been done."""
+    """Wait until enough hospitals are there, and agree with them if that has not been done.
+
+    Where nobody has said who or how many they are, all that are connected are waited for, but no longer than ``grace``.
+    """
     wanted: Iterable[str] = settings.hospitals or (hospitals.roster.names if hospitals.roster else ())
+    asked, begun = bool(wanted or settings.wait_for), hospitals.clock()
     shown: list[str] | None = None
     while True:
         hospitals.turn()
         there = [name for name in hospitals.known if hospitals.there(name) and (not wanted or name in wanted)]
         first = min(settings.first, len(hospitals.roster.names)) if hospitals.roster else settings.first
-        if len(there) >= first:
+        late = hospitals.clock() - begun > settings.grace
+        if len(there) >= first and (asked or late or not hospitals.unmet):
             break
         if there != shown:
             missing = [name for name in wanted if name not in there]
-            of = f" of {', '.join(missing)}" if missing else ""
-            hospitals.events.tell("waiting", text=f"{len(there)} of {first} hospitals are there; waiting{of}")
+            text = f"{len(there)} hospitals are there, and it begins with {first}"
+            hospitals.events.tell("waiting", text=text + (f"; not yet {', '.join(missing)}" if missing else ""))
         shown = there
         time.sleep(settings.poll)
     if hospitals.roster is None:
         known = {name: (hospitals.known[name].told, hospitals.known[name].key) for name in there}
-        hospitals.roster = agree(known, settings)
+        hospitals.begin(agree(known, settings))
+    assert hospitals.roster is not None
     hospitals.roster.write(hospitals.events.folder)
     return hospitals.roster

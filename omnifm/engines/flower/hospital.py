@@ -16,6 +16,7 @@ from omnifm.data.partition import PartitionSettings
 from omnifm.data.sources import AnySource
 from omnifm.errors import DeploymentError, ExperimentError, did_you_mean
 from omnifm.experiment import checked, read_toml
+from omnifm.states import file_name
 from omnifm.tasks import registry as tasks
 
 UploadKind = Literal["weights", "prototypes", "auxiliary"]
@@ -80,9 +81,9 @@ class HospitalSettings:
     """All of ``client.toml``.
 
     ``name`` is the hospital's among the others, ``state`` the folder for what it keeps of the runs (relative to the
-    file, as ``data.root`` is), ``weights`` the folder of files that runs may start from, each called by its SHA-256
-    (if not given, ``weights`` below the state), ``device`` torch's name of where it computes (the experiment's, if not
-    given).
+    file, as ``data.root`` is; each hospital has a folder of its own below it), ``weights`` the folder of files that
+    runs may start from, each called by its SHA-256 (if not given, ``weights`` below the hospital's own), ``device``
+    torch's name of where it computes (the experiment's, if not given).
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
@@ -95,8 +96,8 @@ class HospitalSettings:
 
     @property
     def state_folder(self) -> Path:
-        """The folder for what the hospital keeps."""
-        return Path(self.state)
+        """The folder for what the hospital keeps; another one on the same machine has another."""
+        return Path(self.state) / "hospitals" / file_name(self.name)
 
     @property
     def weights_folder(self) -> Path:

@@ -65,6 +65,11 @@ class Hospitals:
         hospital = self.known[name]
         return 0.0 if hospital.node else self.clock() - hospital.gone_at
 
+    @property
+    def unmet(self) -> bool:
+        """Whether a node that is connected has not said yet who it is."""
+        return "asked" in self._seen.values()
+
     def busy(self, name: str) -> bool:
         """Tell whether a hospital still owes an answer."""
         return name in self.known and bool(self.known[name].message)
@@ -73,6 +78,14 @@ class Hospitals:
         """Return a number above all before it; it tells the time, so that it grows over a restart too."""
         self._issued = max(self._issued + 1, time.time_ns())
         return self._issued
+
+    def begin(self, roster: Roster) -> None:
+        """Go on with those who are in the run; the others that are there are told to be out of it."""
+        self.roster = roster
+        for name in self.known.keys() - set(roster.names):
+            other = self.known.pop(name)
+            if other.node is not None:
+                self._unwelcome(name, other.node, roster.objection(other.told, other.key))
 
     def send(self, name: str, letter: bytes, group: str) -> None:
         """Ask a hospital that is there for work; what it still owes from before is not waited for any more."""
@@ -160,6 +173,8 @@ class Hospitals:
     def _unwelcome(self, name: str, node: Node, reason: str) -> None:
         self._seen[node] = "unwelcome"
         self.events.tell("unwelcome", name, reason, node=str(node.id))
+        if not self.there(name):  # else it is another that uses the name
+            self.events.stand({name: {"there": True, "trouble": reason}})
 
     def _answer(self, name: str, letter: bytes | None, fault: str) -> Answer:
         if letter is None:

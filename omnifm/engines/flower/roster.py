@@ -61,7 +61,8 @@ class Roster:
         ):
             return f"its images of {_like(told.shape)} are not like those of the run, {_like(self.shape)}"
         if new := [label for label in told.shape.label_names if label not in self.shape.label_names]:
-            return f"it brings the class {new[0]!r}, which the run has not: name it in deploy.labels of a new run"
+            classes = ", ".join(map(repr, new))
+            return f"it brings classes that the run has not: {classes}; name them in deploy.labels of a new run"
         return ""
 
     def welcome(self, told: Introduction, key: str) -> None:

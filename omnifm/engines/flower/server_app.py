@@ -27,6 +27,7 @@ def main(grid: Grid, context: Context) -> None:
     """Play the run that ``experiment`` (TOML) describes into the folder ``out``; with ``resume``, go on with it."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
     logging.getLogger("omnifm.deploy").setLevel(logging.INFO)
+    logging.getLogger("flwr").addFilter(_no_trace)
     config = context.run_config
     text, out, resume = str(config.get("experiment", "")), str(config.get("out", "")), bool(config.get("resume"))
     try:
@@ -41,3 +42,8 @@ def main(grid: Grid, context: Context) -> None:
     except OmniFMError as error:
         logging.getLogger("omnifm.deploy").error("Error: %s", error)
         raise  # so that Flower counts the run as failed
+
+
+def _no_trace(record: logging.LogRecord) -> bool:
+    """Leave out how a mistake came about that has been told in words."""
+    return not (record.exc_info and isinstance(record.exc_info[1], OmniFMError))

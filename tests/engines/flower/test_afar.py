@@ -241,7 +241,7 @@ def test_a_killed_server_goes_on(town: Town, tmp_path: Path, group: str, algorit
 def test_states_that_nobody_needs_are_removed(town: Town, tmp_path: Path) -> None:
     plan, grid = town.plan("ditto", federation={"rounds": 6}), town.grid(tmp_path / "hospitals")
     afar_played(plan, grid, tmp_path / "afar")
-    kept = list((tmp_path / "hospitals/CT/state/runs").rglob("*.safetensors"))
+    kept = list((tmp_path / "hospitals/CT/state/hospitals/CT/runs").rglob("*.safetensors"))
     assert 1 <= len(kept) <= 4  # of the last two rounds and of the best in two readings
 
 
@@ -271,8 +271,33 @@ def test_too_few_answers_end_the_run_and_say_why(town: Town, tmp_path: Path) -> 
     grid = town.grid(tmp_path / "hospitals", MRI={"permits": permits})
     with pytest.raises(DeploymentError, match=r"Round 1: 3 answers are needed.*MRI: refused: The algorithm 'omnifm'"):
         afar_played(plan, grid, tmp_path / "afar")
-    ledger = (tmp_path / "hospitals/MRI/state/ledger.jsonl").read_text()
+    ledger = (tmp_path / "hospitals/MRI/state/hospitals/MRI/ledger.jsonl").read_text()
     assert "'omnifm' is not permitted here" in ledger
+
+
+def test_where_nobody_is_named_all_that_are_connected_take_part(town: Town, tmp_path: Path) -> None:
+    grid = town.grid(tmp_path / "hospitals")
+    held = iter(["never"] * 5)  # the third does not answer at once
+    grid.fault = lambda name, group: next(held, "") if (name, group) == ("PET", "hello") else ""
+    afar_played(town.plan("fedavg", deploy={"hospitals": []}), grid, tmp_path / "afar")
+    result = json.loads((tmp_path / "afar/fedavg/result.json").read_text())
+    assert list(result["clients"]) == list(NAMES)
+
+
+def test_one_that_says_nothing_holds_the_others_up_no_longer_than_grace(town: Town, tmp_path: Path) -> None:
+    grid = town.grid(tmp_path / "hospitals")
+    grid.fault = lambda name, group: "never" if (name, group) == ("PET", "hello") else ""
+    afar_played(town.plan("fedavg", deploy={"hospitals": [], "grace": 20.0}), grid, tmp_path / "afar")
+    result = json.loads((tmp_path / "afar/fedavg/result.json").read_text())
+    assert list(result["clients"]) == ["CT", "MRI"]
+    assert grid.clock > 20
+
+
+def test_hospitals_on_one_machine_may_name_one_folder_for_their_states(town: Town, tmp_path: Path) -> None:
+    plan = town.plan("ditto")
+    state = {name: {"state": str(tmp_path / "state")} for name in NAMES}
+    found = afar_played(plan, town.grid(tmp_path / "hospitals", **state), tmp_path / "afar")
+    assert found == here_played(plan, tmp_path / "here")
 
 
 def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> None:
@@ -280,6 +305,8 @@ def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> Non
     afar_played(plan, town.grid(tmp_path / "hospitals"), tmp_path / "afar")
     result = json.loads((tmp_path / "afar/fedavg/result.json").read_text())
     assert list(result["clients"]) == ["CT", "MRI"]
+    stand = json.loads((tmp_path / "afar/status.json").read_text())
+    assert "not among the hospitals of this run" in stand["hospitals"]["PET"]["trouble"]
 
 
 def test_one_who_goes_by_the_name_of_another_key_is_refused(town: Town, tmp_path: Path) -> None:

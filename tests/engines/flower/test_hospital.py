@@ -32,9 +32,9 @@ def written(folder: Path, content: dict[str, Any]) -> Path:
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     found = read_hospital(written(tmp_path, document()))
     assert found.name == "General"
-    assert found.state_folder == tmp_path / "kept"
+    assert found.state_folder == tmp_path / "kept/hospitals/General"
     assert found.data.root == str(tmp_path / "files")
-    assert found.cache_folder == tmp_path / "kept" / "cache"
+    assert found.cache_folder == tmp_path / "kept/hospitals/General/cache"
     assert found.data.sources == (PhantomSource(patients=10),)
     assert found.permits.upload == ("weights", "prototypes", "auxiliary")
 

@@ -64,4 +64,4 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
     rounds = [line["round"] for line in answers if line["event"] == "answer" and line["client"] == "CT"]
     assert rounds == [1, 2, 3, 3]  # trained in two rounds, judged after them, tested: a message each
     assert not list(out.rglob("*.png"))
-    assert list((tmp_path / "hospitals/CT/state/runs").rglob("*.safetensors"))
+    assert list((tmp_path / "hospitals/CT/state/hospitals/CT/runs").rglob("*.safetensors"))

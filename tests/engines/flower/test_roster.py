@@ -26,4 +26,4 @@ def test_classes_come_in_the_order_of_hospitals_and_answers_sorted() -> None:
 def test_who_comes_later_may_bring_an_answer_but_no_class() -> None:
     roster = agree({"A": (introduction("A", ("x",), ("yes",)), "a")}, DeploySettings(hospitals=("A", "B")))
     assert not roster.objection(introduction("B", ("x",), ("no",)), "b")
-    assert "class 'y'" in roster.objection(introduction("B", ("y",), ()), "b")
+    assert "classes that the run has not: 'y', 'z'" in roster.objection(introduction("B", ("y", "z"), ()), "b")
