@@ -15,7 +15,8 @@ class DeploySettings:
     """How a run goes on over the network.
 
     ``hospitals`` names all who may ever take part, in their order; others are refused. If none are named, it is those
-    who are there when the run begins. It begins when ``wait_for`` of them are there (0: all that are named, or else 2).
+    who are connected when the run begins. It begins when ``wait_for`` of them are there (0: all that are named; or else
+    all that are connected, at least 2).
     A round waits ``deadline`` seconds for an answer; for a hospital that is gone, ``grace`` seconds from when it went;
     and for ``min_answers`` answers (of fewer hospitals: all) as long as it takes. ``labels`` are classes that hospitals
     will bring who are not there at the beginning. ``megabytes`` is how large an answer may be. ``poll`` is after how
