@@ -49,14 +49,14 @@ def is_held(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        if sys.platform != "win32":
-            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
+        if sys.platform == "win32":
+            return True
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
         os.close(descriptor)
-    return True
+    return False
 
 
 @contextmanager

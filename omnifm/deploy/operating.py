@@ -89,6 +89,7 @@ def run(folder: Path, experiment: Document | None, out: str, *, resume: bool) ->
     with tempfile.TemporaryDirectory() as temporary:
         config = Path(temporary) / "run.toml"
         write_run_config(config, text, place, resume)
-        status = run_flwr(folder, ["run", str(folder / "app"), "--run-config", str(config), "--stream"])
-    runs = control(folder).runs()
-    return status or int(bool(runs) and runs[0][1] == "finished:failed")
+        if status := run_flwr(folder, ["run", str(folder / "app"), "--run-config", str(config), "--stream"]):
+            return status
+    _, newest = next(iter(control(folder).runs()), (0, ""))
+    return int(newest == "finished:failed")

@@ -163,9 +163,5 @@ def _assemble(hospitals: Hospitals, settings: DeploySettings) -> Roster:
             hospitals.events.tell("waiting", text=text + (f"; not yet {', '.join(missing)}" if missing else ""))
         shown = there
         time.sleep(settings.poll)
-    if hospitals.roster is None:
-        known = {name: (hospitals.known[name].told, hospitals.known[name].key) for name in there}
-        hospitals.begin(agree(known, settings))
-    assert hospitals.roster is not None
-    hospitals.roster.write(hospitals.events.folder)
-    return hospitals.roster
+    known = {name: (hospitals.known[name].told, hospitals.known[name].key) for name in there}
+    return hospitals.roster or hospitals.begin(agree(known, settings))

@@ -79,13 +79,15 @@ class Hospitals:
         self._issued = max(self._issued + 1, time.time_ns())
         return self._issued
 
-    def begin(self, roster: Roster) -> None:
+    def begin(self, roster: Roster) -> Roster:
         """Go on with those who are in the run; the others that are there are told to be out of it."""
         self.roster = roster
+        roster.write(self.events.folder)
         for name in self.known.keys() - set(roster.names):
             other = self.known.pop(name)
             if other.node is not None:
                 self._unwelcome(name, other.node, roster.objection(other.told, other.key))
+        return roster
 
     def send(self, name: str, letter: bytes, group: str) -> None:
         """Ask a hospital that is there for work; what it still owes from before is not waited for any more."""
