@@ -79,7 +79,8 @@ def play(plan: Plan, out: Path, stage: Stage, watch: Watcher) -> None:
         stage.arm(experiment, _kept(out))
     for name, experiment in waiting.items():
         play_arm(name, experiment, stage, arm_folder(out, name), watch)
-    remove_strays(out)  # of workers that were killed
+    for name in plan.arms:
+        remove_strays(out / name)  # of workers that were killed; what `report` may be writing lies beside
     write_report(out)
 
 

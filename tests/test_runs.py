@@ -221,6 +221,21 @@ def test_what_a_killed_worker_left_half_written_goes_at_the_end(
     assert not list(out.rglob("*.tmp"))
 
 
+def test_the_end_of_a_run_leaves_the_report_that_another_process_is_writing(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    settle = StateFolder.settle
+
+    def joined(self: StateFolder, files: Any) -> None:
+        (out / ".report.html.123.tmp").write_bytes(b"half")
+        settle(self, files)
+
+    monkeypatch.setattr(StateFolder, "settle", joined)
+    assert omnifm("run", experiment, "--out", out, "--workers", 1).status == 0
+    assert [path.name for path in out.rglob("*.tmp")] == [".report.html.123.tmp"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_a_damaged_checkpoint_costs_one_round(
     experiment: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str

@@ -115,7 +115,7 @@ class Comparison:
         waiting = [cell for cell in chosen if self._is_trained(cell) and not self.folder.cell(cell).result.exists()]
         self.progress.stage("testing", len(waiting))
         self._spread("test", waiting, crew)
-        remove_strays(self.folder.path)  # of workers that were killed
+        remove_strays(self.folder.path / "cells")  # of killed workers; what `report` is writing lies beside
         self.folder.keep_record(make_record(self.design, self.folder, self.checked, choice))
 
     def _train(self, name: str, cells: Sequence[Cell], crew: Crew[Task, bool] | None) -> None:
