@@ -19,7 +19,7 @@ from hospitals import add_arguments, cohort_of, experiment_of
 from process_tree import processor_seconds
 
 from omnifm.federation import Callback, RoundEvent
-from omnifm.playing import ArmFolder, play_arm
+from omnifm.playing import ArmFolder, ThisMachine, play_arm
 from omnifm.training import Fit, Trainer
 
 WARM_UP = 1  # rounds in which caches fill
@@ -124,7 +124,7 @@ def main() -> None:
     clock = Clock(Stopwatch([client.name for client in cohort.clients]), rounds)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         arm = ArmFolder(Path(folder) / "arm")
-        play_arm("scale", experiment, cohort, arm, given.workers, lambda name, arm: [clock], test=False)
+        play_arm("scale", experiment, ThisMachine(given.workers, cohort), arm, lambda name, arm: [clock], test=False)
     lines = clock.lines[WARM_UP:]
     print(json.dumps({"load": load, **{key: statistics.median(line[key] for line in lines) for key in lines[0]}}))
 
