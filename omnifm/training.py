@@ -194,6 +194,8 @@ class Trainer:
                             epoch.record(batch, *self._step(batch, weights, optimizer, recipe))
                         self._check(epoch.objectives, lambda place: f"in round {round_number}, batch {place}", steps)
                         steps += len(epoch.objectives)
+        for weight in self.trainable.values():
+            weight.grad = None  # what comes now can use the memory
         self.measure_statistics(round_number)
         self.last_fit = Fit(len(train), steps, epoch.loss(), *epoch.seen(self.pipeline.adapter))
         return self.last_fit

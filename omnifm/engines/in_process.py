@@ -20,7 +20,7 @@ from omnifm.federation import Reading, Split
 from omnifm.site import Site
 from omnifm.states import StateFolder, States
 from omnifm.tasks.task import Panel, Scores
-from omnifm.workers.memory import keep_heap
+from omnifm.workers.memory import keep_heap, return_large_blocks
 
 
 class InProcess:
@@ -42,6 +42,8 @@ class InProcess:
         self._team = Team(self._desk, workers) if workers > 1 else None
         if self._team is None:
             keep_heap()
+        else:
+            return_large_blocks()
 
     def __enter__(self) -> InProcess:
         return self

@@ -6,12 +6,14 @@ import contextlib
 import ctypes
 import errno
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
 _NEVER = 2**31 - 1
+_LARGE = 2**20
 
 
 def keep_heap() -> None:
@@ -20,11 +22,24 @@ def keep_heap() -> None:
     Training frees and asks for the same large blocks at every step. By default glibc returns each to the system and
     gets it back as pages of zeros, which costs about as much as the arithmetic of a small network.
     """
+    _choose({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _NEVER})
+
+
+def return_large_blocks() -> None:
+    """Let this process give every large block back as soon as it is freed.
+
+    By default glibc stops doing so once a few have been freed. A process that only adds up what others have trained
+    asks for large blocks a few times a round; kept, they would lie between those in use for the whole run.
+    """
+    _choose({_M_MMAP_THRESHOLD: _LARGE})
+
+
+def _choose(options: Mapping[int, int]) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # a C library without mallopt
             libc = ctypes.CDLL(None)
-            libc.mallopt(_M_MMAP_MAX, 0)
-            libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+            for option, value in options.items():
+                libc.mallopt(option, value)
 
 
 def is_shortage(error: BaseException) -> bool:

@@ -12,28 +12,36 @@ from omnifm.workers.memory import is_shortage, kills
 
 MAPPED = """
 import ctypes, torch
-from omnifm.workers.memory import keep_heap
+from omnifm.workers.memory import keep_heap, return_large_blocks
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
 libc = ctypes.CDLL(None)
 libc.mallinfo2.restype = Info
-if {keep}: keep_heap()
+{choice}
+torch.ones(5_000_000)  # freed at once, after which glibc by itself gives back only what is larger
 before = libc.mallinfo2().hblkhd
-kept = torch.ones(20_000_000)
+kept = torch.ones({count})
 print(libc.mallinfo2().hblkhd - before)
 """
 
 
-def mapped_bytes(keep: bool) -> int:
-    """Return how much of a large tensor glibc asks the system for, to be given back as soon as it is freed."""
-    done = subprocess.run([sys.executable, "-c", MAPPED.format(keep=keep)], capture_output=True, text=True, check=True)
+def mapped_bytes(choice: str, count: int) -> int:
+    """Return how much of a tensor of so many numbers glibc asks the system for, to be given back when it is freed."""
+    code = MAPPED.format(choice=choice, count=count)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's allocator")
 def test_a_kept_heap_holds_what_is_large_too() -> None:
-    assert mapped_bytes(keep=True) == 0
-    assert mapped_bytes(keep=False) >= 80_000_000
+    assert mapped_bytes("keep_heap()", 20_000_000) == 0
+    assert mapped_bytes("", 20_000_000) >= 80_000_000
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's allocator")
+def test_large_blocks_are_given_back_however_many_were_freed_before() -> None:
+    assert mapped_bytes("return_large_blocks()", 1_000_000) >= 4_000_000
+    assert mapped_bytes("", 1_000_000) == 0
 
 
 def test_the_allocators_own_words_are_understood() -> None:
