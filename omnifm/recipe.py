@@ -44,16 +44,18 @@ class Recipe:
 
 @contextmanager
 def trained_alone(trainable: dict[str, Parameter], names: frozenset[str] | None) -> Iterator[dict[str, Parameter]]:
-    """Freeze all parameters but those of ``names`` (all without names) in this block, and yield these."""
+    """Freeze all parameters but those of ``names`` (all without names) in this block, and yield these.
+
+    No gradients are left after it: what comes then can use the memory.
+    """
     chosen = {name: p for name, p in trainable.items() if names is None or name in names}
-    frozen = [p for name, p in trainable.items() if name not in chosen]
-    for parameter in frozen:
-        parameter.requires_grad_(False).grad = None
+    for name, parameter in trainable.items():
+        parameter.requires_grad_(name in chosen)
     try:
         yield chosen
     finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
+        for parameter in trainable.values():
+            parameter.requires_grad_(True).grad = None
 
 
 @torch.no_grad()

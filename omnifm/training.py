@@ -194,8 +194,6 @@ class Trainer:
                             epoch.record(batch, *self._step(batch, weights, optimizer, recipe))
                         self._check(epoch.objectives, lambda place: f"in round {round_number}, batch {place}", steps)
                         steps += len(epoch.objectives)
-        for weight in self.trainable.values():
-            weight.grad = None  # what comes now can use the memory
         self.measure_statistics(round_number)
         self.last_fit = Fit(len(train), steps, epoch.loss(), *epoch.seen(self.pipeline.adapter))
         return self.last_fit
@@ -208,13 +206,13 @@ class Trainer:
         recipe: Recipe,
     ) -> tuple[Tensor, Tensor, Output]:
         """Take one optimiser step; return what was minimised, the task's loss and the output."""
+        for weight in weights.values():
+            weight.grad = None  # before the forward pass, which needs the memory
         output = self._output(batch)
         loss = self.task.loss(output.prediction, batch)
         objective = loss if output.adapter is None else loss + output.adapter.alignment
         if recipe.term is not None:
             objective = objective + recipe.term(output, batch)
-        for weight in weights.values():
-            weight.grad = None
         objective.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)

@@ -345,13 +345,17 @@ def precise(precision: str, seed: int = 0) -> Trainer:
 
 def test_bf16_is_near_float32_and_keeps_what_is_learned_in_float32() -> None:
     trainers = precise("float32"), precise("bf16")
+    rough = trainers[1].pipeline
+    gradients: set[torch.dtype] = set()
+    for parameter in rough.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda learned: gradients.add(learned.grad.dtype))
     exact, near = (trainer.fit(1) for trainer in trainers)
     assert near.loss != exact.loss
     assert near.loss == pytest.approx(exact.loss, rel=0.02)
     assert near.spectral is not None
     assert near.spectral.dtype == torch.float32
-    rough = trainers[1].pipeline
     floats = [t for t in rough.state_dict().values() if t.is_floating_point()]
+    assert {t.dtype for t in floats} == gradients
     assert {t.dtype for t in floats} == {torch.float32}
 
 

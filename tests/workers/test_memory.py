@@ -10,6 +10,8 @@ import torch
 
 from omnifm.workers.memory import is_shortage, kills
 
+glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's allocator")
+
 MAPPED = """
 import ctypes, torch
 from omnifm.workers.memory import keep_heap, return_large_blocks
@@ -32,13 +34,13 @@ def mapped_bytes(choice: str, count: int) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's allocator")
+@glibc
 def test_a_kept_heap_holds_what_is_large_too() -> None:
     assert mapped_bytes("keep_heap()", 20_000_000) == 0
     assert mapped_bytes("", 20_000_000) >= 80_000_000
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's allocator")
+@glibc
 def test_large_blocks_are_given_back_however_many_were_freed_before() -> None:
     assert mapped_bytes("return_large_blocks()", 1_000_000) >= 4_000_000
     assert mapped_bytes("", 1_000_000) == 0
