@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import demo_flower as demo
 
-from omnifm import Broadcast, Plan, Upload, make_plan, open_run, play
-from omnifm.arm import Arm
-from omnifm.engines.flower.loopback import Loopback, wait_until
+from omnifm import Broadcast, Plan, Upload, create, execute, make_plan
+from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.engines.in_process import InProcess
-from omnifm.playing import ThisMachine
-from omnifm.snapshots import SnapshotFolder
+from omnifm.runs.arm import Arm
+from omnifm.runs.run_arm import LocalBackend
 
 NAMES = ["T1", "CT", "PET"]
 STARTED = time.monotonic()
@@ -43,16 +43,16 @@ class Missing(InProcess):
         return super().update(broadcast, [name for name in clients if name in self.present[broadcast.round]])
 
 
-class Here(ThisMachine):
+class Here(LocalBackend):
     """This machine, with hospitals that miss rounds."""
 
     def __init__(self, present: dict[int, set[str]]) -> None:
         super().__init__()
         self.present = present
 
-    def engine(self, name: str, arm: Arm, snapshots: SnapshotFolder) -> Missing:
+    def engine(self, name: str, arm: Arm, checkpoints: CheckpointManager) -> Missing:
         """Return the engine."""
-        engine = Missing(arm.site, 1, snapshots.states)  # type: ignore[arg-type]
+        engine = Missing(arm.runtime, 1, checkpoints.states)  # type: ignore[arg-type]
         engine.present = self.present
         return engine
 
@@ -73,26 +73,26 @@ def told(out: Path, event: str, **more: Any) -> bool:
     return any(wanted <= line.items() for line in lines(out / "deploy.jsonl"))
 
 
-def revive(town: Loopback, out: Path, name: str) -> None:
+def revive(town: LocalDeployment, out: Path, name: str) -> None:
     """Start a hospital again until it is back, as systemd would: it is turned away while it is taken for alive."""
 
     def back() -> bool:
         if town.processes[name].poll() is not None:
             time.sleep(5)
             town.processes.pop(name)
-            town.start_hospital(name)
+            town.start_client(name)
         return told(out, "back", client=name)
 
-    town.start_hospital(name)
+    town.start_client(name)
     wait_until(back, f"{name} is not back", 300)
     say(f"{name} is back")
 
 
-def disturbed(town: Loopback, text: str, out: Path, miss: bool) -> None:
+def disturbed(town: LocalDeployment, text: str, out: Path, miss: bool) -> None:
     """Play the run and disturb it."""
     town.start_server()
     for name in NAMES:
-        town.start_hospital(name)
+        town.start_client(name)
     town.submit(text, out)
     wait_until(lambda: told(out, "round", round=1), "there is no first round", 300)
     say("round 1 is done: kill CT, with all that it has started")
@@ -120,7 +120,7 @@ def took_part(arm: Path) -> dict[int, set[str]]:
 
 def undisturbed(plan: Plan, out: Path, present: dict[int, set[str]]) -> dict[str, str]:
     """Play the same in this process, with the same hospitals in each round."""
-    play(open_run(out, plan), out, Here(present), lambda name, arm: ())
+    execute(create(out, plan), out, Here(present), lambda name, arm: ())
     return demo.hashes(out)
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     import tomli_w
 
     out.mkdir(parents=True)
-    with Loopback(out / "network", demo.write_hospitals(out / "hospitals", NAMES), chosen.port) as town:
+    with LocalDeployment(out / "network", demo.write_client_configs(out / "hospitals", NAMES), chosen.port) as town:
         disturbed(town, tomli_w.dumps(plain), out / "afar", chosen.miss)
     say("all processes have ended")
     present = took_part(out / "afar" / chosen.algorithm)

@@ -18,12 +18,12 @@ import torch
 from step import CLASSES, full_bank, made_examples
 
 from omnifm import training
-from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.arm import make_arm
-from omnifm.data.cohort import Cohort
-from omnifm.data.examples import ClientData
+from omnifm.core.records import Broadcast, ClientState
+from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.data.subset import ClientData
 from omnifm.experiment import make_experiment
-from omnifm.site import Site
+from omnifm.federation.client import ClientRuntime
+from omnifm.runs.arm import make_arm
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ SMALL = Work(64, 32, 2, (("compact", 28),))
 CLIENTS = ("a", "b", "c", "d")
 
 
-def site(algorithm: str, network: str, size: int, device: str, precision: str, work: Work) -> tuple[Site, Broadcast]:
+def runtime(
+    algorithm: str, network: str, size: int, device: str, precision: str, work: Work
+) -> tuple[ClientRuntime, Broadcast]:
     """Build hospitals of noise, and what they receive; the bank is full."""
     document = {
         "algorithm": algorithm,
@@ -50,17 +52,19 @@ def site(algorithm: str, network: str, size: int, device: str, precision: str, w
         "classification": {"network": network},
     }
     splits = [made_examples(count, size) for count in (work.train, work.validation, work.validation)]
-    arm = make_arm(make_experiment(document), Cohort(tuple(ClientData(n, n, *splits) for n in CLIENTS), CLASSES))
+    arm = make_arm(
+        make_experiment(document), FederatedDataset(tuple(ClientData(n, n, *splits) for n in CLIENTS), CLASSES)
+    )
     broadcast = arm.algorithm.broadcast(arm.start().server)
     if "bank" in broadcast.extra:
         broadcast = replace(broadcast, extra={"bank": full_bank()})
-    return arm.site, broadcast
+    return arm.runtime, broadcast
 
 
-def play(site: Site, broadcast: Broadcast, client: str) -> None:
+def play(runtime: ClientRuntime, broadcast: Broadcast, client: str) -> None:
     """Play a client's round."""
-    _, state = site.update(broadcast, client, ClientState())
-    site.evaluate(broadcast, client, state, "validation", "received")
+    _, state = runtime.update(broadcast, client, ClientState())
+    runtime.evaluate(broadcast, client, state, "validation", "before_local_training")
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -78,12 +82,12 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 @contextmanager
 def any_bits() -> Iterator[None]:
     """Let a GPU choose its algorithms freely in this block."""
-    before = training.repeatable
-    training.repeatable = lambda device: nullcontext()  # type: ignore[attr-defined, assignment]
+    before = training.deterministic
+    training.deterministic = lambda device: nullcontext()  # type: ignore[attr-defined, assignment]
     try:
         yield
     finally:
-        training.repeatable = before  # type: ignore[attr-defined]
+        training.deterministic = before  # type: ignore[attr-defined]
 
 
 def rounds(work: Work, cuda: bool) -> None:
@@ -98,7 +102,7 @@ def rounds(work: Work, cuda: bool) -> None:
             for device, precision, bits in kinds:
                 if device == "cuda":
                     torch.cuda.reset_peak_memory_stats()
-                made, broadcast = site(algorithm, network, size, device, precision, work)
+                made, broadcast = runtime(algorithm, network, size, device, precision, work)
                 with any_bits() if bits == "any" else nullcontext():
                     took = seconds(lambda m=made, b=broadcast: play(m, b, "a"), work.repeats)
                 peak = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}" if device == "cuda" else "-"
@@ -121,20 +125,20 @@ def side_by_side(work: Work, device: str) -> None:
     print(f"\n{len(CLIENTS)} clients of OmniFM on {device}, s")
     print("".join(f"{name:>10}" for name in ("network", "size", "in turn", "streams")))
     for network, size in work.networks:
-        first, broadcast = site("omnifm", network, size, device, "float32", work)
-        second, _ = site("omnifm", network, size, device, "float32", work)
+        first, broadcast = runtime("omnifm", network, size, device, "float32", work)
+        second, _ = runtime("omnifm", network, size, device, "float32", work)
 
-        def some(made: Site, names: tuple[str, ...], broadcast: Broadcast = broadcast) -> None:
+        def some(made: ClientRuntime, names: tuple[str, ...], broadcast: Broadcast = broadcast) -> None:
             with torch.cuda.stream(torch.cuda.Stream()) if device == "cuda" else nullcontext():
                 for name in names:
                     play(made, broadcast, name)
 
-        def in_turn(made: Site = first) -> None:
+        def in_turn(made: ClientRuntime = first) -> None:
             some(made, CLIENTS)
 
-        def in_streams(sites: tuple[Site, Site] = (first, second)) -> None:
+        def in_streams(runtimes: tuple[ClientRuntime, ClientRuntime] = (first, second)) -> None:
             with ThreadPoolExecutor(2) as threads:
-                list(threads.map(some, sites, (CLIENTS[::2], CLIENTS[1::2])))
+                list(threads.map(some, runtimes, (CLIENTS[::2], CLIENTS[1::2])))
 
         # Threads share torch's flags: the demand for the same bits cannot be made in one and not in the other.
         with any_bits():

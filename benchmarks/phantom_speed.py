@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from omnifm.data.phantom import KINDS, MODALITIES, Scanner, load_anatomy, make_patient, render
-from omnifm.randomness import numpy_generator
+from omnifm.utils.seeding import numpy_generator
 
 
 def main(images: int) -> None:

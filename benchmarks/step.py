@@ -22,16 +22,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnifm.algorithms.state import ClientState
-from omnifm.arm import Arm, make_arm
-from omnifm.data.cohort import Cohort
-from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.core.records import ClientState
+from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.experiment import make_experiment
-from omnifm.pipeline import Pipeline
+from omnifm.runs.arm import Arm, make_arm
 from omnifm.spectral import low_pass_log_amplitude
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.task import DataShape, Encoded, TaskNetwork
-from omnifm.training import Trainer, TrainingSettings
+from omnifm.training.model import FederatedModel
+from omnifm.training.trainer import Trainer, TrainingSettings
 
 CLASSES = ("a", "b", "c", "d")
 REPEATS = 15
@@ -61,7 +61,7 @@ class SmallNetwork(TaskNetwork):
         return logits
 
 
-def made_examples(count: int, size: int) -> Examples:
+def made_examples(count: int, size: int) -> Subset:
     """Return noise with labels."""
     labels = torch.arange(count) % len(CLASSES)
     fields = {
@@ -70,7 +70,7 @@ def made_examples(count: int, size: int) -> Examples:
         "allowed": torch.ones(count, len(CLASSES), dtype=torch.bool),
         "exclusive": torch.ones(count, dtype=torch.bool),
     }
-    return Examples(fields, tuple(map(str, range(count))))
+    return Subset(fields, tuple(map(str, range(count))))
 
 
 def made_client(size: int) -> ClientData:
@@ -117,9 +117,9 @@ def trained_epoch(size: int, batch_size: int, clip_norm: float) -> Callable[[], 
     """Return the same in the trainer."""
     task = Classification(ClassificationSettings(augment=False), DataShape(1, (48, 48), CLASSES))
     network = SmallNetwork(size)
-    pipeline = Pipeline(network, None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = FederatedModel(network, None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = TrainingSettings(batch_size=batch_size, learning_rate=1e-3, clip_norm=clip_norm)
-    trainer = Trainer(pipeline, task, made_client(size), settings, frozenset(), 0)
+    trainer = Trainer(model, task, made_client(size), settings, frozenset(), 0)
     return lambda: trainer.fit(1)
 
 
@@ -131,7 +131,7 @@ def arm(algorithm: str, network: str, size: int, batch_size: int) -> Arm:
         "classification": {"network": network},
     }
     torch.manual_seed(0)
-    return make_arm(make_experiment(document), Cohort((made_client(size),), CLASSES))
+    return make_arm(make_experiment(document), FederatedDataset((made_client(size),), CLASSES))
 
 
 def full_bank() -> Tensor:
@@ -142,23 +142,23 @@ def full_bank() -> Tensor:
 def stepper(algorithm: str, network: str, size: int, batch_size: int) -> Callable[[], object]:
     """Return a function that takes one step."""
     made = arm(algorithm, network, size, batch_size)
-    site = made.site
-    client = replace(site.clients["a"], train=made_examples(batch_size, size))
-    site.pipeline.train()
-    trainer = Trainer(site.pipeline, site.task, client, site.training, site.personal, 0)
+    runtime = made.runtime
+    client = replace(runtime.clients["a"], train=made_examples(batch_size, size))
+    runtime.model.train()
+    trainer = Trainer(runtime.model, runtime.task, client, runtime.training, runtime.personal, 0)
     trainer.use_bank(full_bank())
     weights = trainer.trainable
     optimizer = trainer._optimizer(list(weights.values()))
-    batch = site.task.prepare(client.train).whole()
+    batch = runtime.task.setup_client(client.train).whole()
 
     def step() -> None:
-        output = site.pipeline(batch)
-        loss = site.task.loss(output.prediction, batch)
+        output = runtime.model(batch)
+        loss = runtime.task.loss(output.prediction, batch)
         if output.adapter is not None:
             loss = loss + output.adapter.alignment
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights.values(), site.training.clip_norm)
+        torch.nn.utils.clip_grad_norm_(weights.values(), runtime.training.clip_norm)
         optimizer.step()
 
     return step
@@ -172,8 +172,8 @@ def rounds(algorithm: str, network: str, size: int, batch_size: int) -> Callable
         broadcast = replace(broadcast, extra={"bank": full_bank()})
 
     def play() -> None:
-        _, state = made.site.update(broadcast, "a", ClientState())
-        made.site.evaluate(broadcast, "a", state, "validation", "received")
+        _, state = made.runtime.update(broadcast, "a", ClientState())
+        made.runtime.evaluate(broadcast, "a", state, "validation", "before_local_training")
 
     return play
 

@@ -9,29 +9,29 @@ if TYPE_CHECKING:
     from omnifm.algorithms.aggregation import Mean
     from omnifm.algorithms.algorithm import Algorithm
     from omnifm.algorithms.registry import register
-    from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
-    from omnifm.arm import Arm, make_arm
-    from omnifm.data.cohort import Cohort, load_cohort
-    from omnifm.errors import OmniFMError
+    from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+    from omnifm.data.federated_dataset import FederatedDataset, load_dataset
     from omnifm.experiment import Experiment, Plan, make_plan, read_plan
-    from omnifm.recipe import Recipe
-    from omnifm.runs import open_run, play, reopen_run
+    from omnifm.runs.arm import Arm, make_arm
+    from omnifm.runs.run import create, execute, resume
     from omnifm.spectral import AdapterSettings, KnowledgeBank, SpectralAdapter
-    from omnifm.training import Trainer
+    from omnifm.training.hooks import LocalTraining
+    from omnifm.training.trainer import Trainer
+    from omnifm.utils.errors import OmniFMError
 
 _HOMES = {
     "omnifm.algorithms.aggregation": ("Mean",),
     "omnifm.algorithms.algorithm": ("Algorithm",),
     "omnifm.algorithms.registry": ("register",),
-    "omnifm.algorithms.state": ("Broadcast", "ClientState", "ServerState", "Upload"),
-    "omnifm.arm": ("Arm", "make_arm"),
-    "omnifm.data.cohort": ("Cohort", "load_cohort"),
-    "omnifm.errors": ("OmniFMError",),
+    "omnifm.core.records": ("Broadcast", "ClientState", "ServerState", "Upload"),
+    "omnifm.runs.arm": ("Arm", "make_arm"),
+    "omnifm.data.federated_dataset": ("Cohort", "load_cohort"),
+    "omnifm.utils.errors": ("OmniFMError",),
     "omnifm.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
-    "omnifm.runs": ("open_run", "play", "reopen_run"),
+    "omnifm.runs.run": ("create", "execute", "resume"),
     "omnifm.spectral": ("AdapterSettings", "KnowledgeBank", "SpectralAdapter"),
-    "omnifm.recipe": ("Recipe",),
-    "omnifm.training": ("Trainer",),
+    "omnifm.training.hooks": ("Recipe",),
+    "omnifm.training.trainer": ("Trainer",),
 }
 
 __all__ = [
@@ -51,14 +51,14 @@ __all__ = [
     "SpectralAdapter",
     "Trainer",
     "Upload",
+    "create",
     "load_cohort",
     "make_arm",
     "make_plan",
-    "open_run",
     "play",
     "read_plan",
     "register",
-    "reopen_run",
+    "resume",
 ]
 
 

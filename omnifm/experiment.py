@@ -25,22 +25,22 @@ import torch
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from omnifm.algorithms import registry as algorithms
-from omnifm.data.cohort import DataSettings
+from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights
+from omnifm.data.federated_dataset import DataSettings
 from omnifm.data.partition import PartitionSettings
-from omnifm.errors import ExperimentError, OmniFMError, did_you_mean
-from omnifm.pretrained.given import SCRATCH, KeptWeights
 from omnifm.spectral.adapter import AdapterSettings
 from omnifm.spectral.bank import BankSettings
 from omnifm.tasks import registry as tasks
-from omnifm.training import TrainingSettings
+from omnifm.training.trainer import TrainingSettings
+from omnifm.utils.errors import ExperimentError, OmniFMError, did_you_mean
 
 Document = dict[str, Any]
 
-Reading = Literal["received", "personalised"]
+EvaluationPoint = Literal["before_local_training", "after_local_training"]
 """Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or
 *personalised* (after the algorithm's local epochs from there)."""
 
-READINGS: tuple[Reading, ...] = ("received", "personalised")
+EVALUATION_POINTS: tuple[EvaluationPoint, ...] = ("before_local_training", "after_local_training")
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,20 @@ class FederationSettings:
     """``[federation]``: the rounds.
 
     ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
-    rounds all clients are judged on validation data; ``readings`` in which readings they are, in validation and test;
-    ``patience`` in how many evaluations in a row no reading may improve before the rounds end early (0: never);
+    rounds all clients are judged on validation data; ``points`` at which evaluation points they are, in validation and test;
+    ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
     ``personal`` the parts of the network that stay at the clients.
     """
 
     rounds: Annotated[int, Field(ge=1)] = 25
     participation: Annotated[float, Field(gt=0, le=1)] = 1.0
     evaluate_every: Annotated[int, Field(ge=1)] = 5
-    readings: Annotated[tuple[Reading, ...], Field(min_length=1)] = READINGS
+    points: Annotated[tuple[EvaluationPoint, ...], Field(min_length=1)] = EVALUATION_POINTS
     patience: Annotated[int, Field(ge=0)] = 0
     personal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "readings", tuple(reading for reading in READINGS if reading in self.readings))
+        object.__setattr__(self, "evaluate", tuple(point for point in EVALUATION_POINTS if point in self.points))
 
 
 @dataclass(frozen=True)

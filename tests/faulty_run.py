@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from small_run import Outcome, Process, family, hashes, living, log_lines, result, wait_until, write_experiment
 
-from omnifm.results.checkpoint import read_plain
-from omnifm.site import Site
+from omnifm.checkpoint.file import read_plain
+from omnifm.federation.client import ClientRuntime
 
 ARMS = ("fedavg", "omnifm", "scaffold")
 ROUNDS = 4
@@ -157,8 +157,8 @@ class Starving:
 
             return served
 
-        Site.update = starving(Site.update)  # type: ignore[method-assign]
-        Site.evaluate = starving(Site.evaluate)  # type: ignore[method-assign]
+        ClientRuntime.update = starving(ClientRuntime.update)  # type: ignore[method-assign]
+        ClientRuntime.evaluate = starving(ClientRuntime.evaluate)  # type: ignore[method-assign]
 
     def _counted(self) -> int:
         with self.count.open("a") as file:

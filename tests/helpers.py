@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
-from omnifm.arm import Arm, make_arm
-from omnifm.data.cohort import Cohort
-from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import Experiment, make_experiment
-from omnifm.federation import Callback, Snapshot
-from omnifm.pipeline import Pipeline
+from omnifm.federation.loop import Callback, Checkpoint
+from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
-from omnifm.training import Trainer, TrainingSettings
+from omnifm.training.model import FederatedModel
+from omnifm.training.trainer import Trainer, TrainingSettings
 
 torch.set_num_threads(1)  # as in the engine: on small tensors, threads that wait for each other take seconds
 
@@ -35,7 +35,7 @@ def random_units(count: int, dim: int, seed: int = 0) -> Tensor:
     return F.normalize(torch.randn(count, dim, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def made_examples(name: str, count: int, classes: Sequence[int], seed: int, size: int = 16) -> Examples:
+def made_examples(name: str, count: int, classes: Sequence[int], seed: int, size: int = 16) -> Subset:
     """Noise over a pattern that tells the class: lying stripes, standing ones, or both crossed."""
     label = torch.tensor([classes[row % len(classes)] for row in range(count)], dtype=torch.int64)
     stripes = (torch.arange(size) // 2 % 2).float().expand(size, size)
@@ -50,7 +50,7 @@ def made_examples(name: str, count: int, classes: Sequence[int], seed: int, size
         "allowed": allowed.expand(count, -1),
         "exclusive": torch.ones(count, dtype=torch.bool),
     }
-    return Examples(fields, tuple(f"{name}/{seed}/{row}" for row in range(count)))
+    return Subset(fields, tuple(f"{name}/{seed}/{row}" for row in range(count)))
 
 
 def made_client(name: str, group: str, classes: Sequence[int], seed: int, train: int = 24) -> ClientData:
@@ -58,9 +58,9 @@ def made_client(name: str, group: str, classes: Sequence[int], seed: int, train:
     return ClientData(name, group, *made)
 
 
-def made_cohort() -> Cohort:
+def made_dataset() -> FederatedDataset:
     """Three hospitals of two modalities and different sizes and classes."""
-    return Cohort(
+    return FederatedDataset(
         (
             made_client("CT-1", "CT", (0, 1), 1, train=24),
             made_client("CT-2", "CT", (0, 1, 2), 2, train=18),
@@ -84,10 +84,10 @@ def small_experiment(algorithm: str, **changes: Any) -> Experiment:
     return make_experiment(document)
 
 
-def small_arm(algorithm: str, cohort: Cohort | None = None, **changes: Any) -> Arm:
+def small_arm(algorithm: str, dataset: FederatedDataset | None = None, **changes: Any) -> Arm:
     """Build an arm; OmniFM in the paper's form, all shared but the suffix, unless ``omnifm`` says otherwise."""
     changes.setdefault("omnifm", {"personal": []})
-    return make_arm(small_experiment(algorithm, **changes), made_cohort() if cohort is None else cohort)
+    return make_arm(small_experiment(algorithm, **changes), made_dataset() if dataset is None else dataset)
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -153,10 +153,10 @@ class Quadratic(Task):
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         return 0.5 * self.curvature * (prediction - batch["target"]).square().mean()
 
-    def meter(self, train: Examples) -> Distance:
+    def metric(self, train: Subset) -> Distance:
         return Distance()
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         return []
 
 
@@ -171,12 +171,12 @@ def quadratic_trainer(
     """Return a client that wants the shared number to be the mean of its targets."""
     count = len(targets)
     fields = {"image": torch.zeros(count, 1, 2, 2), "target": torch.tensor(targets)}
-    examples = Examples(fields, tuple(f"{name}/{row}" for row in range(count)))
+    examples = Subset(fields, tuple(f"{name}/{row}" for row in range(count)))
     client = ClientData(name, name, examples, examples, examples)
     personal = changes.pop("personal", frozenset())
     task, seed = Quadratic(changes.pop("curvature", 1.0)), changes.pop("seed", 0)
-    pipeline = Pipeline(task.network(), None)
-    return Trainer(pipeline, task, client, settings or plain_sgd(), personal, seed, **changes)
+    model = FederatedModel(task.network(), None)
+    return Trainer(model, task, client, settings or plain_sgd(), personal, seed, **changes)
 
 
 def uneven(
@@ -209,7 +209,7 @@ def stored_rounds(arm: Arm, folder: Path | None) -> tuple[ServerState, dict[str,
     for names in (arm.participants[:-1], arm.participants):
         broadcast, uploads = kept(arm.algorithm.broadcast(kept(server))), []
         for name in names:
-            upload, state = arm.site.update(broadcast, name, clients.get(name, ClientState()))
+            upload, state = arm.runtime.update(broadcast, name, clients.get(name, ClientState()))
             clients[name] = kept(state)
             uploads.append(kept(upload))
         server = arm.algorithm.server_update(kept(server), uploads)
@@ -227,30 +227,30 @@ def same_after_disk(arm: Arm, folder: Path) -> bool:
 
 
 class _Kept(Callback):
-    """Keeps the snapshot after each round."""
+    """Keeps the checkpoint after each round."""
 
     def __init__(self) -> None:
-        self.snapshots: list[Snapshot] = []
+        self.checkpoints: list[Checkpoint] = []
 
-    def snapshot(self, snapshot: Snapshot) -> None:
-        self.snapshots.append(snapshot)
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.checkpoints.append(checkpoint)
 
 
-def federated(arm: Arm, start: Snapshot | None = None) -> list[Snapshot]:
-    """Play an arm's rounds in process, from a snapshot or from the beginning; return the snapshot after each."""
+def federated(arm: Arm, start: Checkpoint | None = None) -> list[Checkpoint]:
+    """Play an arm's rounds in process, from a checkpoint or from the beginning; return the checkpoint after each."""
     kept = _Kept()
-    with InProcess(arm.site) as engine:
+    with InProcess(arm.runtime) as engine:
         arm.federation(engine, [kept]).run(arm.start() if start is None else start)
-    return kept.snapshots
+    return kept.checkpoints
 
 
 def upon(base: str, **changes: Any) -> Arm:
     """Build OmniFM upon a base, the suffix alone personal; two of three small hospitals take part in a round."""
-    cohort = Cohort(
+    dataset = FederatedDataset(
         tuple(made_client(name, name[:2], (0, 1), seed, 12) for seed, name in enumerate(("CT-1", "CT-2", "MR"))), LABELS
     )
     settings = {"federation": {"rounds": 2, "participation": 0.67, "evaluate_every": 2}, **changes}
-    return small_arm("omnifm", cohort, omnifm={"base": base, "personal": []}, **settings)
+    return small_arm("omnifm", dataset, omnifm={"base": base, "personal": []}, **settings)
 
 
 def with_and_without_bank(base: str, **changes: Any) -> tuple[Arm, Arm]:
@@ -266,15 +266,15 @@ def with_and_without_bank(base: str, **changes: Any) -> tuple[Arm, Arm]:
     return small_arm("omnifm", omnifm={"base": base, "personal": []}, **settings), small_arm(base, **settings)
 
 
-def packed(snapshot: Snapshot) -> Snapshot:
-    """Write a snapshot to files, and read it back."""
-    server = ServerState.from_bytes(snapshot.server.to_bytes())
-    clients = {name: ClientState.from_bytes(state.to_bytes()) for name, state in snapshot.clients.items()}
-    return Snapshot(server, clients, dict(snapshot.best))
+def packed(checkpoint: Checkpoint) -> Checkpoint:
+    """Write a checkpoint to files, and read it back."""
+    server = ServerState.from_bytes(checkpoint.server.to_bytes())
+    clients = {name: ClientState.from_bytes(state.to_bytes()) for name, state in checkpoint.clients.items()}
+    return Checkpoint(server, clients, dict(checkpoint.best))
 
 
-def same_snapshot(one: Snapshot, other: Snapshot) -> bool:
-    """Tell whether two snapshots are the same to the last bit."""
+def same_checkpoint(one: Checkpoint, other: Checkpoint) -> bool:
+    """Tell whether two checkpoints are the same to the last bit."""
     return (
         same_record(one.server, other.server)
         and one.clients.keys() == other.clients.keys()

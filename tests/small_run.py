@@ -22,7 +22,7 @@ import tomli_w
 from PIL import Image
 
 from omnifm import cli
-from omnifm.interrupts import SIGNALS
+from omnifm.utils.signals import SIGNALS
 
 ROUNDS = 6
 HOSPITALS = {"a": "CT", "b": "MRI", "c": "PET"}
@@ -96,7 +96,7 @@ class Process:
 
     def __init__(self, log: Path, *arguments: object, prepare: Callable[[], None] | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["omnifm.cli", "omnifm.runs", "torch._dynamo"])
+        context.set_forkserver_preload(["omnifm.cli", "omnifm.runs.run", "torch._dynamo"])
         self.log = log
         self.process = context.Process(target=_command, args=(log, [str(a) for a in arguments], prepare))
         self.process.start()
@@ -183,7 +183,7 @@ def hashes(run: Path) -> dict[str, str]:
 def log_lines(arm: Path) -> list[tuple[Any, ...]]:
     """Return what each line of the metrics log is of."""
     lines = [json.loads(line) for line in (arm / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [(line["event"], line["round"], line.get("split"), line.get("reading")) for line in lines]
+    return [(line["event"], line["round"], line.get("split"), line.get("point")) for line in lines]
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import pytest
 
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
-from omnifm.errors import ExperimentError
 from omnifm.experiment import (
     Experiment,
     differences,
@@ -18,6 +17,7 @@ from omnifm.experiment import (
     to_document,
     to_toml,
 )
+from omnifm.utils.errors import ExperimentError
 
 FULL = """
 name = "full"
@@ -102,22 +102,29 @@ def test_unknown_key_suggests_the_near_one(document: dict[str, Any], message: st
 def test_a_key_like_no_other_lists_them_all() -> None:
     message = error({"federation": {"zzz": 1}})
     assert (
-        "Unknown key 'federation.zzz'. Known: evaluate_every, participation, patience, personal, readings, rounds."
+        "Unknown key 'federation.zzz'. Known: evaluate_every, participation, patience, personal, points, rounds."
         in message
     )
 
 
 def test_readings_are_kept_in_one_order_and_each_once() -> None:
-    settings = make_experiment({"federation": {"readings": ["personalised", "received", "personalised"]}}).federation
-    assert settings.readings == ("received", "personalised")
-    assert make_experiment({"federation": {"readings": ["personalised"]}}).federation.readings == ("personalised",)
+    settings = make_experiment(
+        {"federation": {"evaluate": ["after_local_training", "before_local_training", "after_local_training"]}}
+    ).federation
+    assert settings.evaluate == ("before_local_training", "after_local_training")
+    assert make_experiment({"federation": {"evaluate": ["after_local_training"]}}).federation.evaluate == (
+        "after_local_training",
+    )
 
 
 @pytest.mark.parametrize(
     ("document", "parts"),
     [
-        ({"federation": {"readings": []}}, ("federation.readings: ", "at least 1 item")),
-        ({"federation": {"readings": ["recieved"]}}, ("federation.readings", "'received' or 'personalised'")),
+        ({"federation": {"evaluate": []}}, ("federation.evaluate: ", "at least 1 item")),
+        (
+            {"federation": {"evaluate": ["recieved"]}},
+            ("federation.evaluate", "'before_local_training' or 'after_local_training'"),
+        ),
         ({"federation": {"patience": -1}}, ("federation.patience: ", "(given: -1)")),
         ({"seed": "1"}, ("seed: ", "valid integer", "(given: '1')")),
         ({"seed": 1.5}, ("seed: ", "(given: 1.5)")),

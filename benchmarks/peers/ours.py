@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import FederationSettings
-from omnifm.federation import Callback, EvaluationEvent, Federation, Snapshot
-from omnifm.pipeline import Pipeline
-from omnifm.site import Site
+from omnifm.federation.client import ClientRuntime
+from omnifm.federation.loop import Callback, Checkpoint, EvaluationEvent, Federation
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
-from omnifm.training import TrainingSettings
-from omnifm.workers.crew import auto_workers
+from omnifm.training.model import FederatedModel
+from omnifm.training.trainer import TrainingSettings
+from omnifm.workers.pool import auto_workers
 from peers.contest import Contest
 from peers.networks import CLASSES, Network
 from peers.workloads import Workload
@@ -57,7 +57,7 @@ class Hits:
         return Scores({"accuracy": float(torch.cat(self.hits).float().mean())}, {})
 
 
-class Labels(Task):
+class Categorical(Task):
     """The task: one of ten classes an image, plain cross-entropy, nothing augmented."""
 
     main_metric = "accuracy"
@@ -78,11 +78,11 @@ class Labels(Task):
         """Return the classes ``(batch, 1)``."""
         return batch["label"].unsqueeze(1)
 
-    def meter(self, train: Examples) -> Hits:
+    def metric(self, train: Subset) -> Hits:
         """Return an empty meter."""
         return Hits()
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         """Show nothing."""
         return []
 
@@ -101,26 +101,26 @@ class Notes(Callback):
 def hospitals(contest: Contest) -> dict[str, ClientData]:
     """Return the clients, each with its share of the held-out images."""
 
-    def examples(images: Tensor, labels: Tensor) -> Examples:
-        return Examples({"image": images, "label": labels}, tuple(f"{name}/{row}" for row in range(len(labels))))
+    def examples(images: Tensor, labels: Tensor) -> Subset:
+        return Subset({"image": images, "label": labels}, tuple(f"{name}/{row}" for row in range(len(labels))))
 
     found, workload = {}, contest.workload
     images, labels = contest.images.held_out()
     share = workload.held_out // workload.clients
     for number in range(workload.clients):
         name, rows = f"client{number}", slice(number * share, (number + 1) * share)
-        train, judged = examples(*contest.images.client(number)), examples(images[rows], labels[rows])
-        found[name] = ClientData(name, name, train, judged, judged)
+        train, evaluated = examples(*contest.images.client(number)), examples(images[rows], labels[rows])
+        found[name] = ClientData(name, name, train, evaluated, evaluated)
     return found
 
 
 def main() -> None:
     contest = Contest.asked()
     workload, algorithm = contest.workload, FedAvg()
-    task = Labels(workload)
-    pipeline = Pipeline(task.network(), None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task = Categorical(workload)
+    model = FederatedModel(task.network(), None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     clients = hospitals(contest)
-    initial = {name: value.clone() for name, value in pipeline.state_dict().items()}
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
     training = TrainingSettings(
         batch_size=workload.batch,
         learning_rate=workload.rate,
@@ -129,15 +129,15 @@ def main() -> None:
         clip_norm=0.0,
         statistics="running",  # as all others
     )
-    site = Site(pipeline, task, algorithm, training, clients, initial, frozenset(), 0, contest.rounds)
+    runtime = ClientRuntime(model, task, algorithm, training, clients, initial, frozenset(), 0, contest.rounds)
     settings = FederationSettings(
         rounds=contest.rounds,
         participation=workload.per_round / workload.clients,
         evaluate_every=1,
-        readings=("received",),
+        evaluate=("before_local_training",),
     )
-    start = Snapshot(algorithm.init(initial, [name for name, _ in pipeline.named_parameters()], len(clients)))
-    with InProcess(site, auto_workers()) as engine:
+    start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], len(clients)))
+    with InProcess(runtime, auto_workers()) as engine:
         names = tuple(clients)
         Federation(algorithm, engine, names, names, settings, 0, task.main_metric, [Notes(contest)]).run(start)
     contest.tell()

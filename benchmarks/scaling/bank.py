@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omnifm.algorithms.offers import Offer, Refreshment
+from omnifm.algorithms.bank_upload import BankUpload, Refreshment
 from omnifm.algorithms.retrieval_report import RetrievalReport
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, retrieve
-from omnifm.spectral.labels import Labels
+from omnifm.spectral.categorical import Categorical
 
 DIM, NEIGHBOURS, BATCH = 64, 8, 32  # the defaults of adapter and training
 CLIENTS, GROUPS, SAMPLED, OFFERED, IMAGES = 5000, 8, 50, 16, 200
@@ -39,17 +39,17 @@ def full_bank(capacity: int) -> KnowledgeBank:
     )
 
 
-def _labels(codes: Tensor, what: str) -> Labels:
+def _labels(codes: Tensor, what: str) -> Categorical:
     """Return a column in which only names that occur have a code."""
     occurring, codes = codes.unique(return_inverse=True)
-    return Labels(codes, tuple(f"{what}-{code}" for code in occurring.tolist()))
+    return Categorical(codes, tuple(f"{what}-{code}" for code in occurring.tolist()))
 
 
-def offer(client: int, capacity: int) -> Offer:
+def offer(client: int, capacity: int) -> BankUpload:
     """Return what a client sends up after an epoch over its images."""
     rows, counts = torch.randint(capacity, (IMAGES * NEIGHBOURS,)).unique(return_counts=True)
     new = Prototypes(f"client-{client}", f"group-{client % GROUPS}", units(OFFERED), torch.full((OFFERED,), 5))
-    return Offer(new, rows, counts)
+    return BankUpload(new, rows, counts)
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> float:

@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from omnifm.data.cohort import Cohort, load_cohort
+from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.experiment import Experiment, make_experiment
 
 MODALITIES = ("T1", "T2", "FLAIR", "CT", "PET")
@@ -34,9 +34,9 @@ def experiment_of(clients: int, given: argparse.Namespace, **changes: Any) -> Ex
     )
 
 
-def cohort_of(experiment: Experiment) -> Cohort:
+def dataset_of(experiment: Experiment) -> FederatedDataset:
     """Make the hospitals, or read them from the cache."""
-    return load_cohort(experiment.data, experiment.partition, experiment.seed)
+    return load_dataset(experiment.data, experiment.partition, experiment.seed)
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     add_arguments(parser)
     given = parser.parse_args()
     before = time.perf_counter()
-    cohort_of(experiment_of(given.clients, given))
+    dataset_of(experiment_of(given.clients, given))
     print(json.dumps({"seconds": time.perf_counter() - before}))
 
 

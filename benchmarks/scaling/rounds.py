@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from hospitals import add_arguments, cohort_of, experiment_of
+from hospitals import add_arguments, dataset_of, experiment_of
 from process_tree import processor_seconds
 
-from omnifm.federation import Callback, RoundEvent
-from omnifm.playing import ArmFolder, ThisMachine, play_arm
-from omnifm.training import Fit, Trainer
+from omnifm.federation.loop import Callback, RoundEvent
+from omnifm.runs.run_arm import ArmFolder, LocalBackend, run_arm
+from omnifm.training.trainer import Fit, Trainer
 
 WARM_UP = 1  # rounds in which caches fill
 
@@ -119,12 +119,12 @@ def main() -> None:
     federation = {"rounds": rounds + 1, "evaluate_every": rounds + 1, "participation": given.sampled / given.clients}
     experiment = experiment_of(given.clients, given, algorithm=given.algorithm, federation=federation)
     before = time.perf_counter()
-    cohort = cohort_of(experiment)
+    dataset = dataset_of(experiment)
     load = time.perf_counter() - before
-    clock = Clock(Stopwatch([client.name for client in cohort.clients]), rounds)
+    clock = Clock(Stopwatch([client.name for client in dataset.clients]), rounds)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         arm = ArmFolder(Path(folder) / "arm")
-        play_arm("scale", experiment, ThisMachine(given.workers, cohort), arm, lambda name, arm: [clock], test=False)
+        run_arm("scale", experiment, LocalBackend(given.workers, dataset), arm, lambda name, arm: [clock], test=False)
     lines = clock.lines[WARM_UP:]
     print(json.dumps({"load": load, **{key: statistics.median(line[key] for line in lines) for key in lines[0]}}))
 

@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import torch
-from hospitals import add_arguments, cohort_of, experiment_of
+from hospitals import add_arguments, dataset_of, experiment_of
 
 from omnifm.algorithms.registry import REFERENCES
-from omnifm.algorithms.state import ClientState
-from omnifm.arm import Arm, make_arm
-from omnifm.data.cohort import Cohort
+from omnifm.core.records import ClientState
+from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.runs.arm import Arm, make_arm
 
 CLIENTS, TRAINED = 10, 2
 PAPER = {"personal": []}
@@ -24,7 +24,7 @@ def traffic(arm: Arm) -> dict[str, int]:
     for _ in range(2):
         broadcast, uploads = arm.algorithm.broadcast(server), []
         for name in arm.participants[:TRAINED]:
-            upload, states[name] = arm.site.update(broadcast, name, states.get(name, ClientState()))
+            upload, states[name] = arm.runtime.update(broadcast, name, states.get(name, ClientState()))
             uploads.append(upload)
         server = arm.algorithm.server_update(server, uploads)
     return {"down": broadcast.size, "up": max(upload.size for upload in uploads)}
@@ -35,10 +35,10 @@ def main() -> None:
     add_arguments(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    cohort: Cohort = cohort_of(experiment_of(CLIENTS, given))
+    dataset: FederatedDataset = dataset_of(experiment_of(CLIENTS, given))
     arms: dict[str, dict[str, Any]] = {name: {"algorithm": name} for name in REFERENCES}
     arms |= {"omnifm": {"algorithm": "omnifm"}, "omnifm, all shared": {"algorithm": "omnifm", "omnifm": PAPER}}
-    print(json.dumps({n: traffic(make_arm(experiment_of(CLIENTS, given, **c), cohort)) for n, c in arms.items()}))
+    print(json.dumps({n: traffic(make_arm(experiment_of(CLIENTS, given, **c), dataset)) for n, c in arms.items()}))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from omnifm.algorithms.state import Upload
-from omnifm.tensors import Tensors
+from omnifm.core.records import Upload
+from omnifm.core.tensors import Tensors
 
 
 class Mean(NamedTuple):

@@ -14,19 +14,19 @@ from typing import ClassVar
 from torch import Tensor
 
 from omnifm.algorithms.aggregation import Mean, apply, average, difference
-from omnifm.algorithms.checks import check_tensors
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
-from omnifm.pipeline import Companion
-from omnifm.recipe import Recipe
+from omnifm.algorithms.validation import check_tensors
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors
 from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.tensors import Tensors
-from omnifm.training import Trainer
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.model import AuxiliaryModule
+from omnifm.training.trainer import Trainer
 
 
 class Algorithm:
     """Federated averaging (McMahan et al., AISTATS 2017) as a frame: ``x <- x + D``.
 
-    The three seams: :meth:`recipe` (what is changed in local training), :meth:`server_step` (what is done with the
+    The three seams: :meth:`local_training` (what is changed in local training), :meth:`server_step` (what is done with the
     mean change D) and ``personal`` (what stays at the client). ``adapter`` tells whether the network has the
     spectral adapter unless the experiment says so; ``pools_data`` is for the yardstick that is no federation.
     """
@@ -44,11 +44,11 @@ class Algorithm:
         """Whether the rule holds for SGD without momentum only."""
         return False
 
-    def companion(self, network: TaskNetwork, task: Task) -> Companion | None:
+    def companion(self, network: TaskNetwork, task: Task) -> AuxiliaryModule | None:
         """Return the modules that the algorithm adds to the network, or None.
 
         Raises:
-            UnsuitableError: it cannot serve this task; says why.
+            IncompatibleError: it cannot serve this task; says why.
         """
         return None
 
@@ -77,7 +77,7 @@ class Algorithm:
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Train for the local epochs; the trainer's model is then this client's, *personalised*."""
         self.receive(broadcast, client, trainer)
-        fit = trainer.fit(broadcast.round, self.recipe(broadcast, client, trainer))
+        fit = trainer.fit(broadcast.round, self.local_training(broadcast, client, trainer))
         change = difference(trainer.views(shared=True), broadcast.shared)
         upload = Upload(trainer.client.name, fit.samples, fit.loss, change)
         return upload, replace(client, personal=trainer.tensors(shared=False))
@@ -102,9 +102,9 @@ class Algorithm:
         """Return tensors like those in a client's ``extra``; an axis whose length is free has none, 0."""
         return {}
 
-    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+    def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Seam 1: return what is changed in local training. The trainer has just received."""
-        return Recipe()
+        return LocalTraining()
 
     def server_step(self, state: ServerState, mean: Mean) -> ServerState:
         """Seam 2: move the shared weights by the mean change."""

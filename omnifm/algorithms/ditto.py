@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
-from omnifm.algorithms.settings import NotNegative
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.recipe import Recipe
+from omnifm.algorithms.ranges import NotNegative
+from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.tasks.task import TaskNetwork
-from omnifm.training import Trainer
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class Ditto(Algorithm):
     """FedAvg, and beside it a model v of each client's own: ``v <- v - lr (grad f(v) + lam (v - x))``, x as received.
 
-    As many steps on v as on the common model, so twice the local work. The client's model is v, in both readings;
+    As many steps on v as on the common model, so twice the local work. The client's model is v, at both evaluation points;
     before a client's first round it is x. Defaults: ``lam`` 1; the paper tries 0.1, 1 and 2.
     Personal: v, a whole model. The weights of the common model travel both ways.
     """
@@ -36,7 +36,7 @@ class Ditto(Algorithm):
         """Train v towards x, then x as FedAvg does; the trainer's model is v again in the end."""
         common = client.personal or trainer.tensors(shared=False)  # in a client's first round: the first weights
         self.receive(broadcast, client, trainer)
-        trainer.fit(broadcast.round, Recipe(correct=pull(self.lam, broadcast.shared, trainer)))
+        trainer.fit(broadcast.round, LocalTraining(correct=pull(self.lam, broadcast.shared, trainer)))
         own = trainer.tensors()
         upload, after = super().client_update(broadcast, replace(client, personal=common, memory={}), trainer)
         trainer.load(own)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.ranges import Fraction, Positive
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
-from omnifm.algorithms.settings import Fraction, Positive
-from omnifm.algorithms.state import ServerState
-from omnifm.tensors import Tensors
+from omnifm.core.records import ServerState
+from omnifm.core.tensors import Tensors
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull, shift
+from omnifm.algorithms.ranges import Positive
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
-from omnifm.algorithms.settings import Positive
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
-from omnifm.recipe import Recipe
-from omnifm.tensors import Tensors, named, under
-from omnifm.training import Trainer
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class FedDyn(Algorithm):
         state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
         return with_memory(state, h=zeros(shared, trainable))
 
-    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+    def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Correct the gradient by ``-h_i + alpha (w - x)``."""
         to_start = pull(self.alpha, broadcast.shared, trainer)
-        along = shift({name: -h for name, h in under("h", client.memory).items()}, trainer)
+        along = shift({name: -h for name, h in strip_prefix("h", client.memory).items()}, trainer)
 
         def correct(weights: Tensors, gradients: Tensors) -> None:
             to_start(weights, gradients)
             along(weights, gradients)
 
-        return Recipe(correct=correct)
+        return LocalTraining(correct=correct)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Renew h_i."""
         upload, after = super().client_update(broadcast, client, trainer)
-        old = under("h", client.memory)
+        old = strip_prefix("h", client.memory)
         change = {name: upload.change[name] for name in trainer.trainable if name in upload.change}
         new = {name: old.get(name, torch.zeros_like(d)) - self.alpha * d for name, d in change.items()}
-        return upload, replace(after, memory=named("h", new))
+        return upload, replace(after, memory=add_prefix("h", new))
 
     def weight(self, upload: Upload) -> float:
         """Count every client once."""

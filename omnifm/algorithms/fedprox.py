@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
-from omnifm.algorithms.settings import NotNegative
-from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.recipe import Recipe
-from omnifm.training import Trainer
+from omnifm.algorithms.ranges import NotNegative
+from omnifm.core.records import Broadcast, ClientState
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,6 @@ class FedProx(Algorithm):
 
     mu: NotNegative = 0.01
 
-    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+    def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Pull the weights to where they started."""
-        return Recipe(correct=pull(self.mu, broadcast.shared, trainer))
+        return LocalTraining(correct=pull(self.mu, broadcast.shared, trainer))

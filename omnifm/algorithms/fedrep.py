@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnifm.algorithms.fedper import FedPer
-from omnifm.algorithms.settings import Count
-from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.recipe import Phase, Recipe
-from omnifm.training import Trainer
+from omnifm.algorithms.ranges import Count
+from omnifm.core.records import Broadcast, ClientState
+from omnifm.training.hooks import LocalTraining, Phase
+from omnifm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class FedRep(FedPer):
 
     head_epochs: Count = 1
 
-    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+    def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Train what is personal, then what is shared."""
         names = frozenset(trainer.trainable)
         body_epochs = max(1, trainer.settings.epochs - self.head_epochs)
@@ -30,4 +30,4 @@ class FedRep(FedPer):
             Phase(self.head_epochs, names & trainer.personal),
             Phase(body_epochs, names - trainer.personal),
         )
-        return Recipe(phases=tuple(phase for phase in phases if phase.names))
+        return LocalTraining(phases=tuple(phase for phase in phases if phase.names))

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
-from omnifm.algorithms.settings import NotNegative
-from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.data.examples import Batch
-from omnifm.errors import UnsuitableError
-from omnifm.pipeline import Companion, Output
-from omnifm.recipe import Recipe
+from omnifm.algorithms.ranges import NotNegative
+from omnifm.core.records import Broadcast, ClientState
+from omnifm.data.subset import Batch
 from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.training import Trainer
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.model import AuxiliaryModule, Output
+from omnifm.training.trainer import Trainer
+from omnifm.utils.errors import IncompatibleError
 
 
-class CategoryGuide(Companion):
+class CategoryGuide(AuxiliaryModule):
     """The global category embedding (GCE) and the conditional valve (CoV).
 
     The decoder gets the features through the valve under the client's own condition; both conditions, and the
@@ -80,7 +80,7 @@ class GPFL(Algorithm):
     def companion(self, network: TaskNetwork, task: Task) -> CategoryGuide:
         """Add GCE and CoV."""
         if not task.classes:
-            raise UnsuitableError("algorithm 'gpfl' learns an embedding of each class, and this task has no classes.")
+            raise IncompatibleError("algorithm 'gpfl' learns an embedding of each class, and this task has no classes.")
         return CategoryGuide(task.classes, network.width, network.pooled)
 
     def remark(self, network: TaskNetwork) -> str:
@@ -94,7 +94,7 @@ class GPFL(Algorithm):
         counts = torch.bincount(labels[labels >= 0].flatten(), minlength=trainer.task.classes).float()
         _guide(trainer).condition(counts / counts.sum().clamp(min=1))
 
-    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+    def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Guide the features by the classes of all clients."""
         guide = _guide(trainer)
 
@@ -109,9 +109,9 @@ class GPFL(Algorithm):
             return F.cross_entropy(cosine, labels) + self.lam * distance
 
         origin = {f"companion.{name}": torch.zeros_like(p) for name, p in guide.named_parameters()}
-        return Recipe(correct=pull(self.mu, origin, trainer), term=guidance)
+        return LocalTraining(correct=pull(self.mu, origin, trainer), term=guidance)
 
 
 def _guide(trainer: Trainer) -> CategoryGuide:
-    assert isinstance(trainer.pipeline.companion, CategoryGuide)
-    return trainer.pipeline.companion
+    assert isinstance(trainer.model.companion, CategoryGuide)
+    return trainer.model.companion

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from omnifm.recipe import Correction
-from omnifm.tensors import Tensors
-from omnifm.training import Trainer
+from omnifm.core.tensors import Tensors
+from omnifm.training.hooks import Correction
+from omnifm.training.trainer import Trainer
 
 
 def pull(strength: float, anchor: Tensors, trainer: Trainer) -> Correction:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.exchange import bank_from_state, bank_to_state
-from omnifm.algorithms.offers import Refreshment, make_offer
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.algorithms.bank_broadcast import bank_from_state, bank_to_state
+from omnifm.algorithms.bank_upload import Refreshment, make_bank_upload
+from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
-from omnifm.training import Trainer
+from omnifm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,6 @@ class Local(Algorithm):
             return upload, after
         bank = bank_from_state(client.memory, client.notes) if client.memory else KnowledgeBank.empty()
         refreshment = Refreshment(bank, self.bank)
-        refreshment.take(make_offer(trainer, broadcast.round, self.bank))
+        refreshment.take(make_bank_upload(trainer, broadcast.round, self.bank))
         memory, notes = bank_to_state(refreshment.result())
         return upload, replace(after, memory=memory, notes=notes)

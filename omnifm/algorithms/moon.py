@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.settings import Count, NotNegative, Positive
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.data.examples import Batch
-from omnifm.pipeline import Companion, Output, Pipeline
-from omnifm.recipe import Recipe
+from omnifm.algorithms.ranges import Count, NotNegative, Positive
+from omnifm.core.records import Broadcast, ClientState, Upload
+from omnifm.data.subset import Batch
 from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.training import Trainer
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.model import AuxiliaryModule, FederatedModel, Output
+from omnifm.training.trainer import Trainer
 
 
-class Projection(Companion):
+class Projection(AuxiliaryModule):
     """A projection head beside the task's own: ``(batch, L, width)`` to one vector an image, ``(batch, size)``."""
 
     def __init__(self, width: int, size: int) -> None:
@@ -55,23 +55,23 @@ class Moon(Algorithm):
         """Name the extension where it is one."""
         return "" if network.pooled else "extension: contrasts the mean of the encoder's tokens"
 
-    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+    def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Contrast with the model as received and with the client's last."""
         if not client.memory or self.mu == 0:
-            return Recipe()
+            return LocalTraining()
         received = trainer.frozen()
         last = trainer.frozen()
         last.load_state_dict(client.memory, strict=False)  # it lacks what no gradient acts on
 
         def contrast(output: Output, batch: Batch) -> Tensor:
-            z = _embedding(trainer.pipeline, output.features)
+            z = _embedding(trainer.model, output.features)
             with torch.no_grad():
                 others = [_embedding(model, model.encode(batch)[0]) for model in (received, last)]
             similarity = torch.stack([F.cosine_similarity(z, other) for other in others], dim=1)
             target = torch.zeros(len(z), dtype=torch.int64, device=z.device)
             return self.mu * F.cross_entropy(similarity / self.temperature, target)
 
-        return Recipe(term=contrast)
+        return LocalTraining(term=contrast)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Keep the model for the next contrast."""
@@ -79,6 +79,6 @@ class Moon(Algorithm):
         return upload, replace(after, memory=trainer.tensors())
 
 
-def _embedding(model: Pipeline, features: Tensor) -> Tensor:
+def _embedding(model: FederatedModel, features: Tensor) -> Tensor:
     assert isinstance(model.companion, Projection)
     return model.companion.embed(features)

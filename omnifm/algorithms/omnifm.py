@@ -9,16 +9,23 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.exchange import Retrieval, bank_from_state, bank_to_broadcast, bank_to_state, retrievable
+from omnifm.algorithms.bank_broadcast import Retrieval, bank_from_state, bank_to_broadcast, bank_to_state, retrievable
+from omnifm.algorithms.bank_upload import (
+    Refreshment,
+    add_bank_upload,
+    bank_upload_like,
+    check_bank_upload,
+    make_bank_upload,
+    take_bank_upload,
+)
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.offers import Refreshment, add_offer, check_offer, make_offer, offer_like, take_offer
 from omnifm.algorithms.retrieval_report import RetrievalReport
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
-from omnifm.pipeline import Companion
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.tensors import Tensors
-from omnifm.training import Trainer
+from omnifm.training.model import AuxiliaryModule
+from omnifm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class OmniFM(Algorithm):
         """As the base."""
         return self.base.plain_sgd
 
-    def companion(self, network: TaskNetwork, task: Task) -> Companion | None:
+    def companion(self, network: TaskNetwork, task: Task) -> AuxiliaryModule | None:
         """Add what the base adds."""
         return self.base.companion(network, task)
 
@@ -92,16 +99,16 @@ class OmniFM(Algorithm):
         entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
         trainer.use_bank(entries)
         upload, client = self.base.client_update(broadcast, client, trainer)
-        return add_offer(upload, make_offer(trainer, broadcast.round, self.bank, rows)), client
+        return add_bank_upload(upload, make_bank_upload(trainer, broadcast.round, self.bank, rows)), client
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Expect an offer beside what the base expects."""
-        return {**self.base.expected(broadcast), **offer_like(broadcast.extra["bank"])}
+        return {**self.base.expected(broadcast), **bank_upload_like(broadcast.extra["bank"])}
 
     def check(self, upload: Upload, broadcast: Broadcast) -> None:
         """Look at the offer too: it must speak of entries that the bank has."""
         super().check(upload, broadcast)
-        check_offer(upload, len(broadcast.extra["bank"]))
+        check_bank_upload(upload, len(broadcast.extra["bank"]))
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload]) -> ServerState:
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
@@ -110,9 +117,9 @@ class OmniFM(Algorithm):
 
         def passing() -> Iterator[Upload]:
             for upload in uploads:
-                upload, offer = take_offer(upload)
-                refreshment.take(offer)
-                report.take(offer)
+                upload, bank_upload = take_bank_upload(upload)
+                refreshment.take(bank_upload)
+                report.take(bank_upload)
                 yield upload
 
         state = self.base.server_update(state, passing())

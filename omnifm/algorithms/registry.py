@@ -22,8 +22,8 @@ from omnifm.algorithms.local import Local, LocalSettings
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM, OmniFMSettings
 from omnifm.algorithms.scaffold import Scaffold
-from omnifm.errors import ExperimentError, did_you_mean
 from omnifm.spectral.bank import BankSettings
+from omnifm.utils.errors import ExperimentError, did_you_mean
 
 REFERENCES: dict[str, type] = {
     "fedavg": FedAvg,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from omnifm.algorithms.offers import Offer
+from omnifm.algorithms.bank_upload import BankUpload
 from omnifm.spectral.bank import KnowledgeBank, Prototypes
 
 MOST_NAMED = 64
@@ -26,11 +26,11 @@ class RetrievalReport:
         self._retrieved: dict[str, dict[str, int]] = {}
         self._drift: dict[str, float] = {}
 
-    def take(self, offer: Offer) -> None:
+    def take(self, bank_upload: BankUpload) -> None:
         """Take in one client's offer."""
-        new = offer.prototypes
+        new = bank_upload.prototypes
         owners = self._bank.groups if self._by_group else self._bank.clients
-        counts = torch.bincount(owners.codes[offer.rows], offer.counts, minlength=len(owners.names))
+        counts = torch.bincount(owners.codes[bank_upload.rows], bank_upload.counts, minlength=len(owners.names))
         row = self._retrieved.setdefault(new.group if self._by_group else new.client, {})
         for code in counts.nonzero().flatten().tolist():
             row[owners.names[code]] = row.get(owners.names[code], 0) + int(counts[code])

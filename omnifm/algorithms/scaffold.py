@@ -11,13 +11,13 @@ from torch import Tensor
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import shift
+from omnifm.algorithms.ranges import Positive
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
-from omnifm.algorithms.settings import Positive
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState, Upload
-from omnifm.recipe import Recipe
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 from omnifm.tasks.task import TaskNetwork
-from omnifm.tensors import Tensors, named, under
-from omnifm.training import Trainer
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Scaffold(Algorithm):
 
     def broadcast(self, state: ServerState) -> Broadcast:
         """Send c along."""
-        return replace(super().broadcast(state), extra=named("control", under("control", state.memory)))
+        return replace(super().broadcast(state), extra=add_prefix("control", strip_prefix("control", state.memory)))
 
-    def recipe(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> Recipe:
+    def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Correct the gradient by ``c - c_i``."""
         common, own = _controls(broadcast, client)
-        return Recipe(correct=shift({name: c - own[name] for name, c in common.items()}, trainer))
+        return LocalTraining(correct=shift({name: c - own[name] for name, c in common.items()}, trainer))
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Renew c_i and send its change along."""
@@ -62,12 +62,12 @@ class Scaffold(Algorithm):
         reach = trainer.last_fit.steps * trainer.learning_rate
         common, own = _controls(broadcast, client)
         new = {name: own[name] - c - upload.change[name] / reach for name, c in common.items()}
-        change = named("control", {name: value - own[name] for name, value in new.items()})
-        return replace(upload, extra=change), replace(after, memory=named("control", new))
+        change = add_prefix("control", {name: value - own[name] for name, value in new.items()})
+        return replace(upload, extra=change), replace(after, memory=add_prefix("control", new))
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Expect a change of c_i for every control variate."""
-        return named("control", under("control", broadcast.extra))
+        return add_prefix("control", strip_prefix("control", broadcast.extra))
 
     def weight(self, upload: Upload) -> float:
         """Count every client once."""
@@ -77,12 +77,12 @@ class Scaffold(Algorithm):
         """Move x by eta, and c by the share of clients that answered."""
         change, (control,) = optimised(state, mean, "control")
         step = {name: self.eta * value for name, value in change.items()}
-        share, news = mean.clients / state.notes["clients"], under("control", mean.extra)
+        share, news = mean.clients / state.notes["clients"], strip_prefix("control", mean.extra)
         control = {name: c + share * news[name] for name, c in control.items()}
         return with_memory(super().server_step(state, stepping(mean, step)), control=control)
 
 
 def _controls(broadcast: Broadcast, client: ClientState) -> tuple[Tensors, Tensors]:
     """Return c and c_i, which is 0 before a client's first round."""
-    common, own = under("control", broadcast.extra), under("control", client.memory)
+    common, own = strip_prefix("control", broadcast.extra), strip_prefix("control", client.memory)
     return common, own or {name: torch.zeros_like(value) for name, value in common.items()}

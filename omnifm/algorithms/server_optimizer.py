@@ -12,13 +12,13 @@ from dataclasses import replace
 import torch
 
 from omnifm.algorithms.aggregation import Mean
-from omnifm.algorithms.state import ServerState
-from omnifm.tensors import Tensors, named, under
+from omnifm.core.records import ServerState
+from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 
 
 def optimised(state: ServerState, mean: Mean, *memories: str) -> tuple[Tensors, list[Tensors]]:
     """Return the mean change and the named memories, both of the parameters that this round has brought."""
-    found = [under(memory, state.memory) for memory in memories]
+    found = [strip_prefix(memory, state.memory) for memory in memories]
     names = [name for name in found[0] if name in mean.change]
     return {n: mean.change[n] for n in names}, [{n: memory[n] for n in names} for memory in found]
 
@@ -37,5 +37,5 @@ def with_memory(state: ServerState, **memories: Tensors) -> ServerState:
     """Return the state with these memories renewed; names that they lack keep theirs."""
     memory = dict(state.memory)
     for prefix, tensors in memories.items():
-        memory |= named(prefix, tensors)
+        memory |= add_prefix(prefix, tensors)
     return replace(state, memory=memory)

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from omnifm.cli.comparisons import compare
-from omnifm.cli.looking import report, show_data
+from omnifm.cli.console import Warnings, mistake, os_error_text, say
+from omnifm.cli.inspect import report, show_data
 from omnifm.cli.runs import export, pretrain, run
-from omnifm.cli.telling import Warnings, mistake, say, told
 from omnifm.deploy.commands import app as deploy_app
-from omnifm.errors import OmniFMError
+from omnifm.utils.errors import OmniFMError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,5 +52,5 @@ def main() -> None:
     try:
         app()
     except (OmniFMError, OSError) as error:
-        mistake(told(error) if isinstance(error, OSError) else str(error))
+        mistake(os_error_text(error) if isinstance(error, OSError) else str(error))
         sys.exit(1)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from omnifm.cli.keeping import kept, stoppable
+from omnifm.cli.console import err, tell
 from omnifm.cli.options import Limit, Set, Workers
-from omnifm.cli.telling import err, tell
-from omnifm.errors import ExperimentError
-from omnifm.lock import locked
+from omnifm.cli.resume import kept, stoppable
+from omnifm.utils.errors import ExperimentError
+from omnifm.utils.lock import locked
 
 
 def compare(
@@ -34,13 +34,13 @@ def compare(
 ) -> None:
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
     started = time.monotonic()
+    from omnifm.callbacks.progress import StageProgress
+    from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.comparison.folder import Asked, ComparisonFolder
-    from omnifm.comparison.play import Comparison
+    from omnifm.comparison.run import Comparison
     from omnifm.experiment import read_plan
-    from omnifm.limit import TimeLimit
-    from omnifm.progress import StageProgress
     from omnifm.results.comparison.write import write_comparison
-    from omnifm.workers.crew import auto_workers
+    from omnifm.workers.pool import auto_workers
 
     if resume is not None and out is not None:
         raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")

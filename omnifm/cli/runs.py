@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnifm.cli.keeping import kept, stoppable
+from omnifm.cli.console import err, say, tell
 from omnifm.cli.options import Limit, Set, Workers
-from omnifm.cli.telling import err, say, tell
-from omnifm.errors import ExperimentError
-from omnifm.lock import locked
+from omnifm.cli.resume import kept, stoppable
+from omnifm.utils.errors import ExperimentError
+from omnifm.utils.lock import locked
 
 if TYPE_CHECKING:
-    from omnifm.arm import Arm
+    from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.experiment import Plan
-    from omnifm.federation import Callback
-    from omnifm.limit import TimeLimit
+    from omnifm.federation.loop import Callback
+    from omnifm.runs.arm import Arm
 
 
 class RunEngine(StrEnum):
@@ -43,8 +43,8 @@ def run(
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
+    from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.experiment import read_plan
-    from omnifm.limit import TimeLimit
 
     _check_asked("run", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
@@ -69,10 +69,10 @@ def pretrain(
 ) -> None:
     """Train on all data in one place, and write the weights that other experiments may start from (init = FILE)."""
     started = time.monotonic()
+    from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.experiment import read_plan
-    from omnifm.limit import TimeLimit
-    from omnifm.pretrained.export import write_start
-    from omnifm.pretrained.pretraining import file_of, folder_of, pretraining_plan
+    from omnifm.export.weights import write_start
+    from omnifm.runs.pretrain import file_of, folder_of, pretraining_plan
 
     _check_asked("pretrain", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
@@ -93,9 +93,9 @@ def export(
     client: Annotated[str | None, typer.Option(help="Add what is this hospital's own.")] = None,
 ) -> None:
     """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
-    from omnifm import runs
-    from omnifm.pretrained.export import export_arm
+    from omnifm.export.weights import export_arm
     from omnifm.results.comparison.write import is_comparison
+    from omnifm.runs import run as runs
 
     if is_comparison(run):
         raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
@@ -125,15 +125,15 @@ def _play(
     engine: RunEngine = RunEngine.IN_PROCESS,
 ) -> Plan:
     """Play a run into its folder and tell what it found."""
-    from omnifm import runs
-    from omnifm.playing import ThisMachine
-    from omnifm.progress import LiveProgress
+    from omnifm.callbacks.progress import LiveProgress
     from omnifm.results.table import result_table
-    from omnifm.workers.crew import auto_workers
+    from omnifm.runs import run as runs
+    from omnifm.runs.run_arm import LocalBackend
+    from omnifm.workers.pool import auto_workers
 
     begun = partial(runs.has_begun, folder)
     live = LiveProgress(err)
-    crew = workers or auto_workers()
+    worker_pool = workers or auto_workers()
 
     def watch(name: str, arm: Arm) -> list[Callback]:
         return [*limit.watch(name, arm), *live.watch(name, arm)]
@@ -143,11 +143,11 @@ def _play(
             from omnifm.engines.flower.simulation import simulate
 
             with kept("rounds", folder, begun), live:
-                simulate(given, folder, not fresh, crew, watch)
+                simulate(given, folder, not fresh, worker_pool, watch)
         else:
             with locked(folder):
-                plan = runs.open_run(folder, given) if given and fresh else runs.reopen_run(folder, given)
+                plan = runs.create(folder, given) if given and fresh else runs.resume(folder, given)
                 with kept("rounds", folder, begun), live:
-                    runs.play(plan, folder, ThisMachine(crew), watch)
+                    runs.execute(plan, folder, LocalBackend(worker_pool), watch)
     tell([result_table(folder)], folder)
     return runs.plan_of(folder)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from omnifm.algorithms.registry import REFERENCES, SETTINGS
-from omnifm.errors import ExperimentError, did_you_mean
 from omnifm.experiment import Document, merged
+from omnifm.utils.errors import ExperimentError, did_you_mean
 
 Kind = Literal["reference", "omnifm", "yardstick", "ablation", "control", "sweep", "own"]
 
@@ -29,10 +29,10 @@ ALONE = ArmPlan(
     "alone", "yardstick", {"algorithm": "local", "adapter": {"use": "on"}}, "every hospital alone, OmniFM's own network"
 )
 OMNIFM = ArmPlan("omnifm", "omnifm", {"algorithm": "omnifm"})
-YARDSTICKS = (LOCAL, ALONE, ArmPlan("centralised", "yardstick", {"algorithm": "centralised"}, "all data in one place"))
+BASELINES = (LOCAL, ALONE, ArmPlan("centralised", "yardstick", {"algorithm": "centralised"}, "all data in one place"))
 KNOWN = {
     **{name: ArmPlan(name, "reference", {"algorithm": name}) for name in REFERENCES},
-    **{arm.name: arm for arm in (OMNIFM, *YARDSTICKS)},
+    **{arm.name: arm for arm in (OMNIFM, *BASELINES)},
 }
 """The arms of ``--algorithms all``."""
 
@@ -107,10 +107,10 @@ def swept(arms: Iterable[ArmPlan], sweep: str) -> list[ArmPlan]:
     ]
 
 
-def with_yardsticks(arms: Sequence[ArmPlan]) -> list[ArmPlan]:
+def with_baselines(arms: Sequence[ArmPlan]) -> list[ArmPlan]:
     """Add what gains are measured by: the hospitals alone, in both forms."""
     there = {arm.name for arm in arms}
-    return [*arms, *(yardstick for yardstick in (LOCAL, ALONE) if yardstick.name not in there)]
+    return [*arms, *(baseline for baseline in (LOCAL, ALONE) if baseline.name not in there)]
 
 
 def nested(key: str, value: Any) -> Document:

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from omnifm.algorithms.registry import SETTINGS
 from omnifm.comparison.arms import ArmPlan, nested
-from omnifm.errors import ExperimentError
 from omnifm.experiment import Document, Experiment, base_of, checked, make_experiment, merged, to_document
+from omnifm.utils.errors import ExperimentError
 
 Point = dict[str, Any]
 """One configuration: values by dotted key."""

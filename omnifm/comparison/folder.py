@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omnifm.comparison.arms import ABLATION, OMNIFM, ArmPlan, named_arms, swept, with_yardsticks
+from omnifm.checkpoint.kept_weights import KeptWeights
+from omnifm.comparison.arms import ABLATION, OMNIFM, ArmPlan, named_arms, swept, with_baselines
 from omnifm.comparison.design import Cell, Design, make_design
-from omnifm.errors import ExperimentError
 from omnifm.experiment import Document, differences, read_plan, to_toml
-from omnifm.files import remove_strays, write_atomically
-from omnifm.playing import ArmFolder
-from omnifm.pretrained.given import KeptWeights
-from omnifm.runs import versions
+from omnifm.runs.run import versions
+from omnifm.runs.run_arm import ArmFolder
+from omnifm.utils.atomic_write import remove_strays, write_atomically
+from omnifm.utils.errors import ExperimentError
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Asked:
             chosen = [*ABLATION, *(arm for arm in chosen if arm not in ABLATION)]
         for sweep in self.sweep:
             chosen = swept(chosen, sweep)
-        return with_yardsticks(chosen)
+        return with_baselines(chosen)
 
     def design(self, document: Document) -> Design:
         """Return the design of the comparison.
@@ -55,14 +55,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell's rounds ended: the best validation score by reading, or why they could not be played."""
+    """How a cell's rounds ended: the best validation score by evaluation point, or why they could not be played."""
 
     best: dict[str, tuple[int, float]]
     failure: str | None = None
 
     @property
     def validation(self) -> float | None:
-        """The mean of the readings' best scores: a point must serve them all."""
+        """The mean of the evaluation points' best scores: a point must serve them all."""
         return None if self.failure else sum(score for _, score in self.best.values()) / len(self.best)
 
 

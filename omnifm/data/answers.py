@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from omnifm.data.columns import read_texts
-from omnifm.data.examples import Examples
+from omnifm.data.subset import Subset
 
 
-def agreed_answers(hospitals: Sequence[Examples], patients: int) -> tuple[str, ...]:
+def agreed_answers(hospitals: Sequence[Subset], patients: int) -> tuple[str, ...]:
     """Return, sorted, the answers that at least ``patients`` patients of one hospital's training data bear.
 
     Each hospital looks for such answers alone and tells only these: what only a few of its patients bear stays there.

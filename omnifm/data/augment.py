@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from omnifm.data.examples import Batch
+from omnifm.data.subset import Batch
 
 
 def flip_and_shift(fields: Batch, draw: torch.Generator, reach: float = 1 / 16, mirror: bool = True) -> Batch:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from omnifm.data.brats_case import SEQUENCES, Case, find_case, read_case
-from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
 from omnifm.data.source import Loading, check_names
+from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.volumes import between, cropped, shrunk
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 _log = logging.getLogger("omnifm")
 SLABS = (0.6, 0.8)
@@ -59,7 +59,7 @@ class BratsSource:
         if self.split == "slabs" and (self.axes == 3 or self.slices < 5):
             raise ValueError("split = 'slabs' needs axes = 2 and at least 5 slices a case")
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read every case.
 
         Raises:
@@ -86,7 +86,7 @@ class BratsSource:
             modalities += [SEQUENCES[wanted[0]] if len(wanted) == 1 else "MRI"] * count
             patients += [f"{owner}/{name}"] * count
         warn_of_empty(empty, "tumour")
-        return Pool(
+        return SourceTable(
             fields={
                 "image": torch.cat(images),
                 "mask": torch.cat(masks),

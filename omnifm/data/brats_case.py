@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 SEQUENCES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
 """The sequences as BraTS spells them, and the modalities that they are."""

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.image_folder import SUFFIXES
 from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.tile_folder import check_tiles, cut, repeated
-from omnifm.errors import DataError, did_you_mean
+from omnifm.utils.errors import DataError, did_you_mean
 
 MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
 CLASSES = ("benign", "malignant")
@@ -64,7 +64,7 @@ class BreaKHisSource:
         if self.limit < 0:
             raise ValueError(f"limit = {self.limit} must be 0 (all images) or more")
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read and cut the images.
 
         Raises:
@@ -75,7 +75,7 @@ class BreaKHisSource:
         found = self._chosen(_micrographs(folder), folder)
         image, counts = cut([one.path for one in found], self.tile, self.tiles, loading)
         label = torch.tensor([one.label for one in found]).repeat_interleave(torch.tensor(counts))
-        return Pool(
+        return SourceTable(
             fields={"image": image, "label": label},
             label_names=CLASSES,
             patients=repeated([f"{self.name}/{one.patient}" for one in found], counts),

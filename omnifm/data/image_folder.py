@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.images import prepare
 from omnifm.data.patients import check_pattern, patient_of
 from omnifm.data.source import Loading
-from omnifm.errors import DataError, did_you_mean
+from omnifm.data.subset import SourceTable, evenly_spaced
+from omnifm.utils.errors import DataError, did_you_mean
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -49,7 +49,7 @@ class ImageFolderSource:
             raise ValueError(f"limit = {self.limit} must be 0 (all images) or more")
         check_pattern(self.patient_pattern)
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read the images of every class.
 
         Raises:
@@ -72,7 +72,7 @@ class ImageFolderSource:
                 images.append(prepare(read_image(path)[np.newaxis], loading.size, loading.channels))
                 labels.append(label)
                 patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
-        return Pool(
+        return SourceTable(
             fields={"image": torch.cat(images), "label": torch.tensor(labels)},
             label_names=classes,
             patients=tuple(patients),

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.colour import to_luminance_and_chroma
-from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
 from omnifm.data.patients import check_pattern, patient_in
 from omnifm.data.source import Loading
-from omnifm.errors import DataError, did_you_mean
+from omnifm.data.subset import SourceTable, evenly_spaced
+from omnifm.utils.errors import DataError, did_you_mean
 
 TEST_SPLIT = "test_split.json"
 
@@ -59,7 +59,7 @@ class ImagePairsSource:
             raise ValueError(f"validation = {self.validation} must be above 0 and below 1")
         check_pattern(self.patient_pattern)
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read all pairs.
 
         Raises:
@@ -87,7 +87,7 @@ class ImagePairsSource:
                 patient = f"{institution}/{pair}/{patient_in(Path(name).stem, self.patient_pattern, folder / pair)}"
                 rows.append((patient, pair, "" if split is None else split[name]))
         patients, modalities, splits = (tuple(column) for column in zip(*rows, strict=True))
-        return Pool(
+        return SourceTable(
             fields={"image": torch.cat(images), "chroma": torch.cat(chroma)},
             label_names=(),
             patients=patients,

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.image_folder import read_image
 from omnifm.data.images import resize, to_channels, to_unit
 from omnifm.data.patients import check_pattern, patient_of
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.tiles import windows_of
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class MaskedFolderSource:
             raise ValueError("threshold must lie in 0 to 255; tile and limit must be 0 or more")
         check_pattern(self.patient_pattern)
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read every image with its mask, and cut it into tiles.
 
         Raises:
@@ -79,7 +79,7 @@ class MaskedFolderSource:
                 masks.append(resize(mask[..., rows, columns], loading.size) >= 0.5)
                 patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
         warn_of_empty(empty, self.region)
-        return Pool(
+        return SourceTable(
             fields={"image": torch.cat(images).clamp(0, 1), "mask": torch.cat(masks).to(torch.uint8)},
             label_names=(self.region,),
             patients=tuple(patients),

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnifm.data.examples import Pool, evenly_spaced
 from omnifm.data.images import prepare
 from omnifm.data.source import Loading
-from omnifm.errors import DataError, did_you_mean
+from omnifm.data.subset import SourceTable, evenly_spaced
+from omnifm.utils.errors import DataError, did_you_mean
 
 _ORGANS = (
     "bladder",
@@ -163,7 +163,7 @@ class MedMNISTSource:
         if self.limit < 0:
             raise ValueError(f"limit = {self.limit} must be 0 (all rows) or more")
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read the three splits of the set.
 
         Raises:
@@ -183,7 +183,7 @@ class MedMNISTSource:
             labels.append(_labels(classes[rows], published))
             patients += [f"{self.set}/{split}/{row:06d}" for row in rows]
             splits += [split] * len(rows)
-        return Pool(
+        return SourceTable(
             fields={"image": torch.cat(images), "label": torch.cat(labels)},
             label_names=tuple(f"{self.set}/{name}" for name in published.classes),
             patients=tuple(patients),

@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from omnifm.data.examples import distinct, evenly_spaced
-from omnifm.errors import DataError
-from omnifm.randomness import numpy_generator
+from omnifm.data.subset import distinct, evenly_spaced
+from omnifm.utils.errors import DataError
+from omnifm.utils.seeding import numpy_generator
 
 _log = logging.getLogger("omnifm")
 
@@ -75,7 +75,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Share:
+class ClientSplit:
     """The rows of one hospital, in ascending order."""
 
     name: str
@@ -96,10 +96,10 @@ class Patient:
     label: int
 
 
-Dealt = dict[str, list[Patient]]
+Assignment = dict[str, list[Patient]]
 
 
-def deal(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[Share, ...]:
+def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[ClientSplit, ...]:
     """Deal all rows out to hospitals, each row exactly once.
 
     Raises:
@@ -120,12 +120,12 @@ def deal(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[Share, ...
             len(torn),
             torn[0],
         )
-    dealt = _DEALERS[settings.kind](patients, settings, seed)
-    return tuple(_share(name, mine, rows, settings, seed) for name, mine in dealt.items())
+    assigned = _DEALERS[settings.kind](patients, settings, seed)
+    return tuple(_share(name, mine, rows, settings, seed) for name, mine in assigned.items())
 
 
-def whole(name: str, rows: Rows, settings: PartitionSettings, seed: int) -> Share:
-    """Return all rows as one hospital's, split as :func:`deal` splits those of a hospital of this name and kind.
+def whole(name: str, rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
+    """Return all rows as one hospital's, split as :func:`partition_rows` splits those of a hospital of this name and kind.
 
     Raises:
         DataError: it has no samples in a split that it needs.
@@ -153,7 +153,7 @@ def _patients(rows: Rows) -> list[Patient]:
     ]
 
 
-def _by_modality(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+def _by_modality(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
     groups = _group(patients, lambda patient: patient.modalities, "modality")
     clients = settings.clients or len(groups)
     if clients < len(groups):
@@ -164,15 +164,15 @@ def _by_modality(patients: list[Patient], settings: PartitionSettings, seed: int
         )
     each, more = divmod(clients, len(groups))
     largest = sorted(groups, key=lambda modality: -len(groups[modality]))[:more]
-    dealt: Dealt = {}
+    assigned: Assignment = {}
     for modality, mine in groups.items():
         count = each + (modality in largest)
         names = [modality] if count == 1 else [f"{modality}-{number + 1}" for number in range(count)]
-        dealt |= _deal_evenly(mine, names, seed)
-    return dealt
+        assigned |= _deal_evenly(mine, names, seed)
+    return assigned
 
 
-def _by_institution(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+def _by_institution(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
     groups = _group(patients, lambda patient: patient.institutions, "institution")
     if settings.clients not in (0, len(groups)):
         raise DataError(
@@ -182,11 +182,11 @@ def _by_institution(patients: list[Patient], settings: PartitionSettings, seed: 
     return groups
 
 
-def _mixed(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+def _mixed(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
     return _deal_evenly(patients, _names(patients, settings), seed)
 
 
-def _by_dirichlet(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+def _by_dirichlet(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
     """Let the hospitals draw a patient each in turn, of a class drawn from their own class distribution."""
     names = _names(patients, settings)
     random = numpy_generator(seed, "partition", "dirichlet", len(names))
@@ -194,7 +194,7 @@ def _by_dirichlet(patients: list[Patient], settings: PartitionSettings, seed: in
     counts = Counter(patient.label for patient in patients)
     prior = np.array([counts[label] / len(patients) for label in labels])
     preferences = random.dirichlet(settings.alpha * prior, size=len(names))
-    dealt: Dealt = {name: [] for name in names}
+    assigned: Assignment = {name: [] for name in names}
     # The published splits are dealt one after another, by the same preferences, so that a hospital's splits
     # agree.
     for stratum in _strata(patients):
@@ -206,16 +206,16 @@ def _by_dirichlet(patients: list[Patient], settings: PartitionSettings, seed: in
             if weights.sum() == 0:  # the classes that this hospital prefers are used up
                 weights = left.astype(np.float64)
             drawn = random.choice(len(stacks), p=weights / weights.sum())
-            dealt[names[turn % len(names)]].append(stacks[drawn].pop())
-    return dealt
+            assigned[names[turn % len(names)]].append(stacks[drawn].pop())
+    return assigned
 
 
-def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int) -> Dealt:
+def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
     """Cut each stratum by drawn proportions, after a first few for every hospital, so that none is empty."""
     names = _names(patients, settings)
     random = numpy_generator(seed, "partition", "quantity", len(names))
     proportions = random.dirichlet(np.full(len(names), settings.alpha))
-    dealt: Dealt = {name: [] for name in names}
+    assigned: Assignment = {name: [] for name in names}
     for stratum in _strata(patients):
         shuffled = [stratum[index] for index in random.permutation(len(stratum))]
         needed = 1 if stratum[0].split else 3  # one for each split
@@ -225,12 +225,12 @@ def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int
         sizes = first + np.diff(cuts, prepend=0)
         start = 0
         for name, size in zip(names, sizes, strict=True):
-            dealt[name] += shuffled[start : start + size]
+            assigned[name] += shuffled[start : start + size]
             start += size
-    return dealt
+    return assigned
 
 
-_DEALERS: dict[str, Callable[[list[Patient], PartitionSettings, int], Dealt]] = {
+_DEALERS: dict[str, Callable[[list[Patient], PartitionSettings, int], Assignment]] = {
     "modality": _by_modality,
     "institution": _by_institution,
     "mixed": _mixed,
@@ -239,9 +239,9 @@ _DEALERS: dict[str, Callable[[list[Patient], PartitionSettings, int], Dealt]] = 
 }
 
 
-def _group(patients: list[Patient], key: Callable[[Patient], tuple[str, ...]], what: str) -> Dealt:
+def _group(patients: list[Patient], key: Callable[[Patient], tuple[str, ...]], what: str) -> Assignment:
     """Group the patients by the one modality or institution that each has."""
-    groups: Dealt = {}
+    groups: Assignment = {}
     for patient in patients:
         names = key(patient)
         if len(names) > 1:
@@ -266,7 +266,7 @@ def _strata(patients: list[Patient]) -> list[list[Patient]]:
     return list(strata.values())
 
 
-def _deal_evenly(patients: list[Patient], names: Sequence[str], seed: int) -> Dealt:
+def _deal_evenly(patients: list[Patient], names: Sequence[str], seed: int) -> Assignment:
     """Deal the shuffled patients of each split and modality round, so that all hospitals are alike."""
     random = numpy_generator(seed, "partition", "evenly", list(names))
     shuffled = [patients[index] for index in random.permutation(len(patients))]
@@ -274,7 +274,7 @@ def _deal_evenly(patients: list[Patient], names: Sequence[str], seed: int) -> De
     return {name: shuffled[start :: len(names)] for start, name in enumerate(names)}
 
 
-def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSettings, seed: int) -> Share:
+def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
     """Keep the published splits of the hospital's rows, and split its other patients."""
     splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     unsplit = []
@@ -292,7 +292,7 @@ def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSe
                 f"Client {name!r} has no sample for {split} (of {len(patients)} patients). "
                 "Ask for fewer clients or add data."
             )
-    return Share(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
+    return ClientSplit(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
 
 
 def _split(name: str, patients: list[Patient], settings: PartitionSettings, seed: int) -> list[tuple[Patient, str]]:

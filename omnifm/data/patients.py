@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def check_pattern(pattern: str) -> None:

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from omnifm.data.columns import Shared, Texts
-from omnifm.data.examples import Pool
 from omnifm.data.image_folder import read_image
 from omnifm.data.images import prepare
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.data.subset import SourceTable
+from omnifm.utils.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Question:
     split: str | None = None
 
 
-def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -> Pool:
+def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -> SourceTable:
     """Return questions as a pool; every image is read once and counts as a patient.
 
     Raises:
@@ -53,7 +53,7 @@ def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -
     images = [prepare(read_image(path)[np.newaxis], loading.size, loading.channels) for path in paths]
     types = tuple(sorted({question.type for question in questions}))
     splits = [question.split for question in questions if question.split]
-    return Pool(
+    return SourceTable(
         fields={
             "image": Shared(torch.cat(images), torch.tensor([paths[question.image] for question in questions])),
             "question": Texts.of([question.text for question in questions]),

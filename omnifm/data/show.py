@@ -11,9 +11,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from omnifm.data.cohort import Cohort
-from omnifm.data.examples import ClientData, Examples
+from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.images import pixels
+from omnifm.data.subset import ClientData, Subset
 
 SAMPLES = 6
 MOST_CLIENTS = 16
@@ -34,7 +34,7 @@ class ClientRow(TypedDict):
     labels: dict[str, int]
 
 
-def describe(cohort: Cohort) -> list[ClientRow]:
+def describe(dataset: FederatedDataset) -> list[ClientRow]:
     """Return a line for each client; ``labels`` holds only the classes that occur in its training data."""
     return [
         ClientRow(
@@ -44,20 +44,20 @@ def describe(cohort: Cohort) -> list[ClientRow]:
             validation=len(client.validation),
             test=len(client.test),
             patients=len({*client.train.patients, *client.validation.patients, *client.test.patients}),
-            labels=_label_counts(client.train, cohort.label_names) if cohort.label_names else {},
+            labels=_label_counts(client.train, dataset.label_names) if dataset.label_names else {},
         )
-        for client in cohort.clients
+        for client in dataset.clients
     ]
 
 
-def picture(cohort: Cohort, path: Path) -> None:
+def picture(dataset: FederatedDataset, path: Path) -> None:
     """Write a PNG with a row for each (of the first) clients: training images and counts of classes."""
-    shown = cohort.clients[:MOST_CLIENTS]
-    groups = sorted({client.group for client in cohort.clients})
+    shown = dataset.clients[:MOST_CLIENTS]
+    groups = sorted({client.group for client in dataset.clients})
     # Made without pyplot, so that neither a display nor global state is needed.
     figure = Figure(figsize=(13, 1.95 * len(shown) + 0.3), dpi=120, facecolor="white")
     bands = figure.subfigures(len(shown) + 1, 1, squeeze=False, height_ratios=[1.95] * len(shown) + [0.3])
-    for band, client, row in zip(bands[:, 0], shown, describe(cohort), strict=False):
+    for band, client, row in zip(bands[:, 0], shown, describe(dataset), strict=False):
         colour = COLOURS[groups.index(client.group) % len(COLOURS)]
         name = client.name if client.name == client.group else f"{client.name} ({client.group})"
         sizes = f"{row['train']} for training, {row['validation']} for validation, {row['test']} for test"
@@ -67,19 +67,19 @@ def picture(cohort: Cohort, path: Path) -> None:
         axes = band.subplots(1, SAMPLES + 2, width_ratios=[1] * SAMPLES + [1.2, 2])
         band.subplots_adjust(left=0.01, right=0.97, top=0.79, bottom=0.02, wspace=0.06)
         axes[-2].set_axis_off()
-        _draw_samples(axes[:-2], client, cohort.label_names)
+        _draw_samples(axes[:-2], client, dataset.label_names)
         _draw_counts(axes[-1], row["labels"], colour)
-    if len(cohort.clients) > len(shown):
-        bands[-1, 0].text(0.01, 0.3, f"and {len(cohort.clients) - len(shown)} more clients", color=GREY)
+    if len(dataset.clients) > len(shown):
+        bands[-1, 0].text(0.01, 0.3, f"and {len(dataset.clients) - len(shown)} more clients", color=GREY)
     figure.savefig(path, format="png")
 
 
-def _label_counts(examples: Examples, label_names: Sequence[str]) -> dict[str, int]:
+def _label_counts(examples: Subset, label_names: Sequence[str]) -> dict[str, int]:
     counts = examples.column("target").sum(dim=0).tolist()
     return {name: count for name, count in zip(label_names, counts, strict=True) if count}
 
 
-def _samples(examples: Examples, label_names: Sequence[str]) -> list[int]:
+def _samples(examples: Subset, label_names: Sequence[str]) -> list[int]:
     """Return rows that show every class in turn, as many as there is room for; without classes the first."""
     if not label_names:
         return list(range(min(len(examples), SAMPLES)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from omnifm.data.examples import Pool
 from omnifm.data.questions import Question, as_text, is_closed, pool_of, read_entries
 from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable
 
 _KEYS = ("img_name", "question", "answer", "q_lang", "location", "modality", "answer_type", "content_type")
 _REMEDY = "Lay train.json, validate.json, test.json and imgs/ of SLAKE there."
@@ -30,7 +30,7 @@ class SLAKESource:
     group: Literal["modality", "location"] = "modality"
     name: str = "slake"
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read the questions of the language.
 
         Raises:

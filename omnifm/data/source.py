@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from omnifm.data.examples import Pool
-from omnifm.errors import did_you_mean
+from omnifm.data.subset import SourceTable
+from omnifm.utils.errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Source(Protocol):
 
     kind: str
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read or make the whole set.
 
         Raises:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnifm.data.examples import Pool
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
 from omnifm.data.patients import check_pattern, patient_of
 from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable
 from omnifm.data.tiles import windows_of
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TileFolderSource:
         check_tiles(self.tile, self.tiles)
         check_pattern(self.patient_pattern)
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read and cut the images.
 
         Raises:
@@ -66,7 +66,7 @@ class TileFolderSource:
         image, counts = cut(paths, self.tile, self.tiles, loading)
         patients = [f"{institution}/{patient_of(path, folder, self.patient_pattern)}" for path in paths]
         rows = len(image)
-        return Pool(
+        return SourceTable(
             fields={"image": image},
             label_names=(),
             patients=repeated(patients, counts),

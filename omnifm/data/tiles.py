@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnifm.data.examples import evenly_spaced
-from omnifm.errors import DataError
+from omnifm.data.subset import evenly_spaced
+from omnifm.utils.errors import DataError
 
 Window = tuple[slice, slice]
 """The rows and columns of a tile: ``image[window]``, ``mask[window]``."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from omnifm.data.examples import evenly_spaced
+from omnifm.data.subset import evenly_spaced
 
 
 def cropped(volume: Tensor, spacing: Sequence[float], side: float) -> Tensor:

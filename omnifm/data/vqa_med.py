@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from omnifm.data.examples import Pool
 from omnifm.data.questions import Question, as_text, pool_of, read_utf8
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.data.subset import SourceTable
+from omnifm.utils.errors import DataError
 
 _REMEDY = "Lay the unpacked archives of VQA-Med there (docs/data.md names them)."
 
@@ -113,7 +113,7 @@ class VQAMedSource:
     modality: str = "radiology"
     name: str = ""
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read all questions of the year.
 
         Raises:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from omnifm.data.examples import Pool
 from omnifm.data.questions import Question, as_text, is_closed, pool_of, read_entries
 from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable
 
 _KEYS = ("image_name", "image_organ", "answer", "answer_type", "question_type", "question")
 _REMEDY = "Lay trainset.json, testset.json and images/ of VQA-RAD there."
@@ -46,7 +46,7 @@ class VQARADSource:
     group: Literal["modality", "organ"] = "modality"
     name: str = "vqa-rad"
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Read all questions.
 
         Raises:

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from omnifm.deploy.finding import Finding, bad, good, warning
+from omnifm.deploy.check_result import CheckResult, bad, good, warning
 from omnifm.engines.flower.certificates import LOOPBACK, read_identity
 
 SOON = datetime.timedelta(days=30)
@@ -21,7 +21,7 @@ _RENEW = "Run `omnifm deploy renew FOLDER` where the authority's key is, and bri
 _AGAIN = "Bring this machine's folder anew from the one that `omnifm deploy init` made."
 
 
-def check_certificate(folder: Path, who: str, names: Sequence[str] = ()) -> Iterator[Finding]:
+def check_certificate(folder: Path, who: str, names: Sequence[str] = ()) -> Iterator[CheckResult]:
     """Look at ``ca.crt``, ``WHO.crt`` and ``WHO.key``: dates, authority, names, and that the two belong together."""
     try:
         authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
@@ -52,7 +52,7 @@ def check_certificate(folder: Path, who: str, names: Sequence[str] = ()) -> Iter
         yield from _names(certificate, names)
 
 
-def check_authority(folder: Path) -> Iterator[Finding]:
+def check_authority(folder: Path) -> Iterator[CheckResult]:
     """Look at a hospital's ``ca.crt``."""
     try:
         authority = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
@@ -62,7 +62,7 @@ def check_authority(folder: Path) -> Iterator[Finding]:
         yield from _dates("authority", authority, "The operator must make a new deployment: `omnifm deploy init`.")
 
 
-def check_hospital_key(path: Path) -> Iterator[Finding]:
+def check_client_key(path: Path) -> Iterator[CheckResult]:
     """Look at the key by which a hospital is known."""
     yield from _key_mode(path)
     try:
@@ -79,7 +79,7 @@ def check_hospital_key(path: Path) -> Iterator[Finding]:
             yield bad("key", f"{path} is no elliptic-curve key, and Flower takes no other.", again)
 
 
-def _dates(subject: str, certificate: x509.Certificate, remedy: str) -> Iterator[Finding]:
+def _dates(subject: str, certificate: x509.Certificate, remedy: str) -> Iterator[CheckResult]:
     now = datetime.datetime.now(datetime.UTC)
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < begin:
@@ -93,7 +93,7 @@ def _dates(subject: str, certificate: x509.Certificate, remedy: str) -> Iterator
         yield good(subject, f"Good until {end:%Y-%m-%d}.")
 
 
-def _names(certificate: x509.Certificate, names: Sequence[str]) -> Iterator[Finding]:
+def _names(certificate: x509.Certificate, names: Sequence[str]) -> Iterator[CheckResult]:
     try:
         known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -116,7 +116,7 @@ def _plain(name: str) -> str:
         return ""
 
 
-def _key_mode(path: Path) -> Iterator[Finding]:
+def _key_mode(path: Path) -> Iterator[CheckResult]:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:

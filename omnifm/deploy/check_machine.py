@@ -9,14 +9,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from omnifm.deploy.finding import Finding, bad, good, warning
-from omnifm.deploy.plan import Side, installed
+from omnifm.deploy.check_result import CheckResult, bad, good, warning
+from omnifm.deploy.deployment_plan import Side, installed
 
 ROOM = 2
 """How many GB must be free: a run's states and the memory-mapped data of a hospital lie on the disk."""
 
 
-def check_versions(side: Side, program: str) -> Iterator[Finding]:
+def check_versions(side: Side, program: str) -> Iterator[CheckResult]:
     """Compare what is installed here with what the deployment was made with."""
     for package, wanted in (("omnifm", side.omnifm), ("flwr", side.flwr)):
         found = installed(package)
@@ -30,7 +30,7 @@ def check_versions(side: Side, program: str) -> Iterator[Finding]:
         yield bad("version", f"The program {program} is not found.", "Install Flower: pip install 'omnifm[flower]'.")
 
 
-def check_own_clock() -> Iterator[Finding]:
+def check_own_clock() -> Iterator[CheckResult]:
     """Ask the system whether something keeps the clock right."""
     try:
         asked = ["timedatectl", "show", "--property", "NTPSynchronized", "--value"]
@@ -44,7 +44,7 @@ def check_own_clock() -> Iterator[Finding]:
         yield good("clock", "It is kept right by NTP.")
 
 
-def check_room(folder: Path, what: str) -> Iterator[Finding]:
+def check_room(folder: Path, what: str) -> Iterator[CheckResult]:
     """See whether there is room on the disk, and whether one may write there."""
     place = folder
     while not place.exists():

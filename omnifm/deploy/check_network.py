@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from omnifm.deploy.finding import Finding, bad, good, warning
-from omnifm.deploy.operating import control, operator_context, trust
-from omnifm.deploy.plan import HospitalSide, OperatorSide, ServerSide, host_and_port
-from omnifm.deploy.reach import Answer, Unreached, call, connect
+from omnifm.deploy.check_result import CheckResult, bad, good, warning
+from omnifm.deploy.connectivity import Answer, Unreached, call, connect
+from omnifm.deploy.deployment_plan import ClientSide, OperatorSide, ServerSide, host_and_port
+from omnifm.deploy.operator import control, operator_context, trust
 from omnifm.engines.flower.control import try_key
-from omnifm.errors import DeploymentError
+from omnifm.utils.errors import DeploymentError
 
 AHEAD, BEHIND = 5, 305
 """By how many seconds a hospital's clock may be off before the SuperLink refuses its signatures (flwr 1.41)."""
@@ -19,7 +19,7 @@ HERE = "127.0.0.1"
 _FLEET, _CONTROL = "/v1/fleet/pull-messages", "/v1/control/list-nodes"
 
 
-def check_way_to_server(folder: Path, side: HospitalSide, *, key: bool) -> Iterator[Finding]:
+def check_way_to_server(folder: Path, side: ClientSide, *, key: bool) -> Iterator[CheckResult]:
     """From a hospital: call the server as its SuperNode will; with ``key``, sign in with the hospital's key."""
     where = host_and_port(side.server, side.port)
     try:
@@ -43,7 +43,7 @@ def check_way_to_server(folder: Path, side: HospitalSide, *, key: bool) -> Itera
             yield good("key", "The server knows this hospital's key.")
 
 
-def check_way_of_operator(folder: Path, side: OperatorSide) -> Iterator[Finding]:
+def check_way_of_operator(folder: Path, side: OperatorSide) -> Iterator[CheckResult]:
     """From an operator: call the control API."""
     where = host_and_port(side.server, side.port)
     try:
@@ -61,7 +61,7 @@ def check_way_of_operator(folder: Path, side: OperatorSide) -> Iterator[Finding]
         )
 
 
-def check_doors(folder: Path, side: ServerSide) -> Iterator[Finding]:
+def check_doors(folder: Path, side: ServerSide) -> Iterator[CheckResult]:
     """On the server: SuperLink and proxy answer, by all names, and keep the doors shut that are to be shut."""
     ports = side.ports
     try:
@@ -97,7 +97,7 @@ def check_doors(folder: Path, side: ServerSide) -> Iterator[Finding]:
     yield from _loopback_only(side)
 
 
-def _loopback_only(side: ServerSide) -> Iterator[Finding]:
+def _loopback_only(side: ServerSide) -> Iterator[CheckResult]:
     for name in side.servers:
         with suppress(Unreached), connect(name, side.ports.superlink) as found:
             if not found.getpeername()[0].startswith(("127.", "::1")):
@@ -107,7 +107,7 @@ def _loopback_only(side: ServerSide) -> Iterator[Finding]:
                 )
 
 
-def _superlink(answer: Answer, where: str) -> Finding:
+def _superlink(answer: Answer, where: str) -> CheckResult:
     if answer.status == 401:
         return good("SuperLink", f"It answers at {where}, and wants a registered key.")
     if answer.status in (502, 504):
@@ -117,7 +117,7 @@ def _superlink(answer: Answer, where: str) -> Finding:
     return bad("SuperLink", text, "Is it the right port? The hospitals' and the operators' differ.")
 
 
-def _clock(answer: Answer) -> Iterator[Finding]:
+def _clock(answer: Answer) -> Iterator[CheckResult]:
     if answer.ahead is None:
         return
     off = f"{abs(answer.ahead):.0f} seconds {'ahead of' if answer.ahead > 0 else 'behind'} the server's"

@@ -11,14 +11,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from omnifm.errors import DeploymentError
+from omnifm.utils.errors import DeploymentError
 
 app = typer.Typer(help="Bring a federation to many hospitals, over Flower: docs/deploy.md.", no_args_is_help=True)
 _out = Console()
 
 Folder = Annotated[Path, typer.Argument(help="The folder that `omnifm deploy init` made.")]
 Operator = Annotated[Path, typer.Argument(help="The operator's folder.")]
-Hospitals = Annotated[list[str], typer.Option("--hospital", metavar="NAME", help="A hospital's name; more than once.")]
+ClientNames = Annotated[
+    list[str], typer.Option("--hospital", metavar="NAME", help="A hospital's name; more than once.")
+]
 
 
 @app.callback()
@@ -33,7 +35,7 @@ def init(
     server: Annotated[
         list[str], typer.Option("--server", metavar="NAME", help="Host name or address of the server; more than once.")
     ],
-    hospital: Hospitals,
+    hospital: ClientNames,
     ports: Annotated[
         tuple[int, int, int],
         typer.Option(metavar="SUPERLINK HOSPITALS OPERATORS", help="The server's ports; the first is its own only."),
@@ -43,21 +45,21 @@ def init(
     programs: Annotated[str, typer.Option(help="Where omnifm and Flower are installed.")] = "/opt/omnifm/bin",
 ) -> None:
     """Write all that a server and its hospitals need: certificates, keys, start scripts, units, proxy, steps."""
-    from omnifm.deploy import folders
-    from omnifm.deploy.plan import make_plan
+    from omnifm.deploy import provision
+    from omnifm.deploy.deployment_plan import make_deployment_plan
 
     values = {"servers": server, "hospitals": hospital, "etc": etc, "state": state, "programs": programs}
     numbers = dict(zip(("superlink", "hospitals", "operators"), ports, strict=True))
-    folders.init(folder, make_plan({**values, "ports": numbers}))
+    provision.init(folder, make_deployment_plan({**values, "ports": numbers}))
     _say(f"The deployment is in {folder}. Go on with its STEPS.md.")
 
 
 @app.command()
-def add(folder: Folder, hospital: Hospitals) -> None:
+def add(folder: Folder, hospital: ClientNames) -> None:
     """Add hospitals to a deployment, at any time."""
-    from omnifm.deploy import folders
+    from omnifm.deploy import provision
 
-    folders.add(folder, hospital)
+    provision.add(folder, hospital)
     _say(f"Bring {', '.join(str(folder / 'hospitals' / name) for name in hospital)} to the hospital; then")
     _say(f"  omnifm deploy register {shlex.quote(str(folder))}")
 
@@ -70,28 +72,28 @@ def renew(
     ] = None,
 ) -> None:
     """Make the server's and the operator's certificates anew; keys of hospitals stay good."""
-    from omnifm.deploy import folders
+    from omnifm.deploy import provision
 
-    folders.renew(folder, server or [])
+    provision.renew(folder, server or [])
     _say(f"Bring {folder}/server to the server again, and restart nginx and the SuperLink.")
 
 
 @app.command()
-def rekey(folder: Folder, hospital: Hospitals) -> None:
+def rekey(folder: Folder, hospital: ClientNames) -> None:
     """Make new keys for hospitals whose old ones are lost or stolen; `unregister` them first."""
-    from omnifm.deploy import folders
+    from omnifm.deploy import provision
 
-    folders.rekey(folder, hospital)
+    provision.rekey(folder, hospital)
     _say(f"Bring hospital.key to each; then  omnifm deploy register {shlex.quote(str(folder))}")
 
 
 @app.command()
 def register(folder: Folder) -> None:
     """Let the hospitals of a deployment in, by their keys; those who are in already stay so."""
-    from omnifm.deploy.operating import control
-    from omnifm.deploy.plan import read_plan
+    from omnifm.deploy.deployment_plan import read_deployment_plan
+    from omnifm.deploy.operator import control
 
-    plan = read_plan(folder)
+    plan = read_deployment_plan(folder)
     link = control(folder / "operator")
     failures = []
     for name in plan.hospitals:
@@ -105,9 +107,9 @@ def register(folder: Folder) -> None:
 
 
 @app.command()
-def unregister(folder: Folder, hospital: Hospitals) -> None:
+def unregister(folder: Folder, hospital: ClientNames) -> None:
     """Shut hospitals out, by their keys, for good: `rekey` and `register` let one in again."""
-    from omnifm.deploy.operating import control
+    from omnifm.deploy.operator import control
 
     link = control(folder / "operator")
     for name in hospital:
@@ -150,7 +152,7 @@ def run(
     resume: Annotated[str, typer.Option(metavar="NAME", help="Go on with the run of this name on the server.")] = "",
 ) -> None:
     """Let the hospitals train an experiment, and show how it goes; the server goes on without this command too."""
-    from omnifm.deploy import operating
+    from omnifm.deploy import operator
     from omnifm.experiment import read_plan
 
     if experiment is None and (overrides or not resume):
@@ -159,7 +161,7 @@ def run(
         raise DeploymentError("--out and --resume are two folders for one run: give only one of them.")
     plan = None if experiment is None else read_plan(experiment, overrides or ())
     where = resume or out or (plan.name if plan else "")
-    raise typer.Exit(operating.run(folder, plan.document if plan else None, where, resume=bool(resume)))
+    raise typer.Exit(operator.run(folder, plan.document if plan else None, where, resume=bool(resume)))
 
 
 @app.command()
@@ -180,7 +182,7 @@ def status(
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def flwr(folder: Operator, context: typer.Context) -> None:
     """Run Flower's own command against the deployment: omnifm deploy flwr operator run operator/app --stream."""
-    from omnifm.deploy.operating import run_flwr
+    from omnifm.deploy.operator import run_flwr
 
     raise typer.Exit(run_flwr(folder, context.args))
 

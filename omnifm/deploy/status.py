@@ -15,11 +15,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from omnifm.deploy.operating import control
-from omnifm.deploy.plan import ServerSide, read_side
+from omnifm.deploy.deployment_plan import ServerSide, read_side
+from omnifm.deploy.operator import control
 from omnifm.engines.flower.control import Node
-from omnifm.errors import DeploymentError
-from omnifm.lock import is_held
+from omnifm.utils.errors import DeploymentError
+from omnifm.utils.lock import is_held
 
 STATUS, EVENTS = "status.json", "deploy.jsonl"
 _COLOURS = {"online": "green", "offline": "red", "registered": "yellow"}
@@ -48,7 +48,7 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
         if "round" in about:  # after the last round the hospitals judge once more, as if for the next
             about["round"] = min(about["round"], stand.get("rounds", about["round"]))
     if nodes or known:
-        yield hospital_table(nodes, known, datetime.now(UTC))
+        yield client_table(nodes, known, datetime.now(UTC))
     else:
         yield "No hospital is registered yet: `omnifm deploy register FOLDER` lets them in."
     if run and stand:
@@ -81,7 +81,7 @@ def read_stand(run: Path) -> dict[str, Any]:
     return dict(stand)
 
 
-def hospital_table(nodes: Mapping[str, Node] | None, known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
+def client_table(nodes: Mapping[str, Node] | None, known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
     """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``."""
     table = Table("hospital")
     for column in ("connection", "since"):

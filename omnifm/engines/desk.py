@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.federation import Reading, Split
-from omnifm.site import Site
-from omnifm.states import StateFolder
+from omnifm.checkpoint.client_store import ClientStateStore
+from omnifm.core.records import Broadcast, ClientState, Upload
+from omnifm.federation.client import ClientRuntime
+from omnifm.federation.loop import EvaluationPoint, Split
 from omnifm.tasks.task import Panel, Scores
 
 
@@ -16,28 +16,37 @@ from omnifm.tasks.task import Panel, Scores
 class Desk:
     """A site, and the folder of its clients' states. A state is named by its digest; an empty one has none."""
 
-    site: Site
-    states: StateFolder
+    runtime: ClientRuntime
+    states: ClientStateStore
 
     def update(self, broadcast: Broadcast, client: str, state: str | None) -> tuple[Upload, str | None]:
         """Train a client; return its upload and its new state."""
-        upload, after = self.site.update(broadcast, client, self._read(client, state))
+        upload, after = self.runtime.update(broadcast, client, self._read(client, state))
         return upload, self._written(client, after)
 
     def work(
-        self, broadcast: Broadcast, client: str, state: str | None, judge: Sequence[tuple[Split, Reading]], train: bool
+        self,
+        broadcast: Broadcast,
+        client: str,
+        state: str | None,
+        evaluations: Sequence[tuple[Split, EvaluationPoint]],
+        train: bool,
     ) -> tuple[list[Scores], tuple[Upload, str | None] | None]:
         """Judge a client's model and train it; return the scores and, if it was trained, upload and new state."""
-        scores, trained = self.site.work(broadcast, client, self._read(client, state), judge, train)
+        scores, trained = self.runtime.work(broadcast, client, self._read(client, state), evaluations, train)
         return scores, trained and (trained[0], self._written(client, trained[1]))
 
-    def evaluate(self, broadcast: Broadcast, client: str, state: str | None, split: Split, reading: Reading) -> Scores:
+    def evaluate(
+        self, broadcast: Broadcast, client: str, state: str | None, split: Split, point: EvaluationPoint
+    ) -> Scores:
         """Judge a client's model; its state stays as it is."""
-        return self.site.evaluate(broadcast, client, self._read(client, state), split, reading)
+        return self.runtime.evaluate(broadcast, client, self._read(client, state), split, point)
 
-    def show(self, broadcast: Broadcast, client: str, state: str | None, reading: Reading, count: int) -> list[Panel]:
+    def show(
+        self, broadcast: Broadcast, client: str, state: str | None, point: EvaluationPoint, count: int
+    ) -> list[Panel]:
         """Return pictures of a client's predictions."""
-        return self.site.show(broadcast, client, self._read(client, state), reading, count)
+        return self.runtime.show(broadcast, client, self._read(client, state), point, count)
 
     def _written(self, client: str, state: ClientState) -> str | None:
         return None if state == ClientState() else self.states.write(client, state)

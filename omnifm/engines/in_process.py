@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
+from omnifm.checkpoint.client_store import ClientStateStore, StoredStates
+from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.desk import Desk
-from omnifm.engines.team import Team
-from omnifm.federation import Reading, Split
-from omnifm.site import Site
-from omnifm.states import StateFolder, States
+from omnifm.engines.process_pool import ProcessPoolEngine
+from omnifm.federation.client import ClientRuntime
+from omnifm.federation.loop import EvaluationPoint, Split
 from omnifm.tasks.task import Panel, Scores
 from omnifm.workers.memory import keep_heap, return_large_blocks
 
@@ -32,15 +32,15 @@ class InProcess:
         states: the folder for the clients' states; without it, a temporary one.
     """
 
-    def __init__(self, site: Site, workers: int = 1, states: StateFolder | None = None) -> None:
+    def __init__(self, runtime: ClientRuntime, workers: int = 1, states: ClientStateStore | None = None) -> None:
         torch.set_num_threads(1)
         importlib.import_module("torch._dynamo")  # else every worker does, at its first step, for more than a second
-        folder = states or StateFolder.temporary()
-        self.site, self._states = site, States(folder)
-        self._desk = Desk(site, folder)
-        workers = min(workers, len(site.clients))
-        self._team = Team(self._desk, workers) if workers > 1 else None
-        if self._team is None:
+        folder = states or ClientStateStore.temporary()
+        self.runtime, self._states = runtime, StoredStates(folder)
+        self._desk = Desk(runtime, folder)
+        workers = min(workers, len(runtime.clients))
+        self._process_pool = ProcessPoolEngine(self._desk, workers) if workers > 1 else None
+        if self._process_pool is None:
             keep_heap()
         else:
             return_large_blocks()
@@ -49,30 +49,30 @@ class InProcess:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._team is not None:
-            self._team.close()
+        if self._process_pool is not None:
+            self._process_pool.close()
 
     @property
-    def states(self) -> States:
+    def states(self) -> StoredStates:
         """The clients' states as they are now; a client whose state is empty has none."""
-        return States(self._states.folder, self._states.digests)
+        return StoredStates(self._states.folder, self._states.digests)
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
         folder = self._states.folder
-        if isinstance(states, States) and states.folder == folder:
-            self._states = States(folder, states.digests)
+        if isinstance(states, StoredStates) and states.folder == folder:
+            self._states = StoredStates(folder, states.digests)
         else:
-            self._states = States(folder, {name: folder.write(name, state) for name, state in states.items()})
+            self._states = StoredStates(folder, {name: folder.write(name, state) for name, state in states.items()})
 
     def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
         """Train the clients and yield their uploads, those with the most training samples first."""
-        clients = sorted(clients, key=lambda name: -len(self.site.clients[name].train))
+        clients = sorted(clients, key=lambda name: -len(self.runtime.clients[name].train))
         digests = self._states.digests
         done = (
             (self._desk.update(broadcast, name, digests.get(name)) for name in clients)
-            if self._team is None
-            else self._team.update(broadcast, clients, digests)
+            if self._process_pool is None
+            else self._process_pool.update(broadcast, clients, digests)
         )
         for name, (upload, digest) in zip(clients, done, strict=True):
             digests.pop(name, None)
@@ -81,15 +81,15 @@ class InProcess:
             yield upload
 
     def evaluate(
-        self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
+        self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
     ) -> Iterator[tuple[str, Scores]]:
         """Judge the clients and yield their scores."""
-        clients = sorted(clients, key=lambda name: -len(getattr(self.site.clients[name], split)))
+        clients = sorted(clients, key=lambda name: -len(getattr(self.runtime.clients[name], split)))
         digests = self._states.digests
-        if self._team is not None:
-            return self._team.evaluate(broadcast, clients, digests, split, reading)
-        return ((name, self._desk.evaluate(broadcast, name, digests.get(name), split, reading)) for name in clients)
+        if self._process_pool is not None:
+            return self._process_pool.evaluate(broadcast, clients, digests, split, point)
+        return ((name, self._desk.evaluate(broadcast, name, digests.get(name), split, point)) for name in clients)
 
-    def show(self, broadcast: Broadcast, name: str, reading: Reading, count: int) -> list[Panel]:
+    def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
         """Return pictures of a client's predictions."""
-        return self._desk.show(broadcast, name, self._states.digests.get(name), reading, count)
+        return self._desk.show(broadcast, name, self._states.digests.get(name), point, count)

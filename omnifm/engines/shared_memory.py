@@ -11,8 +11,8 @@ import tempfile
 import weakref
 from typing import TypeVar
 
-from omnifm.algorithms.state import Record
-from omnifm.packing import Parcel, unpacked
+from omnifm.core.records import Record
+from omnifm.core.serialization import TensorBuffer, unpack_tensors
 
 _APART = 2**36  # bytes from one region to the next; pages that are never touched take no memory
 _LARGE = 2**23
@@ -54,9 +54,9 @@ class SharedMemory:
 
     def write(self, region: int, record: Record) -> int:
         """Lay a record down in a region, over the one before, and return how many bytes it takes."""
-        parcel = Parcel(*record.pack())
-        parcel.lay(memoryview(self._map(region, parcel.size)))
-        return parcel.size
+        buffer = TensorBuffer(*record.pack())
+        buffer.write_into(memoryview(self._map(region, buffer.size)))
+        return buffer.size
 
     def read(self, region: int, size: int, kind: type[Kind], *, release: bool = False) -> Kind:
         """Return the record of ``size`` bytes in a region; its tensors are views of it.
@@ -66,7 +66,7 @@ class SharedMemory:
         memory = memoryview(self._map(region, size))[:size]
         if release:
             weakref.finalize(memory, self.release, region)
-        return kind.unpack(*unpacked(memory))
+        return kind.unpack(*unpack_tensors(memory))
 
     def _map(self, region: int, size: int) -> mmap.mmap:
         mapped = self._maps.get(region)

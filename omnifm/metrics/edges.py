@@ -41,7 +41,7 @@ def edge_transfer(found: Tensor, first: Tensor, second: Tensor) -> Tensor:
         likeness = torch.where(stronger > 0, weaker / stronger.clamp(min=1e-12), 1.0)
         turned = (own_direction - direction).abs()
         alignment = (turned - math.pi / 2).abs() / (math.pi / 2)  # edges are lines: a half turn is none
-        quality = _judged(likeness, *_STRENGTH) * _judged(alignment, *_DIRECTION)
+        quality = _evaluated(likeness, *_STRENGTH) * _evaluated(alignment, *_DIRECTION)
         kept = kept + (quality * own_strength).flatten(1).sum(dim=1)
         total = total + own_strength.flatten(1).sum(dim=1)
     return torch.where(total > 0, kept / total.clamp(min=1e-12), 1.0).float()
@@ -67,5 +67,5 @@ def _sign(values: Tensor) -> Tensor:
     return torch.where(values < 0, -1.0, 1.0)
 
 
-def _judged(value: Tensor, top: float, slope: float, turn: float) -> Tensor:
+def _evaluated(value: Tensor, top: float, slope: float, turn: float) -> Tensor:
     return top / (1 + torch.exp(slope * (value - turn)))

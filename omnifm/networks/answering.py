@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from omnifm.data.examples import Batch
+from omnifm.data.subset import Batch
 
 Answered = dict[str, Tensor]
 """What a head predicts. Each tensor has a row for each row of the batch, so that predictions can be cut and joined."""

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnifm.data.columns import read_texts
-from omnifm.data.examples import Batch
+from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered, Head, ImageTokens, written
 from omnifm.networks.compact import CompactEncoder
 from omnifm.networks.normalisation import Normalisation

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnifm.files import write_atomically
 from omnifm.results import rounds, scores
 from omnifm.results.numerals import MISSING, metric_name
 from omnifm.results.page import holdings, render_page
 from omnifm.results.pictures import pictures
-from omnifm.results.run_reader import READING_NAMES, Run, read_run
+from omnifm.results.run_reader import POINT_NAMES, Run, read_run
 from omnifm.results.verdict import give_verdict
 from omnifm.results.view import View, arm_styles
+from omnifm.utils.atomic_write import write_atomically
 
 
 def write_report(out: Path) -> Path:
@@ -34,7 +34,7 @@ def render(run: Run) -> str:
     return render_page(
         "report.html.j2",
         run=run,
-        reading_names=READING_NAMES,
+        point_names=POINT_NAMES,
         verdict=give_verdict(run),
         styles=styles,
         metric=metric_name(metric or "score"),

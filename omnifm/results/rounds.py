@@ -12,7 +12,7 @@ from typing import Any
 
 from omnifm.results.charts import Line, Style, limits, line_chart
 from omnifm.results.numerals import metric_name, number, places
-from omnifm.results.run_reader import READING_NAMES, ArmRecord, Run, finite, mean
+from omnifm.results.run_reader import POINT_NAMES, ArmRecord, Run, finite, mean
 from omnifm.results.verdict import POOLED
 from omnifm.results.view import View
 
@@ -27,28 +27,28 @@ def curves(run: Run, styles: dict[str, Style]) -> View | None:
         return None
     name = metric_name(metric or "score")
     charts, tables, small = [], [], []
-    for reading in READING_NAMES if metric else ():
-        lines = _lines(run, styles, lambda arm, r=reading: arm.curve(r, metric), reading)  # type: ignore[misc]
+    for point in POINT_NAMES if metric else ():
+        lines = _lines(run, styles, lambda arm, r=point: arm.curve(r, metric), point)  # type: ignore[misc]
         if lines:
-            title = f"Validation {name}, {READING_NAMES[reading]}, mean over hospitals"
+            title = f"Validation {name}, {POINT_NAMES[point]}, mean over hospitals"
             charts.append((title, line_chart(lines, title, name, ylim=_limits(lines))))
             tables.append(_curve_table(title, lines))
     clients = list(dict.fromkeys([*run.clients, *(client for clients in _evaluations(run) for client in clients)]))
-    for reading in READING_NAMES if metric and len(clients) > 1 else ():
-        if reading == "personalised" and len(clients) > PERSONAL_CURVES:
+    for point in POINT_NAMES if metric and len(clients) > 1 else ():
+        if point == "after_local_training" and len(clients) > PERSONAL_CURVES:
             break
         own = [
-            (c, _lines(run, styles, lambda arm, c=c, r=reading: arm.curve(r, metric, c), reading))  # type: ignore[misc]
+            (c, _lines(run, styles, lambda arm, c=c, r=point: arm.curve(r, metric, c), point))  # type: ignore[misc]
             for c in clients
         ]
         common = _limits([line for _, lines in own for line in lines])
         pairs = [
-            (c, line_chart(lines, f"{c}: validation {name}, {READING_NAMES[reading]}", name, small=True, ylim=common))
+            (c, line_chart(lines, f"{c}: validation {name}, {POINT_NAMES[point]}", name, small=True, ylim=common))
             for c, lines in own
             if lines
         ]
         if pairs:
-            small.append((reading, pairs))
+            small.append((point, pairs))
     losses = _lines(run, styles, lambda arm: arm.loss(), None)
     if losses:
         title = "Training loss, mean over the round's hospitals"
@@ -77,11 +77,11 @@ def _evaluations(run: Run) -> list[dict[str, dict[str, Any]]]:
 
 
 def _lines(
-    run: Run, styles: dict[str, Style], curve: Callable[[ArmRecord], list[tuple[int, float]]], reading: str | None
+    run: Run, styles: dict[str, Style], curve: Callable[[ArmRecord], list[tuple[int, float]]], point: str | None
 ) -> list[Line]:
     pairs = [(arm, curve(arm)) for arm in run.arms]
     return [
-        Line(arm.name, styles[arm.name], points, arm.chosen_round(reading) if reading else None)
+        Line(arm.name, styles[arm.name], points, arm.chosen_round(point) if point else None)
         for arm, points in pairs
         if points
     ]

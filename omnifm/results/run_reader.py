@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omnifm.errors import ExperimentError
-from omnifm.results.metrics import MetricsLog
+from omnifm.callbacks.metrics_log import MetricsLog
 from omnifm.results.numerals import places
+from omnifm.utils.errors import ExperimentError
 
-READING_NAMES = {"received": "as received", "personalised": "personalised"}
+POINT_NAMES = {"before_local_training": "as received", "after_local_training": "after_local_training"}
 
 Curve = list[tuple[int, float]]
 """Values by round, in order of the rounds."""
@@ -49,15 +49,15 @@ class ArmRecord:
 
     @cached_property
     def _validation(self) -> dict[str, dict[int, dict[str, Any]]]:
-        found: dict[str, dict[int, dict[str, Any]]] = {reading: {} for reading in READING_NAMES}
+        found: dict[str, dict[int, dict[str, Any]]] = {point: {} for point in POINT_NAMES}
         for line in self.log:
             if line.get("event") == "evaluation" and line.get("split") == "validation":
-                found.setdefault(line["reading"], {})[line["round"]] = line["clients"]
+                found.setdefault(line["point"], {})[line["round"]] = line["clients"]
         return found
 
-    def scores(self, reading: str, metric: str) -> dict[str, float]:
+    def scores(self, point: str, metric: str) -> dict[str, float]:
         """Return the test scores by client, of the clients that have one."""
-        test = (self.result or {}).get("test", {}).get(reading, {})
+        test = (self.result or {}).get("test", {}).get(point, {})
         found = {client: finite(entry.get("numbers", {}).get(metric)) for client, entry in test.items()}
         return {client: value for client, value in found.items() if value is not None}
 
@@ -67,10 +67,10 @@ class ArmRecord:
         entries = [entry for scores in test.values() for entry in scores.values()]
         return list(dict.fromkeys(name for entry in entries for name in entry.get("numbers", {})))
 
-    def curve(self, reading: str, metric: str, client: str | None = None) -> Curve:
+    def curve(self, point: str, metric: str, client: str | None = None) -> Curve:
         """Return a validation metric by round: of one client, or the mean over the clients that have it."""
         points = []
-        for number, clients in sorted(self._validation[reading].items()):
+        for number, clients in sorted(self._validation[point].items()):
             chosen = clients.values() if client is None else [clients.get(client, {})]
             if (value := mean(finite(numbers.get(metric)) for numbers in chosen)) is not None:
                 points.append((number, value))
@@ -85,9 +85,9 @@ class ArmRecord:
                 points.append((line["round"], value))
         return points
 
-    def chosen_round(self, reading: str) -> int | None:
-        """Return the round that validation chose for a reading."""
-        best = (self.result or {}).get("best", {}).get(reading)
+    def chosen_round(self, point: str) -> int | None:
+        """Return the round that validation chose for an evaluation point."""
+        best = (self.result or {}).get("best", {}).get(point)
         return None if best is None else int(best[0])
 
     @property
@@ -96,9 +96,9 @@ class ArmRecord:
         result = self.result or {}
         return f"after round {result['rounds']}, as {result['stopped']}" if result.get("stopped") else ""
 
-    def table(self, reading: str, client: str, name: str) -> list[list[float]] | None:
+    def table(self, point: str, client: str, name: str) -> list[list[float]] | None:
         """Return one of a client's test tables, None where there is none of that name in two axes."""
-        entry = (self.result or {}).get("test", {}).get(reading, {}).get(client, {})
+        entry = (self.result or {}).get("test", {}).get(point, {}).get(client, {})
         table = entry.get("tables", {}).get(name)
         return table if table and all(isinstance(row, list) for row in table) else None
 
@@ -125,18 +125,18 @@ class Run:
         return next((arm.result["main_metric"] for arm in self.arms if arm.result), None)
 
     @cached_property
-    def readings(self) -> dict[str, str]:
-        """The readings in which the arms were tested, each with its name; the first is the one that judges."""
-        return readings_of(self.arms)
+    def points(self) -> dict[str, str]:
+        """The evaluation points at which the arms were tested, each with its name; the first is the one that judges."""
+        return points_of(self.arms)
 
     @property
-    def reading(self) -> str:
-        """The reading that judges: as received, unless the arms were tested in the other one only."""
-        return next(iter(self.readings))
+    def point(self) -> str:
+        """The evaluation point that judges: as received, unless the arms were tested in the other one only."""
+        return next(iter(self.points))
 
     def places(self, metric: str) -> int:
         """Return with how many decimals a metric's test scores are shown."""
-        return places(v for arm in self.arms for reading in READING_NAMES for v in arm.scores(reading, metric).values())
+        return places(v for arm in self.arms for point in POINT_NAMES for v in arm.scores(point, metric).values())
 
     @property
     def label_names(self) -> list[str]:
@@ -207,10 +207,10 @@ def read_versions(path: Path, experiment: Path) -> tuple[dict[str, str], datetim
     return versions, datetime.fromtimestamp(experiment.stat().st_mtime, UTC)
 
 
-def readings_of(arms: Iterable[ArmRecord]) -> dict[str, str]:
-    """Return the readings in which any of these arms was tested, each with its name; all, where none was yet."""
-    tested = {reading for arm in arms for reading in (arm.result or {}).get("test", {})}
-    return {reading: name for reading, name in READING_NAMES.items() if reading in tested} or READING_NAMES
+def points_of(arms: Iterable[ArmRecord]) -> dict[str, str]:
+    """Return the evaluation points at which any of these arms was tested, each with its name; all, where none was yet."""
+    tested = {point for arm in arms for point in (arm.result or {}).get("test", {})}
+    return {point: name for point, name in POINT_NAMES.items() if point in tested} or POINT_NAMES
 
 
 def finite(value: Any) -> float | None:

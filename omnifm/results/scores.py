@@ -31,11 +31,11 @@ def results(run: Run, metric: str) -> View:
 
 
 def _mean_table(run: Run, metrics: Sequence[str]) -> View:
-    """Rows of metrics, columns of arms in their readings: means over the hospitals that have the metric."""
+    """Rows of metrics, columns of arms at their evaluation points: means over the hospitals that have the metric."""
     rows = []
     for metric in metrics:
-        scores = [(reading, arm.scores(reading, metric)) for arm in run.finished for reading in run.readings]
-        values = [(reading, mean(found.values())) for reading, found in scores]
+        scores = [(point, arm.scores(point, metric)) for arm in run.finished for point in run.points]
+        values = [(point, mean(found.values())) for point, found in scores]
         having = {client for _, found in scores for client in found}
         few = f"{len(having)} of {len(run.clients)} hospitals" if len(having) < len(run.clients) else ""
         lower = lower_is_better(metric, run.arms)
@@ -51,35 +51,35 @@ def _mean_table(run: Run, metrics: Sequence[str]) -> View:
 
 
 def _cells(run: Run, values: Sequence[tuple[str, float | None]], lower: bool, decimals: int) -> list[View]:
-    """Return what stands in a row, each value in its reading; the best of a reading is marked, unless all are alike."""
+    """Return what stands in a row, each value at its evaluation point; the best of an evaluation point is marked, unless all are alike."""
     texts = [number(value, decimals) for _, value in values]
     best = {}
-    for reading in run.readings:
-        rivals = [value for r, value in values if r == reading and value is not None]
+    for point in run.points:
+        rivals = [value for r, value in values if r == point and value is not None]
         alike = len({number(value, decimals) for value in rivals}) < 2
-        best[reading] = None if alike else number(min(rivals) if lower else max(rivals), decimals)
+        best[point] = None if alike else number(min(rivals) if lower else max(rivals), decimals)
     return [
-        {"text": text, "best": text == best[reading], "note": None, "reading": reading}
-        for text, (reading, _) in zip(texts, values, strict=True)
+        {"text": text, "best": text == best[point], "note": None, "point": point}
+        for text, (point, _) in zip(texts, values, strict=True)
     ]
 
 
 def _score_table(run: Run, metric: str, local: ArmRecord | None) -> View:
-    """Rows of clients and columns of arms, each in its readings; the best of a row in a reading is marked."""
-    columns = [(arm, reading, arm.scores(reading, metric)) for arm in run.finished for reading in run.readings]
-    base = {reading: local.scores(reading, metric) for reading in run.readings} if local else {}
+    """Rows of clients and columns of arms, each at its evaluation points; the best of a row at a evaluation point is marked."""
+    columns = [(arm, point, arm.scores(point, metric)) for arm in run.finished for point in run.points]
+    base = {point: local.scores(point, metric) for point in run.points} if local else {}
     lower, decimals = lower_is_better(metric, run.arms), run.places(metric)
     worst_of: Callable[[Iterable[float]], float] = max if lower else min
 
     def row(name: str, value: Callable[[dict[str, float]], float | None], kind: str = "") -> View:
         values = [value(scores) for _, _, scores in columns]
-        pairs = [(reading, own) for (_, reading, _), own in zip(columns, values, strict=True)]
+        pairs = [(point, own) for (_, point, _), own in zip(columns, values, strict=True)]
         cells = _cells(run, pairs, lower, decimals)
-        for cell, (arm, reading, scores), own in zip(cells, columns, values, strict=True):
+        for cell, (arm, point, scores), own in zip(cells, columns, values, strict=True):
             if kind == "worst":
                 cell["note"] = next((client for client, score in scores.items() if score == own), None)
-            elif base and arm is not local and (kind != "mean" or base[reading].keys() == scores.keys()):
-                lonely = value(base[reading])
+            elif base and arm is not local and (kind != "mean" or base[point].keys() == scores.keys()):
+                lonely = value(base[point])
                 cell["note"] = None if own is None or lonely is None else signed(own - lonely, decimals)
         return {"name": name, "cells": cells, "kind": kind, "note": ""}
 
@@ -102,34 +102,34 @@ def _of_client(client: str, scores: dict[str, float]) -> float | None:
 
 
 def bars(run: Run, metric: str, styles: dict[str, Style]) -> View | None:
-    """The main metric by hospital and arm, for each reading."""
+    """The main metric by hospital and arm, for each point."""
     if not run.clients:
         return None
     clients, name = list(run.clients), metric_title(metric)
-    scores = {(arm.name, r): arm.scores(r, metric) for arm in run.finished for r in run.readings}
+    scores = {(arm.name, r): arm.scores(r, metric) for arm in run.finished for r in run.points}
     values = [v for found in scores.values() for v in found.values()]
     if not values:
         return None
     top = max(values)
     axis = (0.0, min(1.0, 1.2 * top) if top <= 1 else 1.15 * top) if min(values) >= 0 < top else None
     charts = []
-    for reading, reading_name in run.readings.items():
+    for point, point_name in run.points.items():
         series = [
-            (arm.name, styles[arm.name], [scores[arm.name, reading].get(c) for c in clients]) for arm in run.finished
+            (arm.name, styles[arm.name], [scores[arm.name, point].get(c) for c in clients]) for arm in run.finished
         ]
-        title = f"Test {name} by hospital, {reading_name}"
+        title = f"Test {name} by hospital, {point_name}"
         charts.append((title, bar_chart(clients, series, title, f"test {name}", axis, run.places(metric))))
     return {"charts": charts, "arms": [arm.name for arm in run.finished]}
 
 
 def confusion(run: Run) -> View | None:
     """Confusion tables of every arm, the best first."""
-    best = best_arms(run, run.reading)
+    best = best_arms(run, run.point)
     if not best:
         return None
     budget, arms, left_out = CONFUSION_CELLS, [], []
     for arm in best_first(run):
-        tables = [(client, arm.table(run.reading, client, "confusion")) for client in run.clients]
+        tables = [(client, arm.table(run.point, client, "confusion")) for client in run.clients]
         views = [(client, _confusion_view(table, run.label_names)) for client, table in tables if table]
         cost = sum(len(view["rows"]) ** 2 for _, view in views)
         if views and cost > budget:
@@ -144,7 +144,7 @@ def confusion(run: Run) -> View | None:
 
 def best_first(run: Run) -> list[ArmRecord]:
     """Return the finished arms, the best in front."""
-    best = best_arms(run, run.reading)[:1]
+    best = best_arms(run, run.point)[:1]
     return [*best, *(arm for arm in run.finished if arm not in best)]
 
 

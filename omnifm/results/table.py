@@ -23,13 +23,13 @@ def result_table(out: Path) -> Table:
     metric = run.main_metric
     if metric is None:
         return Table("No arm is finished yet")
-    title = Text(f"Test {metric_title(metric)}: {' / '.join(run.readings.values())}")
+    title = Text(f"Test {metric_title(metric)}: {' / '.join(run.points.values())}")
     table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("client")
     scores, decimals = [], run.places(metric)
     for arm in run.finished:
         table.add_column(Text(arm.name), justify="right")
-        scores.append([arm.scores(reading, metric) for reading in run.readings])
+        scores.append([arm.scores(point, metric) for point in run.points])
     for client in run.clients:
         table.add_row(Text(client), *(_cell([s.get(client) for s in both], decimals) for both in scores))
     table.add_section()

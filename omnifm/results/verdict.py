@@ -26,19 +26,19 @@ def alone(run: Run) -> ArmRecord | None:
     return next((arm for arm in run.finished if arm.algorithm == ALONE), None)
 
 
-def best_arms(run: Run, reading: str, arms: list[ArmRecord] | None = None) -> list[ArmRecord]:
+def best_arms(run: Run, point: str, arms: list[ArmRecord] | None = None) -> list[ArmRecord]:
     """Return the arms with the highest mean of the main metric, equal as it is shown."""
     metric = run.main_metric
     if metric is None:
         return []
-    means = [(arm, mean(arm.scores(reading, metric).values())) for arm in (run.finished if arms is None else arms)]
-    judged = [(arm, round(value, run.places(metric))) for arm, value in means if value is not None]
-    top = max((value for _, value in judged), default=None)
-    return [arm for arm, value in judged if value == top]
+    means = [(arm, mean(arm.scores(point, metric).values())) for arm in (run.finished if arms is None else arms)]
+    evaluated = [(arm, round(value, run.places(metric))) for arm, value in means if value is not None]
+    top = max((value for _, value in evaluated), default=None)
+    return [arm for arm, value in evaluated if value == top]
 
 
 def give_verdict(run: Run) -> Verdict:
-    """Say which arm of learning together is best in the first reading, and who gains by it over training alone."""
+    """Say which arm of learning together is best at the first evaluation point, and who gains by it over training alone."""
     waiting = [arm.name for arm in run.arms if not arm.finished]
     remarks = [f"Not finished, and so not judged: {', '.join(waiting)}."] if waiting else []
     remarks += [f"{arm.name} ended early, {arm.stopped}." for arm in run.finished if arm.stopped]
@@ -46,7 +46,7 @@ def give_verdict(run: Run) -> Verdict:
     if metric is None:
         return Verdict("No arm is finished yet, so there is nothing to judge.", remarks)
     together = [arm for arm in run.finished if arm.algorithm not in (ALONE, POOLED)]
-    best = best_arms(run, run.reading, together)
+    best = best_arms(run, run.point, together)
     if not best:
         return Verdict("No finished arm lets the hospitals learn together: nothing can be said of joining.", remarks)
     return Verdict(
@@ -56,7 +56,7 @@ def give_verdict(run: Run) -> Verdict:
 
 
 def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
-    score, decimals = mean(best[0].scores(run.reading, metric).values()) or 0.0, run.places(metric)
+    score, decimals = mean(best[0].scores(run.point, metric).values()) or 0.0, run.places(metric)
     names = " and ".join(arm.name for arm in best)
     if arms == 1:
         place = f"{names} is the one arm that learns together"
@@ -64,10 +64,10 @@ def _headline(run: Run, best: list[ArmRecord], arms: int, metric: str) -> str:
         place = f"{names} is the best of {arms} arms that learn together"
     else:
         place = f"{names} are equal, the best of {arms} arms that learn together"
-    text = f"{place}: mean test {metric_name(metric)} {number(score, decimals)} {run.readings[run.reading]}"
+    text = f"{place}: mean test {metric_name(metric)} {number(score, decimals)} {run.points[run.point]}"
     local = alone(run)
-    own = local.scores(run.reading, metric) if local else {}
-    change = mean(value - own[client] for client, value in best[0].scores(run.reading, metric).items() if client in own)
+    own = local.scores(run.point, metric) if local else {}
+    change = mean(value - own[client] for client, value in best[0].scores(run.point, metric).items() if client in own)
     if local is None or change is None:
         return f"{text}."
     apart = number(abs(change), decimals)
@@ -80,7 +80,7 @@ def _gains(run: Run, best: ArmRecord, metric: str) -> list[str]:
     local = alone(run)
     if local is None:
         return ["No finished arm trains each hospital alone, so what joining is worth cannot be told."]
-    own, joined = local.scores(run.reading, metric), best.scores(run.reading, metric)
+    own, joined = local.scores(run.point, metric), best.scores(run.point, metric)
     gains = {client: round(joined[client] - own[client], 6) for client in joined if client in own}
     return [count_gains(best.name, gains, run.places(metric))]
 
@@ -102,12 +102,12 @@ def count_gains(arm: str, gains: Mapping[str, float], decimals: int = 3) -> str:
 
 
 def _personalised(run: Run, together: list[ArmRecord], metric: str) -> list[str]:
-    best = best_arms(run, "personalised", together)
-    if not best or run.reading == "personalised":
+    best = best_arms(run, "after_local_training", together)
+    if not best or run.point == "after_local_training":
         return []
-    score, decimals = mean(best[0].scores("personalised", metric).values()) or 0.0, run.places(metric)
+    score, decimals = mean(best[0].scores("after_local_training", metric).values()) or 0.0, run.places(metric)
     local = alone(run)
-    own = mean(local.scores("personalised", metric).values()) if local else None
+    own = mean(local.scores("after_local_training", metric).values()) if local else None
     against = f" ({signed(score - own, decimals)} to {local.name})" if local and own is not None else ""
     names = ", ".join(arm.name for arm in best)
     return [f"Personalised, the best of them reaches {number(score, decimals)}{against}: {names}."]
@@ -119,7 +119,7 @@ def _doubt(run: Run, best: ArmRecord, metric: str) -> str:
     one = "This is one run with one seed" if len(seeds) == 1 else f"Each arm is one run (seeds {seeds})"
     text = f"{one}: it cannot tell small differences from luck; repeat it with other seeds before believing them."
     sizes = [holds.get("test", 0) for holds in run.clients.values()]
-    score = mean(best.scores(run.reading, metric).values())
+    score = mean(best.scores(run.point, metric).values())
     if metric == "accuracy" and sizes and min(sizes) > 0 and score is not None and 0 < score < 1:
         swing = 1.96 * math.sqrt(score * (1 - score) / min(sizes))
         text += (

@@ -4,8 +4,8 @@ from omnifm.spectral.adapter import AdapterOutput, AdapterSettings, SpectralAdap
 from omnifm.spectral.alignment import spectral_proximal_loss
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, retrieve
 from omnifm.spectral.fusion import PrototypeFusion
+from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.spectral.prompting import PrefixSuffixPrompting
-from omnifm.spectral.prototypes import spherical_k_means
 from omnifm.spectral.spectrum import low_pass_log_amplitude
 from omnifm.spectral.tokenizer import FreqMixTokenizer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from omnifm.spectral.labels import Labels
+from omnifm.spectral.categorical import Categorical
 
 CHUNK = 16384
 """How many entries retrieval looks at together: their similarities to a batch stay in the processor's cache."""
@@ -88,8 +88,8 @@ class KnowledgeBank:
     sizes: Tensor
     frequency: Tensor
     age: Tensor
-    clients: Labels
-    groups: Labels
+    clients: Categorical
+    groups: Categorical
 
     @classmethod
     def empty(cls) -> KnowledgeBank:
@@ -99,8 +99,8 @@ class KnowledgeBank:
             torch.zeros(0, dtype=torch.int64),
             torch.zeros(0),
             torch.zeros(0, dtype=torch.int64),
-            Labels.none(),
-            Labels.none(),
+            Categorical.none(),
+            Categorical.none(),
         )
 
     def __len__(self) -> int:

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnifm.data.augment import flip_and_shift
-from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import pixels
+from omnifm.data.subset import Batch, Subset
 from omnifm.networks.compact import CompactEncoder
 from omnifm.networks.normalisation import Normalisation
 from omnifm.networks.resnet import ResNet18Encoder
@@ -86,7 +86,7 @@ class Classification(Task):
         )
         return ClassificationNetwork(backbone, self.classes)
 
-    def prepare(self, train: Examples) -> Examples:
+    def setup_client(self, train: Subset) -> Subset:
         """Add what the loss can then take as given.
 
         ``single``, true, where every row bears one label; and the weight of each class, ``class_weight`` ``(n, C)``,
@@ -133,11 +133,11 @@ class Classification(Task):
         """Return the class of each row; a row that may bear several labels has none."""
         return torch.where(batch["exclusive"], batch["target"].argmax(dim=1), -1).unsqueeze(1)
 
-    def meter(self, train: Examples) -> ClassificationMeter:
+    def metric(self, train: Subset) -> ClassificationMetric:
         """Return an empty meter."""
-        return ClassificationMeter()
+        return ClassificationMetric()
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         """Show each image with the label found and, where it differs, the true one."""
         found = _decide(_probability(prediction, batch["exclusive"]), batch["exclusive"])
         panels = []
@@ -152,7 +152,7 @@ class Classification(Task):
         return ", ".join(name.rsplit("/", 1)[-1] for name in names) or "none"
 
 
-class ClassificationMeter:
+class ClassificationMetric:
     """Accuracy, macro F1, area under the ROC curve (one against the rest, mean over classes), and loss.
 
     All over the client's own classes. A class without both positive and negative images has no curve and is left out
@@ -162,12 +162,12 @@ class ClassificationMeter:
     def __init__(self) -> None:
         self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def update(self, prediction: Tensor, batch: Batch) -> None:
         """Take in logits ``(batch, C)``."""
         probability = _probability(prediction, batch["exclusive"])
         self._rows.append((probability, batch["target"] > 0, batch["allowed"], batch["exclusive"]))
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         """Return the scores, and the table ``confusion`` ``(C, C)`` (rows: truth) of single-label rows."""
         probability, target, allowed, exclusive = (torch.cat(column).cpu() for column in zip(*self._rows, strict=True))
         found = _decide(probability, exclusive)

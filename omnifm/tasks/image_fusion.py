@@ -15,9 +15,8 @@ from torch import Tensor
 
 from omnifm.data.augment import crop, flip_and_shift
 from omnifm.data.colour import to_colour
-from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import pixels
-from omnifm.errors import DataError
+from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.edges import edge_transfer, sobel, spatial_frequency
 from omnifm.metrics.information import VIF_LEAST_SIDE, entropy, mutual_information, visual_information_fidelity
 from omnifm.metrics.similarity import ssim, ssim_map
@@ -25,6 +24,7 @@ from omnifm.networks.source_weights import Features, pyramid, source_weights
 from omnifm.networks.u2fusion import DenseEncoder, ReconstructionDecoder, Skips
 from omnifm.networks.vgg import load_vgg16
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
+from omnifm.utils.errors import DataError
 
 WINDOW = 11  # of SSIM
 
@@ -133,11 +133,11 @@ class ImageFusion(Task):
         per_source = settings.structure * (1 - likeness) + settings.intensity * error
         return (weights * per_source).sum(dim=1).mean() + settings.gradient * _slope_error(prediction, sources)
 
-    def meter(self, train: Examples) -> ImageFusionMeter:
+    def metric(self, train: Subset) -> ImageFusionMetric:
         """Return an empty meter."""
-        return ImageFusionMeter()
+        return ImageFusionMetric()
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         """Show both sources and the fused image, in the colours of the first, with VIF and Q^AB/F."""
         first, second = _single(batch["image"])
         vif, kept = _fidelity(prediction, first, second), edge_transfer(prediction, first, second)
@@ -158,7 +158,7 @@ class ImageFusion(Task):
         ]
 
 
-class ImageFusionMeter:
+class ImageFusionMetric:
     """Means over images of how much of both sources is in the fused image.
 
     ``vif`` and ``ssim`` are means over the two sources, ``mutual_information`` (bits) their sum, ``qabf`` is Q^AB/F;
@@ -169,7 +169,7 @@ class ImageFusionMeter:
     def __init__(self) -> None:
         self._values: defaultdict[str, list[Tensor]] = defaultdict(list)
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def update(self, prediction: Tensor, batch: Batch) -> None:
         """Take in fused images ``(batch, 1, height, width)``."""
         first, second = _single(batch["image"])
         rules = {"": prediction, "_average": (first + second) / 2, "_maximum": torch.maximum(first, second)}
@@ -182,7 +182,7 @@ class ImageFusionMeter:
         self._values["entropy"].append(entropy(prediction))
         self._values["spatial_frequency"].append(spatial_frequency(prediction))
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         """Return the means."""
         return Scores({name: float(torch.cat(values).mean()) for name, values in self._values.items()}, {})
 

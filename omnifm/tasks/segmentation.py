@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnifm.data.augment import flip_and_shift
-from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import pixels
-from omnifm.errors import ExperimentError
+from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.overlap import dice, hausdorff95
 from omnifm.networks.normalisation import Normalisation
 from omnifm.networks.unet import UNetDecoder, UNetEncoder
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
+from omnifm.utils.errors import ExperimentError
 
 # Colours that stay apart from each other and from grey, for the eye that sees red and green alike too.
 COLOURS = ((239, 177, 24), (255, 92, 76), (66, 105, 208), (108, 197, 176), (164, 99, 242), (255, 138, 183))
@@ -136,11 +136,11 @@ class Segmentation(Task):
         number = torch.arange(1, 1 + covered.shape[1], device=covered.device).view(1, -1, 1)
         return (covered * number).amax(dim=1)
 
-    def meter(self, train: Examples) -> SegmentationMeter:
+    def metric(self, train: Subset) -> SegmentationMetric:
         """Return an empty meter."""
-        return SegmentationMeter(self.shape.label_names)
+        return SegmentationMetric(self.shape.label_names)
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         """Show image, true and found regions; of a volume the slice with the most of the truth."""
         found, truth, allowed = _decided(prediction, batch)
         score = dice(found, truth)
@@ -155,7 +155,7 @@ class Segmentation(Task):
         return panels
 
 
-class SegmentationMeter:
+class SegmentationMetric:
     """Dice and HD95, means over all examples and their allowed regions, and for each region.
 
     What counts where a region is empty: ``omnifm.metrics.overlap``. HD95 is in mm where rows have a ``spacing``,
@@ -166,12 +166,12 @@ class SegmentationMeter:
         self._regions = regions
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def update(self, prediction: Tensor, batch: Batch) -> None:
         """Take in logits ``(batch, R, *size)``."""
         found, truth, allowed = _decided(prediction, batch)
         self._rows.append((dice(found, truth), hausdorff95(found, truth, batch.get("spacing")), allowed))
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         """Return the scores; a region that none of the examples may have has none."""
         *measured, allowed = (torch.cat(column) for column in zip(*self._rows, strict=True))
         numbers = {}

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from omnifm.data.augment import turn_and_mirror
 from omnifm.data.bicubic import enlarged, shrunk
-from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import pixels, to_channels
-from omnifm.errors import ExperimentError
+from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.similarity import psnr, ssim
 from omnifm.networks.edsr import FeatureExtractor, Features, Reconstruction
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
+from omnifm.utils.errors import ExperimentError
 
 SMALLEST = 4
 """The least side of an image that a network is asked to enlarge."""
@@ -107,7 +107,7 @@ class SuperResolution(Task):
             return batch
         return {**batch, **turn_and_mirror({"image": batch["image"]}, draw)}
 
-    def pose(self, batch: Batch) -> Batch:
+    def prepare_batch(self, batch: Batch) -> Batch:
         """Shrink ``image``, and keep what it was as ``target``."""
         return {**batch, "image": shrunk(batch["image"], self.settings.scale), "target": batch["image"]}
 
@@ -115,11 +115,11 @@ class SuperResolution(Task):
         """Mean absolute error."""
         return F.l1_loss(prediction, batch["target"])
 
-    def meter(self, train: Examples) -> SuperResolutionMeter:
+    def metric(self, train: Subset) -> SuperResolutionMetric:
         """Return an empty meter."""
-        return SuperResolutionMeter(self.settings.scale)
+        return SuperResolutionMetric(self.settings.scale)
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         """Show where an image has most detail: small, enlarged, true and found, and how near the found one comes."""
         scale, target = self.settings.scale, batch["target"]
         plain, found = enlarged(batch["image"], scale), prediction.clamp(0, 1)
@@ -137,7 +137,7 @@ class SuperResolution(Task):
         return panels
 
 
-class SuperResolutionMeter:
+class SuperResolutionMetric:
     """PSNR (dB) and SSIM, means over images, and the same of plain bicubic enlargement, on the luminance.
 
     Of colour images the luminance (ITU-R BT.601, of full range) is judged, as is the habit; of grey images their one
@@ -148,14 +148,14 @@ class SuperResolutionMeter:
         self.scale = scale
         self._rows: list[Tensor] = []
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def update(self, prediction: Tensor, batch: Batch) -> None:
         """Take in images ``(batch, channels, h, w)``."""
         truth = luminance(batch["target"])
         found, plain = luminance(prediction.clamp(0, 1)), luminance(enlarged(batch["image"], self.scale))
         measures = (psnr(found, truth), ssim(found, truth), psnr(plain, truth), ssim(plain, truth))
         self._rows.append(torch.stack(measures))
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         """Return the means."""
         means: list[float] = torch.cat(self._rows, dim=1).mean(dim=1).tolist()
         return Scores(dict(zip(("psnr", "ssim", "psnr_bicubic", "ssim_bicubic"), means, strict=True)), {})

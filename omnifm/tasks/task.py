@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from omnifm.data.examples import Batch, Examples
+from omnifm.data.subset import Batch, Subset
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Scores(NamedTuple):
     tables: dict[str, npt.NDArray[Any]]
 
 
-class Meter(Protocol):
+class Metric(Protocol):
     """Collects predictions batch by batch."""
 
-    def add(self, prediction: Prediction, batch: Batch) -> None:
+    def update(self, prediction: Prediction, batch: Batch) -> None:
         """Take in one batch."""
         ...
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         """Return the scores of all batches together."""
         ...
 
@@ -127,7 +127,7 @@ class Task:
         """Build a new network, its weights drawn from torch's global generator."""
         raise NotImplementedError
 
-    def prepare(self, train: Examples) -> Examples:
+    def setup_client(self, train: Subset) -> Subset:
         """Add to a client's training examples what the loss needs and only this client knows."""
         return train
 
@@ -135,7 +135,7 @@ class Task:
         """Change a training batch at random in ways that leave its truth as it is."""
         return batch
 
-    def pose(self, batch: Batch) -> Batch:
+    def prepare_batch(self, batch: Batch) -> Batch:
         """Turn examples into the problem: ``image`` is then what a network may see, all else is truth or aid.
 
         It comes after :meth:`augment`, in training and in evaluation.
@@ -153,10 +153,10 @@ class Task:
         """
         raise NotImplementedError
 
-    def meter(self, train: Examples) -> Meter:
+    def metric(self, train: Subset) -> Metric:
         """Return an empty meter; ``train`` are the client's training examples, for yardsticks that learn from them."""
         raise NotImplementedError
 
-    def panels(self, prediction: Prediction, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Prediction, batch: Batch) -> list[Panel]:
         """Show predictions as people look at them, a panel for each row of the batch."""
         raise NotImplementedError

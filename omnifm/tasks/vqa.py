@@ -16,14 +16,14 @@ from torch import Tensor
 
 from omnifm.data.augment import flip_and_shift
 from omnifm.data.columns import read_texts
-from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import pixels
-from omnifm.errors import ExperimentError
+from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.answers import FrequentAnswer, is_match, overlap
 from omnifm.networks.answering import Answered, Answerer, Head, ImageTokens
 from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
 from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
+from omnifm.utils.errors import ExperimentError
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class VQA(Task):
             return batch
         return {**batch, **flip_and_shift({"image": batch["image"]}, draw, mirror=False)}
 
-    def pose(self, batch: Batch) -> Batch:
+    def prepare_batch(self, batch: Batch) -> Batch:
         """Turn texts into numbers.
 
         Raises:
@@ -102,11 +102,11 @@ class VQA(Task):
         """Return the answerer's loss."""
         return self.answerer.loss(prediction, batch)
 
-    def meter(self, train: Examples) -> VQAMeter:
+    def metric(self, train: Subset) -> VQAMetric:
         """Return an empty meter."""
-        return VQAMeter(self.answerer, train, self.shape.label_names)
+        return VQAMetric(self.answerer, train, self.shape.label_names)
 
-    def panels(self, prediction: Answered, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Answered, batch: Batch) -> list[Panel]:
         """Show each image under its question, with the answer found and, where it differs, the true one."""
         panels = []
         found, true = self.answerer.answers(prediction, batch), read_texts(batch["answer"])
@@ -119,19 +119,19 @@ class VQA(Task):
         return panels
 
 
-class VQAMeter:
+class VQAMetric:
     """Exact matches (of all answers, closed, open, and by type of question), F1 and recall of words in open ones.
 
     Beside each of the matches, with ``_frequent`` to its name, what the most frequent training answer to questions of
     the type would reach. A number without any question is left out.
     """
 
-    def __init__(self, answerer: Answerer, train: Examples, types: tuple[str, ...]) -> None:
+    def __init__(self, answerer: Answerer, train: Subset, types: tuple[str, ...]) -> None:
         self._answerer, self._types = answerer, types
         self._rule = FrequentAnswer(read_texts(train.column("answer")), _types(train.column("target")))
         self._values: dict[str, list[float]] = {}
 
-    def add(self, prediction: Answered, batch: Batch) -> None:
+    def update(self, prediction: Answered, batch: Batch) -> None:
         """Take in what the answerer's head predicted."""
         found, true = self._answerer.answers(prediction, batch), read_texts(batch["answer"])
         closed, types = batch["closed"].tolist(), _types(batch["target"])
@@ -149,7 +149,7 @@ class VQAMeter:
     def _record(self, name: str, value: float) -> None:
         self._values.setdefault(name, []).append(float(value))
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         """Return the means."""
         return Scores({name: float(np.mean(self._values[name])) for name in self._order()}, {})
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from omnifm.interrupts import SIGNALS, uninterrupted
+from omnifm.utils.signals import SIGNALS, uninterrupted
 from omnifm.workers.memory import is_shortage, keep_heap
 
 _PR_SET_PDEATHSIG = 1

@@ -11,31 +11,31 @@ from helpers import Quadratic, plain_sgd
 from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.state import ClientState
-from omnifm.arm import Arm
-from omnifm.data.examples import Batch, ClientData, Examples
+from omnifm.core.records import ClientState
+from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import FederationSettings
-from omnifm.federation import Federation, Snapshot, sample
-from omnifm.pipeline import Pipeline
-from omnifm.site import Site
+from omnifm.federation.client import ClientRuntime
+from omnifm.federation.loop import Checkpoint, Federation, sample
+from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
-from omnifm.training import Trainer, TrainingSettings
+from omnifm.training.model import FederatedModel
+from omnifm.training.trainer import Trainer, TrainingSettings
 
 
-def played(arm: Arm) -> Snapshot:
+def played(arm: Arm) -> Checkpoint:
     """Play an arm's rounds, one client after another, and judge nobody."""
     server, settings = arm.start().server, arm.experiment.federation
-    with InProcess(arm.site, 1) as engine:
+    with InProcess(arm.runtime, 1) as engine:
         for number in range(1, settings.rounds + 1):
             chosen = sample(arm.participants, settings.participation, arm.experiment.seed, number)
             server = arm.algorithm.server_update(server, engine.update(arm.algorithm.broadcast(server), chosen))
-        return Snapshot(server, engine.states)
+        return Checkpoint(server, engine.states)
 
 
 def own_trainer(arm: Arm, name: str, round_number: int = 1) -> Trainer:
     """Return a client's trainer at the first weights."""
-    return arm.site._trainer(name, round_number)
+    return arm.runtime._trainer(name, round_number)
 
 
 def through_bytes(state: ClientState) -> ClientState:
@@ -69,9 +69,9 @@ def line_trainer(
 ) -> Trainer:
     """Return a client for which head times body should be the mean of its targets: ``0.5 (h w - target)^2``."""
     fields = {"image": torch.zeros(len(targets), 1, 2, 2), "target": torch.tensor(targets)}
-    examples = Examples(fields, tuple(f"{name}/{row}" for row in range(len(targets))))
+    examples = Subset(fields, tuple(f"{name}/{row}" for row in range(len(targets))))
     client = ClientData(name, name, examples, examples, examples)
-    return Trainer(Pipeline(Line(), None), Quadratic(), client, settings or plain_sgd(), frozenset(personal), 0)
+    return Trainer(FederatedModel(Line(), None), Quadratic(), client, settings or plain_sgd(), frozenset(personal), 0)
 
 
 class DenseNetwork(TaskNetwork):
@@ -124,51 +124,51 @@ class Dense(Task):
     def labels(self, batch: Batch) -> Tensor:
         return batch["mask"]
 
-    def meter(self, train: Examples) -> Hits:
+    def meter(self, train: Subset) -> Hits:
         return Hits()
 
-    def panels(self, prediction: Tensor, batch: Batch) -> list[Panel]:
+    def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
         return []
 
 
-def dense_examples(name: str, count: int, seed: int) -> Examples:
+def dense_examples(name: str, count: int, seed: int) -> Subset:
     """Images of 4 x 4 with four positions, each dark, grey or bright as its class; one in nine has none."""
     draw = torch.Generator().manual_seed(seed)
     mask = torch.randint(0, 3, (count, 4), generator=draw)
     image = (mask / 3).unflatten(1, (1, 2, 2)).repeat_interleave(2, 2).repeat_interleave(2, 3)
     image = image + 0.1 * torch.rand(image.shape, generator=draw)
     mask = mask.masked_fill(torch.rand(mask.shape, generator=draw) < 1 / 9, -1)
-    return Examples({"image": image, "mask": mask}, tuple(f"{name}/{row}" for row in range(count)))
+    return Subset({"image": image, "mask": mask}, tuple(f"{name}/{row}" for row in range(count)))
 
 
-def dense_site(algorithm: Algorithm) -> Site:
+def dense_site(algorithm: Algorithm) -> ClientRuntime:
     """Two hospitals of 12 and 8 images."""
     task = Dense()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = task.network()
-        pipeline = Pipeline(network, None, algorithm.companion(network, task))
+        model = FederatedModel(network, None, algorithm.companion(network, task))
     clients = {
         name: ClientData(name, name, *(dense_examples(name, count, seed + part) for part in range(3)))
         for name, count, seed in (("a", 12, 0), ("b", 8, 3))
     }
-    initial = {name: value.clone() for name, value in pipeline.state_dict().items()}
-    personal = pipeline.personal_names(algorithm.personal)
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
+    personal = model.personal_names(algorithm.personal)
     settings = plain_sgd(0.1, batch_size=4, epochs=2)
-    return Site(pipeline, task, algorithm, settings, clients, initial, personal, 0, 2)
+    return ClientRuntime(model, task, algorithm, settings, clients, initial, personal, 0, 2)
 
 
-def dense_rounds(algorithm: Algorithm) -> tuple[Mapping[str, Tensor], Snapshot]:
+def dense_rounds(algorithm: Algorithm) -> tuple[Mapping[str, Tensor], Checkpoint]:
     """Return the first tensors and what there is after two rounds of the dense task."""
-    site = dense_site(algorithm)
-    shared = {name: value for name, value in site.initial.items() if name not in site.personal}
-    start = Snapshot(algorithm.init(shared, list(shared), len(site.clients)))
-    names, settings = tuple(site.clients), FederationSettings(rounds=2, evaluate_every=2)
-    with InProcess(site, 1) as engine:
-        return site.initial, Federation(algorithm, engine, names, names, settings, 0, "hits").run(start)
+    runtime = dense_site(algorithm)
+    shared = {name: value for name, value in runtime.initial.items() if name not in runtime.personal}
+    start = Checkpoint(algorithm.init(shared, list(shared), len(runtime.clients)))
+    names, settings = tuple(runtime.clients), FederationSettings(rounds=2, evaluate_every=2)
+    with InProcess(runtime, 1) as engine:
+        return runtime.initial, Federation(algorithm, engine, names, names, settings, 0, "hits").run(start)
 
 
-def all_moved(first: Mapping[str, Tensor], last: Snapshot) -> bool:
+def all_moved(first: Mapping[str, Tensor], last: Checkpoint) -> bool:
     """Tell whether all floats that travel have moved, and are numbers."""
     shared = last.server.shared
     moved = [not torch.equal(value, first[name]) for name, value in shared.items() if value.is_floating_point()]

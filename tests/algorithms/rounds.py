@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.state import ClientState, ServerState, Upload
-from omnifm.arm import Arm
-from omnifm.training import Trainer
+from omnifm.core.records import ClientState, ServerState, Upload
+from omnifm.runs.arm import Arm
+from omnifm.training.trainer import Trainer
 
 
 def made_upload(client: str, samples: int, **change: float | list[float] | Tensor) -> Upload:
@@ -54,7 +54,7 @@ def arm_rounds(
         broadcast, uploads = arm.algorithm.broadcast(state), []
         for name in arm.participants:
             if name not in (away or {}).get(number, ()):
-                upload, clients[name] = arm.site.update(broadcast, name, clients.get(name, ClientState()))
+                upload, clients[name] = arm.runtime.update(broadcast, name, clients.get(name, ClientState()))
                 uploads.append(upload)
         after = arm.algorithm.server_update(state, uploads)
         yield state, uploads, after

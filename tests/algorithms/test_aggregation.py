@@ -8,8 +8,8 @@ import torch
 from helpers import same
 
 from omnifm.algorithms.aggregation import WeightedMean, apply, average, difference
-from omnifm.algorithms.state import Upload
-from omnifm.tensors import Tensors
+from omnifm.core.records import Upload
+from omnifm.core.tensors import Tensors
 
 
 def upload(client: str, samples: int, **change: list[float]) -> Upload:

@@ -10,18 +10,18 @@ import torch
 from helpers import small_arm
 
 from omnifm.algorithms import registry
-from omnifm.algorithms.checks import kinds
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.arm import Arm
+from omnifm.algorithms.validation import kinds
+from omnifm.core.records import Broadcast, ClientState, Upload
+from omnifm.runs.arm import Arm
 
 
 def exchanged(arm: Arm) -> tuple[Broadcast, Upload]:
     """Return the second round's broadcast and a client's answer."""
     server, algorithm = arm.start().server, arm.algorithm
     names = arm.participants
-    answers = [arm.site.update(algorithm.broadcast(server), name, ClientState())[0] for name in names]
+    answers = [arm.runtime.update(algorithm.broadcast(server), name, ClientState())[0] for name in names]
     broadcast = algorithm.broadcast(algorithm.server_update(server, answers))
-    return broadcast, arm.site.update(broadcast, names[0], ClientState())[0]
+    return broadcast, arm.runtime.update(broadcast, names[0], ClientState())[0]
 
 
 @pytest.mark.parametrize("algorithm", [name for name in registry.SETTINGS if name != "centralised"])

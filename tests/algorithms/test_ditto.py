@@ -11,7 +11,7 @@ from helpers import (
     quadratic_trainer,
     same,
     same_after_disk,
-    same_snapshot,
+    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
@@ -23,8 +23,8 @@ from rounds import arm_rounds, play, quadratic_start, settled
 
 from omnifm.algorithms.ditto import Ditto
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.state import ClientState, ServerState
-from omnifm.errors import ExperimentError
+from omnifm.core.records import ClientState, ServerState
+from omnifm.utils.errors import ExperimentError
 
 WEIGHT = "network.weight"
 
@@ -122,19 +122,19 @@ def test_the_upload_is_fedavgs_and_has_nothing_of_the_own_model() -> None:
 def test_the_own_model_is_whole_and_stays() -> None:
     arm = small_arm("ditto", federation={"personal": ["norm"]})
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    upload, state = arm.site.update(broadcast, "CT-1", ClientState())
-    assert state.memory.keys() == arm.site.initial.keys()
-    assert state.personal.keys() == arm.site.personal
+    upload, state = arm.runtime.update(broadcast, "CT-1", ClientState())
+    assert state.memory.keys() == arm.runtime.initial.keys()
+    assert state.personal.keys() == arm.runtime.personal
     # The norms at home are two: the common model's and the own model's.
     assert not same({name: state.memory[name] for name in state.personal}, state.personal)
-    assert upload.change.keys() == arm.site.initial.keys() - arm.site.personal
+    assert upload.change.keys() == arm.runtime.initial.keys() - arm.runtime.personal
     assert (upload.extra, broadcast.extra) == ({}, {})
 
 
-def test_the_clients_model_is_its_own_in_both_readings() -> None:
+def test_the_clients_model_is_its_own_at_both_evaluation_points() -> None:
     arm = small_arm("ditto")
     first = arm.algorithm.broadcast(arm.start().server)
-    upload, state = arm.site.update(first, "CT-1", ClientState())
+    upload, state = arm.runtime.update(first, "CT-1", ClientState())
     second = arm.algorithm.broadcast(arm.algorithm.server_update(arm.start().server, [upload]))
     trainer = own_trainer(arm, "CT-1", 2)
     arm.algorithm.receive(second, state, trainer)
@@ -179,9 +179,9 @@ def test_omnifm_builds_upon_it() -> None:
 def test_omnifm_upon_it_goes_on_after_packing() -> None:
     arm = upon("ditto")
     first, second = federated(arm)
-    assert all(state.memory.keys() == arm.site.initial.keys() for state in second.clients.values())
+    assert all(state.memory.keys() == arm.runtime.initial.keys() for state in second.clients.values())
     (again,) = federated(arm, packed(first))
-    assert same_snapshot(again, second)
+    assert same_checkpoint(again, second)
 
 
 def test_by_default_lam_is_one() -> None:

@@ -7,8 +7,8 @@ import torch
 from helpers import plain_sgd, quadratic_trainer
 
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.state import ClientState, ServerState, Upload
-from omnifm.training import Trainer
+from omnifm.core.records import ClientState, ServerState, Upload
+from omnifm.training.trainer import Trainer
 
 TARGETS = {"a": [2.0], "b": [5.0, 7.0, 6.0]}
 

@@ -12,7 +12,7 @@ from helpers import (
     quadratic_trainer,
     same,
     same_after_disk,
-    same_snapshot,
+    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
@@ -24,9 +24,9 @@ from rounds import arm_rounds, made_upload, play, quadratic_start, settled
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.feddyn import FedDyn
-from omnifm.algorithms.state import ClientState, ServerState, Upload
-from omnifm.errors import ExperimentError
-from omnifm.tensors import under
+from omnifm.core.records import ClientState, ServerState, Upload
+from omnifm.core.tensors import strip_prefix
+from omnifm.utils.errors import ExperimentError
 
 WEIGHT = "network.weight"
 
@@ -114,9 +114,9 @@ def test_who_drops_out_does_not_shrink_the_model() -> None:
 def test_a_small_model_is_as_good_with_dropouts() -> None:
     arm = small_arm("feddyn", feddyn={"alpha": 0.1})
     *_, (_, _, state) = arm_rounds(arm, 4, {2: ["CT-1"], 3: ["CT-2", "MRI"]})
-    for name, p in arm.site.pipeline.named_parameters():
+    for name, p in arm.runtime.model.named_parameters():
         if p.dim() > 1:
-            assert state.shared[name].norm() > 0.8 * arm.site.initial[name].norm()
+            assert state.shared[name].norm() > 0.8 * arm.runtime.initial[name].norm()
 
 
 def first_uploads(name: str, **changes: Any) -> list[Upload]:
@@ -139,11 +139,11 @@ def test_h_is_the_mean_over_all_clients() -> None:
     for names in (["CT-1"], ["CT-2", "MRI"], ["CT-1", "MRI"]):
         broadcast, uploads = arm.algorithm.broadcast(state), []
         for name in names:
-            upload, clients[name] = arm.site.update(broadcast, name, clients.get(name, ClientState()))
+            upload, clients[name] = arm.runtime.update(broadcast, name, clients.get(name, ClientState()))
             uploads.append(upload)
         state = arm.algorithm.server_update(state, uploads)
-        for name, h in under("h", state.memory).items():
-            total = torch.stack([under("h", client.memory)[name] for client in clients.values()]).sum(0)
+        for name, h in strip_prefix("h", state.memory).items():
+            total = torch.stack([strip_prefix("h", client.memory)[name] for client in clients.values()]).sum(0)
             torch.testing.assert_close(h, total / 3, rtol=1e-4, atol=1e-6)
 
 
@@ -153,22 +153,22 @@ def test_h_stays_on_both_sides() -> None:
     for _ in range(2):
         broadcast = arm.algorithm.broadcast(state)
         assert broadcast.extra == {}
-        upload, client = arm.site.update(broadcast, "MRI", client)
+        upload, client = arm.runtime.update(broadcast, "MRI", client)
         assert upload.extra == {}
         assert upload.change.keys() == state.shared.keys()
         state = arm.algorithm.server_update(state, [upload])
-    assert client.memory.keys() == state.memory.keys() == {f"h/{n}" for n, _ in arm.site.pipeline.named_parameters()}
+    assert client.memory.keys() == state.memory.keys() == {f"h/{n}" for n, _ in arm.runtime.model.named_parameters()}
 
 
 def test_statistics_and_personal_parts_are_not_bent() -> None:
     arm = small_arm("feddyn", federation={"personal": ["norm"]})
-    parameters = {name for name, _ in arm.site.pipeline.named_parameters()}
-    assert parameters & arm.site.personal
-    expected = {f"h/{name}" for name in parameters - arm.site.personal}
-    upload, client = arm.site.update(arm.algorithm.broadcast(arm.start().server), "CT-1", ClientState())
+    parameters = {name for name, _ in arm.runtime.model.named_parameters()}
+    assert parameters & arm.runtime.personal
+    expected = {f"h/{name}" for name in parameters - arm.runtime.personal}
+    upload, client = arm.runtime.update(arm.algorithm.broadcast(arm.start().server), "CT-1", ClientState())
     assert arm.start().server.memory.keys() == client.memory.keys() == expected
-    assert upload.change.keys() == arm.site.initial.keys() - arm.site.personal
-    assert client.personal.keys() == arm.site.personal
+    assert upload.change.keys() == arm.runtime.initial.keys() - arm.runtime.personal
+    assert client.personal.keys() == arm.runtime.personal
     shared = small_arm("feddyn").start().server
     assert {name.removeprefix("h/") for name in shared.memory} == parameters
     assert any("running_mean" in name for name in shared.shared)
@@ -183,7 +183,7 @@ def test_omnifm_builds_upon_it() -> None:
     one, other = (played(arm) for arm in with_and_without_bank("feddyn", feddyn={"alpha": 0.1}))
     assert same(one.server.shared, other.server.shared)
     assert {name.split("/")[0] for name in one.server.memory if not name.startswith("bank.")} == {"h"}
-    assert same(under("h", one.server.memory), under("h", other.server.memory))
+    assert same(strip_prefix("h", one.server.memory), strip_prefix("h", other.server.memory))
     assert len(one.server.memory["bank.tokens"]) > 0
     assert all(same(state.memory, other.clients[name].memory) for name, state in one.clients.items())
 
@@ -191,11 +191,11 @@ def test_omnifm_builds_upon_it() -> None:
 def test_omnifm_upon_it_goes_on_after_packing() -> None:
     arm = upon("feddyn")
     first, second = federated(arm)
-    for snapshot in (first, second):
-        assert {name.split("/")[0].split(".")[0] for name in snapshot.server.memory} == {"bank", "h"}
-        assert any(value.any() for value in under("h", snapshot.server.memory).values())
+    for checkpoint in (first, second):
+        assert {name.split("/")[0].split(".")[0] for name in checkpoint.server.memory} == {"bank", "h"}
+        assert any(value.any() for value in strip_prefix("h", checkpoint.server.memory).values())
     (again,) = federated(arm, packed(first))
-    assert same_snapshot(again, second)
+    assert same_checkpoint(again, second)
 
 
 @pytest.mark.parametrize(

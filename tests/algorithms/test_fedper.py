@@ -8,8 +8,8 @@ from helpers import plain_sgd, same, small_arm
 from made_tasks import all_moved, dense_rounds, line_trainer, own_trainer, played, through_bytes
 
 from omnifm.algorithms.fedper import FedPer
-from omnifm.algorithms.state import ClientState
-from omnifm.errors import ExperimentError
+from omnifm.core.records import ClientState
+from omnifm.utils.errors import ExperimentError
 
 BODY, HEAD = "network.weight", "network.head.weight"
 HEADS = {"network.head.weight", "network.head.bias"}
@@ -67,27 +67,27 @@ def test_it_is_fedavg_with_a_personal_head(participation: float) -> None:
 def test_the_head_never_leaves_and_comes_back() -> None:
     arm = small_arm("fedper")
     first = arm.algorithm.broadcast(arm.start().server)
-    upload, state = arm.site.update(first, "CT-1", ClientState())
-    assert upload.change.keys() == first.shared.keys() == arm.site.initial.keys() - HEADS
+    upload, state = arm.runtime.update(first, "CT-1", ClientState())
+    assert upload.change.keys() == first.shared.keys() == arm.runtime.initial.keys() - HEADS
     assert not upload.extra
     assert state.personal.keys() == HEADS
-    assert not any(torch.equal(value, arm.site.initial[name]) for name, value in state.personal.items())
+    assert not any(torch.equal(value, arm.runtime.initial[name]) for name, value in state.personal.items())
     second = arm.algorithm.broadcast(arm.algorithm.server_update(arm.start().server, [upload]))
-    one, other = (arm.site.update(second, "CT-1", s) for s in (state, through_bytes(state)))
+    one, other = (arm.runtime.update(second, "CT-1", s) for s in (state, through_bytes(state)))
     assert same(one[0].change, other[0].change)
     assert same(one[1].personal, other[1].personal)
     # A client that comes new starts from the first head and so goes elsewhere.
-    assert not same(one[0].change, arm.site.update(second, "CT-1", ClientState())[0].change)
+    assert not same(one[0].change, arm.runtime.update(second, "CT-1", ClientState())[0].change)
 
 
 def test_who_did_not_take_part_keeps_its_head() -> None:
     arm = small_arm("fedper")
     start = arm.start().server
-    upload, state = arm.site.update(arm.algorithm.broadcast(start), "MRI", ClientState())
+    upload, state = arm.runtime.update(arm.algorithm.broadcast(start), "MRI", ClientState())
     server = arm.algorithm.server_update(start, [upload])
     for _ in range(2):
         server = arm.algorithm.server_update(
-            server, [arm.site.update(arm.algorithm.broadcast(server), "CT-1", ClientState())[0]]
+            server, [arm.runtime.update(arm.algorithm.broadcast(server), "CT-1", ClientState())[0]]
         )
     trainer = own_trainer(arm, "MRI", 4)
     arm.algorithm.receive(arm.algorithm.broadcast(server), state, trainer)
@@ -112,7 +112,7 @@ def test_omnifm_builds_upon_it() -> None:
     arm = small_arm("omnifm", omnifm=base, federation={"rounds": 2, "participation": 0.67})
     last = played(arm)
     assert all(state.personal.keys() == HEADS | {"adapter.prompting.suffix"} for state in last.clients.values())
-    assert last.server.shared.keys() == arm.site.initial.keys() - arm.site.personal
+    assert last.server.shared.keys() == arm.runtime.initial.keys() - arm.runtime.personal
     assert len(last.server.memory["bank.tokens"]) > 0
 
 
@@ -122,4 +122,4 @@ def test_a_shared_optimiser_setting_reaches_body_and_head() -> None:
     _, kept = FedPer().client_update(FedPer().broadcast(state), ClientState({HEAD: torch.ones(1, 1)}), trainer)
     # The gradient is -2 + 1 for both.
     assert kept.personal[HEAD].item() == pytest.approx(1.1)
-    assert trainer.pipeline.state_dict()[BODY].item() == pytest.approx(1.1)
+    assert trainer.model.state_dict()[BODY].item() == pytest.approx(1.1)

@@ -12,7 +12,7 @@ from helpers import (
     quadratic_trainer,
     same,
     same_after_disk,
-    same_snapshot,
+    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
@@ -24,8 +24,8 @@ from rounds import arm_rounds, play, quadratic_start, settled
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.fedprox import FedProx
-from omnifm.algorithms.state import ClientState
-from omnifm.errors import ExperimentError
+from omnifm.core.records import ClientState
+from omnifm.utils.errors import ExperimentError
 
 PROX: dict[str, Any] = {"fedprox": {"mu": 0.5}}
 
@@ -122,7 +122,7 @@ def test_omnifm_upon_it_goes_on_after_packing() -> None:
     arm = upon("fedprox", **PROX)
     first, second = federated(arm)
     (again,) = federated(arm, packed(first))
-    assert same_snapshot(again, second)
+    assert same_checkpoint(again, second)
 
 
 def test_by_default_mu_is_a_hundredth() -> None:

@@ -11,14 +11,14 @@ from made_tasks import all_moved, dense_rounds, line_trainer, own_trainer, playe
 from torch import Tensor
 
 from omnifm.algorithms.fedrep import FedRep
-from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.arm import Arm
-from omnifm.data.examples import Batch
-from omnifm.errors import NonFiniteLossError
-from omnifm.pipeline import Output
-from omnifm.recipe import Phase, Recipe
-from omnifm.tensors import Tensors
-from omnifm.training import Trainer
+from omnifm.core.records import Broadcast, ClientState
+from omnifm.core.tensors import Tensors
+from omnifm.data.subset import Batch
+from omnifm.runs.arm import Arm
+from omnifm.training.hooks import LocalTraining, Phase
+from omnifm.training.model import Output
+from omnifm.training.trainer import Trainer
+from omnifm.utils.errors import NonFiniteLossError
 
 BODY, HEAD = "network.weight", "network.head.weight"
 HEADS = {"network.head.weight", "network.head.bias"}
@@ -60,9 +60,11 @@ def test_the_body_is_averaged_and_the_heads_are_not() -> None:
 )
 def test_epochs_of_head_and_body(epochs: int, head_epochs: int, planned: tuple[int, int]) -> None:
     trainer = line_trainer("a", [3.0], plain_sgd(epochs=epochs))
-    recipe = FedRep(head_epochs=head_epochs).recipe(NOWHERE, ClientState(), trainer)
-    assert recipe == Recipe(phases=(Phase(planned[0], frozenset({HEAD})), Phase(planned[1], frozenset({BODY}))))
-    assert trainer.fit(1, recipe).steps == sum(planned)
+    local_training = FedRep(head_epochs=head_epochs).local_training(NOWHERE, ClientState(), trainer)
+    assert local_training == LocalTraining(
+        phases=(Phase(planned[0], frozenset({HEAD})), Phase(planned[1], frozenset({BODY})))
+    )
+    assert trainer.fit(1, local_training).steps == sum(planned)
 
 
 class Watch:
@@ -73,7 +75,7 @@ class Watch:
         self.seen: list[Tensors] = []
 
     def parameters(self) -> Tensors:
-        return {name: p.detach().clone() for name, p in self.trainer.pipeline.named_parameters()}
+        return {name: p.detach().clone() for name, p in self.trainer.model.named_parameters()}
 
     def __call__(self, output: Output, batch: Batch) -> Tensor:
         self.seen.append(self.parameters())
@@ -92,8 +94,8 @@ def test_nothing_moves_the_frozen_half(optimizer: str) -> None:
     arm = small_arm("fedrep", training={**HEAVY, "optimizer": optimizer}, fedrep={"head_epochs": 2})
     trainer = own_trainer(arm, "MRI")
     watch = Watch(trainer)
-    recipe = arm.algorithm.recipe(NOWHERE, ClientState(), trainer)
-    trainer.fit(1, replace(recipe, term=watch))
+    local_training = arm.algorithm.local_training(NOWHERE, ClientState(), trainer)
+    trainer.fit(1, replace(local_training, term=watch))
     # 12 images make batches of 8 and 4: four steps of the head, then four of the body.
     seen = [*watch.seen, watch.parameters()]
     assert len(seen) == 9
@@ -107,9 +109,9 @@ def test_nothing_moves_the_frozen_half(optimizer: str) -> None:
 def test_a_correction_moves_the_frozen_half_no_more() -> None:
     # As under OmniFM or any frame that changes gradients: it sees those of the phase alone.
     trainer = line_trainer("a", [3.0], plain_sgd(0.1, momentum=0.9, weight_decay=0.1))
-    recipe = FedRep().recipe(NOWHERE, ClientState(), trainer)
+    local_training = FedRep().local_training(NOWHERE, ClientState(), trainer)
     names = []
-    trainer.fit(1, replace(recipe, correct=lambda weights, gradients: names.append((*weights, *gradients))))
+    trainer.fit(1, replace(local_training, correct=lambda weights, gradients: names.append((*weights, *gradients))))
     assert names == [(HEAD, HEAD), (BODY, BODY)]
 
 
@@ -118,13 +120,13 @@ def test_the_frozen_half_has_no_gradient() -> None:
     flags: list[tuple[bool, bool]] = []
 
     def note(output: Output, batch: Batch) -> Tensor:
-        parameters = dict(trainer.pipeline.named_parameters())
+        parameters = dict(trainer.model.named_parameters())
         flags.append((parameters[HEAD].requires_grad, parameters[BODY].requires_grad))
         return torch.zeros(())
 
-    trainer.fit(1, replace(FedRep().recipe(NOWHERE, ClientState(), trainer), term=note))
+    trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), term=note))
     assert flags == [(True, False), (False, True)]
-    assert all(p.requires_grad for p in trainer.pipeline.parameters())
+    assert all(p.requires_grad for p in trainer.model.parameters())
 
 
 @pytest.mark.parametrize("failing", [1, 2])
@@ -137,7 +139,7 @@ def test_all_can_be_trained_again_when_a_phase_failed(failing: int) -> None:
         return torch.tensor(float("nan") if len(steps) == failing else 0.0)
 
     with pytest.raises(NonFiniteLossError, match=f"batch {failing}"):
-        trainer.fit(1, replace(FedRep().recipe(NOWHERE, ClientState(), trainer), term=fail))
+        trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), term=fail))
     assert trainer.trainable.keys() == {HEAD, BODY}
 
 
@@ -146,7 +148,7 @@ def test_statistics_are_those_of_the_body_at_the_end() -> None:
     broadcast = arm.algorithm.broadcast(arm.start().server)
     trainer = own_trainer(arm, "CT-1")
     upload, after = arm.algorithm.client_update(broadcast, ClientState(), trainer)
-    stem = trainer.pipeline.network.backbone[0]
+    stem = trainer.model.network.backbone[0]
     # 24 images in three batches of eight: the mean of the means is the mean.
     expected = stem(trainer.client.train.column("image")).mean(dim=(0, 2, 3)).detach()
     name = "network.backbone.1.running_mean"
@@ -158,7 +160,7 @@ def test_normalisation_of_the_body_is_the_bodys_unless_it_is_personal() -> None:
     plans = []
     for norm in ("batch", "batch-personal"):
         arm = small_arm("fedrep", classification={"norm": norm})
-        plans.append(arm.algorithm.recipe(NOWHERE, ClientState(), own_trainer(arm, "CT-1")).phases)
+        plans.append(arm.algorithm.local_training(NOWHERE, ClientState(), own_trainer(arm, "CT-1")).phases)
     (head, body), (own, shared) = plans
     assert head.names == HEADS
     norms = {name for name in body.names or () if "norm" in name or name.startswith("network.backbone.1.")}
@@ -179,28 +181,28 @@ def test_without_a_head_it_is_fedavg(epochs: int, left: int) -> None:
 
 def test_with_everything_at_home_only_the_heads_phase_is_left() -> None:
     arm = small_arm("fedrep", fedrep={"personal": ["everything"], "head_epochs": 2})
-    upload, after = arm.site.update(arm.algorithm.broadcast(arm.start().server), "MRI", ClientState())
+    upload, after = arm.runtime.update(arm.algorithm.broadcast(arm.start().server), "MRI", ClientState())
     assert upload.change == {}
-    assert after.personal.keys() == arm.site.initial.keys()
+    assert after.personal.keys() == arm.runtime.initial.keys()
 
 
 def first_round(arm: Arm) -> tuple[Broadcast, ClientState]:
     """Return the second broadcast, and the state of a client that took part in the first round."""
-    upload, state = arm.site.update(arm.algorithm.broadcast(arm.start().server), "CT-1", ClientState())
+    upload, state = arm.runtime.update(arm.algorithm.broadcast(arm.start().server), "CT-1", ClientState())
     return arm.algorithm.broadcast(arm.algorithm.server_update(arm.start().server, [upload])), state
 
 
 def test_what_travels_what_stays_and_what_survives_bytes() -> None:
     arm = small_arm("fedrep", training=HEAVY)
     second, state = first_round(arm)
-    assert second.shared.keys() == arm.site.initial.keys() - HEADS
+    assert second.shared.keys() == arm.runtime.initial.keys() - HEADS
     assert state.personal.keys() == HEADS
-    one, other = (arm.site.update(second, "CT-1", s) for s in (state, through_bytes(state)))
+    one, other = (arm.runtime.update(second, "CT-1", s) for s in (state, through_bytes(state)))
     assert one[0].change.keys() == second.shared.keys()
     assert not one[0].extra
     assert same(one[0].change, other[0].change)
     assert same(one[1].personal, other[1].personal)
-    assert not same(one[1].personal, arm.site.update(second, "CT-1", ClientState())[1].personal)
+    assert not same(one[1].personal, arm.runtime.update(second, "CT-1", ClientState())[1].personal)
 
 
 def test_a_dense_task() -> None:
@@ -213,7 +215,7 @@ def test_omnifm_builds_upon_it() -> None:
     base: dict[str, Any] = {"base": "fedrep", "personal": []}
     arm = small_arm("omnifm", omnifm=base, federation={"rounds": 2, "participation": 0.67})
     trainer = own_trainer(arm, "CT-1")
-    head, body = arm.algorithm.base.recipe(NOWHERE, ClientState(), trainer).phases  # type: ignore[attr-defined]
+    head, body = arm.algorithm.base.local_training(NOWHERE, ClientState(), trainer).phases  # type: ignore[attr-defined]
     # The adapter belongs to the body, but for its suffix, which never leaves.
     assert head.names == HEADS | {"adapter.prompting.suffix"}
     assert head.names | body.names == set(trainer.trainable)

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import Quadratic, made_cohort, plain_sgd, same, small_arm
+from helpers import Quadratic, made_dataset, plain_sgd, same, small_arm
 from made_tasks import all_moved, dense_rounds, dense_site, own_trainer, played, through_bytes
 from torch import Tensor, nn
 
 from omnifm.algorithms.gpfl import GPFL, CategoryGuide
-from omnifm.algorithms.state import Broadcast, ClientState, ServerState
-from omnifm.arm import Arm
-from omnifm.data.cohort import Cohort
-from omnifm.data.examples import Batch, ClientData, Examples
-from omnifm.errors import ExperimentError
-from omnifm.pipeline import Output, Pipeline
+from omnifm.core.records import Broadcast, ClientState, ServerState
+from omnifm.core.tensors import Tensors
+from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.data.subset import Batch, ClientData, Subset
+from omnifm.runs.arm import Arm
 from omnifm.tasks import registry
 from omnifm.tasks.task import Encoded, TaskNetwork
-from omnifm.tensors import Tensors
-from omnifm.training import Trainer
+from omnifm.training.model import FederatedModel, Output
+from omnifm.training.trainer import Trainer
+from omnifm.utils.errors import ExperimentError
 
 EMBEDDING = "companion.embedding.weight"
 HEADS = {"network.head.weight", "network.head.bias"}
@@ -74,10 +74,10 @@ def two_trainer(labels: list[int], settings: GPFL | None = None, **training: Any
     network, task, gpfl = Two(), Labelled(), settings or GPFL()
     fields = {"image": torch.ones(len(labels), 2, 1, 1), "label": torch.tensor(labels)}
     fields["target"] = torch.zeros(len(labels))
-    examples = Examples(fields, tuple(map(str, range(len(labels)))))
+    examples = Subset(fields, tuple(map(str, range(len(labels)))))
     client = ClientData("a", "a", examples, examples, examples)
-    pipeline = Pipeline(network, None, gpfl.companion(network, task))
-    return Trainer(pipeline, task, client, plain_sgd(0.1, **training), frozenset({"network.head.weight"}), 0)
+    model = FederatedModel(network, None, gpfl.companion(network, task))
+    return Trainer(model, task, client, plain_sgd(0.1, **training), frozenset({"network.head.weight"}), 0)
 
 
 def received(labels: list[int], settings: GPFL | None = None, **training: Any) -> Trainer:
@@ -87,8 +87,8 @@ def received(labels: list[int], settings: GPFL | None = None, **training: Any) -
 
 
 def guide_of(trainer: Trainer) -> CategoryGuide:
-    assert isinstance(trainer.pipeline.companion, CategoryGuide)
-    return trainer.pipeline.companion
+    assert isinstance(trainer.model.companion, CategoryGuide)
+    return trainer.model.companion
 
 
 def test_conditions_by_hand() -> None:
@@ -127,14 +127,14 @@ def test_only_a_pooled_network_has_its_features_averaged() -> None:
 def test_the_head_reads_the_features_under_the_clients_own_condition() -> None:
     trainer = received([0, 0, 0, 1])
     image = torch.tensor([1.0, 2.0])[None, :, None, None]
-    output = trainer.pipeline({"image": image})
+    output = trainer.model({"image": image})
     # CoV(f, p) = (2.5, 0): its sum and its difference are 2.5.
     assert output.prediction.tolist()[0] == pytest.approx([2.5, 2.5], abs=1e-3)
     assert output.features.tolist() == [[[1.0, 2.0]]]
 
 
 def term_of(trainer: Trainer, settings: GPFL, features: list[list[float]], labels: list[int]) -> Tensor:
-    term = settings.recipe(Broadcast(1, {}), ClientState(), trainer).term
+    term = settings.local_training(Broadcast(1, {}), ClientState(), trainer).term
     assert term is not None
     return term(Output(torch.zeros(1), torch.tensor(features)[:, None], None), {"label": torch.tensor(labels)})
 
@@ -176,7 +176,7 @@ def test_a_batch_without_classes_has_no_guidance() -> None:
     found = term_of(trainer, GPFL(), [[1.0, 2.0]] * 2, [-1, -1])
     assert (found.item(), found.shape) == (0.0, ())
     trainer = received([-1, -1, -1])
-    fit = trainer.fit(1, GPFL().recipe(Broadcast(1, {}), ClientState(), trainer))
+    fit = trainer.fit(1, GPFL().local_training(Broadcast(1, {}), ClientState(), trainer))
     assert fit.loss == 0
 
 
@@ -185,7 +185,7 @@ def test_decay_acts_on_embedding_and_valve_alone() -> None:
     settings = GPFL(mu=0.5)
     trainer = received([-1, -1], settings, epochs=2)
     before = trainer.tensors()
-    trainer.fit(1, settings.recipe(Broadcast(1, {}), ClientState(), trainer))
+    trainer.fit(1, settings.local_training(Broadcast(1, {}), ClientState(), trainer))
     for name, value in trainer.tensors().items():
         share = 0.95**2 if name.startswith("companion.") else 1.0
         torch.testing.assert_close(value, share * before[name])
@@ -194,7 +194,7 @@ def test_decay_acts_on_embedding_and_valve_alone() -> None:
 def first_round(arm: Arm) -> tuple[ServerState, Broadcast, dict[str, ClientState]]:
     """Let all take part once; return the state after it, the second broadcast and the clients' states."""
     first = arm.algorithm.broadcast(arm.start().server)
-    done = {name: arm.site.update(first, name, ClientState()) for name in arm.participants}
+    done = {name: arm.runtime.update(first, name, ClientState()) for name in arm.participants}
     server = arm.algorithm.server_update(arm.start().server, [upload for upload, _ in done.values()])
     return server, arm.algorithm.broadcast(server), {name: state for name, (_, state) in done.items()}
 
@@ -203,7 +203,7 @@ def test_conditions_are_of_the_embedding_that_came_this_round() -> None:
     arm = small_arm("gpfl")
     _, second, states = first_round(arm)
     came = second.shared[EMBEDDING]
-    assert not torch.equal(came, arm.site.initial[EMBEDDING])
+    assert not torch.equal(came, arm.runtime.initial[EMBEDDING])
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
     for name, shares in (("CT-1", [1 / 2, 1 / 2, 0]), ("CT-2", [1 / 3, 1 / 3, 1 / 3]), ("MRI", [0, 1 / 2, 1 / 2])):
         trainer = own_trainer(arm, name, 2)
@@ -223,8 +223,8 @@ def test_conditions_are_of_the_embedding_that_came_this_round() -> None:
 def test_what_travels_and_what_stays() -> None:
     arm = small_arm("gpfl")
     _, second, states = first_round(arm)
-    upload, after = arm.site.update(second, "MRI", states["MRI"])
-    assert upload.change.keys() == second.shared.keys() == arm.site.initial.keys() - HEADS
+    upload, after = arm.runtime.update(second, "MRI", states["MRI"])
+    assert upload.change.keys() == second.shared.keys() == arm.runtime.initial.keys() - HEADS
     parts = {name.split(".")[1] for name in upload.change if name.startswith("companion.")}
     assert parts == {"embedding", "scale", "shift"}
     assert (upload.extra, second.extra) == ({}, {})
@@ -245,35 +245,35 @@ def test_state_survives_bytes_and_a_rest() -> None:
     arm = small_arm("gpfl")
     server, second, states = first_round(arm)
     # MRI rests in round 2.
-    server = arm.algorithm.server_update(server, [arm.site.update(second, "CT-1", states["CT-1"])[0]])
+    server = arm.algorithm.server_update(server, [arm.runtime.update(second, "CT-1", states["CT-1"])[0]])
     third = arm.algorithm.broadcast(server)
-    one, other = (arm.site.update(third, "MRI", s) for s in (states["MRI"], through_bytes(states["MRI"])))
+    one, other = (arm.runtime.update(third, "MRI", s) for s in (states["MRI"], through_bytes(states["MRI"])))
     assert same(one[0].change, other[0].change)
     assert same(one[1].personal, other[1].personal)
-    assert not same(one[0].change, arm.site.update(third, "MRI", ClientState())[0].change)
+    assert not same(one[0].change, arm.runtime.update(third, "MRI", ClientState())[0].change)
 
 
-def several_labels() -> Cohort:
+def several_labels() -> FederatedDataset:
     """Return the cohort with rows that may bear several labels."""
-    cohort = made_cohort()
+    dataset = made_dataset()
 
-    def loosened(examples: Examples) -> Examples:
+    def loosened(examples: Subset) -> Subset:
         return examples.with_constant("exclusive", torch.tensor(False))
 
     clients = [
-        replace(c, **{s: loosened(getattr(c, s)) for s in ("train", "validation", "test")}) for c in cohort.clients
+        replace(c, **{s: loosened(getattr(c, s)) for s in ("train", "validation", "test")}) for c in dataset.clients
     ]
-    return Cohort(tuple(clients), cohort.label_names)
+    return FederatedDataset(tuple(clients), dataset.label_names)
 
 
 # GPFL has no setting that makes it FedAvg or FedPer. Nearest: rows without a class, no decay, and a valve that is held
 # open (scale and shift 0) and not trained. Then body and heads are FedPer's.
 def test_an_open_valve_without_classes_is_fedper() -> None:
     arms = [small_arm(name, several_labels(), gpfl={"mu": 0}) for name in ("gpfl", "fedper")]
-    companion = arms[0].site.pipeline.companion
+    companion = arms[0].runtime.model.companion
     assert companion is not None
     for name, value in companion.requires_grad_(False).named_parameters():
-        del arms[0].site.initial[f"companion.{name}"]  # what no gradient acts on is not sent
+        del arms[0].runtime.initial[f"companion.{name}"]  # what no gradient acts on is not sent
         if name.startswith(("scale.2.", "shift.2.")):
             value.zero_()
     gpfl, fedper = map(played, arms)
@@ -285,7 +285,7 @@ def test_an_open_valve_without_classes_is_fedper() -> None:
 def test_rows_with_several_labels_train_without_guidance() -> None:
     last = played(small_arm("gpfl", several_labels(), training={"weight_decay": 0.0}))
     # Of the embedding the task's loss knows nothing: only the decay acts on it, alike at all clients.
-    first = small_arm("gpfl").site.initial[EMBEDDING]
+    first = small_arm("gpfl").runtime.initial[EMBEDDING]
     now = last.server.shared[EMBEDDING]
     assert (now / first).std() < 1e-4
     assert 0 < (now / first).mean() < 1
@@ -301,7 +301,7 @@ def test_a_task_without_classes_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         task.classes, task.network = 0, lambda: network  # type: ignore[method-assign]
         return task
 
-    monkeypatch.setattr("omnifm.arm.make_task", make_task)
+    monkeypatch.setattr("omnifm.runs.arm.make_task", make_task)
     for name in ("gpfl", "omnifm"):
         with pytest.raises(ExperimentError, match="this task has no classes"):
             small_arm(name, omnifm={"base": "gpfl"})
@@ -315,13 +315,13 @@ def test_a_dense_task() -> None:
 
 
 def test_shares_of_a_dense_task_are_of_positions() -> None:
-    site = dense_site(GPFL())
-    trainer = site._trainer("a", 1)
+    runtime = dense_site(GPFL())
+    trainer = runtime._trainer("a", 1)
     mask = trainer.client.train.column("mask")
     shares = torch.tensor([float((mask == c).sum()) for c in range(3)]) / float((mask >= 0).sum())
     assert (mask < 0).any()
-    site.algorithm.receive(Broadcast(1, {}), ClientState(), trainer)
-    torch.testing.assert_close(guide_of(trainer).own, shares @ site.initial[EMBEDDING])
+    runtime.algorithm.receive(Broadcast(1, {}), ClientState(), trainer)
+    torch.testing.assert_close(guide_of(trainer).own, shares @ runtime.initial[EMBEDDING])
 
 
 def test_omnifm_builds_upon_it() -> None:

@@ -6,15 +6,15 @@ from helpers import plain_sgd, quadratic_trainer, same
 from torch import Tensor, nn
 
 from omnifm.algorithms.gradients import pull, shift
-from omnifm.recipe import Correction, Recipe
-from omnifm.tensors import Tensors
-from omnifm.training import Trainer
+from omnifm.core.tensors import Tensors
+from omnifm.training.hooks import Correction, LocalTraining
+from omnifm.training.trainer import Trainer
 
 
 def vector_trainer() -> Trainer:
     """Return a trainer whose shared number is a vector of three."""
     trainer = quadratic_trainer("a", [0.0])
-    trainer.pipeline.network.weight = nn.Parameter(torch.zeros(3))
+    trainer.model.network.weight = nn.Parameter(torch.zeros(3))
     return trainer
 
 
@@ -93,7 +93,7 @@ def test_buffers_and_unknown_names_have_no_term() -> None:
 def test_the_anchor_does_not_follow_the_weights() -> None:
     trainer = quadratic_trainer("a", [8.0], plain_sgd(0.5, epochs=2))
     start = trainer.tensors()
-    fit = trainer.fit(1, Recipe(correct=pull(1.0, start, trainer)))
+    fit = trainer.fit(1, LocalTraining(correct=pull(1.0, start, trainer)))
     # From 0: g = -8, w = 4; then g = -4 + (4 - 0), so w stays at 4.
     assert trainer.tensors()["network.weight"].item() == 4.0
     assert start["network.weight"].item() == 0.0

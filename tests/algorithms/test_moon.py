@@ -11,13 +11,13 @@ from made_tasks import all_moved, dense_rounds, own_trainer, played, through_byt
 from torch import Tensor
 
 from omnifm.algorithms.moon import Moon, Projection
-from omnifm.algorithms.state import Broadcast, ClientState
-from omnifm.arm import Arm
-from omnifm.data.examples import Batch
-from omnifm.pipeline import Output, Pipeline
+from omnifm.core.records import Broadcast, ClientState
+from omnifm.core.tensors import Tensors
+from omnifm.data.subset import Batch
+from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Encoded, TaskNetwork
-from omnifm.tensors import Tensors
-from omnifm.training import Trainer
+from omnifm.training.model import FederatedModel, Output
+from omnifm.training.trainer import Trainer
 
 
 class Plain(TaskNetwork):
@@ -32,8 +32,8 @@ class Plain(TaskNetwork):
 def plain_trainer() -> tuple[Trainer, Tensors]:
     """Return a trainer whose projection is the identity on features >= 0, and the tensors of one that turns round."""
     made = quadratic_trainer("a", [0.0], plain_sgd())
-    pipeline = Pipeline(Plain(), None, Projection(2, 2))
-    trainer = Trainer(pipeline, made.task, made.client, made.settings, frozenset(), made.seed)
+    model = FederatedModel(Plain(), None, Projection(2, 2))
+    trainer = Trainer(model, made.task, made.client, made.settings, frozenset(), made.seed)
     eye, zero = torch.eye(2), torch.zeros(2)
     names = [f"companion.project.{layer}." for layer in (0, 2)]
     trainer.load({f"{n}weight": eye for n in names} | {f"{n}bias": zero for n in names})
@@ -43,7 +43,7 @@ def plain_trainer() -> tuple[Trainer, Tensors]:
 def contrast(z: Sequence[Sequence[float]], received: Sequence[Sequence[float]], moon: Moon) -> Tensor:
     """Return the term for features z where the received model sees ``received`` and the last one its opposite."""
     trainer, last = plain_trainer()
-    term = moon.recipe(Broadcast(2, {}), ClientState(memory=last), trainer).term
+    term = moon.local_training(Broadcast(2, {}), ClientState(memory=last), trainer).term
     assert term is not None
     image = torch.tensor(received)[:, :, None, None]
     return term(Output(torch.zeros(len(z)), torch.tensor(z)[:, None], None), {"image": image})
@@ -75,7 +75,7 @@ def test_the_term_is_a_mean_over_the_batch_times_mu() -> None:
 
 def test_the_feature_is_the_mean_of_the_tokens() -> None:
     trainer, last = plain_trainer()
-    term = Moon().recipe(Broadcast(2, {}), ClientState(memory=last), trainer).term
+    term = Moon().local_training(Broadcast(2, {}), ClientState(memory=last), trainer).term
     assert term is not None
     # Tokens (6, 0) and (0, 8) have the mean (3, 4); the image's two positions (2, 0) and (0, 0) the mean (1, 0).
     tokens = torch.tensor([[[6.0, 0.0], [0.0, 8.0]]])
@@ -85,7 +85,7 @@ def test_the_feature_is_the_mean_of_the_tokens() -> None:
 
 def test_its_gradient_draws_z_to_the_received_model() -> None:
     trainer, last = plain_trainer()
-    term = Moon().recipe(Broadcast(2, {}), ClientState(memory=last), trainer).term
+    term = Moon().local_training(Broadcast(2, {}), ClientState(memory=last), trainer).term
     assert term is not None
     z = torch.tensor([[[3.0, 4.0]]], requires_grad=True)
     term(Output(torch.zeros(1), z, None), {"image": torch.tensor([1.0, 0.0])[None, :, None, None]}).backward()
@@ -104,21 +104,21 @@ def test_without_mu_it_is_fedavg(settings: dict[str, Any]) -> None:
     assert not same(fedavg, arms[1].start().server.shared)
 
 
-def two_rounds(arm: Arm, name: str) -> tuple[Broadcast, ClientState, Broadcast, Trainer, list[Pipeline]]:
+def two_rounds(arm: Arm, name: str) -> tuple[Broadcast, ClientState, Broadcast, Trainer, list[FederatedModel]]:
     """Let all take part in round 1; return this broadcast and state, and for the second also what MOON froze."""
     first = arm.algorithm.broadcast(arm.start().server)
-    done = {client: arm.site.update(first, client, ClientState()) for client in arm.participants}
+    done = {client: arm.runtime.update(first, client, ClientState()) for client in arm.participants}
     server = arm.algorithm.server_update(arm.start().server, [upload for upload, _ in done.values()])
     second = arm.algorithm.broadcast(server)
     trainer, state = own_trainer(arm, name, 2), done[name][1]
     return first, state, second, trainer, watched(trainer)
 
 
-def watched(trainer: Trainer) -> list[Pipeline]:
+def watched(trainer: Trainer) -> list[FederatedModel]:
     """Return a list into which all models go that this trainer freezes."""
-    made: list[Pipeline] = []
+    made: list[FederatedModel] = []
 
-    def frozen() -> Pipeline:
+    def frozen() -> FederatedModel:
         made.append(Trainer.frozen(trainer))
         return made[-1]
 
@@ -131,20 +131,20 @@ def test_a_first_round_has_no_term() -> None:
     trainer = own_trainer(arm, "MRI")
     made = watched(trainer)
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    recipe = arm.algorithm.recipe(broadcast, ClientState(), trainer)
-    assert recipe.term is None
+    local_training = arm.algorithm.local_training(broadcast, ClientState(), trainer)
+    assert local_training.term is None
     assert made == []
     upload, after = arm.algorithm.client_update(broadcast, ClientState(), trainer)
     # Nothing reached the projection.
     assert all(not upload.change[name].any() for name in upload.change if name.startswith("companion."))
-    assert after.memory.keys() == arm.site.initial.keys()
+    assert after.memory.keys() == arm.runtime.initial.keys()
 
 
 def test_what_travels_and_what_stays() -> None:
     arm = small_arm("moon", moon={"projection": 5})
     broadcast, state, *_ = two_rounds(arm, "CT-1")
-    upload, _ = arm.site.update(broadcast, "CT-1", ClientState())
-    assert upload.change.keys() == broadcast.shared.keys() == arm.site.initial.keys()
+    upload, _ = arm.runtime.update(broadcast, "CT-1", ClientState())
+    assert upload.change.keys() == broadcast.shared.keys() == arm.runtime.initial.keys()
     assert "companion.project.2.weight" in upload.change
     assert upload.change["companion.project.2.weight"].shape == (5, 32)
     assert (upload.extra, broadcast.extra) == ({}, {})
@@ -164,19 +164,19 @@ def test_what_is_frozen_stays_frozen() -> None:
         return arm_term(output, batch)
 
     arm.algorithm.receive(second, state, trainer)
-    recipe = arm.algorithm.recipe(second, state, trainer)
-    assert recipe.term is not None
-    arm_term = recipe.term
+    local_training = arm.algorithm.local_training(second, state, trainer)
+    assert local_training.term is not None
+    arm_term = local_training.term
     received, last = made
     before = [{n: v.clone() for n, v in model.state_dict().items()} for model in made]
     assert sum("running_mean" in name for name in before[0]) == 7
-    trainer.fit(2, type(recipe)(term=noting))
+    trainer.fit(2, type(local_training)(term=noting))
     assert len(modes) > 0
     assert not any(modes)
     for model, tensors in zip((received, last), before, strict=True):
         assert same(dict(model.state_dict()), tensors)
         assert all(p.grad is None and not p.requires_grad for p in model.parameters())
-    assert all(p.requires_grad for p in trainer.pipeline.parameters())
+    assert all(p.requires_grad for p in trainer.model.parameters())
     assert not same(before[0], trainer.tensors())
 
 
@@ -184,15 +184,15 @@ def test_no_gradient_goes_through_the_frozen_models() -> None:
     arm = small_arm("moon")
     _, state, second, trainer, _ = two_rounds(arm, "CT-2")
     arm.algorithm.receive(second, state, trainer)
-    term = arm.algorithm.recipe(second, state, trainer).term
+    term = arm.algorithm.local_training(second, state, trainer).term
     assert term is not None
     batch = trainer.client.train.batch(torch.arange(4))
     # Of features that are no function of the weights, only the projection of z itself has a gradient: with the
     # features at 0 there is none for its first weights, whatever the image that the others see.
     features = torch.zeros(4, 1, 32)
-    trainer.pipeline.zero_grad()
+    trainer.model.zero_grad()
     term(Output(torch.zeros(4), features, None), batch).backward()
-    grads = {name: p.grad for name, p in trainer.pipeline.named_parameters()}
+    grads = {name: p.grad for name, p in trainer.model.named_parameters()}
     assert {name for name, grad in grads.items() if grad is not None} == {
         f"companion.project.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
     }
@@ -206,7 +206,7 @@ def test_the_models_are_those_received_and_last_with_the_clients_own_parts() -> 
     assert state.personal.keys() == {"network.head.weight", "network.head.bias"}
     arm.algorithm.client_update(second, state, trainer)
     received, last = (dict(model.state_dict()) for model in made)
-    assert same(received, {**arm.site.initial, **second.shared, **state.personal})
+    assert same(received, {**arm.runtime.initial, **second.shared, **state.personal})
     assert same(last, state.memory)
     assert not same(received, last)
 
@@ -214,7 +214,7 @@ def test_the_models_are_those_received_and_last_with_the_clients_own_parts() -> 
 def test_the_last_model_is_that_of_the_last_round_taken_part_in() -> None:
     arm = small_arm("moon")
     _, state, second, _, _ = two_rounds(arm, "MRI")
-    uploads = [arm.site.update(second, name, ClientState())[0] for name in ("CT-1", "CT-2")]
+    uploads = [arm.runtime.update(second, name, ClientState())[0] for name in ("CT-1", "CT-2")]
     server = arm.algorithm.server_update(arm.start().server, uploads)
     third = arm.algorithm.broadcast(server)
     trainer = own_trainer(arm, "MRI", 3)
@@ -233,7 +233,7 @@ def test_the_term_changes_the_second_round() -> None:
 def test_state_survives_bytes() -> None:
     arm = small_arm("moon")
     _, state, second, _, _ = two_rounds(arm, "CT-1")
-    (one, kept), (other, kept_too) = (arm.site.update(second, "CT-1", s) for s in (state, through_bytes(state)))
+    (one, kept), (other, kept_too) = (arm.runtime.update(second, "CT-1", s) for s in (state, through_bytes(state)))
     assert same(one.change, other.change)
     assert same(kept.memory, kept_too.memory)
 

@@ -5,28 +5,30 @@ import torch
 from helpers import random_units, same, small_arm
 from torch import Tensor
 
-from omnifm.algorithms.exchange import bank_from_state, bank_to_state
+from omnifm.algorithms.bank_broadcast import bank_from_state, bank_to_state
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.omnifm import OmniFM
-from omnifm.algorithms.state import ClientState, ServerState, Upload
-from omnifm.arm import Arm
+from omnifm.core.records import ClientState, ServerState, Upload
+from omnifm.runs.arm import Arm
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, retrieve
-from omnifm.training import Trainer
+from omnifm.training.trainer import Trainer
 
 NEIGHBOURS = 3
 
 
 def trainer_of(arm: Arm, name: str) -> Trainer:
-    site = arm.site
-    trainer = Trainer(site.pipeline, site.task, site.clients[name], site.training, site.personal, site.seed)
-    trainer.load(site.initial)
+    runtime = arm.runtime
+    trainer = Trainer(
+        runtime.model, runtime.task, runtime.clients[name], runtime.training, runtime.personal, runtime.seed
+    )
+    trainer.load(runtime.initial)
     return trainer
 
 
 def filled(state: ServerState, tokens: Tensor, client: str = "CT-1") -> ServerState:
     """Return the server's state with these tokens of one client in the bank."""
-    offer = Prototypes(client, "CT", tokens, torch.full((len(tokens),), 5))
-    memory, notes = bank_to_state(KnowledgeBank.empty().merge([offer], 2.0))
+    bank_upload = Prototypes(client, "CT", tokens, torch.full((len(tokens),), 5))
+    memory, notes = bank_to_state(KnowledgeBank.empty().merge([bank_upload], 2.0))
     return ServerState(state.shared, state.round, {**state.memory, **memory}, {**state.notes, **notes, "report": {}})
 
 
@@ -42,11 +44,11 @@ def arm() -> Arm:
 def uploads(arm: Arm) -> list[Upload]:
     """What the clients send in a round in which the bank holds seven entries."""
     broadcast = arm.algorithm.broadcast(filled(arm.start().server, BANK))
-    return [arm.site.update(broadcast, name, ClientState())[0] for name in arm.participants]
+    return [arm.runtime.update(broadcast, name, ClientState())[0] for name in arm.participants]
 
 
 def test_the_network_has_the_adapter(arm: Arm) -> None:
-    assert arm.site.pipeline.adapter is not None
+    assert arm.runtime.model.adapter is not None
 
 
 def test_the_broadcast_brings_weights_and_bank(arm: Arm) -> None:
@@ -66,7 +68,7 @@ def test_no_more_prototypes_than_asked_each_over_enough_samples(arm: Arm, upload
         tokens, sizes = upload.extra["bank/prototypes"], upload.extra["bank/sizes"]
         assert 1 <= len(tokens) == len(sizes) <= settings.prototypes
         assert int(sizes.min()) >= settings.min_cluster
-        assert int(sizes.sum()) == upload.samples == len(arm.site.clients[upload.client].train)
+        assert int(sizes.sum()) == upload.samples == len(arm.runtime.clients[upload.client].train)
         torch.testing.assert_close(tokens.norm(dim=1), torch.ones(len(tokens)))
 
 
@@ -77,14 +79,14 @@ def test_nothing_else_is_uploaded(uploads: list[Upload]) -> None:
 
 def test_a_client_with_few_images_offers_no_prototype() -> None:
     arm = small_arm("omnifm", bank={"min_cluster": 13})
-    upload, _ = arm.site.update(arm.algorithm.broadcast(arm.start().server), "MRI", ClientState())
+    upload, _ = arm.runtime.update(arm.algorithm.broadcast(arm.start().server), "MRI", ClientState())
     assert upload.extra["bank/prototypes"].shape == (0, 8)
 
 
 def test_the_suffix_never_leaves(arm: Arm, uploads: list[Upload]) -> None:
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    upload, state = arm.site.update(broadcast, "CT-1", ClientState())
-    personal = [name for name in arm.site.initial if "suffix" in name]
+    upload, state = arm.runtime.update(broadcast, "CT-1", ClientState())
+    personal = [name for name in arm.runtime.initial if "suffix" in name]
     assert personal == list(state.personal)
     sent = [broadcast.pack()[0], upload.pack()[0], *(u.pack()[0] for u in uploads)]
     assert not [name for tensors in sent for name in tensors if "suffix" in name]
@@ -92,12 +94,12 @@ def test_the_suffix_never_leaves(arm: Arm, uploads: list[Upload]) -> None:
 
 def test_the_suffix_is_trained_and_comes_back(arm: Arm) -> None:
     first = arm.algorithm.broadcast(arm.start().server)
-    upload, one = arm.site.update(first, "CT-1", ClientState())
+    upload, one = arm.runtime.update(first, "CT-1", ClientState())
     second = arm.algorithm.broadcast(arm.algorithm.server_update(arm.start().server, [upload]))
     trainer = trainer_of(arm, "CT-1")
     arm.algorithm.receive(second, one, trainer)
     assert same(trainer.tensors(shared=False), one.personal)
-    _, two = arm.site.update(second, "CT-1", one)
+    _, two = arm.runtime.update(second, "CT-1", one)
     assert not same(one.personal, two.personal)
 
 
@@ -124,7 +126,7 @@ def quiet(extra: dict[str, Tensor], client: str, group: str) -> Upload:
     return Upload(client, 10, 0.0, {"w": torch.ones(1)}, extra, {"group": group})
 
 
-def offer(tokens: Tensor, retrieved: list[int]) -> dict[str, Tensor]:
+def bank_upload(tokens: Tensor, retrieved: list[int]) -> dict[str, Tensor]:
     return {
         "bank/prototypes": tokens,
         "bank/sizes": torch.full((len(tokens),), 6),
@@ -139,10 +141,10 @@ def test_the_server_fades_credits_merges_and_prunes() -> None:
     x, y, z, w = torch.eye(4)[:, None]
     state = algorithm.init({"w": torch.zeros(1)}, ["w"], 2)
     state = algorithm.server_update(
-        state, [quiet(offer(torch.cat([x, y]), []), "a", "CT"), quiet(offer(z, []), "b", "MRI")]
+        state, [quiet(bank_upload(torch.cat([x, y]), []), "a", "CT"), quiet(bank_upload(z, []), "b", "MRI")]
     )
     state = algorithm.server_update(
-        state, [quiet(offer(x, [4, 0, 2]), "a", "CT"), quiet(offer(w, [2, 3, 0]), "b", "MRI")]
+        state, [quiet(bank_upload(x, [4, 0, 2]), "a", "CT"), quiet(bank_upload(w, [2, 3, 0]), "b", "MRI")]
     )
     # Frequencies 6, 3, 2 and, for the new one, 0: it has to go.
     bank = bank_from_state(state.memory, state.notes)
@@ -181,7 +183,7 @@ def test_a_bank_without_influence_is_fedavg() -> None:
     for arm in arms:
         with_bank = filled(arm.start().server, BANK) if arm.experiment.algorithm == "omnifm" else arm.start().server
         broadcast = arm.algorithm.broadcast(with_bank)
-        uploads = [arm.site.update(broadcast, name, ClientState())[0] for name in arm.participants]
+        uploads = [arm.runtime.update(broadcast, name, ClientState())[0] for name in arm.participants]
         ends.append(arm.algorithm.server_update(with_bank, uploads).shared)
     assert same(*ends)
     assert not same(ends[0], arms[0].start().server.shared)
@@ -191,5 +193,5 @@ def test_by_default_the_backbone_stays_at_home_and_adapter_and_head_travel() -> 
     arm = small_arm("omnifm", omnifm={})
     parts = {name.split(".")[1] if name.startswith("network.") else "adapter" for name in arm.start().server.shared}
     assert parts == {"head", "adapter"}
-    kept = {name.split(".")[1] for name in arm.site.personal if name.startswith("network.")}
+    kept = {name.split(".")[1] for name in arm.runtime.personal if name.startswith("network.")}
     assert kept == {"backbone"}

@@ -26,9 +26,9 @@ from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM, OmniFMSettings
 from omnifm.algorithms.registry import REFERENCES, SETTINGS, make_algorithm, register
 from omnifm.algorithms.scaffold import Scaffold
-from omnifm.algorithms.state import ClientState, ServerState
-from omnifm.errors import ExperimentError
+from omnifm.core.records import ClientState, ServerState
 from omnifm.spectral.bank import BankSettings
+from omnifm.utils.errors import ExperimentError
 
 BANK = BankSettings(capacity=7)
 DEFAULTS = {name: kind() for name, kind in SETTINGS.items()}
@@ -132,11 +132,11 @@ def test_a_users_algorithm_is_in_an_experiment() -> None:
     ends = []
     for arm in (small_arm("fedavg"), *arms):
         start = arm.start().server
-        upload, _ = arm.site.update(arm.algorithm.broadcast(start), "MRI", ClientState())
+        upload, _ = arm.runtime.update(arm.algorithm.broadcast(start), "MRI", ClientState())
         ends.append(arm.algorithm.server_update(start, [upload]).shared)
     assert same(ends[0], ends[1])
     name = "network.head.weight"
-    way = [end[name] - arms[0].site.initial[name] for end in ends]
+    way = [end[name] - arms[0].runtime.initial[name] for end in ends]
     torch.testing.assert_close(way[2], 0.25 * way[0])
 
 

@@ -12,7 +12,7 @@ from helpers import (
     quadratic_trainer,
     same,
     same_after_disk,
-    same_snapshot,
+    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
@@ -24,10 +24,10 @@ from rounds import arm_rounds, made_upload, play, quadratic_start, settled
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.scaffold import Scaffold
-from omnifm.algorithms.state import ClientState, ServerState, Upload
-from omnifm.errors import ExperimentError
-from omnifm.tensors import under
-from omnifm.training import TrainingSettings
+from omnifm.core.records import ClientState, ServerState, Upload
+from omnifm.core.tensors import strip_prefix
+from omnifm.training.trainer import TrainingSettings
+from omnifm.utils.errors import ExperimentError
 
 WEIGHT = "network.weight"
 
@@ -144,21 +144,21 @@ def test_c_is_the_mean_over_all_clients() -> None:
     for names in (["CT-1"], ["CT-2", "MRI"], ["CT-1", "MRI"]):
         broadcast, uploads = arm.algorithm.broadcast(state), []
         for name in names:
-            upload, clients[name] = arm.site.update(broadcast, name, clients.get(name, ClientState()))
+            upload, clients[name] = arm.runtime.update(broadcast, name, clients.get(name, ClientState()))
             uploads.append(upload)
         state = arm.algorithm.server_update(state, uploads)
-        for name, c in under("control", state.memory).items():
-            total = torch.stack([under("control", client.memory)[name] for client in clients.values()]).sum(0)
+        for name, c in strip_prefix("control", state.memory).items():
+            total = torch.stack([strip_prefix("control", client.memory)[name] for client in clients.values()]).sum(0)
             torch.testing.assert_close(c, total / 3, rtol=1e-4, atol=1e-5)
 
 
 def test_the_control_variate_stays_and_its_change_travels() -> None:
     arm = small_arm("scaffold")
-    names = {f"control/{name}" for name, _ in arm.site.pipeline.named_parameters()}
+    names = {f"control/{name}" for name, _ in arm.runtime.model.named_parameters()}
     state, client = arm.start().server, ClientState()
     for _ in range(2):
         broadcast = arm.algorithm.broadcast(state)
-        upload, after = arm.site.update(broadcast, "MRI", client)
+        upload, after = arm.runtime.update(broadcast, "MRI", client)
         assert upload.extra.keys() == after.memory.keys() == broadcast.extra.keys() == names
         for name in names:
             before = client.memory.get(name, torch.zeros(1))
@@ -169,14 +169,14 @@ def test_the_control_variate_stays_and_its_change_travels() -> None:
 
 def test_statistics_and_personal_parts_have_no_control_variate() -> None:
     arm = small_arm("scaffold", federation={"personal": ["norm"]})
-    parameters = {name for name, _ in arm.site.pipeline.named_parameters()}
-    expected = {f"control/{name}" for name in parameters - arm.site.personal}
-    assert parameters & arm.site.personal
+    parameters = {name for name, _ in arm.runtime.model.named_parameters()}
+    expected = {f"control/{name}" for name in parameters - arm.runtime.personal}
+    assert parameters & arm.runtime.personal
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    upload, client = arm.site.update(broadcast, "CT-1", ClientState())
+    upload, client = arm.runtime.update(broadcast, "CT-1", ClientState())
     assert broadcast.extra.keys() == upload.extra.keys() == client.memory.keys() == expected
-    assert upload.change.keys() == arm.site.initial.keys() - arm.site.personal
-    assert client.personal.keys() == arm.site.personal
+    assert upload.change.keys() == arm.runtime.initial.keys() - arm.runtime.personal
+    assert client.personal.keys() == arm.runtime.personal
     shared = small_arm("scaffold").start().server
     assert {name.removeprefix("control/") for name in shared.memory} == parameters
     assert any("running_mean" in name for name in shared.shared)
@@ -188,10 +188,10 @@ def test_it_goes_on_the_same_after_the_disk(tmp_path: Path) -> None:
 
 def test_it_trains_without_momentum() -> None:
     for arm in (small_arm("scaffold"), small_arm("omnifm", omnifm={"base": "scaffold"})):
-        assert arm.site.training.momentum == 0
+        assert arm.runtime.training.momentum == 0
         assert arm.experiment.training.momentum == 0.9
-        assert arm.site.training.learning_rate == arm.experiment.training.learning_rate
-    assert small_arm("fedprox").site.training.momentum == 0.9
+        assert arm.runtime.training.learning_rate == arm.experiment.training.learning_rate
+    assert small_arm("fedprox").runtime.training.momentum == 0.9
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_omnifm_builds_upon_it() -> None:
     one, other = (played(arm) for arm in with_and_without_bank("scaffold"))
     assert same(one.server.shared, other.server.shared)
     assert {name.split("/")[0] for name in one.server.memory if not name.startswith("bank.")} == {"control"}
-    assert same(under("control", one.server.memory), under("control", other.server.memory))
+    assert same(strip_prefix("control", one.server.memory), strip_prefix("control", other.server.memory))
     assert len(one.server.memory["bank.tokens"]) > 0
     assert all(same(state.memory, other.clients[name].memory) for name, state in one.clients.items())
 
@@ -214,11 +214,11 @@ def test_omnifm_builds_upon_it() -> None:
 def test_omnifm_upon_it_goes_on_after_packing() -> None:
     arm = upon("scaffold")
     first, second = federated(arm)
-    for snapshot in (first, second):
-        assert {name.split("/")[0].split(".")[0] for name in snapshot.server.memory} == {"bank", "control"}
-        assert any(value.any() for value in under("control", snapshot.server.memory).values())
+    for checkpoint in (first, second):
+        assert {name.split("/")[0].split(".")[0] for name in checkpoint.server.memory} == {"bank", "control"}
+        assert any(value.any() for value in strip_prefix("control", checkpoint.server.memory).values())
     (again,) = federated(arm, packed(first))
-    assert same_snapshot(again, second)
+    assert same_checkpoint(again, second)
 
 
 @pytest.mark.parametrize(

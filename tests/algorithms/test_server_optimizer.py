@@ -16,9 +16,9 @@ from omnifm.algorithms.fedavgm import FedAvgM
 from omnifm.algorithms.feddyn import FedDyn
 from omnifm.algorithms.fedyogi import FedYogi
 from omnifm.algorithms.scaffold import Scaffold
-from omnifm.algorithms.state import ServerState
+from omnifm.core.records import ServerState
+from omnifm.core.tensors import Tensors, strip_prefix
 from omnifm.engines.in_process import InProcess
-from omnifm.tensors import Tensors, under
 
 # A large eta makes much of what should not be optimised.
 BOLD: dict[str, dict[str, Any]] = {
@@ -87,7 +87,7 @@ def test_by_default_it_is_not_fedavg(name: str) -> None:
 @every
 def test_statistics_are_averaged_and_never_optimised(name: str) -> None:
     arm = small_arm(name, **{name: BOLD[name]})
-    trainable = {n for n, _ in arm.site.pipeline.named_parameters()}
+    trainable = {n for n, _ in arm.runtime.model.named_parameters()}
     for before, uploads, after in arm_rounds(arm, 3, {2: ["CT-1"]}):
         buffers = [n for n in after.shared if n not in trainable]
         assert sum("running_var" in n for n in buffers) > 2
@@ -106,13 +106,15 @@ def test_statistics_are_averaged_and_never_optimised(name: str) -> None:
 @every
 def test_memory_is_of_shared_parameters_only(name: str) -> None:
     arm = small_arm(name, federation={"personal": ["backbone"]})
-    parameters = {n for n, _ in arm.site.pipeline.named_parameters() if n not in arm.site.personal}
-    assert 0 < len(parameters) < len(list(arm.site.pipeline.parameters()))
+    parameters = {n for n, _ in arm.runtime.model.named_parameters() if n not in arm.runtime.personal}
+    assert 0 < len(parameters) < len(list(arm.runtime.model.parameters()))
     expected = {f"{memory}/{n}" for memory in MEMORIES[name] for n in parameters}
     for before, uploads, after in arm_rounds(arm, 2):
         assert before.memory.keys() == after.memory.keys() == expected
-        assert all(not u.change.keys() & arm.site.personal and not u.extra.keys() & arm.site.personal for u in uploads)
-        assert before.shared.keys() == after.shared.keys() == arm.site.initial.keys() - arm.site.personal
+        assert all(
+            not u.change.keys() & arm.runtime.personal and not u.extra.keys() & arm.runtime.personal for u in uploads
+        )
+        assert before.shared.keys() == after.shared.keys() == arm.runtime.initial.keys() - arm.runtime.personal
 
 
 @each
@@ -159,13 +161,13 @@ def test_a_round_does_not_change_the_state_that_it_was_given(algorithm: Algorith
 @every
 def test_sampled_clients_and_dropouts_leave_a_sane_state(name: str) -> None:
     arm = small_arm(name, federation={"participation": 0.34, "rounds": 4, "evaluate_every": 4})
-    with InProcess(arm.site, 1) as engine:
+    with InProcess(arm.runtime, 1) as engine:
         last = arm.federation(engine).run(arm.start()).server
     lonely = [state for _, _, state in arm_rounds(arm, 3, {1: arm.participants, 2: ["CT-1", "CT-2"]})]
     assert same(lonely[0].shared, arm.start().server.shared)
     for state in (last, *lonely):
         assert all(value.isfinite().all() for value in (*state.shared.values(), *state.memory.values()))
-        assert all(value.min() >= 0 for value in under("second", state.memory).values())
+        assert all(value.min() >= 0 for value in strip_prefix("second", state.memory).values())
 
 
 @every

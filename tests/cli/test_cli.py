@@ -435,31 +435,34 @@ def test_stopped_early_it_says_so(experiment: Path, tmp_path: Path) -> None:
     found = result(out / "fedavg")
     assert 1 < found["rounds"] < 40
     assert found["rounds"] == max(number for number, _ in found["best"].values()) + 1
-    assert found["stopped"] == "no reading has improved in 1 evaluation on validation data"
-    assert f"fedavg ended early, after round {found['rounds']}, as no reading" in (out / "report.html").read_text()
+    assert found["stopped"] == "no score has improved in 1 evaluation on validation data"
+    assert f"fedavg ended early, after round {found['rounds']}, as no score" in (out / "report.html").read_text()
     assert omnifm("run", "--resume", out, "--workers", 1).status == 0
     assert result(out / "fedavg") == found
 
 
 @pytest.mark.parametrize(
-    ("reading", "name", "other"),
-    [("received", "as received", "personalised"), ("personalised", "personalised", "as received")],
+    ("point", "name", "other"),
+    [
+        ("before_local_training", "as received", "after_local_training"),
+        ("after_local_training", "after_local_training", "as received"),
+    ],
 )
 def test_one_reading_is_enough(
-    experiment: Path, whole: Path, tmp_path: Path, reading: str, name: str, other: str
+    experiment: Path, whole: Path, tmp_path: Path, point: str, name: str, other: str
 ) -> None:
     out = tmp_path / "run"
-    only = ("--set", f'federation.readings=["{reading}"]')
+    only = ("--set", f'federation.evaluate=["{point}"]')
     outcome = omnifm("run", experiment, "--out", out, "--workers", 1, *only)
     assert outcome.status == 0, outcome.text
     assert f"Test accuracy: {name}" in outcome.text
     assert other not in outcome.text
     found = result(out / "fedavg")
-    assert found["test"] == {reading: result(whole / "fedavg")["test"][reading]}
+    assert found["test"] == {point: result(whole / "fedavg")["test"][point]}
     assert found["panels"]["CT"]
     assert hashes(out) == hashes(whole)
     best = {path.name for path in (out / "fedavg/checkpoints").glob("best-*")}
-    assert best == {f"best-{reading}.safetensors"}
+    assert best == {f"best-{point}.safetensors"}
     page = (out / "report.html").read_text()
     assert f"Validation accuracy, {name}" in page
     assert f"on test images, {name}" in page

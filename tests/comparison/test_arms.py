@@ -4,10 +4,10 @@ import pytest
 from helpers import same, small_arm
 
 from omnifm.algorithms.registry import REFERENCES
-from omnifm.comparison.arms import ABLATION, KNOWN, named_arms, nested, swept, with_yardsticks
+from omnifm.comparison.arms import ABLATION, KNOWN, named_arms, nested, swept, with_baselines
 from omnifm.engines.in_process import InProcess
-from omnifm.errors import ExperimentError
 from omnifm.experiment import base_of, make_experiment, merged
+from omnifm.utils.errors import ExperimentError
 
 
 def test_all_are_the_references_omnifm_and_the_yardsticks() -> None:
@@ -54,7 +54,7 @@ def test_each_is_named_once_and_none_is_refused() -> None:
 
 
 def test_the_hospitals_alone_are_always_there_once() -> None:
-    arms = with_yardsticks(named_arms("local,fedavg", {}))
+    arms = with_baselines(named_arms("local,fedavg", {}))
     assert [arm.name for arm in arms] == ["local", "fedavg", "alone"]
 
 
@@ -92,7 +92,7 @@ def test_without_the_bank_omnifm_is_its_network_under_fedavg() -> None:
     other = small_arm("fedavg", adapter={**adapter, "use": "on"}, federation={"personal": ["backbone"]})
     states = []
     for arm in (one, other):
-        with InProcess(arm.site) as engine:
+        with InProcess(arm.runtime) as engine:
             states.append(arm.federation(engine).run(arm.start()))
     assert same(states[0].server.shared, states[1].server.shared)
     assert same(states[0].clients["MRI"].personal, states[1].clients["MRI"].personal)

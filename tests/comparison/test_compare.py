@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from small_run import Process, ended, omnifm, wait_until, write_experiment
 
-from omnifm import playing
 from omnifm.results.comparison import write as results
+from omnifm.runs import run_arm as playing
 
 GRID = {"grid": {"training": {"learning_rate": [0.05, 0.1]}}, "participation": [0.4]}
 ASKED = ("--algorithms", "fedavg,scaffold", "--seeds", 2, "--workers", 1)
@@ -78,11 +78,11 @@ def test_a_cell_is_what_omnifm_run_would_play(experiment: Path, whole: Path, tmp
     assert (cell["weights_sha256"], cell["test"]) == (run["weights_sha256"], run["test"])
 
 
-def test_validation_of_a_point_is_the_mean_of_both_readings(whole: Path) -> None:
+def test_validation_of_a_point_is_the_mean_of_both_evaluation_points(whole: Path) -> None:
     arm = record(whole)["arms"][0]
     best = json.loads((whole / "cells/fedavg/p0-s0-r100/trained.json").read_text())["best"]
-    assert best.keys() == {"received", "personalised"}
-    expected = (best["received"][1] + best["personalised"][1]) / 2
+    assert best.keys() == {"before_local_training", "after_local_training"}
+    expected = (best["before_local_training"][1] + best["after_local_training"][1]) / 2
     assert arm["points"][0]["validation"] == pytest.approx(expected)
 
 
@@ -96,13 +96,13 @@ def test_the_test_data_of_points_that_were_not_chosen_are_never_read(whole: Path
 
 def test_no_test_data_are_read_before_all_training_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[bool] = []
-    real = playing.play_arm
+    real = playing.run_arm
 
     def noted(*arguments: Any) -> Any:
         order.append(arguments[-1])
         return real(*arguments)
 
-    monkeypatch.setattr("omnifm.comparison.play.play_arm", noted)
+    monkeypatch.setattr("omnifm.comparison.run.run_arm", noted)
     assert omnifm("compare", write(tmp_path / "e"), *ASKED, "--out", tmp_path / "out").status == 0
     assert order == sorted(order)
     assert order.count(True) == 16  # 4 arms, 2 seeds, 2 levels
@@ -146,7 +146,7 @@ def test_interrupted_it_says_how_to_go_on(experiment: Path, tmp_path: Path) -> N
 
 
 def test_resuming_a_finished_one_plays_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnifm.comparison.play.play_arm", None)
+    monkeypatch.setattr("omnifm.comparison.run.run_arm", None)
     before = (whole / "table.csv").read_bytes()
     assert omnifm("compare", "--resume", whole).status == 0
     assert (whole / "table.csv").read_bytes() == before
@@ -315,17 +315,17 @@ def test_workers_share_the_limit_and_end_after_a_round(small: tuple[Path, Path],
 
 
 def test_one_reading_chooses_judges_and_reports(tmp_path: Path) -> None:
-    out, only = tmp_path / "out", ("--set", 'federation.readings=["received"]')
+    out, only = tmp_path / "out", ("--set", 'federation.evaluate=["before_local_training"]')
     outcome = omnifm("compare", write(tmp_path / "e"), *ASKED, *only, "--out", out)
     assert outcome.status == 0, outcome.text
     for arm in record(out)["arms"]:
         best = json.loads((out / f"cells/{arm['name']}/p0-s0-r100/trained.json").read_text())["best"]
-        assert best.keys() == {"received"}
-        assert arm["points"][0]["validation"] == best["received"][1]
+        assert best.keys() == {"before_local_training"}
+        assert arm["points"][0]["validation"] == best["before_local_training"][1]
     for name in ("table.txt", "table.csv", "table.tex", "results.csv", "report.html"):
         text = (out / name).read_text(encoding="utf-8").lower().rpartition("</style>")[2]
-        assert "personalised" not in text
-        assert "received" in text
+        assert "after_local_training" not in text
+        assert "before_local_training" in text
 
 
 def test_cells_may_stop_early(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from omnifm.comparison.arms import named_arms, swept
 from omnifm.comparison.design import Design, make_design
-from omnifm.errors import ExperimentError
+from omnifm.utils.errors import ExperimentError
 
 GRID = {"training": {"learning_rate": [0.1, 0.2], "epochs": [1, 3]}}
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from omnifm.data.brats import BratsSource
-from omnifm.data.cohort import DataSettings, load_cohort
+from omnifm.data.federated_dataset import DataSettings, load_dataset
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 SIZE = (16, 18, 12)
 AFFINE = np.diag([-2.0, -2.0, 2.0, 1.0])
@@ -66,25 +66,25 @@ def source(**changes: Any) -> BratsSource:
 
 
 def test_slices_with_the_sequences_as_channels(root: Path) -> None:
-    pool = source().load(loading(root))
-    assert pool.fields["image"].shape == (12, 4, 16, 16)
-    assert pool.fields["mask"].shape == (12, 3, 16, 16)
-    assert type(pool.fields["image"]) is torch.Tensor
-    assert type(pool.fields["mask"]) is torch.Tensor
-    assert 0 <= pool.fields["image"].min() < pool.fields["image"].max() <= 1
-    assert pool.fields["spacing"].tolist() == [[2.0, 2.0]] * 12
-    assert pool.label_names == ("whole tumour", "tumour core", "enhancing tumour")
-    assert pool.patients[::3] == ("brats/c1", "brats/c2", "brats/c3", "brats/c4")
-    assert pool.modalities == ("MRI",) * 12
-    assert pool.institutions == ("brats",) * 12
-    assert pool.split is None
+    table = source().load(loading(root))
+    assert table.fields["image"].shape == (12, 4, 16, 16)
+    assert table.fields["mask"].shape == (12, 3, 16, 16)
+    assert type(table.fields["image"]) is torch.Tensor
+    assert type(table.fields["mask"]) is torch.Tensor
+    assert 0 <= table.fields["image"].min() < table.fields["image"].max() <= 1
+    assert table.fields["spacing"].tolist() == [[2.0, 2.0]] * 12
+    assert table.label_names == ("whole tumour", "tumour core", "enhancing tumour")
+    assert table.patients[::3] == ("brats/c1", "brats/c2", "brats/c3", "brats/c4")
+    assert table.modalities == ("MRI",) * 12
+    assert table.institutions == ("brats",) * 12
+    assert table.split is None
     # 2 of 5 slices show oedema alone, 2 also a core, 1 the enhancing rim: slices 4, 6 and 8 are taken.
-    assert pool.fields["mask"].sum(dim=(2, 3))[:3].tolist() == [[30, 0, 0], [30, 12, 12], [30, 0, 0]]
+    assert table.fields["mask"].sum(dim=(2, 3))[:3].tolist() == [[30, 0, 0], [30, 12, 12], [30, 0, 0]]
 
 
 def test_a_slice_is_seen_as_radiologists_see_it(root: Path) -> None:
-    pool = source(slices=1, sequences=("t1",)).load(loading(root))
-    image, tumour = pool.fields["image"][0, 0], pool.fields["mask"][0, 0]
+    table = source(slices=1, sequences=("t1",)).load(loading(root))
+    image, tumour = table.fields["image"][0, 0], table.fields["mask"][0, 0]
     # The patient's left is to the right, the front on top.
     where = tumour.nonzero().float().mean(dim=0)
     assert where[1] > 8
@@ -122,24 +122,24 @@ def test_spacing_is_heeded(root: Path) -> None:
 
 
 def test_volumes(root: Path) -> None:
-    pool = source(axes=3).load(loading(root))
-    assert pool.fields["image"].shape == (4, 4, 16, 16, 16)
-    assert pool.fields["mask"].sum(dim=(2, 3, 4))[0].tolist() == [150, 36, 12]
-    assert pool.fields["spacing"].tolist() == [[2.0] * 3] * 4
+    table = source(axes=3).load(loading(root))
+    assert table.fields["image"].shape == (4, 4, 16, 16, 16)
+    assert table.fields["mask"].sum(dim=(2, 3, 4))[0].tolist() == [150, 36, 12]
+    assert table.fields["spacing"].tolist() == [[2.0] * 3] * 4
     # From below to above: filled up to 16 slices, the twelve lie in the middle.
-    assert pool.fields["mask"][0, 0].flatten(1).any(dim=1).nonzero().flatten().tolist() == [6, 7, 8, 9, 10]
+    assert table.fields["mask"][0, 0].flatten(1).any(dim=1).nonzero().flatten().tolist() == [6, 7, 8, 9, 10]
 
 
 def test_a_sequence_a_case_for_hospitals_of_one_modality_each(root: Path) -> None:
     one = source(per_sequence=True, sequences=("t1", "flair"))
-    pool = one.load(loading(root, channels=3))
-    assert pool.fields["image"].shape == (12, 3, 16, 16)
-    assert pool.modalities[::3] == ("T1", "FLAIR", "T1", "FLAIR")
+    table = one.load(loading(root, channels=3))
+    assert table.fields["image"].shape == (12, 3, 16, 16)
+    assert table.modalities[::3] == ("T1", "FLAIR", "T1", "FLAIR")
     for name in ("c5", "c6"):
         case(root, name)
-    cohort = load_cohort(DataSettings(root=str(root), size=16, sources=(one,)), PartitionSettings(), 0)
-    assert [client.name for client in cohort.clients] == ["T1", "FLAIR"]
-    assert {len(client.train) for client in cohort.clients} == {3}
+    dataset = load_dataset(DataSettings(root=str(root), size=16, sources=(one,)), PartitionSettings(), 0)
+    assert [client.name for client in dataset.clients] == ["T1", "FLAIR"]
+    assert {len(client.train) for client in dataset.clients} == {3}
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_institutions_by_the_table_of_fets(root: Path, caplog: pytest.LogCapture
     table = root / "brats/partitioning_1.csv"
     table.write_text("Partition_ID,Subject_ID\n7,c1\n2,c3\n7,c2\n", encoding="utf-8")
     with caplog.at_level(logging.WARNING, "omnifm"):
-        pool = source(institutions="partitioning_1.csv", name="fets").load(loading(root))
-    assert pool.institutions[::3] == ("fets-7", "fets-7", "fets-2")
-    assert pool.patients[::3] == ("fets-7/c1", "fets-7/c2", "fets-2/c3")
+        table = source(institutions="partitioning_1.csv", name="fets").load(loading(root))
+    assert table.institutions[::3] == ("fets-7", "fets-7", "fets-2")
+    assert table.patients[::3] == ("fets-7/c1", "fets-7/c2", "fets-2/c3")
     assert "1 cases (such as c4) are in no line of partitioning_1.csv" in caplog.text
 
 
@@ -198,8 +198,8 @@ def test_a_table_that_is_missing(root: Path) -> None:
 
 
 def test_slabs_divide_what_patients_cannot(root: Path) -> None:
-    pool = source(slices=5, split="slabs", limit=2).load(loading(root))
-    assert pool.split == ("train",) * 4 + ("validation",) + ("test",) * 5
+    table = source(slices=5, split="slabs", limit=2).load(loading(root))
+    assert table.split == ("train",) * 4 + ("validation",) + ("test",) * 5
     alone = source(slices=5, split="slabs", limit=1).load(loading(root))
     assert alone.split == ("train",) * 3 + ("validation", "test")
 
@@ -288,10 +288,10 @@ def test_what_is_wrong_is_named(root: Path, what: str) -> None:
 def test_an_empty_mask_is_allowed_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(root / "brats/c3/c3_seg.nii.gz", np.zeros(SIZE, np.uint8))
     with caplog.at_level(logging.WARNING, "omnifm"):
-        pool = source().load(loading(root))
+        table = source().load(loading(root))
     assert "c3 and 0 other images show no tumour" in caplog.text
-    assert not pool.fields["mask"][6:9].any()
-    assert pool.fields["image"][6:9].flatten(1).any(dim=1).all()
+    assert not table.fields["mask"][6:9].any()
+    assert table.fields["image"][6:9].flatten(1).any(dim=1).all()
 
 
 def test_no_folder_and_no_cases(tmp_path: Path) -> None:
@@ -318,17 +318,17 @@ def test_settings_are_checked(changes: dict[str, Any], message: str) -> None:
 
 def test_the_two_real_cases(shared_data: Path) -> None:
     real = BratsSource("brats-toolkit", sequences=("flair",), slices=6)
-    pool = real.load(loading(shared_data, size=64))
-    assert pool.fields["image"].shape == (12, 1, 64, 64)
-    assert pool.modalities == ("FLAIR",) * 12
-    assert len(set(pool.patients)) == 2
-    tumour, core, enhancing = pool.fields["mask"].bool().unbind(dim=1)
+    table = real.load(loading(shared_data, size=64))
+    assert table.fields["image"].shape == (12, 1, 64, 64)
+    assert table.modalities == ("FLAIR",) * 12
+    assert len(set(table.patients)) == 2
+    tumour, core, enhancing = table.fields["mask"].bool().unbind(dim=1)
     assert not (core & ~tumour).any()
     assert not (enhancing & ~core).any()
     assert enhancing[:6].any()
     assert not enhancing[6:].any()  # the second patient's mask has no label 4
     # A tumour is bright in FLAIR, beside the brain around it.
-    image = pool.fields["image"][:, 0]
+    image = table.fields["image"][:, 0]
     for rows in (slice(6), slice(6, 12)):
         inside = image[rows] > 0.05
         assert image[rows][tumour[rows]].mean() > 1.3 * image[rows][inside & ~tumour[rows]].mean()

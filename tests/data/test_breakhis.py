@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from omnifm.data.breakhis import BreaKHisSource
-from omnifm.data.cohort import DataSettings, load_cohort
-from omnifm.data.examples import ClientData
+from omnifm.data.federated_dataset import DataSettings, load_dataset
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.data.subset import ClientData
+from omnifm.utils.errors import DataError
 
 TYPES = {"A": "adenosis", "F": "fibroadenoma", "DC": "ductal_carcinoma", "LC": "lobular_carcinoma"}
 
@@ -47,24 +47,24 @@ def test_what_a_name_says(tmp_path: Path) -> None:
     write(tmp_path, "B_A", "14-22549AB", 40, value=10)
     write(tmp_path, "B_A", "14-22549CD", 40, value=20)
     write(tmp_path, "M_DC", "14-2523", 400, value=30)
-    pool = load(tmp_path, magnifications=("40X", "400X"))
-    assert (255 * pool.fields["image"][:, 0, 0, 0]).round().tolist() == [10, 20, 30]
-    assert pool.fields["label"].tolist() == [0, 0, 1]
-    assert pool.label_names == ("benign", "malignant")
+    table = load(tmp_path, magnifications=("40X", "400X"))
+    assert (255 * table.fields["image"][:, 0, 0, 0]).round().tolist() == [10, 20, 30]
+    assert table.fields["label"].tolist() == [0, 0, 1]
+    assert table.label_names == ("benign", "malignant")
     # Two blocks of one case are one patient.
-    assert pool.patients == ("breakhis/14-22549", "breakhis/14-22549", "breakhis/14-2523")
-    assert pool.modalities == ("40X", "40X", "400X")
-    assert set(pool.institutions) == {"breakhis"}
+    assert table.patients == ("breakhis/14-22549", "breakhis/14-22549", "breakhis/14-2523")
+    assert table.modalities == ("40X", "40X", "400X")
+    assert set(table.institutions) == {"breakhis"}
 
 
 def test_magnifications_limit_and_tiles(root: Path) -> None:
     assert len(load(root).patients) == 48
-    pool = load(root, magnifications=("400X", "100X"), limit=2, tile=8, name="north")
-    assert pool.fields["image"].shape == (2 * 2 * 4, 1, 8, 8)
-    assert pool.modalities == ("400X",) * 8 + ("100X",) * 8
-    assert len(set(pool.patients)) == 2
-    assert all(name.startswith("north/14-") for name in pool.patients)
-    assert pool.fields["label"].dtype == torch.int64
+    table = load(root, magnifications=("400X", "100X"), limit=2, tile=8, name="north")
+    assert table.fields["image"].shape == (2 * 2 * 4, 1, 8, 8)
+    assert table.modalities == ("400X",) * 8 + ("100X",) * 8
+    assert len(set(table.patients)) == 2
+    assert all(name.startswith("north/14-") for name in table.patients)
+    assert table.fields["label"].dtype == torch.int64
 
 
 def rows(client: ClientData) -> list[set[str]]:
@@ -74,30 +74,30 @@ def rows(client: ClientData) -> list[set[str]]:
 def test_one_magnification_a_hospital(root: Path) -> None:
     data = DataSettings(root=str(root), size=8, sources=(BreaKHisSource(tile=8),))
     with pytest.raises(DataError, match="one patient into several clients"):
-        load_cohort(data, PartitionSettings(kind="modality"), seed=0)
+        load_dataset(data, PartitionSettings(kind="modality"), seed=0)
     data = DataSettings(root=str(root), size=8, sources=(BreaKHisSource(tile=8, one_magnification=True),))
-    cohort = load_cohort(data, PartitionSettings(kind="modality"), seed=0)
-    assert [client.name for client in cohort.clients] == ["40X", "100X", "200X", "400X"]
-    held = [patients for client in cohort.clients for patients in rows(client)]
+    dataset = load_dataset(data, PartitionSettings(kind="modality"), seed=0)
+    assert [client.name for client in dataset.clients] == ["40X", "100X", "200X", "400X"]
+    held = [patients for client in dataset.clients for patients in rows(client)]
     assert sum(map(len, held)) == len(set.union(*held)) == 12
-    assert [len(client.train) for client in cohort.clients] == [4, 4, 4, 4]
+    assert [len(client.train) for client in dataset.clients] == [4, 4, 4, 4]
 
 
 def test_magnifications_mixed(root: Path) -> None:
     data = DataSettings(root=str(root), size=8, sources=(BreaKHisSource(tile=8),))
-    cohort = load_cohort(data, PartitionSettings(kind="mixed", clients=3), seed=0)
-    held = [patients for client in cohort.clients for patients in rows(client)]
-    assert {client.group for client in cohort.clients} == {"100X+200X+400X+40X"}
+    dataset = load_dataset(data, PartitionSettings(kind="mixed", clients=3), seed=0)
+    held = [patients for client in dataset.clients for patients in rows(client)]
+    assert {client.group for client in dataset.clients} == {"100X+200X+400X+40X"}
     assert sum(map(len, held)) == len(set.union(*held)) == 12
-    assert sum(len(part) for c in cohort.clients for part in (c.train, c.validation, c.test)) == 48 * 4
+    assert sum(len(part) for c in dataset.clients for part in (c.train, c.validation, c.test)) == 48 * 4
 
 
 def test_who_has_no_choice_of_magnification_comes_first(tmp_path: Path) -> None:
     write(tmp_path, "B_A", "14-1", 40)
     write(tmp_path, "B_A", "14-1", 100)
     write(tmp_path, "B_A", "14-2", 40)
-    pool = load(tmp_path, magnifications=("40X", "100X"), one_magnification=True)
-    assert list(zip(pool.patients, pool.modalities, strict=True)) == [
+    table = load(tmp_path, magnifications=("40X", "100X"), one_magnification=True)
+    assert list(zip(table.patients, table.modalities, strict=True)) == [
         ("breakhis/14-2", "40X"),
         ("breakhis/14-1", "100X"),
     ]
@@ -159,8 +159,8 @@ def test_settings_are_checked() -> None:
 
 
 def test_the_published_images(shared_data: Path) -> None:
-    pool = load(shared_data, magnifications=("200X", "400X"), tile=230)
-    assert pool.modalities == ("200X",) * 2 * 6 + ("400X",) * 8 * 6
-    assert len(set(pool.patients)) == 9
+    table = load(shared_data, magnifications=("200X", "400X"), tile=230)
+    assert table.modalities == ("200X",) * 2 * 6 + ("400X",) * 8 * 6
+    assert len(set(table.patients)) == 9
     with pytest.raises(DataError, match="no image at 40X, but at 200X, 400X"):
         load(shared_data)

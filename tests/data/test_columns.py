@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from omnifm.data.columns import Shared, Texts, read_texts, stacked
-from omnifm.data.examples import Examples
+from omnifm.data.subset import Subset
 
 VALUES = torch.arange(6.0).view(3, 2)
 SHARED = Shared(VALUES, torch.tensor([2, 0, 2, 1]))
@@ -42,7 +42,7 @@ def test_a_tensor_joins_those_that_share() -> None:
 
 def test_examples_give_out_all_kinds_alike() -> None:
     texts = Texts.of(["a", "b", "c", "d"])
-    examples = Examples({"image": SHARED, "question": texts}, ("p", "q", "r", "s"), torch.tensor([1, 3]))
+    examples = Subset({"image": SHARED, "question": texts}, ("p", "q", "r", "s"), torch.tensor([1, 3]))
     batch = examples.batch(torch.tensor([1, 0]))
     assert batch["image"].tolist() == [[2, 3], [0, 1]]
     assert read_texts(batch["question"]) == ["d", "b"]

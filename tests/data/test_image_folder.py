@@ -9,7 +9,7 @@ from PIL import Image
 
 from omnifm.data.image_folder import ImageFolderSource, read_image
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def loading(root: Path, size: int = 8, channels: int = 1) -> Loading:
@@ -28,32 +28,32 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_published_counts(shared_data: Path) -> None:
-    pool = ImageFolderSource("mednist", "mixed").load(loading(shared_data, size=16))
-    assert pool.label_names == ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
-    assert torch.bincount(pool.fields["label"]).tolist() == [600] * 6
-    assert pool.fields["image"].shape == (3600, 1, 16, 16)
-    assert len(set(pool.patients)) == 3600
-    assert pool.split is None
+    table = ImageFolderSource("mednist", "mixed").load(loading(shared_data, size=16))
+    assert table.label_names == ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
+    assert torch.bincount(table.fields["label"]).tolist() == [600] * 6
+    assert table.fields["image"].shape == (3600, 1, 16, 16)
+    assert len(set(table.patients)) == 3600
+    assert table.split is None
 
 
 def test_reads_classes_in_the_order_asked_for(root: Path) -> None:
-    pool = ImageFolderSource("set", "CT", classes=("well", "ill"), name="north").load(loading(root))
-    assert pool.label_names == ("well", "ill")
-    assert pool.fields["label"].tolist() == [0, 0, 0, 1, 1, 1]
-    assert (255 * pool.fields["image"][:, 0, 0, 0]).round().tolist() == [0, 10, 20, 0, 10, 20]
-    assert pool.patients[0] == "north/well/p0-0.png"
-    assert set(pool.modalities) == {"CT"}
-    assert set(pool.institutions) == {"north"}
+    table = ImageFolderSource("set", "CT", classes=("well", "ill"), name="north").load(loading(root))
+    assert table.label_names == ("well", "ill")
+    assert table.fields["label"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert (255 * table.fields["image"][:, 0, 0, 0]).round().tolist() == [0, 10, 20, 0, 10, 20]
+    assert table.patients[0] == "north/well/p0-0.png"
+    assert set(table.modalities) == {"CT"}
+    assert set(table.institutions) == {"north"}
 
 
 def test_limit_is_per_class_and_evenly_spaced(root: Path) -> None:
-    pool = ImageFolderSource("set", "CT", limit=1).load(loading(root))
-    assert pool.patients == ("set/ill/p0-1.png", "set/well/p0-1.png")
+    table = ImageFolderSource("set", "CT", limit=1).load(loading(root))
+    assert table.patients == ("set/ill/p0-1.png", "set/well/p0-1.png")
 
 
 def test_patients_by_pattern(root: Path) -> None:
-    pool = ImageFolderSource("set", "CT", patient_pattern=r"/(p\d+)-").load(loading(root))
-    assert pool.patients == ("set/p0", "set/p0", "set/p1") * 2
+    table = ImageFolderSource("set", "CT", patient_pattern=r"/(p\d+)-").load(loading(root))
+    assert table.patients == ("set/p0", "set/p0", "set/p1") * 2
     with pytest.raises(DataError, match=r"p0-0\.png: 'ill/p0-0\.png' does not match patient_pattern"):
         ImageFolderSource("set", "CT", patient_pattern=r"/(q\d+)-").load(loading(root))
 
@@ -62,9 +62,9 @@ def test_patients_by_pattern(root: Path) -> None:
 def test_every_format_and_colour(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "set/a/deeper").mkdir(parents=True)
     Image.new("RGB", (20, 10), (255, 0, 0)).save(tmp_path / f"set/a/deeper/x.{suffix}")
-    pool = ImageFolderSource("set", "photograph").load(loading(tmp_path, channels=3))
-    assert pool.fields["image"].shape == (1, 3, 8, 8)
-    assert torch.allclose(pool.fields["image"].mean(dim=(0, 2, 3)), torch.tensor([1.0, 0, 0]), atol=0.01)
+    table = ImageFolderSource("set", "photograph").load(loading(tmp_path, channels=3))
+    assert table.fields["image"].shape == (1, 3, 8, 8)
+    assert torch.allclose(table.fields["image"].mean(dim=(0, 2, 3)), torch.tensor([1.0, 0, 0]), atol=0.01)
 
 
 def test_sixteen_bits_keep_their_depth(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from omnifm.data.cohort import DataSettings, load_cohort
 from omnifm.data.colour import to_colour
+from omnifm.data.federated_dataset import DataSettings, load_dataset
 from omnifm.data.image_pairs import ImagePairsSource
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def loading(root: Path, size: int = 8, channels: int = 1) -> Loading:
@@ -44,39 +44,39 @@ SOURCE = ImagePairsSource("atlas")
 
 
 def test_published_counts(shared_data: Path) -> None:
-    pool = ImagePairsSource("harvard", patient_pattern=r"^(\d+)\d{3}$").load(loading(shared_data, size=16))
-    assert Counter(pool.modalities) == {"CT-MRI": 108, "PET-MRI": 112, "SPECT-MRI": 115}
-    assert pool.split is not None
-    counts = Counter(zip(pool.modalities, pool.split, strict=True))
+    table = ImagePairsSource("harvard", patient_pattern=r"^(\d+)\d{3}$").load(loading(shared_data, size=16))
+    assert Counter(table.modalities) == {"CT-MRI": 108, "PET-MRI": 112, "SPECT-MRI": 115}
+    assert table.split is not None
+    counts = Counter(zip(table.modalities, table.split, strict=True))
     assert [counts[pair, "test"] for pair in ("CT-MRI", "PET-MRI", "SPECT-MRI")] == [24] * 3
     assert [counts[pair, "validation"] for pair in ("CT-MRI", "PET-MRI", "SPECT-MRI")] == [17, 18, 18]
-    assert pool.fields["image"].shape == pool.fields["chroma"].shape == (335, 2, 16, 16)
-    coloured = pool.fields["chroma"].abs().amax(dim=(1, 2, 3)) > 0.05
+    assert table.fields["image"].shape == table.fields["chroma"].shape == (335, 2, 16, 16)
+    coloured = table.fields["chroma"].abs().amax(dim=(1, 2, 3)) > 0.05
     assert not coloured[:108].any()
     assert coloured[108:].float().mean() > 0.95
-    heads = {pair: {p for p, m in zip(pool.patients, pool.modalities, strict=True) if m == pair} for pair in counts}
-    assert len({p for p in pool.patients if "/CT-MRI/" in p}) == 10, heads
+    heads = {pair: {p for p, m in zip(table.patients, table.modalities, strict=True) if m == pair} for pair in counts}
+    assert len({p for p in table.patients if "/CT-MRI/" in p}) == 10, heads
 
 
 def test_pairs_and_their_names(root: Path) -> None:
-    pool = SOURCE.load(loading(root))
-    assert len(pool) == 20
-    assert pool.label_names == ()
-    assert set(pool.institutions) == {"atlas"}
-    values = (255 * pool.fields["image"][:, :, 0, 0]).round()
-    numbers = [int(patient.rsplit("/", 1)[1]) for patient in pool.patients]
+    table = SOURCE.load(loading(root))
+    assert len(table) == 20
+    assert table.label_names == ()
+    assert set(table.institutions) == {"atlas"}
+    values = (255 * table.fields["image"][:, :, 0, 0]).round()
+    numbers = [int(patient.rsplit("/", 1)[1]) for patient in table.patients]
     assert values[:10, 0].tolist() == [number - 950 for number in numbers[:10]]
     assert values[:, 1].tolist() == [number - 900 for number in numbers]
-    assert pool.fields["chroma"][:10].abs().max() < 1e-6
-    pet = to_colour(pool.fields["image"][10:, :1], pool.fields["chroma"][10:])
+    assert table.fields["chroma"][:10].abs().max() < 1e-6
+    pet = to_colour(table.fields["image"][10:, :1], table.fields["chroma"][10:])
     expected = torch.tensor([[number - 950, 0, 200] for number in numbers[10:]]) / 255
     torch.testing.assert_close(pet[:, :, 3, 3], expected, atol=1e-3, rtol=0)
 
 
 def test_the_test_split_is_the_published_one_and_validation_a_block(root: Path) -> None:
-    pool = SOURCE.load(loading(root))
-    assert pool.split is not None
-    found = dict(zip(pool.patients, pool.split, strict=True))
+    table = SOURCE.load(loading(root))
+    assert table.split is not None
+    found = dict(zip(table.patients, table.split, strict=True))
     ct = [found[f"atlas/CT-MRI/{number}"] for number in range(998, 1008)]
     assert ct == ["train"] * 2 + ["test"] + ["train"] * 5 + ["validation"] * 2
     assert found["atlas/PET-MRI/998"] == "test"
@@ -88,16 +88,16 @@ def test_without_a_published_split_there_is_none(root: Path) -> None:
 
 
 def test_a_pair_of_modalities_a_hospital(root: Path) -> None:
-    cohort = load_cohort(DataSettings(str(root), 8, sources=(SOURCE,)), PartitionSettings(), seed=0)
-    assert [client.name for client in cohort.clients] == ["CT-MRI", "PET-MRI"]
-    assert cohort.label_names == ()
-    assert len(cohort.client("PET-MRI").test) == 1
+    dataset = load_dataset(DataSettings(str(root), 8, sources=(SOURCE,)), PartitionSettings(), seed=0)
+    assert [client.name for client in dataset.clients] == ["CT-MRI", "PET-MRI"]
+    assert dataset.label_names == ()
+    assert len(dataset.client("PET-MRI").test) == 1
 
 
 def test_what_is_asked_for(root: Path) -> None:
-    pool = ImagePairsSource("atlas", pairs=("PET-MRI",), limit=1, patient_pattern=r"^(\d+)\d\d$").load(loading(root))
-    assert sorted(pool.split or ()) == ["test", "train", "validation"]
-    assert set(pool.patients) == {"atlas/PET-MRI/9", "atlas/PET-MRI/10"}
+    table = ImagePairsSource("atlas", pairs=("PET-MRI",), limit=1, patient_pattern=r"^(\d+)\d\d$").load(loading(root))
+    assert sorted(table.split or ()) == ["test", "train", "validation"]
+    assert set(table.patients) == {"atlas/PET-MRI/9", "atlas/PET-MRI/10"}
     with pytest.raises(DataError, match=r"has no pairs 'PET-MR'. Did you mean 'PET-MRI'"):
         ImagePairsSource("atlas", pairs=("PET-MR",)).load(loading(root))
     with pytest.raises(DataError, match="'1000' does not match patient_pattern"):

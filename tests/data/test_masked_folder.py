@@ -11,7 +11,7 @@ from PIL import Image
 
 from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def loading(root: Path, size: int = 8, channels: int = 1) -> Loading:
@@ -46,37 +46,37 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_an_image_and_its_mask(root: Path) -> None:
-    pool = source(patient_pattern=r"(p\d)-", name="north").load(loading(root))
-    assert pool.fields["image"].shape == (3, 1, 8, 8)
-    assert pool.fields["mask"].shape == (3, 1, 8, 8)
-    assert pool.fields["mask"].dtype == torch.uint8
-    assert (pool.fields["mask"][:, 0, :, :4] == 0).all()
-    assert (pool.fields["mask"][:, 0, :, 4:] == 1).all()
-    assert (255 * pool.fields["image"][:, 0, 0, -1]).round().tolist() == [100, 101, 102]
-    assert pool.label_names == ("vessel",)
-    assert pool.patients == ("north/p0", "north/p0", "north/p1")
-    assert pool.modalities == ("fundus",) * 3
-    assert pool.institutions == ("north",) * 3
+    table = source(patient_pattern=r"(p\d)-", name="north").load(loading(root))
+    assert table.fields["image"].shape == (3, 1, 8, 8)
+    assert table.fields["mask"].shape == (3, 1, 8, 8)
+    assert table.fields["mask"].dtype == torch.uint8
+    assert (table.fields["mask"][:, 0, :, :4] == 0).all()
+    assert (table.fields["mask"][:, 0, :, 4:] == 1).all()
+    assert (255 * table.fields["image"][:, 0, 0, -1]).round().tolist() == [100, 101, 102]
+    assert table.label_names == ("vessel",)
+    assert table.patients == ("north/p0", "north/p0", "north/p1")
+    assert table.modalities == ("fundus",) * 3
+    assert table.institutions == ("north",) * 3
 
 
 def test_tiles_belong_to_the_patient_of_their_image(root: Path) -> None:
-    pool = source(patient_pattern=r"(p\d)-", tile=8).load(loading(root))
-    assert len(pool) == 6
-    assert pool.patients == ("set/p0",) * 4 + ("set/p1",) * 2
-    assert pool.fields["mask"].float().mean(dim=(1, 2, 3)).tolist() == [0, 1] * 3
-    assert (255 * pool.fields["image"][:, 0, 0, 0]).round().tolist() == [0, 100, 0, 101, 0, 102]
+    table = source(patient_pattern=r"(p\d)-", tile=8).load(loading(root))
+    assert len(table) == 6
+    assert table.patients == ("set/p0",) * 4 + ("set/p1",) * 2
+    assert table.fields["mask"].float().mean(dim=(1, 2, 3)).tolist() == [0, 1] * 3
+    assert (255 * table.fields["image"][:, 0, 0, 0]).round().tolist() == [0, 100, 0, 101, 0, 102]
 
 
 def test_what_tiles_leave_over_lies_around_them(root: Path) -> None:
-    pool = source(tile=7, limit=1).load(loading(root, size=7))
+    table = source(tile=7, limit=1).load(loading(root, size=7))
     # Of 16 columns 1 to 7 and 8 to 14, of 8 rows 0 to 6.
-    assert pool.fields["mask"].float().mean(dim=(1, 2, 3)).tolist() == [0, 1]
+    assert table.fields["mask"].float().mean(dim=(1, 2, 3)).tolist() == [0, 1]
 
 
 def test_colour_and_limit(root: Path) -> None:
-    pool = source(limit=2).load(loading(root, channels=3))
-    assert pool.fields["image"].shape == (2, 3, 8, 8)
-    assert pool.patients == ("set/p0-0.png", "set/p1-2.png")
+    table = source(limit=2).load(loading(root, channels=3))
+    assert table.fields["image"].shape == (2, 3, 8, 8)
+    assert table.patients == ("set/p0-0.png", "set/p1-2.png")
 
 
 def test_a_jpeg_mask_needs_a_threshold(root: Path) -> None:
@@ -100,8 +100,8 @@ def test_bilevel_masks_and_those_of_0_and_1(root: Path) -> None:
 def test_an_empty_mask_is_allowed_and_said(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(root / "set/masks/p0-1.png", np.zeros((8, 16), np.uint8))
     with caplog.at_level(logging.WARNING, "omnifm"):
-        pool = source().load(loading(root))
-    assert not pool.fields["mask"][1].any()
+        table = source().load(loading(root))
+    assert not table.fields["mask"][1].any()
     assert "p0-1.png and 0 other images show no vessel" in caplog.text
 
 
@@ -159,11 +159,11 @@ def test_the_published_fundus_set(shared_data: Path) -> None:
     chase = source(
         folder="chase_db1", images="Image_*.jpg", masks="{name}_1stHO.png", patient_pattern="Image_(..)", limit=4
     )
-    pool = chase.load(loading(shared_data, size=96))
-    assert pool.patients == ("chase_db1/02", "chase_db1/06", "chase_db1/09", "chase_db1/13")
-    assert (pool.fields["mask"].float().mean(dim=(1, 2, 3)) > 0.02).all()
+    table = chase.load(loading(shared_data, size=96))
+    assert table.patients == ("chase_db1/02", "chase_db1/06", "chase_db1/09", "chase_db1/13")
+    assert (table.fields["mask"].float().mean(dim=(1, 2, 3)) > 0.02).all()
     # Vessels are darker than what lies about them.
-    image, mask = pool.fields["image"], pool.fields["mask"].bool()
+    image, mask = table.fields["image"], table.fields["mask"].bool()
     assert (image - torch.nn.functional.avg_pool2d(image, 9, 1, 4))[mask].mean() < -0.005
     observers = [
         s.load(loading(shared_data, size=960)).fields["mask"].bool() for s in (chase_of("1st"), chase_of("2nd"))
@@ -180,11 +180,11 @@ def test_the_published_histology_set(shared_data: Path) -> None:
     monuseg = source(
         folder="monuseg", images="images/*.jpg", masks="masks/{name}.jpg", threshold=128, limit=2, tile=250
     )
-    pool = monuseg.load(loading(shared_data, size=48, channels=3))
-    assert pool.fields["image"].shape == (32, 3, 48, 48)
-    assert len(set(pool.patients)) == 2
-    mask = pool.fields["mask"].bool()
+    table = monuseg.load(loading(shared_data, size=48, channels=3))
+    assert table.fields["image"].shape == (32, 3, 48, 48)
+    assert len(set(table.patients)) == 2
+    mask = table.fields["mask"].bool()
     assert 0.1 < mask.float().mean() < 0.5
     # Nuclei are stained dark.
-    grey = pool.fields["image"].mean(dim=1, keepdim=True)
+    grey = table.fields["image"].mean(dim=1, keepdim=True)
     assert grey[mask].mean() < grey[~mask].mean()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omnifm.data.medmnist import SETS, MedMNISTSource
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def loading(root: Path, size: int = 28, channels: int = 1) -> Loading:
@@ -48,32 +48,32 @@ def write(root: Path, file: str, made: dict[str, NDArray[Any]]) -> Path:
     ],
 )
 def test_published_counts(shared_data: Path, name: str, sizes: tuple[int, int, int], classes: dict[str, int]) -> None:
-    pool = MedMNISTSource(name).load(loading(shared_data))
-    assert pool.split is not None
-    assert Counter(pool.split) == dict(zip(("train", "validation", "test"), sizes, strict=True))
-    train = pool.fields["label"][: sizes[0]].tolist()
-    assert Counter(pool.label_names[label] for label in train) == classes
-    assert pool.fields["image"].shape == (sum(sizes), 1, 28, 28)
-    assert len(set(pool.patients)) == len(pool) == sum(sizes)
-    assert pool.patients[12] == f"{name}/train/000012"
-    assert set(pool.institutions) == {name}
+    table = MedMNISTSource(name).load(loading(shared_data))
+    assert table.split is not None
+    assert Counter(table.split) == dict(zip(("train", "validation", "test"), sizes, strict=True))
+    train = table.fields["label"][: sizes[0]].tolist()
+    assert Counter(table.label_names[label] for label in train) == classes
+    assert table.fields["image"].shape == (sum(sizes), 1, 28, 28)
+    assert len(set(table.patients)) == len(table) == sum(sizes)
+    assert table.patients[12] == f"{name}/train/000012"
+    assert set(table.institutions) == {name}
 
 
 def test_images_are_those_of_the_file(shared_data: Path) -> None:
-    pool = MedMNISTSource("breastmnist").load(loading(shared_data))
+    table = MedMNISTSource("breastmnist").load(loading(shared_data))
     with np.load(shared_data / "medmnist/breastmnist.npz") as file:
         expected = torch.from_numpy(file["val_images"][3].astype(np.float32) / 255)
-    assert torch.equal(pool.fields["image"][546 + 3, 0], expected)
+    assert torch.equal(table.fields["image"][546 + 3, 0], expected)
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_every_set_reads_in_its_published_shape(tmp_path: Path, name: str) -> None:
     write(tmp_path, f"{name}.npz", arrays(name))
-    pool = MedMNISTSource(name).load(loading(tmp_path, size=32, channels=3))
-    assert pool.fields["image"].shape == (12, 3, 32, 32)
-    assert torch.allclose(pool.fields["image"], torch.tensor(0.2))
-    assert len(set(pool.label_names)) == len(SETS[name].classes)
-    assert set(pool.modalities) == {SETS[name].modality}
+    table = MedMNISTSource(name).load(loading(tmp_path, size=32, channels=3))
+    assert table.fields["image"].shape == (12, 3, 32, 32)
+    assert torch.allclose(table.fields["image"], torch.tensor(0.2))
+    assert len(set(table.label_names)) == len(SETS[name].classes)
+    assert set(table.modalities) == {SETS[name].modality}
 
 
 def test_numbers_of_classes_are_those_of_the_paper() -> None:
@@ -104,14 +104,14 @@ def test_chestmnist_has_several_labels(tmp_path: Path) -> None:
 
 def test_larger_pixels_are_another_file(tmp_path: Path) -> None:
     write(tmp_path, "octmnist_64.npz", arrays("octmnist", pixels=64))
-    pool = MedMNISTSource("octmnist", pixels=64, name="eye clinic").load(loading(tmp_path, size=16))
-    assert pool.fields["image"].shape == (12, 1, 16, 16)
-    assert set(pool.institutions) == {"eye clinic"}
+    table = MedMNISTSource("octmnist", pixels=64, name="eye clinic").load(loading(tmp_path, size=16))
+    assert table.fields["image"].shape == (12, 1, 16, 16)
+    assert set(table.institutions) == {"eye clinic"}
 
 
 def test_limit_takes_evenly_spaced_rows_of_each_split(shared_data: Path) -> None:
-    pool = MedMNISTSource("breastmnist", limit=2).load(loading(shared_data))
-    assert pool.patients == tuple(
+    table = MedMNISTSource("breastmnist", limit=2).load(loading(shared_data))
+    assert table.patients == tuple(
         f"breastmnist/{split}/{row:06d}"
         for split, rows in (("train", (136, 409)), ("validation", (19, 58)), ("test", (39, 117)))
         for row in rows

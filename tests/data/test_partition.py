@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnifm.data.partition import PartitionSettings, Rows, Share, deal
-from omnifm.errors import DataError
+from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows
+from omnifm.utils.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 
@@ -35,7 +35,7 @@ def rows(
     )
 
 
-def dealt_rows(share: Share) -> tuple[int, ...]:
+def assigned_rows(share: ClientSplit) -> tuple[int, ...]:
     return share.train + share.validation + share.test
 
 
@@ -59,11 +59,11 @@ def test_every_row_is_dealt_once_and_no_patient_twice(
     if kind == "modality" and clients:
         clients = max(clients, modalities)
     asked = PartitionSettings(kind=kind, clients=clients, alpha=alpha)
-    shares = deal(all_rows, asked, seed)
+    shares = partition_rows(all_rows, asked, seed)
 
     expected = clients or (2 if kind == "institution" else modalities)
     assert len({share.name for share in shares}) == len(shares) == expected
-    counts = Counter(row for share in shares for row in dealt_rows(share))
+    counts = Counter(row for share in shares for row in assigned_rows(share))
     assert counts == dict.fromkeys(range(len(all_rows.patients)), 1)
     places = {
         (all_rows.patients[row], share.name, split)
@@ -76,41 +76,41 @@ def test_every_row_is_dealt_once_and_no_patient_twice(
         for share in shares:
             for name in SPLITS:
                 assert {all_rows.splits[row] for row in getattr(share, name)} == {name}
-    assert deal(all_rows, asked, seed) == shares
+    assert partition_rows(all_rows, asked, seed) == shares
 
 
 def test_another_seed_deals_otherwise() -> None:
     asked = PartitionSettings(kind="mixed", clients=2)
-    assert deal(rows(40), asked, 0) != deal(rows(40), asked, 1)
+    assert partition_rows(rows(40), asked, 0) != partition_rows(rows(40), asked, 1)
 
 
 def test_modality_names_and_extra_hospitals() -> None:
     # M0 has 7 patients, M1 has 6 and M2 has 6: the first of the largest gets the odd hospital.
-    shares = deal(rows(19, modalities=3), PartitionSettings(clients=4), 0)
+    shares = partition_rows(rows(19, modalities=3), PartitionSettings(clients=4), 0)
     assert [share.name for share in shares] == ["M0-1", "M0-2", "M1", "M2"]
-    assert sorted(len(dealt_rows(share)) for share in shares) == [3, 4, 6, 6]
+    assert sorted(len(assigned_rows(share)) for share in shares) == [3, 4, 6, 6]
 
 
 def test_mixed_gives_each_hospital_every_modality_evenly() -> None:
     all_rows = rows(48, modalities=3)
-    for share in deal(all_rows, PartitionSettings(kind="mixed", clients=4), 0):
-        assert Counter(all_rows.modalities[row] for row in dealt_rows(share)) == {"M0": 4, "M1": 4, "M2": 4}
+    for share in partition_rows(all_rows, PartitionSettings(kind="mixed", clients=4), 0):
+        assert Counter(all_rows.modalities[row] for row in assigned_rows(share)) == {"M0": 4, "M1": 4, "M2": 4}
 
 
 def test_institution_is_one_client_each() -> None:
     all_rows = rows(20, institutions=2)
-    shares = deal(all_rows, PartitionSettings(kind="institution"), 0)
+    shares = partition_rows(all_rows, PartitionSettings(kind="institution"), 0)
     assert [share.name for share in shares] == ["I0", "I1"]
-    assert {all_rows.institutions[row] for row in dealt_rows(shares[1])} == {"I1"}
+    assert {all_rows.institutions[row] for row in assigned_rows(shares[1])} == {"I1"}
 
 
 def skew(alpha: float) -> float:
     """Return how far, on average, the hospitals' class distributions lie from the whole (total variation)."""
     all_rows = rows(400, classes=4)
-    shares = deal(all_rows, PartitionSettings(kind="dirichlet", clients=5, alpha=alpha), 0)
-    assert [len(dealt_rows(share)) for share in shares] == [80] * 5
+    shares = partition_rows(all_rows, PartitionSettings(kind="dirichlet", clients=5, alpha=alpha), 0)
+    assert [len(assigned_rows(share)) for share in shares] == [80] * 5
     labels = np.array(all_rows.classes)
-    own = [np.bincount(labels[list(dealt_rows(share))], minlength=4) / 80 for share in shares]
+    own = [np.bincount(labels[list(assigned_rows(share))], minlength=4) / 80 for share in shares]
     return float(np.mean([abs(part - 0.25).sum() / 2 for part in own]))
 
 
@@ -122,7 +122,7 @@ def test_dirichlet_skews_classes_the_more_the_smaller_alpha() -> None:
 def test_quantity_skews_sizes_the_more_the_smaller_alpha() -> None:
     def sizes(alpha: float) -> list[int]:
         asked = PartitionSettings(kind="quantity", clients=4, alpha=alpha)
-        return [len(dealt_rows(share)) for share in deal(rows(400), asked, 0)]
+        return [len(assigned_rows(share)) for share in partition_rows(rows(400), asked, 0)]
 
     assert max(sizes(0.1)) > 250
     assert min(sizes(0.1)) >= 3, "each hospital has a patient for each split"
@@ -131,7 +131,7 @@ def test_quantity_skews_sizes_the_more_the_smaller_alpha() -> None:
 
 def test_fractions_and_balance_of_the_split() -> None:
     all_rows = rows(100, classes=2)
-    (share,) = deal(all_rows, PartitionSettings(validation=0.1, test=0.3), 0)
+    (share,) = partition_rows(all_rows, PartitionSettings(validation=0.1, test=0.3), 0)
     assert [len(getattr(share, split)) for split in SPLITS] == [60, 10, 30]
     assert Counter(all_rows.classes[row] for row in share.test) == {0: 15, 1: 15}
 
@@ -145,7 +145,7 @@ def test_published_and_unpublished_rows_side_by_side() -> None:
         splits=published.splits + own.splits,
         classes=published.classes + own.classes,
     )
-    (share,) = deal(both, PartitionSettings(), 0)
+    (share,) = partition_rows(both, PartitionSettings(), 0)
     assert {row for row in share.test if row < 8} == {3, 7}
     assert len(share.test) == 2 + 2
 
@@ -153,38 +153,38 @@ def test_published_and_unpublished_rows_side_by_side() -> None:
 def test_patient_of_several_published_splits_stays_as_published(caplog: pytest.LogCaptureFixture) -> None:
     torn = Rows(("a", "a", "b"), ("M",) * 3, ("I",) * 3, ("train", "test", "validation"), (0, 0, 0))
     with caplog.at_level(logging.WARNING, logger="omnifm"):
-        (share,) = deal(torn, PartitionSettings(), 0)
-    assert share == Share("M", (0,), (2,), (1,))
+        (share,) = partition_rows(torn, PartitionSettings(), 0)
+    assert share == ClientSplit("M", (0,), (2,), (1,))
     assert "1 patients have rows in several published splits (such as 'a')" in caplog.text
 
 
 def test_more_clients_than_patients() -> None:
     with pytest.raises(DataError, match="clients = 4, but the sources hold 3 patients"):
-        deal(rows(3, each=5), PartitionSettings(kind="mixed", clients=4), 0)
+        partition_rows(rows(3, each=5), PartitionSettings(kind="mixed", clients=4), 0)
 
 
 def test_fewer_clients_than_modalities() -> None:
     with pytest.raises(DataError, match=r"clients = 2, but the sources hold 3 modalities \(M0, M1, M2\)"):
-        deal(rows(30, modalities=3), PartitionSettings(clients=2), 0)
+        partition_rows(rows(30, modalities=3), PartitionSettings(clients=2), 0)
 
 
 def test_wrong_number_of_institutions() -> None:
     with pytest.raises(DataError, match=r"clients = 3, but the sources hold 2 institutions \(I0, I1\)"):
-        deal(rows(30, institutions=2), PartitionSettings(kind="institution", clients=3), 0)
+        partition_rows(rows(30, institutions=2), PartitionSettings(kind="institution", clients=3), 0)
 
 
 def test_patient_of_two_modalities_is_not_torn_apart() -> None:
     shared = Rows(("a", "a"), ("CT", "MRI"), ("I", "I"), (None, None), (0, 0))
     with pytest.raises(DataError, match=r"Patient 'a' has images of CT and MRI.*another partition.kind"):
-        deal(shared, PartitionSettings(), 0)
+        partition_rows(shared, PartitionSettings(), 0)
 
 
 def test_client_without_samples_is_named() -> None:
     with pytest.raises(DataError, match="Client 'M0' has no sample for train"):
-        deal(rows(2), PartitionSettings(), 0)
+        partition_rows(rows(2), PartitionSettings(), 0)
     only_train = Rows(("a", "b"), ("M", "M"), ("I", "I"), ("train", "train"), (0, 1))
     with pytest.raises(DataError, match="Client 'M' has no sample for validation"):
-        deal(only_train, PartitionSettings(), 0)
+        partition_rows(only_train, PartitionSettings(), 0)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from PIL import Image
 
 from omnifm.data.answers import agreed_answers
 from omnifm.data.columns import Shared, Texts, as_tensor, read_texts
-from omnifm.data.examples import Examples, Pool
 from omnifm.data.questions import as_text, is_closed, read_entries, read_utf8
 from omnifm.data.slake import SLAKESource
 from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable, Subset
 from omnifm.data.vqa_med import VQAMedSource
 from omnifm.data.vqa_rad import VQARADSource
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def loading(root: Path, size: int = 8) -> Loading:
@@ -29,12 +29,12 @@ def draw_image(path: Path, value: int = 0) -> None:
     Image.fromarray(np.full((8, 8), value, np.uint8)).save(path)
 
 
-def texts(pool: Pool, field: str) -> list[str]:
-    return read_texts(as_tensor(pool.fields[field]))
+def texts(table: SourceTable, field: str) -> list[str]:
+    return read_texts(as_tensor(table.fields[field]))
 
 
-def types(pool: Pool) -> list[str]:
-    return [pool.label_names[label] for label in as_tensor(pool.fields["label"]).tolist()]
+def types(table: SourceTable) -> list[str]:
+    return [table.label_names[label] for label in as_tensor(table.fields["label"]).tolist()]
 
 
 RAD: dict[str, Any] = {
@@ -62,30 +62,30 @@ def rad_folder(root: Path, *changes: dict[str, Any], without: str = "") -> Path:
 
 
 def test_vqa_rad_as_published(shared_data: Path) -> None:
-    pool = VQARADSource(split="question").load(loading(shared_data))
-    assert len(pool) == 3064 + 451
-    image = pool.fields["image"]
+    table = VQARADSource(split="question").load(loading(shared_data))
+    assert len(table) == 3064 + 451
+    image = table.fields["image"]
     assert isinstance(image, Shared)
     assert image.values.shape == (314, 1, 8, 8)
-    assert len(set(pool.patients)) == 314
-    assert int(as_tensor(pool.fields["closed"]).sum()) == 2095
-    assert set(pool.modalities) == {"CT", "MRI", "X-ray"}
-    assert types(pool).count("presence") == 1377 + 20 + 2  # of these types alone or first, and misspelt
-    assert {"1", "2"} & set(texts(pool, "answer"))  # published as integers
-    assert pool.split is not None
-    assert [pool.split.count(name) for name in ("train", "validation", "test")] == [2758, 306, 451]
+    assert len(set(table.patients)) == 314
+    assert int(as_tensor(table.fields["closed"]).sum()) == 2095
+    assert set(table.modalities) == {"CT", "MRI", "X-ray"}
+    assert types(table).count("presence") == 1377 + 20 + 2  # of these types alone or first, and misspelt
+    assert {"1", "2"} & set(texts(table, "answer"))  # published as integers
+    assert table.split is not None
+    assert [table.split.count(name) for name in ("train", "validation", "test")] == [2758, 306, 451]
 
 
 def test_a_question_becomes_a_row(tmp_path: Path) -> None:
     rad_folder(tmp_path, {}, {"answer": 3, "answer_type": "open", "image_name": "synpic2.jpg", "question_type": "SIZE"})
-    pool = VQARADSource().load(loading(tmp_path))
-    assert texts(pool, "question")[0] == "is there a lesion?"
-    assert texts(pool, "answer") == ["yes", "3", "yes"]
-    assert as_tensor(pool.fields["closed"]).tolist() == [True, False, True]
-    assert types(pool) == ["presence", "size", "presence"]
-    assert (255 * as_tensor(pool.fields["image"])[:, 0, 0, 0]).round().tolist() == [100, 200, 200]
-    assert pool.patients[1] == pool.patients[2] == "vqa-rad/images/synpic2.jpg"
-    assert pool.split is None
+    table = VQARADSource().load(loading(tmp_path))
+    assert texts(table, "question")[0] == "is there a lesion?"
+    assert texts(table, "answer") == ["yes", "3", "yes"]
+    assert as_tensor(table.fields["closed"]).tolist() == [True, False, True]
+    assert types(table) == ["presence", "size", "presence"]
+    assert (255 * as_tensor(table.fields["image"])[:, 0, 0, 0]).round().tolist() == [100, 200, 200]
+    assert table.patients[1] == table.patients[2] == "vqa-rad/images/synpic2.jpg"
+    assert table.split is None
 
 
 @pytest.mark.parametrize(
@@ -271,13 +271,13 @@ def med_folder(root: Path) -> Path:
 )
 def test_vqa_med(tmp_path: Path, year: Any, answers: list[str], split: list[str], kinds: list[str]) -> None:
     med_folder(tmp_path)
-    pool = VQAMedSource(year).load(loading(tmp_path))
-    assert texts(pool, "answer") == answers
-    assert pool.split == tuple(split)
-    assert types(pool) == kinds
-    assert as_tensor(pool.fields["closed"]).tolist() == [answer in ("yes", "no") for answer in answers]
-    assert set(pool.institutions) == {f"vqa-med-{year}"}
-    assert set(pool.modalities) == {"radiology"}
+    table = VQAMedSource(year).load(loading(tmp_path))
+    assert texts(table, "answer") == answers
+    assert table.split == tuple(split)
+    assert types(table) == kinds
+    assert as_tensor(table.fields["closed"]).tolist() == [answer in ("yes", "no") for answer in answers]
+    assert set(table.institutions) == {f"vqa-med-{year}"}
+    assert set(table.modalities) == {"radiology"}
 
 
 def test_damaged_vqa_med_is_named(tmp_path: Path) -> None:
@@ -298,8 +298,8 @@ def test_damaged_vqa_med_is_named(tmp_path: Path) -> None:
 
 
 def test_answers_are_agreed_on_by_patients_of_one_hospital() -> None:
-    def hospital(answers: str, patients: str) -> Examples:
-        return Examples({"answer": Texts.of(answers.split())}, patients.split())
+    def hospital(answers: str, patients: str) -> Subset:
+        return Subset({"answer": Texts.of(answers.split())}, patients.split())
 
     one = hospital("yes yes left left cyst", "a b a b a")
     other = hospital("no no cyst cyst yes", "c d c c c")

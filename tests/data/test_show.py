@@ -5,15 +5,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from omnifm.data.cohort import Cohort
-from omnifm.data.examples import ClientData, Examples
+from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.show import MOST_CLIENTS, describe, picture
+from omnifm.data.subset import ClientData, Subset
 
 
-def examples(rows: int, classes: int, channels: int = 1) -> Examples:
+def examples(rows: int, classes: int, channels: int = 1) -> Subset:
     target = torch.zeros(rows, classes, dtype=torch.uint8)
     target[torch.arange(rows), torch.arange(rows) % classes] = 1
-    return Examples(
+    return Subset(
         {"image": torch.rand(rows, channels, 8, 8), "target": target},
         tuple(f"p{row // 2}" for row in range(rows)),
     )
@@ -25,7 +25,7 @@ def client(name: str, classes: int = 3, channels: int = 1) -> ClientData:
 
 
 def test_describe_counts_samples_patients_and_classes() -> None:
-    (row,) = describe(Cohort((client("north"),), ("set/a", "set/b", "c")))
+    (row,) = describe(FederatedDataset((client("north"),), ("set/a", "set/b", "c")))
     assert row == {
         "client": "north",
         "group": "CT",
@@ -39,7 +39,7 @@ def test_describe_counts_samples_patients_and_classes() -> None:
 
 def test_picture_is_a_png(tmp_path: Path) -> None:
     names = ("a long name of a class that is cut", *(f"class {number}" for number in range(11)))
-    picture(Cohort((client("north", 12), client("south", 12, channels=3)), names), tmp_path / "x.png")
+    picture(FederatedDataset((client("north", 12), client("south", 12, channels=3)), names), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.format == "PNG"
         assert image.width > 1000
@@ -47,19 +47,19 @@ def test_picture_is_a_png(tmp_path: Path) -> None:
 
 def test_picture_of_images_without_findings(tmp_path: Path) -> None:
     plain = examples(4, 3).with_constant("target", torch.zeros(3, dtype=torch.uint8))
-    picture(Cohort((ClientData("north", "CT", plain, plain, plain),), ("a", "b", "c")), tmp_path / "x.png")
+    picture(FederatedDataset((ClientData("north", "CT", plain, plain, plain),), ("a", "b", "c")), tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0
 
 
 def test_picture_of_many_clients_stays_small(tmp_path: Path) -> None:
-    picture(Cohort(tuple(client(f"h{number}") for number in range(40)), ("a", "b", "c")), tmp_path / "x.png")
+    picture(FederatedDataset(tuple(client(f"h{number}") for number in range(40)), ("a", "b", "c")), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.height < 300 * MOST_CLIENTS
 
 
 def test_hospitals_without_labels(tmp_path: Path) -> None:
-    plain = Examples({"image": torch.rand(8, 3, 8, 8)}, tuple("abcdefgh"))
-    cohort = Cohort((ClientData("north", "histology", plain, plain, plain),), ())
-    assert describe(cohort)[0]["labels"] == {}
-    picture(cohort, tmp_path / "x.png")
+    plain = Subset({"image": torch.rand(8, 3, 8, 8)}, tuple("abcdefgh"))
+    dataset = FederatedDataset((ClientData("north", "histology", plain, plain, plain),), ())
+    assert describe(dataset)[0]["labels"] == {}
+    picture(dataset, tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0

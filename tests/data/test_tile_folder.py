@@ -9,7 +9,7 @@ from PIL import Image
 
 from omnifm.data.source import Loading
 from omnifm.data.tile_folder import TileFolderSource
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def loading(root: Path, size: int = 8, channels: int = 1) -> Loading:
@@ -29,19 +29,19 @@ def root(tmp_path: Path) -> Path:
 
 def test_every_tile_is_a_row_of_its_patient(root: Path) -> None:
     source = TileFolderSource("set", "histology", pattern="**/*.png", tile=16, patient_pattern=r"(p\d)-", name="north")
-    pool = source.load(loading(root))
-    assert pool.fields["image"].shape == (6, 1, 8, 8)
-    assert (255 * pool.fields["image"].mean(dim=(1, 2, 3))).round().tolist() == [20, 120, 0, 100, 10, 110]
-    assert pool.patients == ("north/p1",) * 2 + ("north/p0",) * 4
-    assert set(pool.modalities) == {"histology"}
-    assert set(pool.institutions) == {"north"}
-    assert pool.label_names == ()
-    assert pool.split is None
+    table = source.load(loading(root))
+    assert table.fields["image"].shape == (6, 1, 8, 8)
+    assert (255 * table.fields["image"].mean(dim=(1, 2, 3))).round().tolist() == [20, 120, 0, 100, 10, 110]
+    assert table.patients == ("north/p1",) * 2 + ("north/p0",) * 4
+    assert set(table.modalities) == {"histology"}
+    assert set(table.institutions) == {"north"}
+    assert table.label_names == ()
+    assert table.split is None
 
 
 def test_without_a_pattern_an_image_is_a_patient(root: Path) -> None:
-    pool = TileFolderSource("set", "histology", pattern="*.png", tile=16, tiles=1).load(loading(root))
-    assert pool.patients == ("set/p0-0.png", "set/p0-1.png")
+    table = TileFolderSource("set", "histology", pattern="*.png", tile=16, tiles=1).load(loading(root))
+    assert table.patients == ("set/p0-0.png", "set/p0-1.png")
 
 
 def test_whole_images(root: Path) -> None:
@@ -51,9 +51,9 @@ def test_whole_images(root: Path) -> None:
 def test_tiles_of_the_wanted_size_are_not_touched(root: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(root / "set/deeper/noise.png")
-    pool = TileFolderSource("set/deeper", "histology", pattern="noise*", tile=8).load(loading(root, channels=3))
+    table = TileFolderSource("set/deeper", "histology", pattern="noise*", tile=8).load(loading(root, channels=3))
     assert torch.equal(
-        (pool.fields["image"][3] * 255).round().permute(1, 2, 0).to(torch.uint8), torch.tensor(pixels)[8:, 8:]
+        (table.fields["image"][3] * 255).round().permute(1, 2, 0).to(torch.uint8), torch.tensor(pixels)[8:, 8:]
     )
 
 
@@ -101,6 +101,6 @@ def test_settings_are_checked(root: Path) -> None:
 
 def test_monuseg(shared_data: Path) -> None:
     source = TileFolderSource("monuseg/images", "histology", pattern="*.jpg", tile=250, tiles=3)
-    pool = source.load(loading(shared_data, size=32, channels=3))
-    assert pool.fields["image"].shape == (14 * 3, 3, 32, 32)
-    assert len(set(pool.patients)) == 14
+    table = source.load(loading(shared_data, size=32, channels=3))
+    assert table.fields["image"].shape == (14 * 3, 3, 32, 32)
+    assert len(set(table.patients)) == 14

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from omnifm.deploy.folders import init
-from omnifm.deploy.operating import control
-from omnifm.deploy.plan import Plan, make_plan
+from omnifm.deploy.deployment_plan import DeploymentPlan, make_deployment_plan
+from omnifm.deploy.operator import control
+from omnifm.deploy.provision import init
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PROGRAMS = Path(sys.executable).parent
@@ -33,7 +33,7 @@ class Live:
     """The folder that ``init`` made, its plan, and the programs that run from it."""
 
     folder: Path
-    plan: Plan
+    plan: DeploymentPlan
     stack: ExitStack
 
     @property
@@ -46,7 +46,7 @@ class Live:
         self.stack.callback(process.stop)
         return process
 
-    def start_hospital(self, name: str) -> Process:
+    def start_client(self, name: str) -> Process:
         """Start a hospital as its own start script does."""
         state = self.folder / "state" / name
         state.mkdir(parents=True, exist_ok=True)
@@ -118,13 +118,13 @@ def answers(live: Live, port: int, path: str) -> bool:
     return False
 
 
-def make_deployment(folder: Path, *hospitals: str) -> Plan:
+def make_deployment(folder: Path, *hospitals: str) -> DeploymentPlan:
     """Write a deployment whose folders stay where they are."""
     superlink, to_hospitals, to_operators = free_ports(3)
     state = folder / "state"
     ports = {"superlink": superlink, "hospitals": to_hospitals, "operators": to_operators}
     places = {"etc": str(folder), "state": str(state), "programs": str(PROGRAMS)}
-    plan = make_plan({"servers": [HOST], "hospitals": list(hospitals), "ports": ports, **places})
+    plan = make_deployment_plan({"servers": [HOST], "hospitals": list(hospitals), "ports": ports, **places})
     init(folder, plan)
     state.mkdir()
     return plan

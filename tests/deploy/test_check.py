@@ -20,20 +20,20 @@ from live import HOST, make_deployment
 from small_run import omnifm, write_images
 
 from omnifm.deploy.check import check
-from omnifm.deploy.check_files import check_certificate, check_hospital_key
+from omnifm.deploy.check_files import check_certificate, check_client_key
 from omnifm.deploy.check_machine import check_room, check_versions
 from omnifm.deploy.check_network import check_way_to_server
-from omnifm.deploy.finding import Finding
-from omnifm.deploy.folders import init
-from omnifm.deploy.plan import HospitalSide, make_plan, read_side
+from omnifm.deploy.check_result import CheckResult
+from omnifm.deploy.deployment_plan import ClientSide, make_deployment_plan, read_side
+from omnifm.deploy.provision import init
 from omnifm.engines.flower import certificates as made
-from omnifm.errors import DeploymentError
+from omnifm.utils.errors import DeploymentError
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "deployment"
-    init(folder, make_plan({"servers": ["fl.example.org"], "hospitals": ["A"]}))
+    init(folder, make_deployment_plan({"servers": ["fl.example.org"], "hospitals": ["A"]}))
     return folder
 
 
@@ -47,25 +47,25 @@ def put(folder: Path, identity: made.Identity) -> None:
     (folder / "server/server.key").write_bytes(identity.key_pem)
 
 
-def found(findings: Iterator[Finding]) -> list[Finding]:
+def found(findings: Iterator[CheckResult]) -> list[CheckResult]:
     return [finding for finding in findings if finding.severity != "good"]
 
 
-def one(findings: Iterator[Finding]) -> Finding:
+def one(findings: Iterator[CheckResult]) -> CheckResult:
     """Return the only finding that is not good."""
     (finding,) = found(findings)
     assert finding.remedy
     return finding
 
 
-def server_check(folder: Path, *names: str) -> Iterator[Finding]:
+def server_check(folder: Path, *names: str) -> Iterator[CheckResult]:
     return check_certificate(folder / "server", "server", names or ("fl.example.org",))
 
 
 def test_what_init_made_is_good(folder: Path) -> None:
     assert found(server_check(folder)) == []
     assert found(check_certificate(folder / "operator", "operator")) == []
-    assert found(check_hospital_key(folder / "hospitals/A/hospital.key")) == []
+    assert found(check_client_key(folder / "hospitals/A/hospital.key")) == []
 
 
 def test_an_expired_certificate(folder: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_file_that_is_missing_or_damaged(folder: Path) -> None:
     (folder / "server/ca.crt").unlink()
     assert "ca.crt" in one(server_check(folder)).text
     (folder / "hospitals/A/hospital.key").write_text("nothing")
-    assert "hospital.key cannot be read" in one(check_hospital_key(folder / "hospitals/A/hospital.key")).text
+    assert "hospital.key cannot be read" in one(check_client_key(folder / "hospitals/A/hospital.key")).text
 
 
 def test_other_versions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,11 +185,11 @@ def server(tmp_path: Path) -> Server:
     return Server(tmp_path / "deployment", plan.ports.hospitals)
 
 
-def way(server: Server, address: str = HOST) -> Iterator[Finding]:
+def way(server: Server, address: str = HOST) -> Iterator[CheckResult]:
     """Check the way from the hospital to the server."""
     place = server.folder / "hospitals/A"
     side = read_side(place, "hospital")
-    assert isinstance(side, HospitalSide)
+    assert isinstance(side, ClientSide)
     return check_way_to_server(place, replace(side, server=address), key=False)
 
 
@@ -216,7 +216,7 @@ def test_no_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(*arguments: Any, **more: Any) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr("omnifm.deploy.reach.socket.create_connection", silent)
+    monkeypatch.setattr("omnifm.deploy.connectivity.socket.create_connection", silent)
     finding = one(way(server))
     assert "does not answer within 10 seconds" in finding.text
     assert "firewalls" in finding.remedy

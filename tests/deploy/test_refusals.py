@@ -17,10 +17,10 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from live import HOST, Live, Process, deployed, wait_until
 from small_run import omnifm
 
-from omnifm.deploy.operating import control, operator_context
-from omnifm.engines.flower.certificates import make_authority, make_hospital_key, operator_identity
+from omnifm.deploy.operator import control, operator_context
+from omnifm.engines.flower.certificates import make_authority, make_client_key, operator_identity
 from omnifm.engines.flower.control import Control, try_key
-from omnifm.errors import DeploymentError
+from omnifm.utils.errors import DeploymentError
 
 LIST = "/v1/control/list-nodes"
 
@@ -34,7 +34,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 @pytest.fixture(scope="module")
 def north(live: Live) -> Process:
     """A hospital as it should be, connected."""
-    hospital = live.start_hospital("North")
+    hospital = live.start_client("North")
     wait_until(lambda: "SuperNode ID" in hospital.text, "the hospital is in")
     return hospital
 
@@ -45,7 +45,7 @@ def refused(live: Live, north: Process) -> dict[str, Process]:
     other = live.folder / "other.crt"
     other.write_bytes(make_authority("another").certificate_pem)
     stranger = live.folder / "stranger.key"
-    stranger.write_bytes(make_hospital_key()[0])
+    stranger.write_bytes(make_client_key()[0])
     keys = live.folder / "hospitals"
     trust, key = ("--root-certificates", live.authority), "--auth-supernode-private-key"
     processes = {
@@ -108,7 +108,7 @@ def test_trying_a_key_tells_whether_it_is_registered(live: Live, tmp_path: Path)
     url = f"https://{HOST}:{live.plan.ports.hospitals}"
     context = ssl.create_default_context(cafile=str(live.authority))
     try_key(url, context, live.folder / "hospitals/South/hospital.key")
-    (tmp_path / "stranger.key").write_bytes(make_hospital_key()[0])
+    (tmp_path / "stranger.key").write_bytes(make_client_key()[0])
     with pytest.raises(DeploymentError, match="refuses: Failed to activate"):
         try_key(url, context, tmp_path / "stranger.key")
 

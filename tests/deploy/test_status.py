@@ -13,10 +13,10 @@ from live import make_deployment
 from rich.console import Console
 from small_run import omnifm
 
-from omnifm.deploy.status import ago, hospital_table, last_events, latest_run, read_stand, where_it_is
+from omnifm.deploy.status import ago, client_table, last_events, latest_run, read_stand, where_it_is
 from omnifm.engines.flower.control import Node
 from omnifm.engines.flower.events import Events
-from omnifm.errors import DeploymentError
+from omnifm.utils.errors import DeploymentError
 
 NOW = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -46,7 +46,7 @@ def test_the_table_joins_what_superlink_and_run_tell(run: Path) -> None:
         "South": Node(2, "South", "offline", NOW - timedelta(seconds=90), b""),
         "West": Node(3, "West", "registered", None, b""),
     }
-    assert text(hospital_table(nodes, read_stand(run)["hospitals"], NOW)) == [
+    assert text(client_table(nodes, read_stand(run)["hospitals"], NOW)) == [
         ["North", "connected", "2 hours ago", "24", "2", "5.25", ""],
         ["South", "gone", "1 minute ago", "36", "1", "", "it went away"],
         ["West", "never seen", "", "", "", "", ""],
@@ -54,9 +54,9 @@ def test_the_table_joins_what_superlink_and_run_tell(run: Path) -> None:
 
 
 def test_without_the_superlink_the_run_tells_who_is_there(run: Path) -> None:
-    rows = text(hospital_table({}, read_stand(run)["hospitals"], NOW))
+    rows = text(client_table({}, read_stand(run)["hospitals"], NOW))
     assert [row[:2] for row in rows] == [["North", "connected"], ["South", "gone"]]
-    rows = text(hospital_table(None, read_stand(run)["hospitals"], NOW))
+    rows = text(client_table(None, read_stand(run)["hospitals"], NOW))
     assert [row[:2] for row in rows] == [["North", "not known"], ["South", "not known"]]
 
 

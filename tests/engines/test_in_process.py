@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import packed, same, same_record, same_snapshot, small_arm
+from helpers import packed, same, same_checkpoint, same_record, small_arm
 
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.arm import Arm
+from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.in_process import InProcess
-from omnifm.errors import NonFiniteLossError, OmniFMError
-from omnifm.federation import Snapshot
-from omnifm.training import Trainer
+from omnifm.federation.loop import Checkpoint
+from omnifm.runs.arm import Arm
+from omnifm.training.trainer import Trainer
+from omnifm.utils.errors import NonFiniteLossError, OmniFMError
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="workers need fork")
 
 
-def run(arm: Arm, workers: int, rounds: int = 2, since: Snapshot | None = None) -> Snapshot:
-    with InProcess(arm.site, workers) as engine:
+def run(arm: Arm, workers: int, rounds: int = 2, since: Checkpoint | None = None) -> Checkpoint:
+    with InProcess(arm.runtime, workers) as engine:
         federation = arm.federation(engine)
         federation.settings = type(federation.settings)(rounds=rounds, evaluate_every=1)
         return federation.run(since or arm.start())
@@ -43,9 +43,9 @@ def run(arm: Arm, workers: int, rounds: int = 2, since: Snapshot | None = None) 
 def test_one_worker_and_two_give_the_same_bits(algorithm: str, changes: dict[str, Any]) -> None:
     arm = small_arm(algorithm, **changes)
     one, two = run(arm, 1), run(arm, 2)
-    assert same_snapshot(one, two)
+    assert same_checkpoint(one, two)
     assert set(one.clients) == {"CT-1", "CT-2", "MRI"}
-    assert one.best["received"][1] > 0
+    assert one.best["before_local_training"][1] > 0
 
 
 @pytest.mark.parametrize("algorithm", ["fedavg", "omnifm", "local"])
@@ -54,28 +54,28 @@ def test_resumed_is_as_never_stopped(algorithm: str) -> None:
     whole = run(arm, 1, rounds=2)
     half = run(arm, 1, rounds=1)
     resumed = run(small_arm(algorithm), 1, rounds=2, since=packed(half))
-    assert same_snapshot(whole, resumed)
+    assert same_checkpoint(whole, resumed)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=forks)])
 def test_the_longest_training_comes_first(workers: int) -> None:
     arm = small_arm("fedavg")
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    with InProcess(arm.site, workers) as engine:
+    with InProcess(arm.runtime, workers) as engine:
         for names in (["MRI", "CT-1", "CT-2"], ["CT-2", "CT-1"], ["CT-2"], []):
             expected = [name for name in ("CT-1", "CT-2", "MRI") if name in names]
             assert [upload.client for upload in engine.update(broadcast, names)] == expected
-            judged = [name for name, _ in engine.evaluate(broadcast, names, "test", "received")]
-            assert judged == names, "all have as many test images"
+            evaluated = [name for name, _ in engine.evaluate(broadcast, names, "test", "before_local_training")]
+            assert evaluated == names, "all have as many test images"
 
 
 @forks
 def test_uploads_may_be_kept() -> None:
     arm = small_arm("omnifm")
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    with InProcess(arm.site, 1) as engine:
+    with InProcess(arm.runtime, 1) as engine:
         one = list(engine.update(broadcast, arm.participants))
-    with InProcess(arm.site, 2) as engine:
+    with InProcess(arm.runtime, 2) as engine:
         rounds = []
         for _ in range(3):
             rounds.append(list(engine.update(broadcast, arm.participants)))
@@ -85,14 +85,14 @@ def test_uploads_may_be_kept() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=forks)])
-@pytest.mark.parametrize("reading", ["received", "personalised"])
-def test_judging_changes_no_state(workers: int, reading: Any) -> None:
+@pytest.mark.parametrize("point", ["before_local_training", "after_local_training"])
+def test_judging_changes_no_state(workers: int, point: Any) -> None:
     arm = small_arm("omnifm")
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    with InProcess(arm.site, workers) as engine:
+    with InProcess(arm.runtime, workers) as engine:
         list(engine.update(broadcast, ["CT-1"]))
         before = engine.states
-        list(engine.evaluate(broadcast, arm.judged, "validation", reading))
+        list(engine.evaluate(broadcast, arm.evaluated, "validation", point))
         assert engine.states.keys() == before.keys() == {"CT-1"}
         assert same(engine.states["CT-1"].personal, before["CT-1"].personal)
 
@@ -100,9 +100,9 @@ def test_judging_changes_no_state(workers: int, reading: Any) -> None:
 def test_the_readings_differ() -> None:
     arm = small_arm("fedavg", training={"epochs": 6})
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    with InProcess(arm.site) as engine:
-        readings = ("received", "personalised", "received")
-        found = [next(engine.evaluate(broadcast, ["CT-1"], "test", reading))[1].numbers for reading in readings]
+    with InProcess(arm.runtime) as engine:
+        points = ("before_local_training", "after_local_training", "before_local_training")
+        found = [next(engine.evaluate(broadcast, ["CT-1"], "test", point))[1].numbers for point in points]
     # Six epochs are enough to learn the stripes; untrained weights cannot know them.
     assert [scores["accuracy"] for scores in found] == [0.5, 1.0, 0.5]
     assert found[0] == found[2]
@@ -111,7 +111,7 @@ def test_the_readings_differ() -> None:
 def test_states_are_restored() -> None:
     arm = small_arm("omnifm")
     suffix = {"adapter.prompting.suffix": torch.full((1, 1, 32), 0.5)}
-    with InProcess(arm.site) as engine:
+    with InProcess(arm.runtime) as engine:
         list(engine.update(arm.algorithm.broadcast(arm.start().server), ["CT-1", "MRI"]))
         engine.restore({"CT-2": ClientState(suffix)})
         assert list(engine.states) == ["CT-2"]
@@ -122,7 +122,7 @@ def test_states_outlive_the_engine_and_leave_nothing_behind(tmp_path: Path, monk
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     arm = small_arm("omnifm")
     last = run(arm, 1)
-    assert set(last.clients["MRI"].personal) == arm.site.personal
+    assert set(last.clients["MRI"].personal) == arm.runtime.personal
     assert len(list(tmp_path.iterdir())) == 1
     del last
     gc.collect()
@@ -154,18 +154,18 @@ def test_a_killed_worker_is_replaced_and_its_client_run_again(
 ) -> None:
     arm = small_arm("fedavg")
     whole = run(arm, 1)
-    arm.site.algorithm = Dying(tmp_path / "deaths", times)
-    assert same_snapshot(run(arm, 2), whole)
+    arm.runtime.algorithm = Dying(tmp_path / "deaths", times)
+    assert same_checkpoint(run(arm, 2), whole)
     assert caplog.text.count("The worker process at 'CT-2' died (SIGKILL): another one does it again.") == times
 
 
 @forks
 def test_a_client_that_kills_every_worker_is_named(tmp_path: Path) -> None:
     arm = small_arm("fedavg")
-    arm.site.algorithm = Dying(tmp_path / "deaths", 99)
+    arm.runtime.algorithm = Dying(tmp_path / "deaths", 99)
     broadcast = arm.algorithm.broadcast(arm.start().server)
     with (
-        InProcess(arm.site, 2) as engine,
+        InProcess(arm.runtime, 2) as engine,
         pytest.raises(OmniFMError, match=r"3 worker processes died.*'CT-2' \(last: SIGKILL\).*--workers 1"),
     ):
         list(engine.update(broadcast, ["CT-1", "CT-2", "MRI"]))
@@ -193,17 +193,17 @@ class Hungry(FedAvg):
 def test_too_little_memory_costs_a_worker_and_not_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     arm = small_arm("fedavg")
     whole = run(arm, 1)
-    arm.site.algorithm = Hungry(tmp_path / "shortages", 1)
-    assert same_snapshot(run(arm, 3), whole)
+    arm.runtime.algorithm = Hungry(tmp_path / "shortages", 1)
+    assert same_checkpoint(run(arm, 3), whole)
     assert "A worker process ran out of memory: going on with 2. To start with as many, use --workers 2." in caplog.text
 
 
 @forks
 def test_too_little_memory_for_one_worker_is_told(tmp_path: Path) -> None:
     arm = small_arm("fedavg")
-    arm.site.algorithm = Hungry(tmp_path / "shortages", 99)
+    arm.runtime.algorithm = Hungry(tmp_path / "shortages", 99)
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    with InProcess(arm.site, 2) as engine, pytest.raises(OmniFMError, match="not enough memory for even one worker"):
+    with InProcess(arm.runtime, 2) as engine, pytest.raises(OmniFMError, match="not enough memory for even one worker"):
         list(engine.update(broadcast, ["CT-2"]))
 
 
@@ -211,5 +211,5 @@ def test_too_little_memory_for_one_worker_is_told(tmp_path: Path) -> None:
 def test_an_error_in_a_worker_is_that_error() -> None:
     arm = small_arm("fedavg", training={"learning_rate": 1e38})
     broadcast = arm.algorithm.broadcast(arm.start().server)
-    with InProcess(arm.site, 2) as engine, pytest.raises(NonFiniteLossError, match="client 'CT-1' is nan"):
+    with InProcess(arm.runtime, 2) as engine, pytest.raises(NonFiniteLossError, match="client 'CT-1' is nan"):
         list(engine.update(broadcast, ["CT-1"]))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import same_record
 
-from omnifm.algorithms.state import Broadcast, Upload
+from omnifm.core.records import Broadcast, Upload
 from omnifm.engines.shared_memory import SharedMemory
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.columns import Texts
-from omnifm.data.examples import Batch
+from omnifm.data.subset import Batch
 from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
 from omnifm.networks.llava.halves import LlavaHead, LlavaTokens
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.columns import Texts
-from omnifm.data.examples import Batch
+from omnifm.data.subset import Batch
 from omnifm.networks.answering import written
 from omnifm.networks.compact_vqa import ByteDecoder, CompactAnswerer, CompactSettings, hashed_words, places
 

@@ -11,8 +11,8 @@ import torch
 from llava_model import EXAMPLES, answered, batch, change, copied, hugging_face, made, settings
 from safetensors.torch import load_file, save_file
 
-from omnifm.errors import ExperimentError
 from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
+from omnifm.utils.errors import ExperimentError
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
 

@@ -8,9 +8,9 @@ import torch
 from llava_model import TRAINED, answered, batch, hugging_face, made
 from safetensors.torch import load_file, save_file
 
-from omnifm.errors import ExperimentError
 from omnifm.networks.llava.halves import LlavaHead
 from omnifm.networks.llava.images import clip_images
+from omnifm.utils.errors import ExperimentError
 
 
 def moved_away(head: LlavaHead, seed: int = 3) -> LlavaHead:

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from omnifm.errors import ExperimentError
 from omnifm.networks.vgg import VGG16Features, load_vgg16
+from omnifm.utils.errors import ExperimentError
 
 # torchvision's names and the published widths of VGG-16's convolutions.
 PUBLISHED = {

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-READINGS = ("received", "personalised")
+EVALUATION_POINTS = ("before_local_training", "after_local_training")
 
 Score = Callable[[str, int, float, str, int], float | None]
-"""The test score of an arm: by arm, seed, level, reading and the hospital's place."""
+"""The test score of an arm: by arm, seed, level, point and the hospital's place."""
 
 
 def arm(
@@ -92,19 +92,19 @@ def _write_cell(
     half = 0 if entry["algorithm"] == "local" else 500_000 * (number + 1) * len(clients)
     test = {
         r: {c: {"numbers": {"accuracy": score(entry["name"], seed, level, r, i)}} for i, c in enumerate(clients)}
-        for r in READINGS
+        for r in EVALUATION_POINTS
     }
     lines: list[dict[str, Any]] = []
     for n in range(1, rounds + 1):
         losses = {c: {"loss": 1.0 / n, "samples": 10} for c in clients}
         line = {"event": "round", "round": n, "seconds": number + 0.5, "bytes_down": half, "bytes_up": half}
         lines.append({**line, "clients": losses, "report": {}})
-        for r in READINGS:
+        for r in EVALUATION_POINTS:
             reached = {c: entry["numbers"]["accuracy"] for c, entry in test[r].items()}
-            judged = {c: {"accuracy": None if v is None else v * (1 - 0.5**n)} for c, v in reached.items()}
-            lines.append({"event": "evaluation", "round": n, "split": "validation", "reading": r, "clients": judged})
+            evaluated = {c: {"accuracy": None if v is None else v * (1 - 0.5**n)} for c, v in reached.items()}
+            lines.append({"event": "evaluation", "round": n, "split": "validation", "point": r, "clients": evaluated})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    values = [v["numbers"]["accuracy"] or 0.0 for v in test["received"].values()]
+    values = [v["numbers"]["accuracy"] or 0.0 for v in test["before_local_training"].values()]
     best = [rounds, sum(values) / len(values)]
     result = {
         "arm": entry["name"],
@@ -113,7 +113,7 @@ def _write_cell(
         "main_metric": "accuracy",
         "label_names": [],
         "clients": {c: {"group": "MR", "train": 30, "validation": 10, "test": 12} for c in clients},
-        "best": {"received": best, "personalised": best},
+        "best": {"before_local_training": best, "after_local_training": best},
         "test": test,
         "panels": {},
         "weights_sha256": f"{number:062x}{seed:02x}",

@@ -11,12 +11,12 @@ from typing import Any
 from PIL import Image
 
 LABELS = ["healthy", "glioma", "infarct"]
-READINGS = ("received", "personalised")
+EVALUATION_POINTS = ("before_local_training", "after_local_training")
 
 
-def score(arm: int, client: int, reading: str) -> float:
-    """A score that differs for every arm, client and reading, and never by rounding alone."""
-    return round(0.3 + 0.04 * arm + 0.011 * client + (0.1 if reading == "personalised" else 0.0), 4)
+def score(arm: int, client: int, point: str) -> float:
+    """A score that differs for every arm, client and evaluation point, and never by rounding alone."""
+    return round(0.3 + 0.04 * arm + 0.011 * client + (0.1 if point == "after_local_training" else 0.0), 4)
 
 
 def png(shade: int) -> bytes:
@@ -65,10 +65,10 @@ def write_arm(folder: Path, number: int, name: str, kind: str, clients: Sequence
                 "report": report,
             }
         )
-        for reading in READINGS:
-            judged = {c: {"accuracy": 1 - 0.9**r, "loss": 1 / r} for c in clients}
+        for point in EVALUATION_POINTS:
+            evaluated = {c: {"accuracy": 1 - 0.9**r, "loss": 1 / r} for c in clients}
             lines.append(
-                {"event": "evaluation", "round": r, "split": "validation", "reading": reading, "clients": judged}
+                {"event": "evaluation", "round": r, "split": "validation", "point": point, "clients": evaluated}
             )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     panels = {}
@@ -85,14 +85,14 @@ def write_arm(folder: Path, number: int, name: str, kind: str, clients: Sequence
             }
         ]
     test = {
-        reading: {
+        point: {
             client: {
-                "numbers": {"accuracy": score(number, place, reading), "auc": 0.6, "loss": 1.25},
+                "numbers": {"accuracy": score(number, place, point), "auc": 0.6, "loss": 1.25},
                 "tables": {"confusion": [[5, 2, 0], [1, 4, 0], [0, 0, 0]]},
             }
             for place, client in enumerate(clients)
         }
-        for reading in READINGS
+        for point in EVALUATION_POINTS
     }
     result = {
         "arm": name,
@@ -101,7 +101,7 @@ def write_arm(folder: Path, number: int, name: str, kind: str, clients: Sequence
         "main_metric": "accuracy",
         "label_names": LABELS,
         "clients": {c: {"group": "MR", "train": 30, "validation": 10, "test": 12} for c in clients},
-        "best": {"received": [2, 0.2], "personalised": [3, 0.3]},
+        "best": {"before_local_training": [2, 0.2], "after_local_training": [3, 0.3]},
         "test": test,
         "panels": panels,
         "weights_sha256": f"{number:064x}",

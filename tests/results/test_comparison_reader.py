@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from comparison_folder import arm, failed_arm, write_comparison_folder
 
-from omnifm.errors import ExperimentError
 from omnifm.results.comparison.numbers import Summary
 from omnifm.results.comparison.reader import read_comparison
+from omnifm.utils.errors import ExperimentError
 
 
-def score(name: str, seed: int, level: float, reading: str, place: int) -> float | None:
+def score(name: str, seed: int, level: float, point: str, place: int) -> float | None:
     return None if (seed, place) == (2, 1) else 0.5 + 0.1 * seed + 0.01 * place - 0.2 * (1 - level)
 
 
@@ -24,9 +24,13 @@ def test_scores_by_seed_and_hospital(tmp_path: Path) -> None:
     comparison = read_comparison(out)
     nan = np.nan
     fedavg, moon = comparison.arms
-    np.testing.assert_allclose(comparison.matrix(fedavg, "received"), [[0.5, 0.51], [0.6, 0.61], [0.7, nan]])
-    np.testing.assert_allclose(comparison.matrix(fedavg, "received", 0.5), [[0.4, 0.41], [nan, nan], [0.6, nan]])
-    assert np.isnan(comparison.matrix(moon, "personalised")).all()
+    np.testing.assert_allclose(
+        comparison.matrix(fedavg, "before_local_training"), [[0.5, 0.51], [0.6, 0.61], [0.7, nan]]
+    )
+    np.testing.assert_allclose(
+        comparison.matrix(fedavg, "before_local_training", 0.5), [[0.4, 0.41], [nan, nan], [0.6, nan]]
+    )
+    assert np.isnan(comparison.matrix(moon, "after_local_training")).all()
     assert [a.name for a in comparison.played] == ["fedavg"]
     assert comparison.level == 1.0
     assert list(comparison.clients) == ["T1", "CT"]
@@ -44,7 +48,7 @@ def test_the_anchor_is_chosen_on_validation(tmp_path: Path) -> None:
     arms = [arm("fedavg"), arm("a", "omnifm", "omnifm"), arm("b", "own", "omnifm")]
     out = write_comparison_folder(tmp_path / "c", arms, score)
     for path in out.glob("cells/arm2/*/result.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "best": {"received": [1, 0.9]}}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "best": {"before_local_training": [1, 0.9]}}))
     anchor = Summary(read_comparison(out)).anchor
     assert anchor is not None
     assert anchor.name == "b"

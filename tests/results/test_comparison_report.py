@@ -17,7 +17,7 @@ NOISE = (0.003, -0.004, 0.002, -0.001, 0.004, -0.002, 0.001, -0.003, 0.002)
 CLIENTS = ("T1", "T2", "CT", "PET", "US", "XR")
 
 
-def score(name: str, seed: int, level: float, reading: str, place: int) -> float:
+def score(name: str, seed: int, level: float, point: str, place: int) -> float:
     """Differences between arms vary little, so that they are clear."""
     noise = NOISE[(7 * seed + 3 * place + len(name)) % len(NOISE)]
     return round(BASE.get(name, 0.5) + 0.02 * place + noise - 0.1 * (1 - level), 4)
@@ -108,7 +108,7 @@ def test_the_verdict_owns_up_to_a_loss(tmp_path: Path) -> None:
 
 
 def test_a_gain_within_doubt_is_no_victory(tmp_path: Path) -> None:
-    def wavering(name: str, seed: int, level: float, reading: str, place: int) -> float:
+    def wavering(name: str, seed: int, level: float, point: str, place: int) -> float:
         return 0.5 + (0.01 + (0.1 if (seed + place) % 2 else -0.1) if name == "omnifm" else 0.0)
 
     arms = [arm("omnifm", "omnifm"), arm("fedavg"), arm("local", "yardstick")]
@@ -120,14 +120,14 @@ def test_a_gain_within_doubt_is_no_victory(tmp_path: Path) -> None:
 def test_the_tables_hold_the_results(out: Path, text: str) -> None:
     tables = Page(text).tables
     groups, heads, *rows = tables[0]
-    assert groups == ["", "as received", "personalised", "cost"]
+    assert groups == ["", "as received", "after_local_training", "cost"]
     assert heads[:5] == ["arm", "mean", "worst", "over local", "over alone"]
     names = [row[0] for row in rows]
     assert names == [
         "OmniFM", "omnifm", "Reference algorithms", "fedavg1", "moon2", "Ablation", "no-bank",
         "Yardsticks", "local", "alone",
     ]  # fmt: skip
-    values = [[score("omnifm", s, 1.0, "received", i) for i in range(6)] for s in (0, 1, 2)]
+    values = [[score("omnifm", s, 1.0, "before_local_training", i) for i in range(6)] for s in (0, 1, 2)]
     mean = sum(map(sum, values)) / 18
     assert rows[1][1].startswith(f"{mean:.3f} ±")
     assert rows[4][1:] == ["–"] * 10  # noqa: RUF001
@@ -139,7 +139,7 @@ def test_tuning_shows_every_point(text: str) -> None:
     assert ["learning_rate 0.06", "–", "The loss is <nan> & bad."] in rows  # noqa: RUF001
 
 
-def test_participation_in_both_readings(text: str) -> None:
+def test_participation_at_both_evaluation_points(text: str) -> None:
     table = next(table for table in Page(text).tables if table[1][1:2] == ["50 %"])
     assert table[1] == ["arm", "50 %", "100 %", "50 %", "100 %"]
     assert "seed 2 at 50 % participation failed: Broken cell" in text

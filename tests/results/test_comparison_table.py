@@ -15,9 +15,9 @@ ARMS = {"local": 0.60, "alone": 0.58, "omnifm": 0.64, "fed_avg & <co>%": 0.40}
 HOSTILE = "fed_avg & <co>%"
 
 
-def score(name: str, seed: int, level: float, reading: str, place: int) -> float:
+def score(name: str, seed: int, level: float, point: str, place: int) -> float:
     """Seeds differ by 0.01, the second hospital is 0.10 better, personalising brings 0.02."""
-    return round(ARMS[name] + 0.01 * seed + 0.1 * place + (0.02 if reading == "personalised" else 0.0), 4)
+    return round(ARMS[name] + 0.01 * seed + 0.1 * place + (0.02 if point == "after_local_training" else 0.0), 4)
 
 
 def folder(out: Path, **changes: object) -> Path:
@@ -40,34 +40,34 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def table(out: Path) -> dict[tuple[str, str], dict[str, str]]:
     rows = csv.DictReader(io.StringIO((out / "table.csv").read_text()))
-    return {(row["arm"], row["reading"]): row for row in rows}
+    return {(row["arm"], row["point"]): row for row in rows}
 
 
 def test_means_spreads_and_worst_by_hand(out: Path) -> None:
-    row = table(out)["omnifm", "received"]
+    row = table(out)["omnifm", "before_local_training"]
     # Means of the seeds: 0.69, 0.70, 0.71; worst hospitals 0.64, 0.65, 0.66.
     assert (row["mean"], row["spread"], row["worst"], row["worst_spread"], row["seeds"]) == (
         "0.7", "0.01", "0.65", "0.01", "3",
     )  # fmt: skip
     assert (row["gain_over_local"], row["gain_over_alone"]) == ("0.04", "0.06")
-    assert table(out)["omnifm", "personalised"]["mean"] == "0.72"
+    assert table(out)["omnifm", "after_local_training"]["mean"] == "0.72"
 
 
 def test_cost_by_hand(out: Path) -> None:
     # The third arm sends 3 MB a round and hospital, three rounds; a round takes 2.5 seconds.
-    row = table(out)["omnifm", "received"]
+    row = table(out)["omnifm", "before_local_training"]
     assert (row["megabytes_per_hospital"], row["seconds_per_round"]) == ("9", "2.5")
-    assert table(out)["local", "received"]["megabytes_per_hospital"] == "0"
+    assert table(out)["local", "before_local_training"]["megabytes_per_hospital"] == "0"
 
 
 def test_a_failed_cell_is_left_out_and_named(out: Path) -> None:
-    row = table(out)[HOSTILE, "received"]
+    row = table(out)[HOSTILE, "before_local_training"]
     assert (row["seeds"], row["mean"], row["difference"], row["compared_with"]) == ("2", "0.46", "-0.24", "omnifm")
     assert row["note"] == "plain SGD, 100 % <b>; seed 1 failed: It broke"
 
 
 def test_a_failed_arm_has_no_numbers(out: Path) -> None:
-    row = table(out)["moon", "received"]
+    row = table(out)["moon", "before_local_training"]
     assert [row[key] for key in ("seeds", "mean", "difference", "p", "megabytes_per_hospital")] == ["0", "", "", "", ""]
     assert row["note"] == "failed: The loss of client 'T1' is nan"
 
@@ -76,7 +76,7 @@ def test_results_are_tidy(out: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
     assert len(rows) == (4 * 3 - 1) * 2 * 2
     assert rows[0] == {
-        "arm": "local", "algorithm": "local", "kind": "yardstick", "level": "1", "seed": "0", "reading": "received",
+        "arm": "local", "algorithm": "local", "kind": "yardstick", "level": "1", "seed": "0", "point": "before_local_training",
         "hospital": "T1", "metric": "accuracy", "value": "0.6",
     }  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_the_terminal_needs_no_more_than_a_hundred_columns(out: Path) -> None:
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     one = folder(tmp_path / "c", seeds=(4,))
     write_comparison(one)
-    row = table(one)["omnifm", "received"]
+    row = table(one)["omnifm", "before_local_training"]
     assert (row["mean"], row["spread"]) == ("0.73", "")
     assert "Test accuracy, seed 4 (" in (one / "table.txt").read_text()
 
@@ -130,7 +130,7 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
 def test_without_yardsticks_there_are_no_gains(tmp_path: Path) -> None:
     out = write_comparison_folder(tmp_path / "c", [arm("omnifm", "omnifm")], score)
     write_comparison(out)
-    assert table(out)["omnifm", "received"]["gain_over_local"] == ""
+    assert table(out)["omnifm", "before_local_training"]["gain_over_local"] == ""
     assert "over local" not in (out / "table.txt").read_text()
     assert "over local" not in (out / "table.tex").read_text()
 
@@ -138,7 +138,7 @@ def test_without_yardsticks_there_are_no_gains(tmp_path: Path) -> None:
 def test_nothing_played_yet(tmp_path: Path) -> None:
     out = write_comparison_folder(tmp_path / "c", [failed_arm("moon", "nan")], score)
     write_comparison(out)
-    assert table(out)["moon", "received"]["mean"] == ""
+    assert table(out)["moon", "before_local_training"]["mean"] == ""
 
 
 def test_sweeps_stand_by_themselves(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_sweeps_stand_by_themselves(tmp_path: Path) -> None:
     out = write_comparison_folder(tmp_path / "c", arms, score)
     write_comparison(out)
     assert "Sweeps" in (out / "table.txt").read_text()
-    assert table(out)["local", "received"]["difference"] == ""
+    assert table(out)["local", "before_local_training"]["difference"] == ""
     scores, _, sweeps = (out / "table.tex").read_text().split("\\end{table}")[:3]
     assert "local" not in scores
     assert "local & 0.660" in sweeps

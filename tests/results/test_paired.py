@@ -15,7 +15,7 @@ def every_resample(pairs: np.ndarray) -> np.ndarray:
     return np.array([pairs[np.ix_(r, c)].mean() for r in rows for c in columns])
 
 
-def judged(pairs: list[list[float]]) -> Paired:
+def evaluated(pairs: list[list[float]]) -> Paired:
     result = compare(np.array(pairs, dtype=float))
     assert result is not None
     return result
@@ -23,7 +23,7 @@ def judged(pairs: list[list[float]]) -> Paired:
 
 def test_the_interval_against_every_resample() -> None:
     pairs = np.array([[0.1, 0.3, 0.2, 0.5], [0.0, 0.4, 0.1, 0.3], [0.2, 0.3, 0.2, 0.6]])
-    result = judged(pairs.tolist())
+    result = evaluated(pairs.tolist())
     # By hand: variances of the means of seeds and of hospitals, with n - 1, and what they leave of freedom.
     seeds, hospitals = np.var([0.275, 0.2, 0.325], ddof=1) / 3, np.var([0.1, 1 / 3, 1 / 6, 1.4 / 3], ddof=1) / 4
     freedom = (seeds + hospitals) ** 2 / (seeds**2 / 2 + hospitals**2 / 3)
@@ -37,7 +37,7 @@ def test_the_interval_against_every_resample() -> None:
 
 
 def test_no_difference_is_not_found() -> None:
-    result = judged([[0.1, -0.1, 0.2, -0.2], [-0.1, 0.1, -0.2, 0.2]])
+    result = evaluated([[0.1, -0.1, 0.2, -0.2], [-0.1, 0.1, -0.2, 0.2]])
     assert result.difference == pytest.approx(0)
     assert result.p == pytest.approx(1)
     assert result.low is not None
@@ -46,18 +46,18 @@ def test_no_difference_is_not_found() -> None:
 
 
 def test_the_same_arm_twice() -> None:
-    assert judged([[0.0, 0.0], [0.0, 0.0]]) == Paired(0.0, 0.0, 0.0, 1.0)
+    assert evaluated([[0.0, 0.0], [0.0, 0.0]]) == Paired(0.0, 0.0, 0.0, 1.0)
 
 
 def test_a_difference_without_spread() -> None:
-    result = judged([[0.25, 0.25], [0.25, 0.25]])
+    result = evaluated([[0.25, 0.25], [0.25, 0.25]])
     assert (result.low, result.high) == (0.25, 0.25)
     assert result.p == pytest.approx(0.0001, rel=0.01)
 
 
 def test_a_clear_difference_is_found_and_turns_with_its_sign() -> None:
     pairs = [[0.30, 0.32, 0.28, 0.31], [0.29, 0.33, 0.30, 0.30], [0.31, 0.31, 0.29, 0.32]]
-    result, other = judged(pairs), judged([[-value for value in row] for row in pairs])
+    result, other = evaluated(pairs), evaluated([[-value for value in row] for row in pairs])
     assert result.p is not None
     assert result.low is not None
     assert result.p < 0.01
@@ -67,13 +67,13 @@ def test_a_clear_difference_is_found_and_turns_with_its_sign() -> None:
 
 
 def test_one_pair_has_no_interval() -> None:
-    assert judged([[0.5]]) == Paired(0.5)
-    assert judged([[0.5, float("nan")]]) == Paired(0.5)
+    assert evaluated([[0.5]]) == Paired(0.5)
+    assert evaluated([[0.5, float("nan")]]) == Paired(0.5)
     assert compare(np.full((3, 2), np.nan)) is None
 
 
 def test_one_seed_resamples_hospitals_and_one_hospital_seeds() -> None:
-    hospitals, seeds = judged([[0.1, 0.2, 0.4]]), judged([[0.1], [0.2], [0.4]])
+    hospitals, seeds = evaluated([[0.1, 0.2, 0.4]]), evaluated([[0.1], [0.2], [0.4]])
     # With one axis it is Student's test of three values: t = 2.646, two degrees of freedom.
     assert hospitals.p == pytest.approx(0.118, abs=0.003)
     assert seeds.p == pytest.approx(0.118, abs=0.003)
@@ -81,9 +81,9 @@ def test_one_seed_resamples_hospitals_and_one_hospital_seeds() -> None:
 
 def test_missing_pairs_are_left_out() -> None:
     nan = float("nan")
-    whole = judged([[0.1, 0.2, 0.4], [0.2, 0.2, 0.3]])
-    assert judged([[0.1, 0.2, 0.4, nan], [nan] * 4, [0.2, 0.2, 0.3, nan]]) == whole
-    assert judged([[0.1, 0.2], [nan, 0.3]]).difference == pytest.approx(0.2)
+    whole = evaluated([[0.1, 0.2, 0.4], [0.2, 0.2, 0.3]])
+    assert evaluated([[0.1, 0.2, 0.4, nan], [nan] * 4, [0.2, 0.2, 0.3, nan]]) == whole
+    assert evaluated([[0.1, 0.2], [nan, 0.3]]).difference == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(("seed_effect", "hospital_effect"), [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])

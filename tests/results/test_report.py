@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from page import Page, headings
-from run_folder import READINGS, change_result, score, write_run
+from run_folder import EVALUATION_POINTS, change_result, score, write_run
 
-from omnifm.errors import ExperimentError
 from omnifm.results.report import write_report
+from omnifm.utils.errors import ExperimentError
 
 ARMS = {"local": "local", "fedavg": "fedavg", "omnifm": "omnifm"}
 HOSTILE = '<script>alert("1")</script> & $x_1$ #010203'
@@ -61,15 +61,15 @@ def test_all_sections_are_there(text: str) -> None:
 
 
 def test_the_table_holds_the_results(text: str) -> None:
-    names, readings, *rows = Page(text).tables[0]
+    names, points, *rows = Page(text).tables[0]
     assert names == ["hospital", "local", "fedavg", "omnifm"]
-    assert readings == ["as received", "personalised"] * 3
-    pairs = [(arm, reading) for arm in range(3) for reading in ("received", "personalised")]
-    assert rows[0] == ["T1", *(f"{score(arm, 0, reading):.3f}" for arm, reading in pairs)]
-    assert rows[1] == ["CT", *(f"{score(arm, 1, reading):.3f}" for arm, reading in pairs)]
-    means = [(score(arm, 0, reading) + score(arm, 1, reading)) / 2 for arm, reading in pairs]
+    assert points == ["as received", "after_local_training"] * 3
+    pairs = [(arm, point) for arm in range(3) for point in ("before_local_training", "after_local_training")]
+    assert rows[0] == ["T1", *(f"{score(arm, 0, point):.3f}" for arm, point in pairs)]
+    assert rows[1] == ["CT", *(f"{score(arm, 1, point):.3f}" for arm, point in pairs)]
+    means = [(score(arm, 0, point) + score(arm, 1, point)) / 2 for arm, point in pairs]
     assert rows[2] == ["mean", *(f"{value:.3f}" for value in means)]
-    assert rows[3] == ["worst hospital", *(f"{score(arm, 0, reading):.3f}" for arm, reading in pairs)]
+    assert rows[3] == ["worst hospital", *(f"{score(arm, 0, point):.3f}" for arm, point in pairs)]
     assert "<b>0.380</b>" in text
     assert "+0.080" in text
 
@@ -77,7 +77,7 @@ def test_the_table_holds_the_results(text: str) -> None:
 def test_lower_is_better_for_a_loss(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     numbers = {"numbers": {"accuracy": 0.5, "loss": 0.125}}
-    change_result(out / "fedavg", test={reading: {"T1": numbers, "CT": numbers} for reading in READINGS})
+    change_result(out / "fedavg", test={point: {"T1": numbers, "CT": numbers} for point in EVALUATION_POINTS})
     text = report_of(out)
     assert "<b>0.125</b>" in text
     assert "<b>1.250</b>" not in text
@@ -101,7 +101,7 @@ def test_arms_that_tie_share_the_verdict(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     numbers = {"numbers": {"accuracy": 0.5}}
     for arm in ("fedavg", "omnifm"):
-        change_result(out / arm, test={reading: {"T1": numbers, "CT": numbers} for reading in READINGS})
+        change_result(out / arm, test={point: {"T1": numbers, "CT": numbers} for point in EVALUATION_POINTS})
     assert "fedavg and omnifm are equal, the best of 2 arms" in report_of(out)
 
 
@@ -116,7 +116,7 @@ def test_many_classes_become_a_list(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     table = [[1 if i == j else 7 if (i, j) == (3, 4) else 0 for j in range(30)] for i in range(30)]
     scores = {"numbers": {"accuracy": 0.9}, "tables": {"confusion": table}}
-    change_result(out / "local", test={"received": {"T1": scores}})
+    change_result(out / "local", test={"before_local_training": {"T1": scores}})
     assert "7 × 3 taken for 4" in report_of(out)  # noqa: RUF001
 
 
@@ -164,7 +164,9 @@ def test_names_are_escaped(tmp_path: Path, clients: tuple[str, str]) -> None:
 def test_sections_without_matter_are_left_out(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", {"local": "local"}, clients=("T1",))
     only: dict[str, Any] = {"T1": {"numbers": {"dice": 0.5}, "tables": {}}}
-    change_result(out / "local", panels={}, main_metric="dice", test={"received": only, "personalised": only})
+    change_result(
+        out / "local", panels={}, main_metric="dice", test={"before_local_training": only, "after_local_training": only}
+    )
     (out / "local" / "metrics.jsonl").unlink()
     text = report_of(out)
     Page(text)
@@ -195,7 +197,9 @@ def test_missing_and_broken_values_do_no_harm(run: Path, tmp_path: Path) -> None
         "CT": {"numbers": {}},
     }
     panels = {"T1": [{"given": [{"title": "", "file": "pictures/gone.png"}], "caption": "?", "right": None}], "CT": []}
-    change_result(out / "fedavg", test={"received": ragged, "personalised": {}}, panels=panels, best={})
+    change_result(
+        out / "fedavg", test={"before_local_training": ragged, "after_local_training": {}}, panels=panels, best={}
+    )
     with (out / "fedavg" / "metrics.jsonl").open("a") as file:
         file.write('{"event": "round", "round": 4, "seconds": null, "clients": {"T1": {"loss": NaN}}}\n')
     page = Page(report_of(out))
@@ -217,9 +221,9 @@ def test_a_large_run_stays_readable(tmp_path: Path) -> None:
 
 
 def with_numbers(out: Path, arm: str, **more: Any) -> None:
-    """Give an arm other test scores: ``numbers`` by client, the same in both readings."""
+    """Give an arm other test scores: ``numbers`` by client, the same at both evaluation points."""
     numbers = more.pop("numbers")
-    test = {reading: {client: {"numbers": found} for client, found in numbers.items()} for reading in READINGS}
+    test = {point: {client: {"numbers": found} for client, found in numbers.items()} for point in EVALUATION_POINTS}
     change_result(out / arm, test=test, **more)
 
 

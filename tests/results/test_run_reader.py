@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from run_folder import change_result, write_run
 
-from omnifm.errors import ExperimentError
 from omnifm.results.run_reader import finite, mean, read_run
+from omnifm.utils.errors import ExperimentError
 
 
 def test_arms_come_in_the_order_of_the_experiment(tmp_path: Path) -> None:
@@ -37,30 +37,32 @@ def test_arms_that_have_not_begun_or_ended_are_known(tmp_path: Path) -> None:
         file.write('[arms.later]\nalgorithm = "omnifm"\n')
     run = read_run(out)
     assert [(arm.name, arm.finished) for arm in run.arms] == [("local", True), ("fedavg", False), ("later", False)]
-    assert run.arms[1].curve("received", "accuracy", "CT") == [(r, 1 - 0.9**r) for r in (1, 2, 3)]
+    assert run.arms[1].curve("before_local_training", "accuracy", "CT") == [(r, 1 - 0.9**r) for r in (1, 2, 3)]
     assert run.arms[2].algorithm == "omnifm"
-    assert run.arms[2].curve("received", "accuracy") == []
+    assert run.arms[2].curve("before_local_training", "accuracy") == []
 
 
 def test_scores_and_curves(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "r", {"local": "local"}))
     arm = run.arms[0]
-    assert arm.scores("received", "accuracy") == {"T1": 0.3, "CT": 0.311}
+    assert arm.scores("before_local_training", "accuracy") == {"T1": 0.3, "CT": 0.311}
     assert arm.metrics() == ["accuracy", "auc", "loss"]
     assert arm.loss() == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
-    assert (arm.chosen_round("received"), arm.chosen_round("personalised")) == (2, 3)
-    assert arm.table("received", "CT", "confusion") == [[5, 2, 0], [1, 4, 0], [0, 0, 0]]
-    assert arm.table("received", "CT", "lesions") is None
+    assert (arm.chosen_round("before_local_training"), arm.chosen_round("after_local_training")) == (2, 3)
+    assert arm.table("before_local_training", "CT", "confusion") == [[5, 2, 0], [1, 4, 0], [0, 0, 0]]
+    assert arm.table("before_local_training", "CT", "lesions") is None
     assert (run.main_metric, run.seeds, list(run.clients)) == ("accuracy", [7], ["T1", "CT"])
 
 
 def test_a_client_without_the_metric_is_left_out(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", {"local": "local"})
-    test = {"received": {"T1": {"numbers": {"accuracy": float("nan")}}, "CT": {"numbers": {"accuracy": 0.5}}}}
+    test = {
+        "before_local_training": {"T1": {"numbers": {"accuracy": float("nan")}}, "CT": {"numbers": {"accuracy": 0.5}}}
+    }
     change_result(out / "local", test=test)
     arm = read_run(out).arms[0]
-    assert arm.scores("received", "accuracy") == {"CT": 0.5}
-    assert arm.scores("personalised", "accuracy") == {}
+    assert arm.scores("before_local_training", "accuracy") == {"CT": 0.5}
+    assert arm.scores("after_local_training", "accuracy") == {}
 
 
 def test_the_last_line_of_a_round_counts(tmp_path: Path) -> None:

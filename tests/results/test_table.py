@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from run_folder import change_result, write_run
 
-from omnifm.errors import ExperimentError
 from omnifm.results.table import result_table
+from omnifm.utils.errors import ExperimentError
 
 
 def printed(out: Path) -> str:
@@ -33,7 +33,10 @@ def test_rows_columns_and_means(tmp_path: Path) -> None:
 
 def test_a_missing_score_is_a_dash(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", {"local": "local"})
-    change_result(out / "local", test={"received": {"CT": {"numbers": {"accuracy": 0.5}}}, "personalised": {}})
+    change_result(
+        out / "local",
+        test={"before_local_training": {"CT": {"numbers": {"accuracy": 0.5}}}, "after_local_training": {}},
+    )
     rows = lines_of(printed(out))
     assert rows["T1"] == ["– / –"]  # noqa: RUF001
     assert rows["mean"] == ["0.500 / –"]  # noqa: RUF001
@@ -41,7 +44,7 @@ def test_a_missing_score_is_a_dash(tmp_path: Path) -> None:
 
 def test_one_reading_is_one_column(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", {"local": "local"})
-    change_result(out / "local", test={"received": {"CT": {"numbers": {"accuracy": 0.5}}}})
+    change_result(out / "local", test={"before_local_training": {"CT": {"numbers": {"accuracy": 0.5}}}})
     text = printed(out)
     assert "Test accuracy: as received\n" in text.replace(" \n", "\n")
     assert lines_of(text)["CT"] == ["0.500"]
@@ -70,7 +73,7 @@ def test_no_run(tmp_path: Path) -> None:
 def test_large_scores_have_fewer_decimals(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", {"local": "local"})
     numbers = {"T1": {"numbers": {"psnr": 30.1234}}, "CT": {"numbers": {"psnr": 9.5}}}
-    change_result(out / "local", test={"received": numbers}, main_metric="psnr")
+    change_result(out / "local", test={"before_local_training": numbers}, main_metric="psnr")
     text = printed(out)
     assert "Test PSNR (dB): as received" in text
     assert lines_of(text)["T1"] == ["30.12"]

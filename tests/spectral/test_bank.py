@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnifm.spectral.bank import CHUNK, BankSettings, KnowledgeBank, Prototypes, retrieve
-from omnifm.spectral.labels import Labels
+from omnifm.spectral.categorical import Categorical
 
 
 def offer(client: str, tokens: torch.Tensor, group: str = "CT", size: int = 5) -> Prototypes:
@@ -25,8 +25,8 @@ def bank_of(groups: str, frequency: list[float] | None = None, age: list[int] | 
         torch.arange(count),
         torch.tensor(frequency or [0.0] * count),
         torch.tensor(age or [0] * count),
-        Labels.none().with_more(groups),
-        Labels.none().with_more(groups),
+        Categorical.none().with_more(groups),
+        Categorical.none().with_more(groups),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import f1_score, roc_auc_score
 from torch import Tensor
 
-from omnifm.data.examples import Batch, Examples
+from omnifm.data.subset import Batch, Subset
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.task import DataShape, Scores
 
@@ -80,10 +80,10 @@ def test_class_weights_weigh_the_true_class() -> None:
     assert task().loss(prediction, {**MIXED, "class_weight": weight}).item() == pytest.approx((single + multi) / 2)
 
 
-def examples(labels: list[int], allowed: list[int]) -> Examples:
+def examples(labels: list[int], allowed: list[int]) -> Subset:
     target = torch.eye(4, dtype=torch.uint8)[labels]
     given = batch(target.tolist(), [allowed] * len(labels), [True] * len(labels))
-    return Examples(given, tuple(map(str, range(len(labels)))))
+    return Subset(given, tuple(map(str, range(len(labels)))))
 
 
 def test_balanced_weights_are_the_inverse_of_the_frequency() -> None:
@@ -102,7 +102,7 @@ def test_balanced_weights_make_every_class_count_alike() -> None:
 
 
 def test_that_every_row_bears_one_label_is_noted_once() -> None:
-    single, mixed = examples([0, 1], [1, 1, 0, 0]), Examples(MIXED, ("0", "1"))
+    single, mixed = examples([0, 1], [1, 1, 0, 0]), Subset(MIXED, ("0", "1"))
     assert task().prepare(single).whole().keys() - single.whole().keys() == {"single"}
     assert task().prepare(mixed) is mixed
 
@@ -125,10 +125,10 @@ def test_the_loss_is_the_same_by_either_way(balance: str) -> None:
 
 
 def scored(prediction: Tensor, given: Batch, pieces: int = 1) -> Scores:
-    meter = task().meter(Examples({}, ()))
+    metric = task().metric(Subset({}, ()))
     for rows in torch.arange(len(prediction)).split(-(-len(prediction) // pieces)):
-        meter.add(prediction[rows], {name: value[rows] for name, value in given.items()})
-    return meter.scores()
+        metric.update(prediction[rows], {name: value[rows] for name, value in given.items()})
+    return metric.compute()
 
 
 def test_scores_of_single_labels_by_hand() -> None:
@@ -270,7 +270,7 @@ def test_panels_show_what_was_found_and_what_is_true() -> None:
     )
     given["image"][0, 0, 0, :3] = torch.tensor([-1.0, 0.5, 2.0])
     prediction = masked([[1, 2, 0, 0], [1, 2, 0, 0], [0, 0, 3, 3], [0, 0, -1, 3]], given)
-    panels = task().panels(prediction, given)
+    panels = task().visualise(prediction, given)
     assert [(panel.caption, panel.right) for panel in panels] == [
         ("normal", True),
         ("normal, is drusen", False),
@@ -284,7 +284,7 @@ def test_panels_show_what_was_found_and_what_is_true() -> None:
 
 def test_colour_panels() -> None:
     given = {**SINGLE, "image": torch.rand(2, 3, 5, 5)}
-    pictures = [panel.given[0].pixels for panel in task().panels(masked([[1, 2, 0, 0]] * 2, SINGLE), given)]
+    pictures = [panel.given[0].pixels for panel in task().visualise(masked([[1, 2, 0, 0]] * 2, SINGLE), given)]
     assert [picture.shape for picture in pictures] == [(5, 5, 3)] * 2
     np.testing.assert_allclose(pictures[1] / 255, given["image"][1].permute(1, 2, 0), atol=1 / 255)
 

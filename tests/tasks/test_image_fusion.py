@@ -10,16 +10,16 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from omnifm.data.colour import to_luminance_and_chroma
-from omnifm.data.examples import Batch, Examples
-from omnifm.errors import DataError, ExperimentError
+from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.edges import edge_transfer, spatial_frequency
 from omnifm.metrics.information import entropy, mutual_information, visual_information_fidelity
 from omnifm.networks.source_weights import pyramid, source_weights
 from omnifm.networks.vgg import VGG16Features
-from omnifm.pipeline import Pipeline
 from omnifm.spectral.adapter import AdapterSettings, SpectralAdapter
 from omnifm.tasks.image_fusion import ImageFusion, ImageFusionSettings
 from omnifm.tasks.task import DataShape, Scores
+from omnifm.training.model import FederatedModel
+from omnifm.utils.errors import DataError, ExperimentError
 
 SHAPE = DataShape(2, (48, 48))
 
@@ -127,16 +127,16 @@ def test_it_goes_through_the_adapter() -> None:
     torch.manual_seed(0)
     made, given = task(), batch()
     network = made.network()
-    pipeline = Pipeline(network, SpectralAdapter(AdapterSettings(), 2, 2, network.width))
-    made.loss(pipeline(given).prediction, given).backward()
-    assert pipeline.personal_names(["backbone"]) & {"network.backbone.fine.weight"}
+    model = FederatedModel(network, SpectralAdapter(AdapterSettings(), 2, 2, network.width))
+    made.loss(model(given).prediction, given).backward()
+    assert model.personal_names(["backbone"]) & {"network.backbone.fine.weight"}
 
 
 def scored(fused: Tensor, given: Batch, pieces: int = 1) -> Scores:
-    meter = task().meter(Examples({}, ()))
+    metric = task().metric(Subset({}, ()))
     for rows in torch.arange(len(fused)).split(-(-len(fused) // pieces)):
-        meter.add(fused[rows], {name: value[rows] for name, value in given.items()})
-    return meter.scores()
+        metric.update(fused[rows], {name: value[rows] for name, value in given.items()})
+    return metric.compute()
 
 
 def test_scores_and_their_conventions() -> None:
@@ -169,7 +169,7 @@ def test_panels_put_the_colour_back() -> None:
     colour = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
     luminance, chroma = to_luminance_and_chroma(colour)
     given = {"image": torch.cat([luminance, torch.rand(1, 1, 48, 48)], dim=1), "chroma": chroma}
-    (panel,) = task().panels(luminance, given)
+    (panel,) = task().visualise(luminance, given)
     assert [picture.title for picture in panel.given] == ["first", "second"]
     assert panel.given[0].pixels.shape == (48, 48, 3)
     np.testing.assert_allclose(panel.given[0].pixels / 255, colour[0].permute(1, 2, 0), atol=1.1 / 255)

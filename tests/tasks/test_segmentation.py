@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omnifm.data.examples import Batch, Examples
-from omnifm.errors import ExperimentError
+from omnifm.data.subset import Batch, Subset
 from omnifm.tasks.segmentation import COLOURS, Segmentation, SegmentationSettings
 from omnifm.tasks.task import DataShape, Scores
+from omnifm.utils.errors import ExperimentError
 
 NAMES = ("whole tumour", "tumour core", "vessel")
 BRAIN, EYE = [True, True, False], [False, False, True]
@@ -39,10 +39,10 @@ def logits(given: Batch, seed: int = 0) -> Tensor:
 
 
 def scored(prediction: Tensor, given: Batch, pieces: int = 1) -> Scores:
-    meter = task(tuple(given["mask"].shape[2:])).meter(Examples({}, ()))
+    metric = task(tuple(given["mask"].shape[2:])).metric(Subset({}, ()))
     for rows in torch.arange(len(prediction)).split(-(-len(prediction) // pieces)):
-        meter.add(prediction[rows], {name: value[rows] for name, value in given.items()})
-    return meter.scores()
+        metric.update(prediction[rows], {name: value[rows] for name, value in given.items()})
+    return metric.compute()
 
 
 def certain(mask: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ def test_panels_show_truth_and_what_was_found() -> None:
     given["image"][:] = 0.5
     found = given["mask"].clone()
     found[0, 1] = 0
-    brain, eye = task().panels(certain(found), given)
+    brain, eye = task().visualise(certain(found), given)
     assert [picture.title for picture in brain.given] == ["image", "truth"]
     assert brain.caption == "Dice: whole tumour 1.00, tumour core 0.00"
     assert eye.caption == "Dice: vessel 1.00"
@@ -215,7 +215,7 @@ def test_the_slice_of_a_volume_with_most_of_the_truth_is_shown() -> None:
     mask[0, 0, 2, 1:3, 1:3] = 1
     mask[0, 0, 5, :, :] = 1
     given = batch(mask, [BRAIN])
-    (panel,) = task((8, 8, 8)).panels(certain(torch.zeros_like(mask)), given)
+    (panel,) = task((8, 8, 8)).visualise(certain(torch.zeros_like(mask)), given)
     assert np.array_equal(panel.given[0].pixels, (given["image"][0, 0, 5] * 255).to(torch.uint8).numpy())
     assert len(np.unique(panel.given[1].pixels.reshape(-1, 3), axis=0)) > 1
 

@@ -35,7 +35,7 @@ def test_a_run_on_volumes(tmp_path: Path) -> None:
         "task": "segmentation",
         "data": {"root": str(tmp_path), "size": 16, "sources": [source]},
         "segmentation": {"depth": 2},
-        "federation": {"rounds": 1, "evaluate_every": 1, "readings": ["received"]},
+        "federation": {"rounds": 1, "evaluate_every": 1, "evaluate": ["before_local_training"]},
         "training": {"batch_size": 2},
         "adapter": {"grid": 5, "token_dim": 8},
         "bank": {"min_cluster": 1},
@@ -47,7 +47,7 @@ def test_a_run_on_volumes(tmp_path: Path) -> None:
     assert done.status == 0, done.text
     assert "Test Dice" in done.text
     for arm in ARMS:
-        scores = result(run / arm)["test"]["received"]
+        scores = result(run / arm)["test"]["before_local_training"]
         assert list(scores) == ["T2", "FLAIR"]
         for client in scores.values():
             assert 0 <= client["numbers"]["dice"] <= 1

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import made_cohort, small_experiment
+from helpers import made_dataset, small_experiment
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from omnifm.arm import make_arm
 from omnifm.data.bicubic import enlarged, shrunk
-from omnifm.data.examples import Batch, Examples
 from omnifm.data.images import LUMINANCE
+from omnifm.data.subset import Batch, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.errors import ExperimentError
-from omnifm.pipeline import Pipeline
+from omnifm.runs.arm import make_arm
 from omnifm.spectral.adapter import AdapterSettings, SpectralAdapter
 from omnifm.tasks.super_resolution import SuperResolution, SuperResolutionSettings, busiest_window
 from omnifm.tasks.task import DataShape, Scores
+from omnifm.training.model import FederatedModel
+from omnifm.utils.errors import ExperimentError
 
-NOBODY = Examples({}, ())
+NOBODY = Subset({}, ())
 
 
 def task(channels: int = 1, size: int = 32, **settings: Any) -> SuperResolution:
@@ -38,16 +38,16 @@ def images(channels: int = 1, size: int = 32, count: int = 3) -> Batch:
 
 
 def scored(made: SuperResolution, prediction: Tensor, given: Batch, pieces: int = 1) -> Scores:
-    meter = made.meter(NOBODY)
+    metric = made.metric(NOBODY)
     for rows in torch.arange(len(prediction)).chunk(pieces):
-        meter.add(prediction[rows], {name: values[rows] for name, values in given.items()})
-    return meter.scores()
+        metric.update(prediction[rows], {name: values[rows] for name, values in given.items()})
+    return metric.compute()
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_the_network_sees_the_shrunk_image_only(scale: int) -> None:
     made, given = task(scale=scale), images()
-    posed = made.pose(given)
+    posed = made.prepare_batch(given)
     assert posed["image"].shape == (3, 1, 32 // scale, 32 // scale)
     torch.testing.assert_close(posed["image"], shrunk(given["image"], scale))
     assert torch.equal(posed["target"], given["image"])
@@ -64,8 +64,8 @@ def test_the_network_sees_the_shrunk_image_only(scale: int) -> None:
 def test_an_untrained_network_is_plain_bicubic(channels: int, adapted: bool) -> None:
     made = task(channels)
     adapter = SpectralAdapter(AdapterSettings(grid=7), channels, 2, 8) if adapted else None
-    given = made.pose(images(channels))
-    prediction = Pipeline(made.network(), adapter)(given).prediction
+    given = made.prepare_batch(images(channels))
+    prediction = FederatedModel(made.network(), adapter)(given).prediction
     assert torch.equal(prediction, enlarged(given["image"], 2))
     numbers = scored(made, prediction.detach(), given).numbers
     assert numbers["psnr"] == numbers["psnr_bicubic"]
@@ -80,14 +80,14 @@ def test_the_adapter_is_heard() -> None:
     with torch.no_grad():
         for parameter in (*network.head.transform.parameters(), *network.head.last.parameters()):
             parameter.normal_(std=0.1)
-    pipeline = Pipeline(network, SpectralAdapter(AdapterSettings(grid=7), 1, 2, 8))
-    given = made.pose(images())
-    made.loss(pipeline(given).prediction, given).backward()
-    for name, parameter in pipeline.network.named_parameters():
+    model = FederatedModel(network, SpectralAdapter(AdapterSettings(grid=7), 1, 2, 8))
+    given = made.prepare_batch(images())
+    made.loss(model(given).prediction, given).backward()
+    for name, parameter in model.network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
-    assert pipeline.adapter is not None
-    assert pipeline.adapter.prompting.out.weight.grad.abs().max() > 0
+    assert model.adapter is not None
+    assert model.adapter.prompting.out.weight.grad.abs().max() > 0
 
 
 def test_the_loss_is_the_mean_absolute_error() -> None:
@@ -99,7 +99,7 @@ def test_the_loss_is_the_mean_absolute_error() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_scores_are_skimages_on_the_luminance(channels: int) -> None:
     made = task(channels, scale=4)
-    given = made.pose(images(channels))
+    given = made.prepare_batch(images(channels))
     prediction = given["target"] + 0.3 * torch.randn(given["target"].shape, generator=torch.Generator().manual_seed(1))
 
     def grey(values: Tensor) -> Any:
@@ -123,7 +123,7 @@ def test_scores_are_skimages_on_the_luminance(channels: int) -> None:
 
 def test_batches_do_not_matter() -> None:
     made = task()
-    given = made.pose(images(count=5))
+    given = made.prepare_batch(images(count=5))
     prediction = given["target"] + 0.1
     one, other = scored(made, prediction, given), scored(made, prediction, given, pieces=3)
     assert one.numbers == pytest.approx(other.numbers)
@@ -144,9 +144,9 @@ def test_panels_show_the_same_place_in_every_picture() -> None:
     made = task(channels=3)
     image = torch.zeros(2, 3, 32, 32)
     image[:, :, 16:, 16:] = images(3, 16, 2)["image"]  # all that can be lost is in one corner
-    given = made.pose({"image": image})
+    given = made.prepare_batch({"image": image})
     plain = enlarged(given["image"], 2)
-    panels = made.panels(torch.where(torch.tensor([True, False]).view(2, 1, 1, 1), image, plain), given)
+    panels = made.visualise(torch.where(torch.tensor([True, False]).view(2, 1, 1, 1), image, plain), given)
     assert [picture.title for picture in panels[0].given] == ["low resolution", "bicubic", "truth"]
     pictures = [picture.pixels for picture in panels[0].given] + [panels[0].found.pixels]  # type: ignore[union-attr]
     assert {picture.shape for picture in pictures} == {(16, 16, 3)}
@@ -207,11 +207,11 @@ def test_it_is_learned_in_a_federation(algorithm: str) -> None:
         training={"optimizer": "adamw", "learning_rate": 0.005, "epochs": 3},
         federation={"rounds": 3, "evaluate_every": 3},
     )
-    arm = make_arm(experiment, made_cohort())
-    with InProcess(arm.site) as engine:
+    arm = make_arm(experiment, made_dataset())
+    with InProcess(arm.runtime) as engine:
         federation = arm.federation(engine)
         start = arm.start()
-        before = federation.evaluate(start.server, "test", "received")
-        after = federation.evaluate(federation.run(start).server, "test", "received")
+        before = federation.evaluate(start.server, "test", "before_local_training")
+        after = federation.evaluate(federation.run(start).server, "test", "before_local_training")
     assert before.mean("psnr") == before.mean("psnr_bicubic") == after.mean("psnr_bicubic")
     assert after.mean("psnr") > before.mean("psnr") + 0.2

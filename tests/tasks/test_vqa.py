@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import federated, made_cohort, same
+from helpers import federated, made_dataset, same
 
-from omnifm.arm import Arm, make_arm
-from omnifm.data.cohort import Cohort
 from omnifm.data.columns import Shared, Texts, read_texts
-from omnifm.data.examples import Batch, ClientData, Examples
-from omnifm.errors import ExperimentError
+from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.experiment import make_experiment, make_plan
 from omnifm.networks.answering import Answered
+from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import DataShape
 from omnifm.tasks.vqa import VQA, VQASettings
+from omnifm.utils.errors import ExperimentError
 
 TYPES = ("presence", "side")
 VOCABULARY = ("left", "no", "right", "yes")
 
 
-def examples(rows: list[tuple[str, str, str]], name: str = "a") -> Examples:
+def examples(rows: list[tuple[str, str, str]], name: str = "a") -> Subset:
     """Return questions of a type with their answers, two about an image; yes and no are closed."""
     count = len(rows)
     draw = torch.Generator().manual_seed(len(name))
@@ -36,7 +36,7 @@ def examples(rows: list[tuple[str, str, str]], name: str = "a") -> Examples:
         "target": torch.nn.functional.one_hot(kinds, 2).to(torch.uint8),
         "allowed": torch.ones(count, 2, dtype=torch.bool),
     }
-    return Examples(fields, tuple(f"{name}/{row // 2}" for row in range(count)))
+    return Subset(fields, tuple(f"{name}/{row // 2}" for row in range(count)))
 
 
 TRAIN = examples(
@@ -64,14 +64,14 @@ def predicted(*answers: str) -> Answered:
 
 
 def test_scores_by_hand() -> None:
-    meter = task().meter(TRAIN)
+    metric = task().metric(TRAIN)
     batch = TEST.whole()
     found = predicted("yes", "yes", "the left", "left lobe")
     for rows in (slice(0, 1), slice(1, 4)):
         part = {name: values[rows] for name, values in found.items()}
-        meter.add(part, {name: values[rows] for name, values in batch.items()})
+        metric.update(part, {name: values[rows] for name, values in batch.items()})
     # "left lobe" of "left upper lobe": precision 1, recall 2 / 3.
-    assert meter.scores().numbers == pytest.approx(
+    assert metric.compute().numbers == pytest.approx(
         {
             "accuracy": 2 / 4,
             "accuracy_frequent": 2 / 4,
@@ -90,15 +90,15 @@ def test_scores_by_hand() -> None:
 
 
 def test_what_was_not_asked_has_no_score() -> None:
-    meter = task().meter(TRAIN)
-    meter.add(predicted("no"), TEST.batch(torch.tensor([0])))
-    numbers = meter.scores().numbers
+    metric = task().metric(TRAIN)
+    metric.update(predicted("no"), TEST.batch(torch.tensor([0])))
+    numbers = metric.compute().numbers
     assert numbers["accuracy"] == numbers["accuracy_closed"] == numbers["accuracy_presence"] == 1
     assert not {"accuracy_open", "f1_open", "accuracy_side"} & numbers.keys()
 
 
 def test_panels_show_question_and_answer() -> None:
-    panels = task().panels(predicted("no", "no", "left", ""), TEST.whole())
+    panels = task().visualise(predicted("no", "no", "left", ""), TEST.whole())
     assert [(panel.question, panel.caption, panel.right) for panel in panels] == [
         ("is there one?", "no", True),
         ("is there one?", "no, is yes", False),
@@ -120,7 +120,7 @@ def test_training_images_are_shifted_but_never_mirrored() -> None:
 def test_the_network_in_two_halves() -> None:
     made = task()
     network = made.network().eval()
-    batch = made.pose(TEST.whole())
+    batch = made.prepare_batch(TEST.whole())
     tokens, context = network.encode(batch)
     assert tokens.shape == (4, 4, network.width)
     prediction = network.decode(tokens, context, batch)
@@ -129,22 +129,22 @@ def test_the_network_in_two_halves() -> None:
     assert {name.split(".")[0] for name, _ in network.named_parameters()} == {"backbone", "head"}
 
 
-def arm(cohort: Cohort, **changes: Any) -> Arm:
+def arm(dataset: FederatedDataset, **changes: Any) -> Arm:
     document = {
         "task": "vqa",
         "algorithm": "omnifm",
         "vqa": {"compact": {"width": 8, "buckets": 64, "answer_bytes": 8}},
         "training": {"batch_size": 8, "optimizer": "adamw", "learning_rate": 5e-3},
-        "federation": {"rounds": 2, "evaluate_every": 2, "readings": ["received"]},
+        "federation": {"rounds": 2, "evaluate_every": 2, "evaluate": ["before_local_training"]},
         "adapter": {"grid": 7, "token_dim": 8, "neighbours": 3},
         "bank": {"prototypes": 3, "min_cluster": 4},
     }
-    return make_arm(make_experiment({**document, **changes}), cohort)
+    return make_arm(make_experiment({**document, **changes}), dataset)
 
 
-def asked() -> Cohort:
+def asked() -> FederatedDataset:
     other = examples([("side", "which side is it?", "right"), ("side", "where?", "liver dome")] * 6, "bb")
-    return Cohort(
+    return FederatedDataset(
         (ClientData("a", "CT", TRAIN, TEST, TEST), ClientData("b", "MRI", other, TEST, TEST)), TYPES, VOCABULARY
     )
 
@@ -161,11 +161,11 @@ def test_hospitals_learn_together_and_the_encoder_stays_at_home() -> None:
 
 def test_sources_without_questions_are_refused() -> None:
     with pytest.raises(ExperimentError, match=r"needs questions and answers.*phantom_questions"):
-        arm(made_cohort())
+        arm(made_dataset())
 
 
 def test_a_batch_is_read_before_it_moves() -> None:
-    batch: Batch = task().pose(TEST.whole())
+    batch: Batch = task().prepare_batch(TEST.whole())
     assert batch["class"].tolist() == [1, 3, 0, len(VOCABULARY)]
     assert read_texts(batch["answer"])[3] == "left upper lobe"
 

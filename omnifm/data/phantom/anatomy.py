@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.phantom.storage import cached
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 Array = NDArray[np.float32]
 

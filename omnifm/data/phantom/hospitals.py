@@ -19,8 +19,8 @@ from omnifm.data.phantom.scanner import MODALITIES
 from omnifm.data.phantom.side_by_side import each, shared_zeros
 from omnifm.data.phantom.storage import cached
 from omnifm.data.source import Loading, check_names
-from omnifm.randomness import numpy_generator
-from omnifm.workers.crew import auto_workers
+from omnifm.utils.seeding import numpy_generator
+from omnifm.workers.pool import auto_workers
 
 RENDER_VERSION = 3
 """To be raised with every change that alters an image: stored pools of an older version are then not used."""

@@ -9,14 +9,14 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from omnifm.data.examples import Pool
 from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.data.phantom.hospitals import Layout, Person, PhantomHospitals, Row
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import MODALITIES, Scanner
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
-from omnifm.randomness import numpy_generator
+from omnifm.data.subset import SourceTable
+from omnifm.utils.errors import DataError
+from omnifm.utils.seeding import numpy_generator
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PhantomPairsSource(PhantomHospitals):
     modalities: tuple[str, ...] = ("CT-T2", "PET-T1", "SPECT-FLAIR")
     known: ClassVar[tuple[str, ...]] = tuple("-".join(pair) for pair in permutations(MODALITIES, 2))
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Make the whole set, or read it from the cache.
 
         Raises:
@@ -42,7 +42,7 @@ class PhantomPairsSource(PhantomHospitals):
             raise DataError(f"data.channels = {loading.channels}: pairs are two grey images. Set data.channels = 1.")
         fields = self.stored(loading)
         fields["chroma"] = torch.zeros(1).expand_as(fields["image"])
-        return Pool(fields, (), **self.places())
+        return SourceTable(fields, (), **self.places())
 
     def layout(self, size: int) -> Layout:
         """Return what one row holds."""

@@ -12,8 +12,8 @@ from omnifm.data.phantom.deformation import Deformation
 from omnifm.data.phantom.head import paint, wrap
 from omnifm.data.phantom.lesions import KINDS, Lesion, anchor
 from omnifm.data.phantom.tissues import LESION_CODE, OEDEMA, TISSUE_CODE, TISSUES, Tissue
-from omnifm.errors import did_you_mean
-from omnifm.randomness import numpy_generator
+from omnifm.utils.errors import did_you_mean
+from omnifm.utils.seeding import numpy_generator
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from omnifm.data.columns import Shared, Texts
-from omnifm.data.examples import Pool
 from omnifm.data.phantom.hospitals import PhantomHospitals
 from omnifm.data.phantom.source import PhantomSource
 from omnifm.data.phantom.tissues import TISSUE_CODES
 from omnifm.data.source import Loading
-from omnifm.randomness import numpy_generator
+from omnifm.data.subset import SourceTable
+from omnifm.utils.seeding import numpy_generator
 
 Map = NDArray[np.uint8]
 
@@ -75,7 +75,7 @@ class PhantomQuestionsSource(PhantomHospitals):
         if not 1 <= self.questions <= len(TYPES):
             raise ValueError(f"questions must lie between 1 and {len(TYPES)}, not be {self.questions}")
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Make the images, or read them from the cache, and ask."""
         made = PhantomSource(self.modalities, self.classes, self.patients, self.hospitals, self.slices).stored(loading)
         places = self.places()
@@ -89,7 +89,7 @@ class PhantomQuestionsSource(PhantomHospitals):
                 rows.append(row)
                 asked.append((kind, str(ways.choice(PHRASINGS[kind])), truth))
         index = torch.tensor(rows)
-        return Pool(
+        return SourceTable(
             fields={
                 "image": Shared(made["image"].expand(-1, loading.channels, -1, -1), index),
                 "question": Texts.of([question for _, question, _ in asked]),

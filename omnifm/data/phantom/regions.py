@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import torch
 
-from omnifm.data.examples import Pool
 from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.data.phantom.hospitals import Layout, Person, PhantomHospitals, Row
 from omnifm.data.phantom.render import render
@@ -16,7 +15,8 @@ from omnifm.data.phantom.scanner import Scanner
 from omnifm.data.phantom.tissues import LESION_CODES
 from omnifm.data.regions import TUMOUR, regions_of
 from omnifm.data.source import Loading, check_names
-from omnifm.randomness import numpy_generator
+from omnifm.data.subset import SourceTable
+from omnifm.utils.seeding import numpy_generator
 
 REGIONS: dict[str, tuple[int, ...]] = {**TUMOUR, "lesion": tuple(code for code in LESION_CODES.values() if code)}
 
@@ -44,11 +44,11 @@ class PhantomRegionsSource(PhantomHospitals):
         if self.axes == 3 and self.slices > 1:
             raise ValueError(f"slices = {self.slices}: with axes = 3 a patient gives one volume")
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Make the whole set, or read it from the cache."""
         fields = self.stored(loading)
         fields["image"] = fields["image"].expand(-1, loading.channels, *[-1] * self.axes)
-        return Pool(fields, self.regions, **self.places())
+        return SourceTable(fields, self.regions, **self.places())
 
     def layout(self, size: int) -> Layout:
         """Return what one row holds."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnifm.errors import did_you_mean
-from omnifm.randomness import numpy_generator
+from omnifm.utils.errors import did_you_mean
+from omnifm.utils.seeding import numpy_generator
 
 MODALITIES = ("T1", "T1ce", "T2", "PD", "FLAIR", "CT", "PET", "SPECT")
 """Magnetic resonance with five weightings (T1ce: after contrast agent), CT, FDG-PET, perfusion SPECT."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from omnifm.workers.crew import Crew
+from omnifm.workers.pool import WorkerPool
 
 SHARE = 16  # things that a process is asked for at a time
 
@@ -34,6 +34,6 @@ def each(work: Callable[[int], None], count: int, processes: int) -> None:
         do(range(count))
         return
     shares = {f"{s} to {s + SHARE - 1}": range(s, min(s + SHARE, count)) for s in range(0, count, SHARE)}
-    with Crew(min(processes, len(shares)), do, queue=2) as crew:
-        for _ in crew.run(list(shares), shares.__getitem__):
+    with WorkerPool(min(processes, len(shares)), do, queue=2) as worker_pool:
+        for _ in worker_pool.run(list(shares), shares.__getitem__):
             pass

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from omnifm.data.examples import Pool
 from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.data.phantom.hospitals import Layout, Person, PhantomHospitals, Row
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import Scanner
 from omnifm.data.source import Loading
-from omnifm.randomness import numpy_generator
+from omnifm.data.subset import SourceTable
+from omnifm.utils.seeding import numpy_generator
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class PhantomSource(PhantomHospitals):
 
     kind: Literal["phantom"] = "phantom"
 
-    def load(self, loading: Loading) -> Pool:
+    def load(self, loading: Loading) -> SourceTable:
         """Make the whole set, or read it from the cache."""
         fields = self.stored(loading)
         fields["image"] = fields["image"].expand(-1, loading.channels, -1, -1)
-        return Pool(fields, self.classes, **self.places())
+        return SourceTable(fields, self.classes, **self.places())
 
     def layout(self, size: int) -> Layout:
         """Return what one row holds."""

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnifm.files import replacing
+from omnifm.utils.atomic_write import replacing
 
 log = logging.getLogger(__name__)
 

@@ -81,7 +81,7 @@ def distinguished(name: str) -> str:
     return f"CN={name},O={ORGANISATION}"
 
 
-def make_hospital_key() -> tuple[bytes, bytes]:
+def make_client_key() -> tuple[bytes, bytes]:
     """Return a hospital's private and public key as Flower reads them: on the curve P-384, as OpenSSH writes them."""
     key = ec.generate_private_key(ec.SECP384R1())
     private = key.private_bytes(

@@ -10,11 +10,11 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from omnifm.engines.flower.envelope import opened, sealed
-from omnifm.engines.flower.hospital import HospitalSettings, read_hospital
-from omnifm.engines.flower.letters import Reply
-from omnifm.engines.flower.ward import Ward
-from omnifm.errors import DeploymentError
+from omnifm.engines.flower.client import ClientHandler
+from omnifm.engines.flower.client_config import ClientConfig, read_client_config
+from omnifm.engines.flower.messages import Reply
+from omnifm.engines.flower.records import from_records, to_records
+from omnifm.utils.errors import DeploymentError
 
 FILE = "client-toml"
 """The key of ``--node-config`` that says where ``client.toml`` lies."""
@@ -29,16 +29,16 @@ def answer(message: Message, context: Context) -> Message:
     return answered(message, settings(context))
 
 
-def answered(message: Message, hospital: HospitalSettings) -> Message:
+def answered(message: Message, config: ClientConfig) -> Message:
     """Return a hospital's answer to a message."""
     try:
-        letter = opened(message.content, hospital.permits.max_bytes)
+        payload = from_records(message.content, config.policy.max_bytes)
     except ValueError as error:
-        return Message(sealed(Reply(hospital.name, "refused", f"{error}.").to_bytes()), reply_to=message)
-    return Message(sealed(Ward(hospital).answer(letter)), reply_to=message)
+        return Message(to_records(Reply(config.name, "refused", f"{error}.").to_bytes()), reply_to=message)
+    return Message(to_records(ClientHandler(config).answer(payload)), reply_to=message)
 
 
-def settings(context: Context) -> HospitalSettings:
+def settings(context: Context) -> ClientConfig:
     """Read the hospital's file, where the node says that it lies.
 
     Raises:
@@ -47,4 +47,4 @@ def settings(context: Context) -> HospitalSettings:
     path = context.node_config.get(FILE) or os.environ.get("OMNIFM_CLIENT_TOML")
     if not path:
         raise DeploymentError(f"Start the SuperNode with --node-config '{FILE}=\"/path/to/client.toml\"'.")
-    return read_hospital(Path(str(path)))
+    return read_client_config(Path(str(path)))

@@ -31,7 +31,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from omnifm.errors import DeploymentError
+from omnifm.utils.errors import DeploymentError
 
 SUPERNODE_CALLS = (
     "activate-node",

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omnifm.algorithms.state import Broadcast, ClientState, Upload
-from omnifm.arm import Arm
-from omnifm.engines.flower.deploy import DeploySettings
-from omnifm.engines.flower.hospitals import Answer, Hospitals
-from omnifm.engines.flower.letters import Reply, Request
-from omnifm.engines.flower.roster import Roster
-from omnifm.engines.flower.sharing import told
-from omnifm.errors import DeploymentError
-from omnifm.federation import Reading, Split, sample
-from omnifm.snapshots import SnapshotFolder
-from omnifm.states import Digested, digests_of
+from omnifm.checkpoint.client_store import StateRefs, digests_of
+from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.core.records import Broadcast, ClientState, Upload
+from omnifm.engines.flower.client_manager import Answer, ClientManager
+from omnifm.engines.flower.config_exchange import public_config
+from omnifm.engines.flower.deploy_settings import DeploySettings
+from omnifm.engines.flower.membership import Membership
+from omnifm.engines.flower.messages import Reply, Request
+from omnifm.federation.loop import EvaluationPoint, Split, sample
+from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Panel, Scores
+from omnifm.utils.errors import DeploymentError
 
 TRIES = 3
 """How often a hospital is asked the same that loses the message, or its process, while it is connected."""
@@ -31,11 +31,11 @@ TRIES = 3
 class Job:
     """What a hospital is asked for in one message."""
 
-    judge: tuple[tuple[Split, Reading], ...] = ()
+    evaluations: tuple[tuple[Split, EvaluationPoint], ...] = ()
     train: bool = False
 
 
-class Distant:
+class FlowerEngine:
     """Runs an arm's clients at the hospitals. Use it as a context manager.
 
     To judge on validation data and to train in the round after are one message, since both begin with the same
@@ -46,30 +46,30 @@ class Distant:
         self,
         name: str,
         arm: Arm,
-        roster: Roster,
-        hospitals: Hospitals,
-        snapshots: SnapshotFolder,
+        membership: Membership,
+        hospitals: ClientManager,
+        checkpoints: CheckpointManager,
         settings: DeploySettings,
         weights: str = "",
     ) -> None:
-        self.name, self.arm, self.roster, self.hospitals = name, arm, roster, hospitals
-        self.snapshots, self.settings, self.events = snapshots, settings, hospitals.events
-        self._experiment, self._weights = told(arm.experiment), weights
+        self.name, self.arm, self.membership, self.hospitals = name, arm, membership, hospitals
+        self.checkpoints, self.settings, self.events = checkpoints, settings, hospitals.events
+        self._experiment, self._weights = public_config(arm.experiment), weights
         self._digests: dict[str, str] = {}
         self._ahead: dict[str, Reply] = {}
         self._ahead_of = 0
-        self._scores: dict[tuple[Split, Reading], dict[str, Scores]] = {}
+        self._scores: dict[tuple[Split, EvaluationPoint], dict[str, Scores]] = {}
 
-    def __enter__(self) -> Distant:
+    def __enter__(self) -> FlowerEngine:
         return self
 
     def __exit__(self, *error: Any) -> None:
         """Leave the hospitals as they are: they need not know."""
 
     @property
-    def states(self) -> Digested:
+    def states(self) -> StateRefs:
         """The digests of the hospitals' states."""
-        return Digested(self._digests)
+        return StateRefs(self._digests)
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Go on from these states."""
@@ -79,7 +79,7 @@ class Distant:
     def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
         """Let the hospitals train; yield what they send in the order of all engines."""
         ahead = self._ahead if self._ahead_of == broadcast.round else {}
-        clients = sorted(self._gathered(clients), key=lambda name: -self.roster.holdings[name].train)
+        clients = sorted(self._gathered(clients), key=lambda name: -self.membership.client_stats[name].train)
         missing = {name: Job(train=True) for name in clients if name not in ahead}
         need = min(self.settings.min_answers, len(clients)) - len(clients) + len(missing)
         answers = self._ask(broadcast, missing, need) if missing else iter(())
@@ -97,39 +97,39 @@ class Distant:
         self._forget()
 
     def evaluate(
-        self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading
+        self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
     ) -> Iterator[tuple[str, Scores]]:
-        """Let the hospitals judge; on validation data in all readings at once, and train for the next round."""
-        if (split, reading) not in self._scores:
-            self._judge(broadcast, clients, split, reading)
-        yield from self._scores.pop((split, reading)).items()
+        """Let the hospitals judge; on validation data at all evaluation points at once, and train for the next round."""
+        if (split, point) not in self._scores:
+            self._evaluate(broadcast, clients, split, point)
+        yield from self._scores.pop((split, point)).items()
 
-    def show(self, broadcast: Broadcast, name: str, reading: Reading, count: int) -> list[Panel]:
+    def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
         """Return nothing: pictures are of patients and stay with them."""
         return []
 
     def _forget(self) -> None:
         self._ahead, self._ahead_of, self._scores = {}, 0, {}
 
-    def _judge(self, broadcast: Broadcast, clients: Sequence[str], split: Split, reading: Reading) -> None:
+    def _evaluate(self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint) -> None:
         plays_on = split == "validation"
         federation = self.arm.experiment.federation
-        readings = federation.readings if plays_on else (reading,)
+        points = federation.evaluate if plays_on else (point,)
         next_ones: Sequence[str] = ()
         if plays_on and broadcast.round <= federation.rounds:
             next_ones = sample(
                 self.arm.participants, federation.participation, self.arm.experiment.seed, broadcast.round
             )
-        judge = tuple((split, one) for one in readings)
-        jobs = {name: Job(judge, name in next_ones) for name in self._gathered(clients)}
+        evaluations = tuple((split, one) for one in points)
+        jobs = {name: Job(evaluations, name in next_ones) for name in self._gathered(clients)}
         self._forget()
         self._ahead_of = broadcast.round
-        self._scores = {one: {} for one in judge}
+        self._scores = {one: {} for one in evaluations}
         for name, reply in self._ask(broadcast, jobs, min(self.settings.min_answers, len(jobs))):
             if reply is None:
                 continue
-            for judgement in reply.judgements:
-                self._scores[judgement.split, judgement.reading][name] = judgement.scores
+            for evaluation in reply.evaluations:
+                self._scores[evaluation.split, evaluation.point][name] = evaluation.scores
             if jobs[name].train:
                 self._ahead[name] = reply
 
@@ -202,20 +202,20 @@ class Distant:
 
     def _send(self, name: str, broadcast: Broadcast, job: Job) -> None:
         state = self._digests.get(name)
-        keep = {digest for client, digest in self.snapshots.needed if client == name}
+        keep = {digest for client, digest in self.checkpoints.needed if client == name}
         if name in self._ahead and (ahead := self._ahead[name].state):
             keep.add(ahead)
         request = Request(
-            self.roster.run,
+            self.membership.run,
             self.name,
             self.hospitals.next_issue(),
             self._experiment,
             self._weights,
-            self.roster.shape.label_names,
-            self.roster.shape.vocabulary,
+            self.membership.shape.label_names,
+            self.membership.shape.vocabulary,
             state,
             tuple(sorted(keep)),
-            job.judge,
+            job.evaluations,
             job.train,
             broadcast,
         )
@@ -234,7 +234,7 @@ class Distant:
         return reply, ""
 
     def _check(self, name: str, reply: Reply, broadcast: Broadcast, job: Job) -> None:
-        if {(one.split, one.reading) for one in reply.judgements} != set(job.judge):
+        if {(one.split, one.point) for one in reply.evaluations} != set(job.evaluations):
             raise ValueError("it was asked for other scores")
         if (reply.upload is not None) != job.train:
             raise ValueError("it has not trained" if job.train else "it was not asked to train")
@@ -242,7 +242,7 @@ class Distant:
             return
         if reply.upload.client != name:
             raise ValueError(f"its upload is signed {reply.upload.client!r}")
-        if reply.upload.samples > self.roster.holdings[name].train:
+        if reply.upload.samples > self.membership.client_stats[name].train:
             raise ValueError(f"{reply.upload.samples} samples are more than it has")
         self.arm.algorithm.check(reply.upload, broadcast)
 

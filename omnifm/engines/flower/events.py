@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omnifm.files import write_atomically
+from omnifm.utils.atomic_write import write_atomically
 
 _log = logging.getLogger("omnifm.deploy")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from omnifm.engines.flower.afar import play_afar
-from omnifm.engines.flower.deploy import DeploySettings
-from omnifm.engines.flower.post import Post
-from omnifm.errors import DeploymentError, OmniFMError
+from omnifm.engines.flower.deploy_settings import DeploySettings
+from omnifm.engines.flower.server import run_server
+from omnifm.engines.flower.transport import GridTransport
 from omnifm.experiment import make_plan
+from omnifm.utils.errors import DeploymentError, OmniFMError
 
 _LIFE = 120.0
 """How many seconds a message outlives a round's deadline."""
@@ -35,10 +35,10 @@ def main(grid: Grid, context: Context) -> None:
             raise DeploymentError("Say where the run's folder is on the server: --run-config 'out=\"/path\"'.")
         plan = make_plan(tomllib.loads(text)) if text else None
 
-        def office(settings: DeploySettings) -> Post:
-            return Post(grid, settings.max_bytes, settings.deadline + _LIFE)
+        def make_transport(settings: DeploySettings) -> GridTransport:
+            return GridTransport(grid, settings.max_bytes, settings.deadline + _LIFE)
 
-        play_afar(plan, Path(out), resume, office)
+        run_server(plan, Path(out), resume, make_transport)
     except OmniFMError as error:
         logging.getLogger("omnifm.deploy").error("Error: %s", error)
         raise  # so that Flower counts the run as failed

@@ -19,18 +19,17 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from omnifm.data.cohort import load_cohort
-from omnifm.engines.flower.afar import play_afar
+from omnifm.checkpoint.client_store import file_name
+from omnifm.data.federated_dataset import load_dataset
 from omnifm.engines.flower.client_app import answered
-from omnifm.engines.flower.command import QUIET
-from omnifm.engines.flower.deploy import deploy_settings
-from omnifm.engines.flower.hospital import read_hospital
-from omnifm.engines.flower.post import Post
-from omnifm.errors import DeploymentError
+from omnifm.engines.flower.client_config import read_client_config
+from omnifm.engines.flower.deploy_settings import deploy_settings
+from omnifm.engines.flower.flwr_env import QUIET
+from omnifm.engines.flower.server import run_server
+from omnifm.engines.flower.transport import GridTransport
 from omnifm.experiment import Plan
-from omnifm.playing import Watcher
-from omnifm.runs import reopen_run
-from omnifm.states import file_name
+from omnifm.runs.run_arm import Watcher
+from omnifm.utils.errors import DeploymentError
 
 _LIFE = 7 * 24 * 3600.0
 _POLL = 0.05
@@ -47,8 +46,8 @@ def simulate(given: Plan | None, folder: Path, resume: bool, workers: int, watch
     os.environ |= {**QUIET, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     from flwr.simulation import run_simulation
 
-    plan = given or reopen_run(folder, None)
-    files = _write_hospitals(plan, folder)
+    plan = given or resume(folder, None)
+    files = _write_client_configs(plan, folder)
     settings = replace(deploy_settings(plan.document), hospitals=tuple(files), wait_for=0, poll=_POLL)
     errors: list[Exception] = []
     server = ServerApp()
@@ -56,7 +55,7 @@ def simulate(given: Plan | None, folder: Path, resume: bool, workers: int, watch
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            play_afar(given, folder, resume, lambda told: Post(grid, told.max_bytes, _LIFE), watch, settings)
+            run_server(given, folder, resume, lambda told: GridTransport(grid, told.max_bytes, _LIFE), watch, settings)
         except Exception as error:  # told by whoever called, and not by Flower
             errors.append(error)
 
@@ -76,17 +75,17 @@ def _client_app(files: Sequence[Path]) -> ClientApp:
 
     @app.query()
     def answer(message: Message, context: Context) -> Message:
-        return answered(message, read_hospital(files[int(context.node_config["partition-id"])]))
+        return answered(message, read_client_config(files[int(context.node_config["partition-id"])]))
 
     return app
 
 
-def _write_hospitals(plan: Plan, folder: Path) -> dict[str, Path]:
+def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
     """Write a ``client.toml`` for each hospital of the experiment, below the run's folder."""
     first = next(iter(plan.arms.values()))
-    cohort = load_cohort(first.data, first.partition, first.seed)
+    dataset = load_dataset(first.data, first.partition, first.seed)
     files = {}
-    for client in cohort.clients:
+    for client in dataset.clients:
         place = (folder / "hospitals" / file_name(client.name)).absolute()
         place.mkdir(parents=True, exist_ok=True)
         data = {

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from omnifm.data.columns import read_texts
-from omnifm.data.examples import Batch
-from omnifm.errors import ExperimentError
+from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered
 from omnifm.networks.llava.files import read_model, read_reader
 from omnifm.networks.llava.halves import LlavaHead, LlavaTokens
 from omnifm.networks.llava.lora import prepare
 from omnifm.networks.llava.prompts import Prompter
 from omnifm.networks.llava.settings import LlavaSettings
+from omnifm.utils.errors import ExperimentError
 
 
 class LlavaAnswerer:

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from omnifm.errors import ExperimentError
+from omnifm.utils.errors import ExperimentError
 
 FILES = {
     "config.json": ("config.json",),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omnifm.data.examples import Batch
+from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered, Head, ImageTokens
 from omnifm.networks.llava import lora
 from omnifm.networks.llava.images import clip_images

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from omnifm.errors import ExperimentError
 from omnifm.networks.llava.settings import LlavaSettings
+from omnifm.utils.errors import ExperimentError
 
 PROJECTOR = "projector.safetensors"
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"

@@ -28,13 +28,13 @@ def style(arm: ComparedArm) -> Style:
 
 
 def learning(summary: Summary) -> list[View]:
-    """Validation against rounds in each reading, and against megabytes and seconds in the first."""
-    first, first_name = next(iter(summary.comparison.readings.items()))
+    """Validation against rounds at each evaluation point, and against megabytes and seconds in the first."""
+    first, first_name = next(iter(summary.comparison.points.items()))
     name = metric_name(summary.comparison.metric)
     views = []
-    for reading, reading_name in summary.comparison.readings.items():
-        lines = _curves(summary, reading, None)
-        views.append(_multiples(lines, f"Validation {name} against rounds, {reading_name}", Across()))
+    for point, point_name in summary.comparison.points.items():
+        lines = _curves(summary, point, None)
+        views.append(_multiples(lines, f"Validation {name} against rounds, {point_name}", Across()))
     share = 1 / max(len(summary.comparison.clients), 1)
     sent = [
         (arm, line)
@@ -57,29 +57,29 @@ def participation(summary: Summary) -> View | None:
     if not summary.sampled:
         return None
     views = []
-    for reading, reading_name in summary.comparison.readings.items():
+    for point, point_name in summary.comparison.points.items():
         lines = []
         for arm in summary.sampled:
-            scores = [(100 * level, summary.score(arm, reading, level)) for level in levels]
+            scores = [(100 * level, summary.score(arm, point, level)) for level in levels]
             known = [(level, score.mean, score.spread or 0.0) for level, score in scores if score.mean is not None]
             if len(known) > 1:
                 low, high = [m - s for _, m, s in known], [m + s for _, m, s in known]
                 lines.append((arm, Line(arm.name, style(arm), [(level, m) for level, m, _ in known], None, low, high)))
-        title = f"Test {name} against participation in percent, {reading_name}"
+        title = f"Test {name} against participation in percent, {point_name}"
         views.append(_multiples(lines, title, Across("percent", ticks=[100 * level for level in levels])))
     return {"views": [view for view in views if view["charts"]], "levels": [percent(level) for level in levels]}
 
 
 def forests(summary: Summary, pairs: Pairs, title: str) -> Charts:
-    """Differences with their intervals, a chart a reading on one scale."""
+    """Differences with their intervals, a chart an evaluation point on one scale."""
     ends = [0.0, *(v for pair in pairs.values() for v in (pair.low, pair.high, pair.difference) if v is not None)]
     margin = 0.05 * (max(ends) - min(ends)) or 0.01
     charts = []
-    for reading, text in summary.comparison.readings.items():
+    for point, text in summary.comparison.points.items():
         rows: list[Interval] = []
         kind = ""
         for arm in summary.rows:
-            if pair := pairs.get((arm.name, reading)):
+            if pair := pairs.get((arm.name, point)):
                 sure = pair.holm is not None and pair.holm < SURE
                 gap = bool(rows) and arm.kind != kind
                 rows.append(Interval(arm.name, style(arm), pair.difference, pair.low, pair.high, sure, gap))
@@ -91,13 +91,13 @@ def forests(summary: Summary, pairs: Pairs, title: str) -> Charts:
 
 
 def _curves(
-    summary: Summary, reading: str, cost: Callable[[Cell], dict[int, float]] | None
+    summary: Summary, point: str, cost: Callable[[Cell], dict[int, float]] | None
 ) -> list[tuple[ComparedArm, Line]]:
     """Return each arm's validation curve over rounds, or over what the rounds have cost so far: mean and range."""
     lines = []
     for arm in [*summary.rows, *summary.sweeps]:
         cells = [cell for cell in arm.at(summary.comparison.level) if cell.record.finished]
-        runs = [run for cell in cells if (run := _run(cell, reading, summary.comparison.metric, cost))]
+        runs = [run for cell in cells if (run := _run(cell, point, summary.comparison.metric, cost))]
         shared = sorted(set.intersection(*(set(run) for run in runs))) if runs else []
         if shared:
             points = [(mean(run[n][0] for run in runs) or 0.0, mean(run[n][1] for run in runs) or 0.0) for n in shared]
@@ -107,13 +107,13 @@ def _curves(
 
 
 def _run(
-    cell: Cell, reading: str, metric: str, cost: Callable[[Cell], dict[int, float]] | None
+    cell: Cell, point: str, metric: str, cost: Callable[[Cell], dict[int, float]] | None
 ) -> dict[int, tuple[float, float]]:
     """Return a cell's validation scores by round, each with what it stands over."""
     spent = cost(cell) if cost else {}
     return {
         number: (sum(v for r, v in spent.items() if r <= number) if cost else float(number), value)
-        for number, value in cell.record.curve(reading, metric)
+        for number, value in cell.record.curve(point, metric)
     }
 
 
@@ -130,10 +130,10 @@ def _multiples(lines: Sequence[tuple[ComparedArm, Line]], title: str, across: Ac
     local = next((Line(ALONE, Style(6, 1), line.points) for arm, line in lines if arm.name == ALONE), None)
     charts = []
     for arm, line in lines:
-        yardstick = [local] if local and arm.name != ALONE else []
+        baseline = [local] if local and arm.name != ALONE else []
         others = [other for other in every if other is not line]
         svg = line_chart(
-            [*yardstick, line], f"{title}: {arm.name}", "", True, ylim, xlim, across=across, background=others
+            [*baseline, line], f"{title}: {arm.name}", "", True, ylim, xlim, across=across, background=others
         )
         charts.append((arm.name, svg))
     return {"title": title, "charts": charts, "local": local is not None}

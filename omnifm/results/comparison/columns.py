@@ -26,10 +26,10 @@ class Column:
 
 
 def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]:
-    """Mean and spread, worst hospital and gains over hospitals on their own in each reading; traffic and time."""
+    """Mean and spread, worst hospital and gains over hospitals on their own at each evaluation point; traffic and time."""
     columns, decimals = [], summary.places
-    for reading, group in summary.comparison.readings.items():
-        scores = {arm.name: summary.score(arm, reading) for arm in arms}
+    for point, group in summary.comparison.points.items():
+        scores = {arm.name: summary.score(arm, point) for arm in arms}
         means, worst = {n: s.mean for n, s in scores.items()}, {n: s.worst for n, s in scores.items()}
         columns.append(
             _best(
@@ -44,7 +44,7 @@ def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]
         )
         columns.append(_best(group, "worst", arms, worst, _numbers(worst, decimals), decimals, summary.lower))
         for base, pairs in summary.gains.items():
-            gains = {a.name: p.difference if (p := pairs.get((a.name, reading))) else None for a in arms}
+            gains = {a.name: p.difference if (p := pairs.get((a.name, point))) else None for a in arms}
             texts = {n: MISSING if gain is None else signed(gain, decimals) for n, gain in gains.items()}
             columns.append(_best(group, f"over {base}", arms, gains, texts, decimals, summary.lower))
     cost = (("MB", summary.megabytes), ("s/round", summary.seconds))
@@ -55,12 +55,12 @@ def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]
 
 
 def paired_columns(summary: Summary) -> list[Column]:
-    """The difference from the anchor, its interval and its corrected p, in each reading; none without an anchor."""
+    """The difference from the anchor, its interval and its corrected p, at each evaluation point; none without an anchor."""
     columns: list[Column] = []
     if not summary.against_anchor:
         return columns
-    for reading, group in summary.comparison.readings.items():
-        pairs = {arm.name: summary.against_anchor.get((arm.name, reading)) for arm in summary.rows}
+    for point, group in summary.comparison.points.items():
+        pairs = {arm.name: summary.against_anchor.get((arm.name, point)) for arm in summary.rows}
         sure = frozenset(n for n, pair in pairs.items() if pair and pair.holm is not None and pair.holm < SURE)
         columns += [
             Column(
@@ -71,20 +71,20 @@ def paired_columns(summary: Summary) -> list[Column]:
     return columns
 
 
-def hospital_columns(summary: Summary, reading: str) -> list[Column]:
-    """The mean over seeds of each hospital in one reading."""
+def hospital_columns(summary: Summary, point: str) -> list[Column]:
+    """The mean over seeds of each hospital at one evaluation point."""
     arms, columns, decimals = summary.rows, [], summary.places
-    found = {arm.name: summary.by_hospital(arm, reading) for arm in arms}
+    found = {arm.name: summary.by_hospital(arm, point) for arm in arms}
     for place, client in enumerate(summary.comparison.clients):
         values = {name: scores[place] for name, scores in found.items()}
-        texts, group = _numbers(values, decimals), summary.comparison.readings[reading]
+        texts, group = _numbers(values, decimals), summary.comparison.points[point]
         columns.append(_best(group, client, arms, values, texts, decimals, summary.lower))
     return columns
 
 
-def hospital_gain_columns(summary: Summary, base: str, reading: str) -> list[Column]:
-    """The mean gain over a yardstick of each hospital in one reading."""
-    found = {arm.name: summary.by_hospital(arm, reading) for arm in summary.rows}
+def hospital_gain_columns(summary: Summary, base: str, point: str) -> list[Column]:
+    """The mean gain over a yardstick of each hospital at one evaluation point."""
+    found = {arm.name: summary.by_hospital(arm, point) for arm in summary.rows}
     columns = []
     for place, client in enumerate(summary.comparison.clients):
         texts = {}
@@ -92,16 +92,16 @@ def hospital_gain_columns(summary: Summary, base: str, reading: str) -> list[Col
             value, alone = scores[place], found[base][place]
             known = name != base and value is not None and alone is not None
             texts[name] = signed(value - alone, summary.places) if known else MISSING  # type: ignore[operator]
-        columns.append(Column(summary.comparison.readings[reading], client, texts))
+        columns.append(Column(summary.comparison.points[point], client, texts))
     return columns
 
 
 def level_columns(summary: Summary) -> list[Column]:
-    """Mean and spread at each level of participation, in each reading."""
+    """Mean and spread at each level of participation, at each evaluation point."""
     arms, columns, decimals = summary.sampled, [], summary.places
-    for reading, group in summary.comparison.readings.items():
+    for point, group in summary.comparison.points.items():
         for level in sorted(summary.comparison.levels):
-            scores = {arm.name: summary.score(arm, reading, level) for arm in arms}
+            scores = {arm.name: summary.score(arm, point, level) for arm in arms}
             means = {name: score.mean for name, score in scores.items()}
             texts = {name: _spread(score, decimals) for name, score in scores.items()}
             columns.append(_best(group, percent(level), arms, means, texts, decimals, summary.lower))

@@ -1,4 +1,4 @@
-"""A comparison's numbers for other programs: ``table.csv`` (one row an arm and reading) and ``results.csv`` (tidy)."""
+"""A comparison's numbers for other programs: ``table.csv`` (one row an arm and evaluation point) and ``results.csv`` (tidy)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
-from omnifm.results.comparison.numbers import YARDSTICKS, Summary, settings_text
+from omnifm.results.comparison.numbers import BASELINES, Summary, settings_text
 from omnifm.results.comparison.reader import ComparedArm
 
 Value = str | int | float | None
 
 _HEAD = (
-    "arm", "algorithm", "kind", "reading", "seeds", "mean", "spread", "worst", "worst_spread",
-    *(f"gain_over_{base}" for base in YARDSTICKS), "megabytes_per_hospital", "seconds_per_round",
+    "arm", "algorithm", "kind", "point", "seeds", "mean", "spread", "worst", "worst_spread",
+    *(f"gain_over_{base}" for base in BASELINES), "megabytes_per_hospital", "seconds_per_round",
     "compared_with", "difference", "low", "high", "p", "p_holm", "chosen", "note",
 )  # fmt: skip
 
@@ -21,32 +21,32 @@ _HEAD = (
 def table_csv(summary: Summary) -> str:
     """Return the main table, sweeps at its end."""
     arms = [*summary.rows, *summary.sweeps]
-    return _csv(_HEAD, (_row(summary, arm, reading) for arm in arms for reading in summary.comparison.readings))
+    return _csv(_HEAD, (_row(summary, arm, point) for arm in arms for point in summary.comparison.points))
 
 
 def results_csv(summary: Summary) -> str:
-    """Return every test score: one row a level, seed, reading, hospital and metric."""
-    head = ("arm", "algorithm", "kind", "level", "seed", "reading", "hospital", "metric", "value")
+    """Return every test score: one row a level, seed, point, hospital and metric."""
+    head = ("arm", "algorithm", "kind", "level", "seed", "point", "hospital", "metric", "value")
     return _csv(
         head,
         (
-            (arm.name, arm.algorithm, arm.kind, cell.level, cell.seed, reading, client, metric, value)
+            (arm.name, arm.algorithm, arm.kind, cell.level, cell.seed, point, client, metric, value)
             for arm in summary.comparison.arms
             for cell in arm.cells
-            for reading in summary.comparison.readings
+            for point in summary.comparison.points
             for metric in cell.record.metrics()
-            for client, value in cell.record.scores(reading, metric).items()
+            for client, value in cell.record.scores(point, metric).items()
         ),
     )
 
 
-def _row(summary: Summary, arm: ComparedArm, reading: str) -> Sequence[Value]:
-    score = summary.score(arm, reading)
-    gains = [summary.gains.get(base, {}).get((arm.name, reading)) for base in YARDSTICKS]
-    pair = summary.against_anchor.get((arm.name, reading))
+def _row(summary: Summary, arm: ComparedArm, point: str) -> Sequence[Value]:
+    score = summary.score(arm, point)
+    gains = [summary.gains.get(base, {}).get((arm.name, point)) for base in BASELINES]
+    pair = summary.against_anchor.get((arm.name, point))
     compared = (pair.difference, pair.low, pair.high, pair.p, pair.holm) if pair else (None,) * 5
     return (
-        arm.name, arm.algorithm, arm.kind, reading, score.seeds,
+        arm.name, arm.algorithm, arm.kind, point, score.seeds,
         score.mean, score.spread, score.worst, score.worst_spread, *(gain and gain.difference for gain in gains),
         summary.megabytes(arm), summary.seconds(arm),
         summary.anchor.name if pair and summary.anchor else None, *compared,

@@ -13,10 +13,10 @@ import numpy as np
 from omnifm.results.comparison.paired import Paired, compare, holm, mean_and_spread
 from omnifm.results.comparison.reader import Cell, ComparedArm, Comparison, Matrix
 from omnifm.results.numerals import places
-from omnifm.results.run_reader import READING_NAMES, finite, lower_is_better, mean
+from omnifm.results.run_reader import POINT_NAMES, finite, lower_is_better, mean
 from omnifm.results.verdict import ALONE, POOLED
 
-YARDSTICKS = (ALONE, "alone")
+BASELINES = (ALONE, "alone")
 """Names of the arms in which every hospital is alone: with the bare backbone, and with OmniFM's own network."""
 
 GROUPS = {
@@ -33,12 +33,12 @@ TOGETHER = ("omnifm", "own", "reference")
 """Kinds of arms in which hospitals learn together and that compete for the best; the others are there to explain."""
 
 Pairs = dict[tuple[str, str], Paired]
-"""Paired comparisons by arm and reading."""
+"""Paired comparisons by arm and evaluation point."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What an arm reaches in one reading: means over seeds, and the standard deviations over seeds."""
+    """What an arm reaches at one evaluation point: means over seeds, and the standard deviations over seeds."""
 
     mean: float | None
     spread: float | None
@@ -81,8 +81,8 @@ class Summary:
         """The arm that all are compared with: of OmniFM's, the best on validation data; or else the first together."""
         own = [arm for arm in self.together if arm.algorithm == "omnifm"]
         scores = [(arm, mean(_validated(cell) for cell in arm.at(self.comparison.level))) for arm in own]
-        judged = [(arm, score) for arm, score in scores if score is not None]
-        best = max(judged, key=lambda pair: pair[1])[0] if judged else None
+        evaluated = [(arm, score) for arm, score in scores if score is not None]
+        best = max(evaluated, key=lambda pair: pair[1])[0] if evaluated else None
         return best or next(iter([*own, *self.together]), None)
 
     @property
@@ -96,7 +96,7 @@ class Summary:
     def places(self) -> int:
         """With how many decimals scores are shown."""
         comparison = self.comparison
-        means = [self.score(arm, reading).mean for arm in comparison.arms for reading in comparison.readings]
+        means = [self.score(arm, point).mean for arm in comparison.arms for point in comparison.points]
         return places(means)
 
     @property
@@ -104,17 +104,17 @@ class Summary:
         """Half of the least difference that can be shown."""
         return 0.5 * 10.0**-self.places
 
-    def score(self, arm: ComparedArm, reading: str, level: float | None = None) -> Score:
+    def score(self, arm: ComparedArm, point: str, level: float | None = None) -> Score:
         """Return what an arm reaches: the mean over hospitals, and the worst hospital, of each seed."""
-        scores = self.comparison.matrix(arm, reading, level)
+        scores = self.comparison.matrix(arm, point, level)
         rows = scores[~np.isnan(scores).all(axis=1)]
         worst = np.nanmax if self.lower else np.nanmin
         of_mean = mean_and_spread([float(np.nanmean(row)) for row in rows])
         return Score(*of_mean, *mean_and_spread([float(worst(row)) for row in rows]), len(rows))
 
-    def by_hospital(self, arm: ComparedArm, reading: str) -> list[float | None]:
+    def by_hospital(self, arm: ComparedArm, point: str) -> list[float | None]:
         """Return the mean over seeds of each hospital."""
-        return [mean_and_spread(column.tolist())[0] for column in self.comparison.matrix(arm, reading).T]
+        return [mean_and_spread(column.tolist())[0] for column in self.comparison.matrix(arm, point).T]
 
     @cached_property
     def against_anchor(self) -> Pairs:
@@ -125,24 +125,24 @@ class Summary:
     def gains(self) -> dict[str, Pairs]:
         """Every arm less the hospitals on their own, by yardstick; yardsticks that were not played are left out."""
         played = {arm.name: arm for arm in self.comparison.played if arm.kind == "yardstick"}
-        bases = [played[name] for name in YARDSTICKS if name in played]
+        bases = [played[name] for name in BASELINES if name in played]
         return {base.name: self._against(base, [*self.rows, *self.sweeps]) for base in bases}
 
-    def differences(self, arm: ComparedArm, base: ComparedArm, reading: str) -> Matrix:
+    def differences(self, arm: ComparedArm, base: ComparedArm, point: str) -> Matrix:
         """Return an arm's scores less another's, seeds by hospitals."""
-        return self.comparison.matrix(arm, reading) - self.comparison.matrix(base, reading)
+        return self.comparison.matrix(arm, point) - self.comparison.matrix(base, point)
 
     def _against(self, base: ComparedArm | None, arms: Sequence[ComparedArm]) -> Pairs:
-        """Compare arms with one; p is corrected over all that competes in the main table, in all readings."""
+        """Compare arms with one; p is corrected over all that competes in the main table, at all evaluation points."""
         if base is None:
             return {}
-        others = [(arm, reading) for arm in arms if arm is not base for reading in self.comparison.readings]
-        pairs = {(arm.name, reading): compare(self.differences(arm, base, reading)) for arm, reading in others}
+        others = [(arm, point) for arm in arms if arm is not base for point in self.comparison.points]
+        pairs = {(arm.name, point): compare(self.differences(arm, base, point)) for arm, point in others}
         found = {key: pair for key, pair in pairs.items() if pair}
         tested = {
             (arm.name, r): pair.p
             for arm in self.rows
-            for r in self.comparison.readings
+            for r in self.comparison.points
             if (pair := found.get((arm.name, r))) and pair.p is not None
         }
         for key, value in zip(tested, holm(list(tested.values())), strict=True):
@@ -230,6 +230,6 @@ def _value(value: Any) -> str:
 
 
 def _validated(cell: Cell) -> float | None:
-    """Return the best validation score, the mean of the readings."""
+    """Return the best validation score, the mean of the points."""
     best = (cell.record.result or {}).get("best", {})
-    return mean(finite(best[reading][1]) for reading in READING_NAMES if best.get(reading))
+    return mean(finite(best[point][1]) for point in POINT_NAMES if best.get(point))

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from omnifm.errors import ExperimentError
-from omnifm.results.run_reader import ArmRecord, finite, read_arm, read_versions, readings_of
+from omnifm.results.run_reader import ArmRecord, finite, points_of, read_arm, read_versions
+from omnifm.utils.errors import ExperimentError
 
 Matrix = npt.NDArray[np.float64]
 """Scores, seeds by hospitals; NaN where there is none."""
@@ -95,14 +95,14 @@ class Comparison:
         return [arm for arm in self.arms if any(cell.record.finished for cell in arm.at(self.level))]
 
     @cached_property
-    def readings(self) -> dict[str, str]:
-        """The readings in which the cells were tested, each with its name."""
-        return readings_of(cell.record for arm in self.arms for cell in arm.cells)
+    def points(self) -> dict[str, str]:
+        """The evaluation points at which the cells were tested, each with its name."""
+        return points_of(cell.record for arm in self.arms for cell in arm.cells)
 
     @property
-    def reading(self) -> str:
-        """The reading that judges: as received, unless the cells were tested in the other one only."""
-        return next(iter(self.readings))
+    def point(self) -> str:
+        """The evaluation point that judges: as received, unless the cells were tested in the other one only."""
+        return next(iter(self.points))
 
     @cached_property
     def clients(self) -> dict[str, dict[str, Any]]:
@@ -113,12 +113,12 @@ class Comparison:
                 found.setdefault(client, holds)
         return found
 
-    def matrix(self, arm: ComparedArm, reading: str, level: float | None = None, metric: str | None = None) -> Matrix:
+    def matrix(self, arm: ComparedArm, point: str, level: float | None = None, metric: str | None = None) -> Matrix:
         """Return an arm's test scores, seeds by hospitals; the main metric at the main level unless told otherwise."""
         scores = np.full((len(self.seeds), len(self.clients)), np.nan)
         for cell in arm.at(self.level if level is None else level):
             if cell.seed in self.seeds:
-                found = cell.record.scores(reading, metric or self.metric)
+                found = cell.record.scores(point, metric or self.metric)
                 scores[self.seeds.index(cell.seed)] = [found.get(client, np.nan) for client in self.clients]
         return scores
 

@@ -42,7 +42,7 @@ def render(summary: Summary) -> str:
         sweeps=summary.sweeps and _table(summary, score_columns(summary, summary.sweeps), summary.sweeps),
         hospitals=[
             (text, _table(summary, hospital_columns(summary, key), summary.rows))
-            for key, text in comparison.readings.items()
+            for key, text in comparison.points.items()
         ],
         gains=_gains(summary),
         paired=_paired(summary),
@@ -86,7 +86,7 @@ def _gains(summary: Summary) -> list[View]:
             "charts": forests(summary, pairs, f"Gain over {base}"),
             "tables": [
                 (text, _table(summary, hospital_gain_columns(summary, base, key), summary.rows, shaded=True))
-                for key, text in summary.comparison.readings.items()
+                for key, text in summary.comparison.points.items()
             ],
         }
         for base, pairs in summary.gains.items()

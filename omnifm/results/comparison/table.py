@@ -27,9 +27,9 @@ SWEEPS = "Sweeps: one setting varied; the columns are those of the first table."
 
 
 def terminal_tables(summary: Summary) -> list[Table]:
-    """Return the tables for a terminal of 100 columns: scores, paired comparison, hospitals in the first reading.
+    """Return the tables for a terminal of 100 columns: scores, paired comparison, hospitals at the first evaluation point.
 
-    The hospitals are left out where they are too many; ``table.txt`` has them all, in each reading.
+    The hospitals are left out where they are too many; ``table.txt`` has them all, at each evaluation point.
     """
     kept = ("mean", f"over {ALONE}", "MB", "s/round")
     tables = [_scores(summary, kept)]
@@ -38,7 +38,7 @@ def terminal_tables(summary: Summary) -> list[Table]:
     if summary.sweeps:
         tables.append(_sweeps(summary, kept))
     if len(summary.comparison.clients) <= TERMINAL_HOSPITALS:
-        tables.append(_hospitals(summary, summary.comparison.reading))
+        tables.append(_hospitals(summary, summary.comparison.point))
     return tables
 
 
@@ -47,7 +47,7 @@ def plain_text(summary: Summary) -> str:
     tables = [
         _scores(summary),
         _paired(summary, [chosen_column(summary)]),
-        *(_hospitals(summary, reading) for reading in summary.comparison.readings),
+        *(_hospitals(summary, point) for point in summary.comparison.points),
     ]
     if summary.sweeps:
         tables.append(_sweeps(summary))
@@ -100,10 +100,10 @@ def _paired(summary: Summary, more: Sequence[Column]) -> Table:
     return _table(summary, paired_caption(summary), [*paired_columns(summary), *more], summary.rows)
 
 
-def _hospitals(summary: Summary, reading: str) -> Table:
+def _hospitals(summary: Summary, point: str) -> Table:
     comparison = summary.comparison
-    title = f"Test {metric_name(comparison.metric)} by hospital, {comparison.readings[reading]}, mean over seeds."
-    return _table(summary, title, hospital_columns(summary, reading), summary.rows)
+    title = f"Test {metric_name(comparison.metric)} by hospital, {comparison.points[point]}, mean over seeds."
+    return _table(summary, title, hospital_columns(summary, point), summary.rows)
 
 
 def _table(summary: Summary, title: str, columns: Sequence[Column], arms: Sequence[ComparedArm]) -> Table:

@@ -21,11 +21,11 @@ def judge(summary: Summary) -> Verdict:
         return Verdict("This comparison varies settings: it is there to look at, and judges no arm.", remarks)
     if not summary.together:
         return Verdict("No arm that lets hospitals learn together has a result: there is nothing to judge.", remarks)
-    first, *others = summary.comparison.readings
+    first, *others = summary.comparison.points
     return Verdict(
         _over_local(summary, first),
         [
-            *(_over_local(summary, reading) for reading in others if ALONE in summary.gains),
+            *(_over_local(summary, point) for point in others if ALONE in summary.gains),
             _best(summary),
             *_hospitals(summary),
             *_clearly(summary, summary.gains.get(ALONE, {}), f"hospitals on their own ({ALONE})", summary.together),
@@ -36,10 +36,10 @@ def judge(summary: Summary) -> Verdict:
     )
 
 
-def _over_local(summary: Summary, reading: str) -> str:
+def _over_local(summary: Summary, point: str) -> str:
     """Say whether learning together beats staying alone."""
-    text = summary.comparison.readings[reading].capitalize()
-    gains = [(arm, pair) for arm in summary.together if (pair := _gain(summary, arm, reading))]
+    text = summary.comparison.points[point].capitalize()
+    gains = [(arm, pair) for arm in summary.together if (pair := _gain(summary, arm, point))]
     if not gains:
         return f"Whether joining beats staying alone cannot be told: {ALONE} has no result."
     sign, decimals = -1 if summary.lower else 1, summary.places
@@ -60,12 +60,12 @@ def _over_local(summary: Summary, reading: str) -> str:
 
 
 def _best(summary: Summary) -> str:
-    """Name the best in each reading."""
+    """Name the best at each evaluation point."""
     told = []
-    for reading, name in summary.comparison.readings.items():
-        ranked = _ranked(summary, reading)
+    for point, name in summary.comparison.points.items():
+        ranked = _ranked(summary, point)
         if ranked:
-            top, spread = number(ranked[0][1], summary.places), summary.score(ranked[0][0], reading).spread
+            top, spread = number(ranked[0][1], summary.places), summary.score(ranked[0][0], point).spread
             names = [arm.name for arm, value in ranked if number(value, summary.places) == top]
             doubt = f" ± {number(spread, summary.places)}" if spread is not None else ""
             told.append(f"{name} {_and(names)}, {top}{doubt}")
@@ -78,15 +78,15 @@ def _best(summary: Summary) -> str:
 
 def _hospitals(summary: Summary) -> list[str]:
     """Count who gains and who loses by joining the best arm."""
-    ranked = _ranked(summary, summary.comparison.reading)
+    ranked = _ranked(summary, summary.comparison.point)
     base = next((arm for arm in summary.rows if arm.name == ALONE and ALONE in summary.gains), None)
     if base is None or not ranked:
         return []
     best, sign = ranked[0][0], -1 if summary.lower else 1
     pairs = zip(
         summary.comparison.clients,
-        summary.by_hospital(best, summary.comparison.reading),
-        summary.by_hospital(base, summary.comparison.reading),
+        summary.by_hospital(best, summary.comparison.point),
+        summary.by_hospital(base, summary.comparison.point),
         strict=True,
     )
     gains = {c: sign * round(a - b, 6) for c, a, b in pairs if a is not None and b is not None}
@@ -111,10 +111,10 @@ def _anchor(summary: Summary) -> list[str]:
 def _clearly(summary: Summary, pairs: Pairs, base: str, arms: Sequence[ComparedArm]) -> list[str]:
     """Name the arms that differ from another clearly, and those that do so only before the correction of p."""
     told = []
-    for reading, text in summary.comparison.readings.items():
+    for point, text in summary.comparison.points.items():
         found: dict[str, list[str]] = {}
         for arm in arms:
-            pair = pairs.get((arm.name, reading))
+            pair = pairs.get((arm.name, point))
             if pair is None or not (_sure(pair) or _apart(pair)):
                 continue
             side = "better" if (pair.difference > 0) != summary.lower else "worse"
@@ -141,14 +141,14 @@ def _doubt(summary: Summary) -> str:
     return f"{text} The best arm is picked by these same test scores, which flatters it a little."
 
 
-def _ranked(summary: Summary, reading: str) -> list[tuple[ComparedArm, float]]:
+def _ranked(summary: Summary, point: str) -> list[tuple[ComparedArm, float]]:
     """Return the arms that learn together with their means, the best first."""
-    means = [(arm, value) for arm in summary.together if (value := summary.score(arm, reading).mean) is not None]
+    means = [(arm, value) for arm in summary.together if (value := summary.score(arm, point).mean) is not None]
     return sorted(means, key=lambda pair: pair[1], reverse=not summary.lower)
 
 
-def _gain(summary: Summary, arm: ComparedArm, reading: str) -> Paired | None:
-    return summary.gains.get(ALONE, {}).get((arm.name, reading))
+def _gain(summary: Summary, arm: ComparedArm, point: str) -> Paired | None:
+    return summary.gains.get(ALONE, {}).get((arm.name, point))
 
 
 def _sure(pair: Paired) -> bool:

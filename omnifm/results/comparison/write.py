@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.table import Table
 
-from omnifm.files import write_atomically
 from omnifm.results.comparison.csv import results_csv, table_csv
 from omnifm.results.comparison.latex import latex_tables
 from omnifm.results.comparison.numbers import Summary
 from omnifm.results.comparison.reader import read_comparison
 from omnifm.results.comparison.report import render
 from omnifm.results.comparison.table import plain_text, terminal_tables
+from omnifm.utils.atomic_write import write_atomically
 
 
 def is_comparison(out: Path) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from omnifm.data.phantom import Anatomy
 from omnifm.data.phantom import anatomy as module
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 
 def at(*places: tuple[float, float, float]) -> np.ndarray:

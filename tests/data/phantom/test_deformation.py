@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from omnifm.data.phantom.deformation import Deformation
-from omnifm.randomness import numpy_generator
+from omnifm.utils.seeding import numpy_generator
 
 
 def grid() -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from omnifm.data.phantom import mri
 from omnifm.data.phantom.tissues import CSF, ENHANCING, GREY, NECROSIS, TISSUES, WHITE
-from omnifm.randomness import numpy_generator
+from omnifm.utils.seeding import numpy_generator
 
 
 def test_spin_echo_by_hand() -> None:

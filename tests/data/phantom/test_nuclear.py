@@ -3,7 +3,7 @@ import pytest
 
 from omnifm.data.phantom import nuclear
 from omnifm.data.phantom.tissues import GREY, INFARCT, TISSUES, WHITE
-from omnifm.randomness import numpy_generator
+from omnifm.utils.seeding import numpy_generator
 
 
 @pytest.mark.parametrize("modality", ["PET", "SPECT"])

@@ -8,7 +8,7 @@ from scipy.stats import entropy
 from omnifm.data.phantom import Anatomy
 from omnifm.data.phantom.pairs import PhantomPairsSource
 from omnifm.data.source import Loading
-from omnifm.errors import DataError
+from omnifm.utils.errors import DataError
 
 SMALL = PhantomPairsSource(modalities=("CT-T2", "PET-T1"), classes=("glioma",), patients=3, slices=2)
 
@@ -18,13 +18,13 @@ def loading(cache: Path, channels: int = 1) -> Loading:
 
 
 def test_pairs_by_modality_and_hospital(anatomy: Anatomy, cache: Path) -> None:
-    pool = SMALL.load(loading(cache))
-    assert pool.fields["image"].shape == pool.fields["chroma"].shape == (12, 2, 32, 32)
-    assert not pool.fields["chroma"].index_select(0, torch.arange(12)).any()
-    assert pool.modalities == ("CT-T2",) * 6 + ("PET-T1",) * 6
-    assert pool.patients[4] == "CT-T2-1/p0002"
-    assert pool.institutions[6] == "PET-T1-1"
-    assert pool.label_names == ()
+    table = SMALL.load(loading(cache))
+    assert table.fields["image"].shape == table.fields["chroma"].shape == (12, 2, 32, 32)
+    assert not table.fields["chroma"].index_select(0, torch.arange(12)).any()
+    assert table.modalities == ("CT-T2",) * 6 + ("PET-T1",) * 6
+    assert table.patients[4] == "CT-T2-1/p0002"
+    assert table.institutions[6] == "PET-T1-1"
+    assert table.label_names == ()
 
 
 def test_the_two_show_one_head_in_two_ways(anatomy: Anatomy, cache: Path) -> None:

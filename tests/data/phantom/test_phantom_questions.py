@@ -78,14 +78,14 @@ def test_the_ventricle_is_deep() -> None:
 
 
 def test_the_pool(anatomy: Anatomy, cache: Path) -> None:
-    pool = PhantomQuestionsSource(**SETTINGS).load(loading(cache))
+    table = PhantomQuestionsSource(**SETTINGS).load(loading(cache))
     plain = PhantomSource(**SETTINGS).load(loading(cache))
-    assert pool.label_names == TYPES
-    image = pool.fields["image"]
+    assert table.label_names == TYPES
+    image = table.fields["image"]
     assert isinstance(image, Shared)
     assert torch.equal(image.values, plain.fields["image"])
-    types = [pool.label_names[label] for label in as_tensor(pool.fields["label"]).tolist()]
-    questions, said = (read_texts(as_tensor(pool.fields[name])) for name in ("question", "answer"))
+    types = [table.label_names[label] for label in as_tensor(table.fields["label"]).tolist()]
+    questions, said = (read_texts(as_tensor(table.fields[name])) for name in ("question", "answer"))
     assert all(question in PHRASINGS[kind] for question, kind in zip(questions, types, strict=True))
     assert len({question for question, kind in zip(questions, types, strict=True) if kind == "count"}) == 3
     lesion = plain.fields["lesion"][image.index].flatten(1).any(dim=1).tolist()
@@ -93,8 +93,8 @@ def test_the_pool(anatomy: Anatomy, cache: Path) -> None:
         if kind == "presence":
             assert answer == ("yes" if row else "no")
     of_image = [plain.patients[number] for number in image.index.tolist()]
-    assert list(pool.patients) == of_image
-    closed = as_tensor(pool.fields["closed"]).tolist()
+    assert list(table.patients) == of_image
+    closed = as_tensor(table.fields["closed"]).tolist()
     assert closed == [kind in ("presence", "size") for kind in types]
 
 
@@ -107,8 +107,8 @@ def test_same_seed_same_questions_whoever_else_is_asked(anatomy: Anatomy, cache:
 
 
 def test_fewer_questions_are_drawn_from_all(anatomy: Anatomy, cache: Path) -> None:
-    pool = PhantomQuestionsSource(**SETTINGS, questions=2).load(loading(cache))
-    image, label = pool.fields["image"], as_tensor(pool.fields["label"])
+    table = PhantomQuestionsSource(**SETTINGS, questions=2).load(loading(cache))
+    image, label = table.fields["image"], as_tensor(table.fields["label"])
     assert isinstance(image, Shared)
     assert torch.bincount(image.index).tolist() == [2] * 16
     assert all(label[2 * row] != label[2 * row + 1] for row in range(16))

@@ -17,19 +17,19 @@ def loading(cache: Path, **changes: int) -> Loading:
 
 
 def test_the_regions_of_a_tumour(anatomy: Anatomy, cache: Path) -> None:
-    pool = PhantomRegionsSource(modalities=("T2", "CT"), patients=4, slices=2).load(loading(cache))
-    assert pool.label_names == ("whole tumour", "tumour core", "enhancing tumour")
-    assert pool.fields["image"].shape == (16, 1, 32, 32)
-    whole, core, enhancing = pool.fields["mask"].bool().unbind(dim=1)
+    table = PhantomRegionsSource(modalities=("T2", "CT"), patients=4, slices=2).load(loading(cache))
+    assert table.label_names == ("whole tumour", "tumour core", "enhancing tumour")
+    assert table.fields["image"].shape == (16, 1, 32, 32)
+    whole, core, enhancing = table.fields["mask"].bool().unbind(dim=1)
     assert whole.flatten(1).any(dim=1)[::2].all()
     assert (core <= whole).all()
     assert (enhancing <= core).all()
     assert enhancing.any()
     assert core.sum() > enhancing.sum() < whole.sum()
-    assert pool.fields["spacing"].shape == (16, 2)
-    assert (pool.fields["spacing"] > 196 / 32).all()
-    assert (pool.fields["spacing"] < 222 / 32).all()
-    assert pool.patients[:3] == ("T2-1/p0000", "T2-1/p0000", "T2-1/p0001")
+    assert table.fields["spacing"].shape == (16, 2)
+    assert (table.fields["spacing"] > 196 / 32).all()
+    assert (table.fields["spacing"] < 222 / 32).all()
+    assert table.patients[:3] == ("T2-1/p0000", "T2-1/p0000", "T2-1/p0001")
 
 
 def test_they_are_those_of_the_lesion_map(anatomy: Anatomy, cache: Path) -> None:
@@ -41,14 +41,14 @@ def test_they_are_those_of_the_lesion_map(anatomy: Anatomy, cache: Path) -> None
 
 
 def test_volumes(anatomy: Anatomy, cache: Path) -> None:
-    pool = PhantomRegionsSource(modalities=("T1",), patients=2, axes=3).load(loading(cache, size=16, channels=3))
-    assert pool.fields["image"].shape == (2, 3, 16, 16, 16)
-    assert pool.fields["mask"].shape == (2, 3, 16, 16, 16)
-    assert pool.fields["mask"][:, 0].flatten(1).any(dim=1).all()
-    assert pool.fields["spacing"].shape == (2, 3)
-    head = pool.fields["image"][:, 0] > 0.2
+    table = PhantomRegionsSource(modalities=("T1",), patients=2, axes=3).load(loading(cache, size=16, channels=3))
+    assert table.fields["image"].shape == (2, 3, 16, 16, 16)
+    assert table.fields["mask"].shape == (2, 3, 16, 16, 16)
+    assert table.fields["mask"][:, 0].flatten(1).any(dim=1).all()
+    assert table.fields["spacing"].shape == (2, 3)
+    head = table.fields["image"][:, 0] > 0.2
     assert head[:, 8].float().mean() > 0.2
-    assert (pool.fields["mask"][:, 0].bool() <= (pool.fields["image"][:, 0] > 0.02)).float().mean() > 0.99
+    assert (table.fields["mask"][:, 0].bool() <= (table.fields["image"][:, 0] > 0.02)).float().mean() > 0.99
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from omnifm.data.phantom import (
     render,
 )
 from omnifm.data.phantom.patient import Truth
-from omnifm.randomness import numpy_generator
+from omnifm.utils.seeding import numpy_generator
 
 CSF, WHITE, BONE = (TISSUE_CODES[name] for name in ("csf", "white", "bone"))
 Image = np.ndarray

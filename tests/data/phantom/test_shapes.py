@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from omnifm.data.phantom.shapes import Blob, Wedge
-from omnifm.randomness import numpy_generator
+from omnifm.utils.seeding import numpy_generator
 
 ORIGIN = np.zeros(3, dtype=np.float32)
 

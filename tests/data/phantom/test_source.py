@@ -16,35 +16,35 @@ def loading(cache: Path, **changes: int) -> Loading:
 
 
 def test_shapes_and_names(anatomy: Anatomy, cache: Path) -> None:
-    pool = SMALL.load(loading(cache))
-    assert len(pool) == 24
-    assert {name: tuple(values.shape) for name, values in pool.fields.items()} == {
+    table = SMALL.load(loading(cache))
+    assert len(table) == 24
+    assert {name: tuple(values.shape) for name, values in table.fields.items()} == {
         "image": (24, 1, 32, 32),
         "label": (24,),
         "tissue": (24, 32, 32),
         "lesion": (24, 32, 32),
     }
-    assert [pool.fields[name].dtype for name in ("image", "label", "tissue", "lesion")] == [
+    assert [table.fields[name].dtype for name in ("image", "label", "tissue", "lesion")] == [
         torch.float32,
         torch.int64,
         torch.uint8,
         torch.uint8,
     ]
-    assert 0 <= pool.fields["image"].min() < pool.fields["image"].max() <= 1
-    assert pool.label_names == ("healthy", "haemorrhage", "ms")
-    assert pool.institutions[::6] == ("T2-1", "T2-2", "CT-1", "CT-2")
-    assert pool.modalities[::12] == ("T2", "CT")
-    assert pool.patients[7] == "T2-2/p0001"
-    assert len(set(pool.patients)) == 24
-    assert pool.split is None
+    assert 0 <= table.fields["image"].min() < table.fields["image"].max() <= 1
+    assert table.label_names == ("healthy", "haemorrhage", "ms")
+    assert table.institutions[::6] == ("T2-1", "T2-2", "CT-1", "CT-2")
+    assert table.modalities[::12] == ("T2", "CT")
+    assert table.patients[7] == "T2-2/p0001"
+    assert len(set(table.patients)) == 24
+    assert table.split is None
 
 
 def test_classes_are_balanced_at_every_hospital(anatomy: Anatomy, cache: Path) -> None:
-    pool = SMALL.load(loading(cache))
-    counts = Counter(zip(pool.institutions, pool.fields["label"].tolist(), strict=True))
+    table = SMALL.load(loading(cache))
+    counts = Counter(zip(table.institutions, table.fields["label"].tolist(), strict=True))
     assert set(counts.values()) == {2}
-    healthy = pool.fields["label"] == 0
-    assert not pool.fields["lesion"][healthy].any()
+    healthy = table.fields["label"] == 0
+    assert not table.fields["lesion"][healthy].any()
 
 
 def test_cache_equals_fresh(anatomy: Anatomy, cache: Path, tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_seeds_and_hospitals_differ(anatomy: Anatomy, cache: Path) -> None:
 
 
 def test_slices_share_patient_and_label(anatomy: Anatomy, cache: Path) -> None:
-    pool = PhantomSource(modalities=("T1",), patients=4, slices=3).load(loading(cache))
-    assert pool.patients[:4] == ("T1-1/p0000",) * 3 + ("T1-1/p0001",)
-    labels = pool.fields["label"].reshape(4, 3)
+    table = PhantomSource(modalities=("T1",), patients=4, slices=3).load(loading(cache))
+    assert table.patients[:4] == ("T1-1/p0000",) * 3 + ("T1-1/p0001",)
+    labels = table.fields["label"].reshape(4, 3)
     assert (labels == labels[:, :1]).all()
-    assert not torch.equal(pool.fields["tissue"][0], pool.fields["tissue"][1])
+    assert not torch.equal(table.fields["tissue"][0], table.fields["tissue"][1])
 
 
 def test_grey_is_repeated_over_the_channels(anatomy: Anatomy, cache: Path) -> None:

@@ -96,7 +96,7 @@ class FakeGrid:
         return answers
 
 
-def write_hospital(folder: Path, name: str, **changes: Any) -> Path:
+def write_client_config(folder: Path, name: str, **changes: Any) -> Path:
     """Write a hospital's client.toml into a folder of its own."""
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)

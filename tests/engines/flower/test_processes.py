@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from fake_grid import write_hospital
+from fake_grid import write_client_config
 from small_run import document, hashes, write_images
 
-from omnifm import runs
-from omnifm.engines.flower.loopback import Loopback, wait_until
+from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.experiment import make_plan
-from omnifm.playing import ThisMachine
+from omnifm.runs import run as runs
+from omnifm.runs.run_arm import LocalBackend
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="starts and kills groups of processes")
 
@@ -37,10 +37,10 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
     folders = {"a": "CT", "b": "MRI"}
     sources = write_images(tmp_path / "data", folders)
     content = document(tmp_path / "data", sources, "omnifm")
-    content["federation"] = {"rounds": 2, "evaluate_every": 2, "readings": ["received"]}
+    content["federation"] = {"rounds": 2, "evaluate_every": 2, "evaluate": ["before_local_training"]}
     content["deploy"] = {"hospitals": ["CT", "MRI"], "deadline": 120.0, "poll": 0.2}
     files = {
-        source["modality"]: write_hospital(
+        source["modality"]: write_client_config(
             tmp_path / "hospitals",
             source["modality"],
             data={"root": str(tmp_path / "data"), "sources": [source]},
@@ -48,16 +48,16 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
         for source in sources
     }
     out = tmp_path / "afar"
-    with Loopback(tmp_path / "network", files, free_ports(3)) as town:
+    with LocalDeployment(tmp_path / "network", files, free_ports(3)) as town:
         town.start_server()
         for name in files:
-            town.start_hospital(name)
+            town.start_client(name)
         run = town.submit(tomli_w.dumps(content), out)
         # What the server prints is followed until the SuperLink ends, so that the run's end is told by its file.
         wait_until(lambda: (out / "report.html").exists() or run.poll() not in (None, 0), "it has not ended", 240)
         said = town.log("run")
     plan = make_plan(content)
-    runs.play(runs.open_run(tmp_path / "here", plan), tmp_path / "here", ThisMachine(), lambda name, arm: ())
+    runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend(), lambda name, arm: ())
     assert hashes(out) == hashes(tmp_path / "here"), said
     assert len(hashes(out)) == 1
     answers = [json.loads(line) for line in (out / "deploy.jsonl").read_text().splitlines()]

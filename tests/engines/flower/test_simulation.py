@@ -12,13 +12,13 @@ import pytest
 from fake_grid import FakeGrid
 from small_run import document, hashes, omnifm, write_experiment, write_images
 
-from omnifm import runs
 from omnifm.engines.flower import simulation
-from omnifm.engines.flower.afar import play_afar
-from omnifm.engines.flower.deploy import DeploySettings
-from omnifm.engines.flower.post import Post
+from omnifm.engines.flower.deploy_settings import DeploySettings
+from omnifm.engines.flower.server import run_server
+from omnifm.engines.flower.transport import GridTransport
 from omnifm.experiment import make_plan
-from omnifm.playing import ThisMachine
+from omnifm.runs import run as runs
+from omnifm.runs.run_arm import LocalBackend
 
 ROUNDS = {"rounds": 2, "evaluate_every": 1}
 
@@ -35,12 +35,12 @@ def test_the_hospitals_are_those_of_the_experiment(tmp_path: Path) -> None:
     content = document(tmp_path / "data", write_images(tmp_path / "data"), "omnifm")
     content |= {"federation": ROUNDS, "partition": {"kind": "dirichlet", "clients": 2}}
     plan, out = make_plan(content), tmp_path / "afar"
-    files = simulation._write_hospitals(plan, out)
+    files = simulation._write_client_configs(plan, out)
     assert list(files) == ["hospital-1", "hospital-2"]
     grid = FakeGrid(files, simulation._client_app(list(files.values())))
     settings = DeploySettings(hospitals=tuple(files), poll=0.001)
-    play_afar(plan, out, False, lambda told: Post(grid, told.max_bytes, 9.0), settings=settings)  # type: ignore[arg-type]
-    runs.play(runs.open_run(tmp_path / "here", plan), tmp_path / "here", ThisMachine(), lambda name, arm: ())
+    run_server(plan, out, False, lambda told: GridTransport(grid, told.max_bytes, 9.0), settings=settings)  # type: ignore[arg-type]
+    runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend(), lambda name, arm: ())
     assert hashes(out) == hashes(tmp_path / "here")
     assert json.loads((out / "omnifm/result.json").read_text())["clients"].keys() == files.keys()
 

@@ -1,0 +1,109 @@
+"""The prototypes on their way up: what a client offers to the bank, and how the bank takes it in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from omnifm.core.records import Upload
+from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
+from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
+from omnifm.spectral.kmeans import spherical_k_means
+from omnifm.training.trainer import Trainer
+from omnifm.utils.seeding import generator
+
+PREFIX = "bank"
+"""Under which an upload's ``extra`` holds the offer."""
+_ONE = torch.ones(())
+
+
+class BankUpload(NamedTuple):
+    """A client's prototypes, and which ``rows`` ``(m,)`` of the bank that it got it retrieved, ``counts`` ``(m,)``."""
+
+    prototypes: Prototypes
+    rows: Tensor
+    counts: Tensor
+
+
+def make_bank_upload(
+    trainer: Trainer, round_number: int, settings: BankSettings, rows: Tensor | None = None
+) -> BankUpload:
+    """Condense the spectral tokens of the trainer's last epoch into prototypes; say what it retrieved.
+
+    ``rows`` ``(entries,)`` are the rows of the whole bank that the client retrieved from; all, if not given.
+    """
+    client, fit = trainer.client, trainer.last_fit
+    assert fit is not None
+    assert fit.spectral is not None, "only a network with an adapter makes prototypes"
+    assert fit.retrieved is not None
+    stream = generator(trainer.seed, client.name, round_number, "prototypes")
+    tokens, sizes = spherical_k_means(fit.spectral, settings.prototypes, stream, settings.min_cluster)
+    asked = fit.retrieved.nonzero().flatten()
+    return BankUpload(
+        Prototypes(client.name, client.group, tokens, sizes),
+        asked if rows is None else rows[asked],
+        fit.retrieved[asked],
+    )
+
+
+def add_bank_upload(upload: Upload, bank_upload: BankUpload) -> Upload:
+    """Put an offer into an upload."""
+    new, rows, counts = bank_upload
+    retrieved = {"rows": rows.to(torch.int32), "counts": counts.to(torch.int32)}
+    extra = add_prefix(PREFIX, {"prototypes": new.tokens, "sizes": new.sizes, **retrieved})
+    return replace(upload, extra={**upload.extra, **extra}, notes={**upload.notes, "group": new.group})
+
+
+def take_bank_upload(upload: Upload) -> tuple[Upload, BankUpload]:
+    """Undo :func:`add_bank_upload`."""
+    extra = strip_prefix(PREFIX, upload.extra)
+    new = Prototypes(upload.client, upload.notes["group"], extra["prototypes"], extra["sizes"])
+    others = {name: value for name, value in upload.extra.items() if name not in add_prefix(PREFIX, extra)}
+    return replace(upload, extra=others), BankUpload(new, extra["rows"].long(), extra["counts"].long())
+
+
+def bank_upload_like(entries: Tensor) -> Tensors:
+    """Return tensors like those that an offer adds to an upload; ``entries`` ``(n, dim)`` is the bank, maybe empty."""
+    none = {"rows": torch.zeros(0, dtype=torch.int32), "counts": torch.zeros(0, dtype=torch.int32)}
+    return add_prefix(PREFIX, {"prototypes": entries[:0], "sizes": torch.zeros(0, dtype=torch.int64), **none})
+
+
+def check_bank_upload(upload: Upload, entries: int) -> None:
+    """Make sure that an offer can be taken in by a bank of so many entries.
+
+    Raises:
+        ValueError: its parts do not fit together, or it speaks of an entry that is not there.
+    """
+    if not isinstance(upload.notes.get("group"), str):
+        raise ValueError("the offer does not say of which group it is")
+    new, rows, counts = take_bank_upload(upload)[1]
+    if len(new.tokens) != len(new.sizes) or len(rows) != len(counts):
+        raise ValueError("the offer's parts are not of one length")
+    if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < entries and int(counts.min()) >= 0):
+        raise ValueError(f"the offer speaks of entries that the bank of {entries} does not have")
+    if len(new.sizes) and (int(new.sizes.min()) < 1 or not torch.allclose(new.tokens.norm(dim=1), _ONE, atol=1e-3)):
+        raise ValueError("the offer holds prototypes that are none")
+
+
+class Refreshment:
+    """A round of the bank: entries age, are credited with their retrievals and meet what is offered; then it is pruned.
+
+    It takes the offers as they come and keeps nothing of them but the prototypes.
+    """
+
+    def __init__(self, bank: KnowledgeBank, settings: BankSettings) -> None:
+        self._bank, self._settings = bank.grow_older(settings.frequency_decay), settings
+        self._new: list[Prototypes] = []
+
+    def take(self, bank_upload: BankUpload) -> None:
+        """Take in one client's offer."""
+        self._bank = self._bank.credit(bank_upload.rows, bank_upload.counts)
+        new = bank_upload.prototypes  # copied, so that the memory of the whole upload need not be kept
+        self._new.append(replace(new, tokens=new.tokens.clone(), sizes=new.sizes.clone()))
+
+    def result(self) -> KnowledgeBank:
+        """Return the bank after the round."""
+        return self._bank.merge(self._new, self._settings.merge_above).prune(self._settings)

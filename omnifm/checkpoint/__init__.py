@@ -1,0 +1,1 @@
+"""What lies on disk between rounds: checkpoints, clients' states, weight files."""

@@ -1,0 +1,66 @@
+"""A model's weights in a file that others can start from: safetensors, and beside them what the model was made for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from omnifm.checkpoint.file import read_checkpoint, write_checkpoint
+from omnifm.core.tensors import Tensors
+from omnifm.utils.errors import CheckpointError
+
+FORMAT = "omnifm weights 1"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a model was made for, and by what.
+
+    ``settings`` are the tables that its shape depends on, the task's and the adapter's; ``channels``, ``size``,
+    ``label_names`` and ``vocabulary`` those of the data; ``experiment`` is the SHA-256 of the experiment as TOML.
+    """
+
+    task: str
+    settings: dict[str, Any]
+    channels: int
+    size: tuple[int, ...]
+    label_names: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    experiment: str
+
+
+def write_weights(path: Path, tensors: Tensors, origin: Origin) -> None:
+    """Write a file of weights atomically.
+
+    Raises:
+        CheckpointError: the disk is full or not writable.
+    """
+    write_checkpoint(path, tensors, {"format": FORMAT, **dataclasses.asdict(origin)})
+
+
+def read_weights(path: Path) -> tuple[Tensors, Origin]:
+    """Read a file of weights.
+
+    Raises:
+        CheckpointError: it is missing or damaged, or ``omnifm pretrain`` and ``omnifm export`` did not write it.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            plain = json.loads((file.metadata() or {}).get("plain", "{}"))
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no file {path}.") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is no safetensors file, or damaged: {error}.") from None
+    if plain.pop("format", None) != FORMAT:
+        raise CheckpointError(
+            f"{path} holds no weights in the format {FORMAT!r}: make it by 'omnifm pretrain' or 'omnifm export'."
+        )
+    tensors, _ = read_checkpoint(path)
+    lists = {key: tuple(plain[key]) for key in ("size", "label_names", "vocabulary")}
+    return tensors, Origin(**{**plain, **lists})

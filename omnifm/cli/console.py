@@ -1,0 +1,44 @@
+"""What the command prints: results on one stream, warnings and mistakes on the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+out, err = Console(), Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """Print a line that may hold a path, to be copied."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def tell(tables: Iterable[Table], folder: Path) -> None:
+    """Print tables, and where the report is."""
+    for table in tables:
+        out.print(table)
+    say(f"Report: {folder / 'report.html'}")
+
+
+def os_error_text(error: OSError) -> str:
+    """Say in a sentence what the system could not do."""
+    return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
+
+
+def mistake(text: str) -> None:
+    """Print why a command has failed."""
+    err.print(f"[bold red]Error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+class Warnings(logging.Handler):
+    """Prints warnings as the errors are printed; a long path stays on one line, to be copied."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        text = f"[yellow]{record.levelname.capitalize()}:[/] {escape(record.getMessage())}"
+        err.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+"""Look at what is there: the results of a run or a comparison, the data of an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from omnifm.cli.console import out as console
+from omnifm.cli.console import say, tell
+from omnifm.cli.options import Set
+from omnifm.utils.errors import ExperimentError
+
+if TYPE_CHECKING:
+    from omnifm.data.federated_dataset import FederatedDataset
+
+
+def report(folder: Annotated[Path, typer.Argument(help="The folder of a run or a comparison.")]) -> None:
+    """Print the tables of a run or a comparison and write its report anew."""
+    from omnifm.results.comparison.write import is_comparison, write_comparison
+    from omnifm.results.report import write_report
+    from omnifm.results.table import result_table
+
+    if is_comparison(folder):
+        tables = write_comparison(folder)
+    else:
+        write_report(folder)
+        tables = [result_table(folder)]
+    tell(tables, folder)
+
+
+def show_data(
+    experiment: Annotated[Path, typer.Argument(help="The experiment file (TOML).")],
+    overrides: Set = None,
+    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("data.png"),
+) -> None:
+    """Show who holds what: a table, and a picture of samples and label counts for each client."""
+    from omnifm.data.federated_dataset import load_dataset
+    from omnifm.data.show import picture
+    from omnifm.experiment import read_plan
+
+    first = next(iter(read_plan(experiment, overrides or ()).arms.values()))
+    dataset = load_dataset(first.data, first.partition, first.seed)
+    console.print(_dataset_table(dataset))
+    try:
+        picture(dataset, out)
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"The picture {out} cannot be written: {error}.") from None
+    say(f"Picture: {out}")
+
+
+def _dataset_table(dataset: FederatedDataset) -> Table:
+    from omnifm.data.show import describe
+
+    table = Table("client", "modality")
+    for column in ("train", "validation", "test", "patients"):
+        table.add_column(column, justify="right")
+    table.add_column("training images of each class")
+    for row in describe(dataset):
+        counts: list[Any] = [row["train"], row["validation"], row["test"], row["patients"]]
+        labels = ", ".join(f"{name.rsplit('/', 1)[-1]} {count}" for name, count in row["labels"].items())
+        table.add_row(escape(row["client"]), escape(row["group"]), *map(str, counts), escape(labels))
+    return table

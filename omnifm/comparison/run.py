@@ -1,0 +1,186 @@
+"""Playing a comparison: points are tried, validation chooses among them, and only then the test data are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from multiprocessing.sharedctypes import RawArray
+from typing import Any, Literal, NamedTuple, Protocol
+
+from omnifm.callbacks.time_limit import TimeLimit
+from omnifm.comparison.choice import choose
+from omnifm.comparison.design import ArmDesign, Cell, Design
+from omnifm.comparison.folder import ComparisonFolder, Outcome
+from omnifm.comparison.record import Checked, make_record
+from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
+from omnifm.data.partition import PartitionSettings
+from omnifm.experiment import Experiment
+from omnifm.federation.loop import Callback, Checkpoint, RoundEvent
+from omnifm.runs.arm import make_arm
+from omnifm.runs.run_arm import LocalBackend, Watcher, run_arm
+from omnifm.utils.atomic_write import remove_strays
+from omnifm.utils.errors import IncompatibleError, NonFiniteLossError, OutOfTime
+from omnifm.workers.pool import WorkerPool
+
+Datasets = dict[tuple[DataSettings, PartitionSettings, int], FederatedDataset]
+Stage = Literal["train", "test"]
+
+
+class Task(NamedTuple):
+    """A cell to be trained or tested, and its place among those of the stage."""
+
+    stage: Stage
+    cell: Cell
+    place: int
+
+
+class Progress(Protocol):
+    """Is told how far a comparison has come."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage begins; ``total`` rounds, or cells, lie ahead."""
+        ...
+
+    def advance_to(self, done: int) -> None:
+        """So many of them are behind."""
+        ...
+
+
+class Comparison:
+    """A design, played into a folder. ``tolerant``: an algorithm that cannot serve the task is left out, and named."""
+
+    def __init__(
+        self,
+        design: Design,
+        folder: ComparisonFolder,
+        workers: int,
+        progress: Progress,
+        limit: TimeLimit,
+        tolerant: bool = False,
+    ) -> None:
+        self.design, self.folder, self.progress, self.limit = design, folder, progress, limit
+        self.datasets: Datasets = {}
+        self.checked = Checked()
+        for arm in design.arms:
+            self._check(arm, tolerant)
+        experiments = [arm.experiment(0, design.seeds[0]) for arm in design.arms]
+        self.workers = workers if all(experiment.device == "cpu" for experiment in experiments) else 0
+
+    def _check(self, arm: ArmDesign, tolerant: bool) -> None:
+        """Put every point of an arm together once: a mistake is told before anything has trained."""
+        try:
+            for point in range(len(arm.points)):
+                for seed in self.design.seeds:
+                    dataset = self._load(arm.experiment(point, seed))
+                made = make_arm(arm.experiment(point, seed), dataset, self.folder.kept)
+        except IncompatibleError as error:
+            if not tolerant:
+                raise IncompatibleError(f"In arm {arm.name!r}: {error}") from None
+            self.checked.unfit[arm.name] = str(error)
+        else:
+            self.checked.metric = made.task.main_metric
+            self.checked.remarks[arm.name] = made.algorithm.remark(made.runtime.model.network)
+
+    def _load(self, experiment: Experiment) -> FederatedDataset:
+        key = _key(experiment)
+        if key not in self.datasets:
+            self.datasets[key] = load_dataset(*key)
+        return self.datasets[key]
+
+    def play(self) -> None:
+        """Play all cells that the folder lacks, and write down what was found.
+
+        A point whose loss becomes NaN or infinite cannot be chosen; that is a result, and no error.
+
+        Raises:
+            OutOfTime: the limit has been reached; every cell under way has come to the end of a round.
+        """
+        most = max(len(self.design.tuning()), len(self.design.chosen({arm.name: 0 for arm in self.design.arms})))
+        self.behind = RawArray("q", most)  # rounds behind each cell of a stage, written by its worker alone
+        if self.workers > 1:
+            with WorkerPool(self.workers, self._do) as worker_pool:
+                self._stages(worker_pool)
+        else:
+            self._stages(None)
+
+    def _stages(self, worker_pool: WorkerPool[Task, bool] | None) -> None:
+        fit = [arm for arm in self.design.arms if arm.name not in self.checked.unfit]
+        tuning = [cell for cell in self.design.tuning() if cell.arm in fit]
+        self._train("tuning", tuning, worker_pool)
+        choice = choose(self.design, self.folder, fit)
+        for cell in tuning:
+            if cell.point != choice.get(cell.arm.name):
+                self.folder.forget_weights(cell)
+        chosen = self.design.chosen(choice)
+        self._train("playing", chosen, worker_pool)
+        waiting = [cell for cell in chosen if self._is_trained(cell) and not self.folder.cell(cell).result.exists()]
+        self.progress.stage("testing", len(waiting))
+        self._spread("test", waiting, worker_pool)
+        remove_strays(self.folder.path / "cells")  # of killed workers; what `report` is writing lies beside
+        self.folder.keep_record(make_record(self.design, self.folder, self.checked, choice))
+
+    def _train(self, name: str, cells: Sequence[Cell], worker_pool: WorkerPool[Task, bool] | None) -> None:
+        waiting = [cell for cell in cells if self.folder.outcome(cell) is None]
+        self.progress.stage(name, sum(cell.experiment.federation.rounds for cell in waiting))
+        self._spread("train", waiting, worker_pool)
+
+    def _spread(self, stage: Stage, cells: Sequence[Cell], worker_pool: WorkerPool[Task, bool] | None) -> None:
+        """Train or test each cell, side by side where there is a crew."""
+        self.behind[:] = [0] * len(self.behind)
+        tasks = {str(cell.folder): Task(stage, cell, place) for place, cell in enumerate(cells)}
+        done = (
+            map(self._do, tasks.values())
+            if worker_pool is None
+            else worker_pool.run(list(tasks), tasks.__getitem__, self._advance)
+        )
+        in_time = True
+        for one in done:
+            in_time &= one
+            self._advance()
+        if not in_time:
+            raise OutOfTime
+
+    def _advance(self) -> None:
+        self.progress.advance_to(sum(self.behind))
+
+    def _is_trained(self, cell: Cell) -> bool:
+        outcome = self.folder.outcome(cell)
+        return outcome is not None and outcome.failure is None
+
+    def _do(self, task: Task) -> bool:
+        """Do a task, in whatever process; False if time was up before its last round."""
+        if task.stage == "test":
+            self._play(task, lambda *_: ())
+            self.folder.forget_weights(task.cell)
+            self.behind[task.place] = 1
+            return True
+        count = _Count(self.behind, task.place)
+        try:
+            self.limit.check()
+            last = self._play(task, lambda *arm: [*self.limit.watch(*arm), count])
+        except OutOfTime:
+            return False
+        except NonFiniteLossError as error:
+            self.folder.keep_outcome(task.cell, Outcome({}, str(error)))
+        else:
+            self.folder.keep_outcome(task.cell, Outcome(last.best))
+        self.behind[task.place] = task.cell.experiment.federation.rounds  # also those that never will be played
+        return True
+
+    def _play(self, task: Task, watch: Watcher) -> Checkpoint:
+        experiment, folder = task.cell.experiment, self.folder.cell(task.cell)
+        stage = LocalBackend(dataset=self._load(experiment))
+        return run_arm(task.cell.arm.name, experiment, stage, folder, watch, task.stage == "test")
+
+
+class _Count(Callback):
+    """Writes down how many rounds of a cell are behind."""
+
+    def __init__(self, behind: Any, place: int) -> None:
+        self.behind, self.place = behind, place
+
+    def round_done(self, event: RoundEvent) -> None:
+        self.behind[self.place] = event.round
+
+
+def _key(experiment: Experiment) -> tuple[DataSettings, PartitionSettings, int]:
+    return experiment.data, experiment.partition, experiment.seed

@@ -1,0 +1,1 @@
+"""What travels and what is kept: records of tensors, and their bytes."""

@@ -1,0 +1,245 @@
+"""From the sources to the hospitals: the pools get one label space and are dealt out.
+
+The union label space: a class is its name, so that sources which name a class alike share it, and the union
+holds each name once, in order of first appearance. A row is trained and judged on the classes of its own
+source only: that an image of one set shows no sign of another set's disease, nobody has looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from platformdirs import user_cache_dir
+from torch import Tensor
+
+from omnifm.data.answers import agreed_answers
+from omnifm.data.columns import as_tensor, stacked
+from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows, whole
+from omnifm.data.phantom import PhantomSource
+from omnifm.data.source import Loading
+from omnifm.data.sources import AnySource
+from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
+from omnifm.utils.errors import DataError, did_you_mean
+
+_log = logging.getLogger("omnifm")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data, and how they come out: ``[data]`` of the experiment file.
+
+    ``root`` is the folder below which the sources lie, ``size`` the side of the square images in pixels,
+    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for what is dear to make again (empty: the user's).
+    An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital bear it.
+    """
+
+    root: str = "data"
+    size: int = 48
+    channels: int = 1
+    cache: str = ""
+    answer_patients: int = 5
+    sources: tuple[AnySource, ...] = (PhantomSource(),)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"size = {self.size} must be 1 pixel or more")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels = {self.channels} must be 1 (grey) or 3 (RGB)")
+        if self.answer_patients < 1:
+            raise ValueError(f"answer_patients = {self.answer_patients} must be 1 or more")
+        if not self.sources:
+            raise ValueError("sources is empty; name at least one source of data")
+
+
+@dataclass(frozen=True)
+class FederatedDataset:
+    """The hospitals, and the classes (or regions) of all of them.
+
+    Where sources have a ``label`` or a ``mask``, each row of a client has ``target`` ``(rows, classes)`` uint8, 1 for
+    each class the row bears, and ``allowed`` ``(rows, classes)`` bool, the classes of the row's own source. In place of
+    ``label`` there is ``exclusive`` ``(rows,)`` bool, False where an image may bear several classes or none; ``mask``
+    becomes ``(rows, classes, *size)`` uint8. ``vocabulary`` are the answers that the hospitals have agreed on, where
+    there are questions.
+    """
+
+    clients: tuple[ClientData, ...]
+    label_names: tuple[str, ...]
+    vocabulary: tuple[str, ...] = ()
+
+    def client(self, name: str) -> ClientData:
+        """Return the hospital of this name.
+
+        Raises:
+            DataError: there is none.
+
+        """
+        for client in self.clients:
+            if client.name == name:
+                return client
+        names = [client.name for client in self.clients]
+        raise DataError(f"There is no client {name!r}. {did_you_mean(name, names)}")
+
+
+def load_dataset(
+    data: DataSettings,
+    partition: PartitionSettings,
+    seed: int,
+    whole_as: str = "",
+    labels: Sequence[str] = (),
+) -> FederatedDataset:
+    """Load every source, unite their classes, and deal the rows out to hospitals.
+
+    Args:
+        data: the sources, and how the images come out.
+        partition: who holds what.
+        seed: of the experiment.
+        whole_as: if given, all rows are one hospital's, of this name.
+        labels: the classes of a federation that these data are a part of; those of the data are among them.
+
+    Raises:
+        DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
+
+    """
+    loading = Loading(
+        root=Path(data.root).expanduser(),
+        size=data.size,
+        channels=data.channels,
+        seed=seed,
+        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+    )
+    tables = [source.load(loading) for source in data.sources]
+    own = distinct([name for table in tables for name in table.label_names])
+    label_names = tuple(labels) or own
+    if unknown := [name for name in own if name not in label_names]:
+        raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")
+    fields = _unite([_with_targets(table, label_names) for table in tables])
+    rows = Rows(
+        patients=_chain([table.patients for table in tables]),
+        modalities=_chain([table.modalities for table in tables]),
+        institutions=_chain([table.institutions for table in tables]),
+        splits=tuple(split for table in tables for split in table.split or (None,) * len(table)),
+        classes=_main_classes(as_tensor(fields["target"])) if "target" in fields else (0,) * sum(map(len, tables)),
+    )
+    shares = (whole(whole_as, rows, partition, seed),) if whole_as else partition_rows(rows, partition, seed)
+    clients = tuple(_client(share, fields, rows) for share in shares)
+    if "exclusive" in fields:
+        _warn_of_single_class(clients, label_names)
+    asked = "answer" in fields
+    vocabulary = agreed_answers([client.train for client in clients], data.answer_patients) if asked else ()
+    return FederatedDataset(clients, label_names if "target" in fields else (), vocabulary)
+
+
+def pooled(dataset: FederatedDataset) -> ClientData:
+    """Return all hospitals as if they were one, for the centralised yardstick."""
+    clients = dataset.clients
+    return ClientData(
+        name="centralised",
+        group=_group([part for client in clients for part in client.group.split("+")]),
+        train=Subset.joined([client.train for client in clients]),
+        validation=Subset.joined([client.validation for client in clients]),
+        test=Subset.joined([client.test for client in clients]),
+    )
+
+
+def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
+    """Return the fields over all labels instead of the pool's own: ``target`` and ``allowed``, and with them the rest.
+
+    ``exclusive`` stands in place of ``label``; ``mask`` gets an empty region for every label that is not the pool's.
+    """
+    fields = dict(table.fields)
+    if not table.label_names:
+        return fields
+    columns = torch.tensor([label_names.index(name) for name in table.label_names])
+    if "mask" in fields:
+        mask = as_tensor(fields["mask"])
+        if table.label_names != label_names:
+            fields["mask"] = wider = torch.zeros(len(table), len(label_names), *mask.shape[2:], dtype=torch.uint8)
+            wider[:, columns] = mask
+        own = mask.flatten(2).amax(dim=2)
+    else:
+        label = as_tensor(fields.pop("label"))
+        exclusive = label.ndim == 1
+        fields["exclusive"] = torch.tensor(exclusive).expand(len(table))
+        own = F.one_hot(label, len(columns)) if exclusive else label
+    target = torch.zeros(len(table), len(label_names), dtype=torch.uint8)
+    target[:, columns] = own.to(torch.uint8)
+    allowed = torch.zeros(len(label_names), dtype=torch.bool)
+    allowed[columns] = True
+    fields["target"] = target
+    fields["allowed"] = allowed.expand(len(table), -1)
+    return fields
+
+
+def _unite(tables: list[Columns]) -> Columns:
+    """Concatenate the fields that all pools have; what only some have, no task could use of all.
+
+    A single pool stays where it is, which may be a file that is read as its rows are asked for.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    common = [name for name in tables[0] if all(name in fields for fields in tables)]
+    dropped = distinct([name for fields in tables for name in fields if name not in common])
+    if dropped:
+        _log.info("Left out the fields that only some sources have: %s.", ", ".join(dropped))
+    for name in common:
+        shapes = distinct([str(tuple(fields[name].shape[1:])) for fields in tables])
+        if len(shapes) > 1:
+            raise DataError(
+                f"The sources do not fit together: field {name!r} has the shapes {' and '.join(shapes)}. "
+                "Use them in separate experiments."
+            )
+    return {name: stacked([fields[name] for fields in tables]) for name in common}
+
+
+def _main_classes(target: Tensor) -> tuple[int, ...]:
+    """Return the first class of each row, or the number of classes for a row that bears none."""
+    none = 1 - target.amax(dim=1, keepdim=True)
+    return tuple(torch.cat([target, none], dim=1).argmax(dim=1).tolist())
+
+
+def _client(share: ClientSplit, fields: Columns, rows: Rows) -> ClientData:
+    def examples(chosen: tuple[int, ...]) -> Subset:
+        return Subset(fields, rows.patients, torch.tensor(chosen, dtype=torch.int64))
+
+    return ClientData(
+        name=share.name,
+        group=_group([rows.modalities[row] for row in (*share.train, *share.validation, *share.test)]),
+        train=examples(share.train),
+        validation=examples(share.validation),
+        test=examples(share.test),
+    )
+
+
+def _group(modalities: Sequence[str]) -> str:
+    return "+".join(sorted(set(modalities)))
+
+
+def _chain(parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(name for part in parts for name in part)
+
+
+def _warn_of_single_class(clients: Sequence[ClientData], label_names: tuple[str, ...]) -> None:
+    """Warn of clients that cannot learn to tell classes apart, in one line however many they are."""
+    single = {client.name: target for client in clients if (target := _single_class(client)) is not None}
+    if not single:
+        return
+    name, target = next(iter(single.items()))
+    classes = [label for label, held in zip(label_names, target.tolist(), strict=True) if held]
+    more = f", and so for {len(single) - 1} other clients" if len(single) > 1 else ""
+    _log.warning(
+        "All training data of client %r are of one class (%s)%s; it cannot learn to tell classes apart.",
+        name,
+        " and ".join(classes) or "no finding",
+        more,
+    )
+
+
+def _single_class(client: ClientData) -> Tensor | None:
+    """Return the target ``(classes,)`` that all training rows of a client share, or None."""
+    target = client.train.column("target")
+    return target[0] if (target == target[0]).all() else None

@@ -1,0 +1,177 @@
+"""A hospital's side, whatever brings the letters: it checks a request, does the work on its own data, and answers."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from omnifm.algorithms.validation import kinds
+from omnifm.checkpoint.client_store import ClientStateStore, file_name
+from omnifm.checkpoint.kept_weights import SCRATCH
+from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.engines.desk import Desk
+from omnifm.engines.flower.audit_log import AuditLog
+from omnifm.engines.flower.client_config import ClientConfig
+from omnifm.engines.flower.config_exchange import find_brought, load_client_data, localise
+from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
+from omnifm.engines.flower.policy import (
+    reject_answers,
+    reject_reason,
+    reject_size,
+    reject_training,
+    reject_upload,
+)
+from omnifm.experiment import Experiment
+from omnifm.runs.arm import describe_data, make_arm
+from omnifm.utils.atomic_write import write_atomically
+from omnifm.utils.errors import CheckpointError, DataError, OmniFMError
+
+_RUN = re.compile(r"[0-9a-f]{32}")
+_log = logging.getLogger("omnifm")
+
+
+class Refusal(Exception):  # noqa: N818 - what is meant, and no error
+    """The request is not granted; says why."""
+
+
+@dataclass
+class ClientHandler:
+    """Answers requests for one hospital."""
+
+    config: ClientConfig
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """What is written down of every request."""
+        return AuditLog(self.config.state_folder / "audit.jsonl")
+
+    def answer(self, data: bytes) -> bytes:
+        """Answer a request, whatever it is; all that goes wrong is written down, and told as far as the server's."""
+        reply, sent, number, request = Reply(self.config.name, "failed", "no request"), [], 0, None
+        try:
+            if reason := reject_size(self.config.policy, len(data)):
+                raise Refusal(reason)
+            request = _read(data)
+            number = request.broadcast.round if request.broadcast else 0
+            reply = self._done(request)
+            sent = kinds(reply.upload) if reply.upload else []
+            if reason := reject_size(self.config.policy, len(reply.to_bytes())):
+                raise Refusal(reason)
+        except Refusal as refusal:
+            reply = Reply(self.config.name, "refused", str(refusal))
+        except Exception as error:
+            if not isinstance(error, OmniFMError | OSError):
+                _log.exception("A request could not be answered.")
+            self._write_down(request, number, "failed", f"{type(error).__name__}: {error}", [])
+            return Reply(self.config.name, "failed", _for_the_server(error)).to_bytes()
+        self._write_down(request, number, reply.outcome, reply.reason, sent if reply.outcome == "done" else [])
+        return reply.to_bytes()
+
+    def _write_down(self, request: Request | None, number: int, outcome: str, reason: str, sent: list[str]) -> None:
+        asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
+        trained = bool(request and request.train and outcome == "done")
+        try:
+            self.audit_log.write(**asked, outcome=outcome, reason=reason, trained=trained, sent=sent)
+        except OSError as error:
+            _log.warning("The ledger %s cannot be written: %s.", self.audit_log.path, error.strerror)
+        if outcome != "done":
+            _log.warning("%s: a request was not granted (%s): %s", self.config.name, outcome, reason)
+
+    def _done(self, request: Request) -> Reply:
+        experiment = localise(request.experiment, self.config)
+        if reason := reject_answers(self.config.policy, experiment):
+            raise Refusal(reason)
+        if request.broadcast is not None and (reason := reject_reason(self.config.policy, experiment)):
+            raise Refusal(reason)  # to say who one is commits to nothing: another arm may be permitted
+        torch.set_num_threads(1)  # as on every engine: the bits depend on it
+        with self._timed("load"):
+            dataset = load_client_data(experiment, self.config, request.labels)
+        if request.broadcast is None:
+            return Reply(self.config.name, "done", introduction=_introduced(experiment, dataset), seconds=self.seconds)
+        return self._worked(request, experiment, replace(dataset, vocabulary=request.vocabulary))
+
+    def _worked(self, request: Request, experiment: Experiment, dataset: FederatedDataset) -> Reply:
+        assert request.broadcast is not None
+        name, policy = self.config.name, self.config.policy
+        desk = self._desk(request, experiment, dataset)
+        if request.train:
+            but = (request.run, request.arm, request.broadcast.round)
+            samples = len(dataset.clients[0].train)
+            if reason := reject_training(policy, samples, self.audit_log.rounds_today(but)):
+                raise Refusal(reason)
+        with self._timed("work"):
+            scores, trained = desk.work(request.broadcast, name, request.state, request.evaluations, request.train)
+        upload, state = trained or (None, None)
+        if upload and (reason := reject_upload(policy, kinds(upload))):
+            raise Refusal(reason)
+        if state is not None:
+            desk.states.fsync([(name, state)])
+        evaluations = tuple(
+            EvaluationResult.of(*asked, found) for asked, found in zip(request.evaluations, scores, strict=True)
+        )
+        return Reply(name, "done", "", None, state, evaluations, self.seconds, upload)
+
+    def _desk(self, request: Request, experiment: Experiment, dataset: FederatedDataset) -> Desk:
+        """Return where the work is done, after what is no longer needed there has been removed."""
+        if not _RUN.fullmatch(request.run):
+            raise Refusal(f"{request.run!r} is no name of a run.")
+        folder = self.config.state_folder / "runs" / request.run
+        _pass_newer(folder, request.issued)
+        states = ClientStateStore(folder / file_name(request.arm))
+        kept = {*request.keep, *([request.state] if request.state else [])}
+        states.keep_only({(self.config.name, digest) for digest in kept})
+        if request.state:
+            states.check(self.config.name, request.state)
+        brought = None if experiment.init == SCRATCH else find_brought(experiment, self.config, request.weights)
+        with self._timed("build"):
+            arm = make_arm(experiment, dataset, brought)
+        return Desk(arm.runtime, states)
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[what] = time.perf_counter() - started
+
+
+def _introduced(experiment: Experiment, dataset: FederatedDataset) -> ClientProperties:
+    data_spec = describe_data(experiment, dataset)
+    versions = {name: version(name) for name in ("omnifm", "torch")}
+    return ClientProperties(data_spec.client_stats[0], data_spec.shape, data_spec.channels, data_spec.axes, versions)
+
+
+def _read(data: bytes) -> Request:
+    try:
+        return Request.from_bytes(data)
+    except ValueError as error:
+        raise Refusal(f"The request is not understood: {error}.") from None
+
+
+def _pass_newer(folder: Path, issued: int) -> None:
+    """Let a request pass that is newer than all before it; one that the server has given up may still come."""
+    path = folder / "issued"
+    latest = int(path.read_text()) if path.exists() else 0
+    if issued < latest:
+        raise Refusal("The request is older than one that was answered.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, str(issued).encode())
+
+
+def _for_the_server(error: Exception) -> str:
+    """Say what went wrong without a word of the data: the names of files may be those of patients."""
+    if isinstance(error, CheckpointError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}; the hospital's ledger says more."
+    if isinstance(error, DataError) or not isinstance(error, OmniFMError):
+        return f"{type(error).__name__}; the hospital's ledger says more."
+    return str(error)

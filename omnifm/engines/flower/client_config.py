@@ -1,0 +1,134 @@
+"""``client.toml``: what a hospital says on its own machine, of its data, its state and what it permits.
+
+Nothing of it is sent to the server but the name and the permits, nor can the server change any of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from omnifm.algorithms import registry as algorithms
+from omnifm.checkpoint.client_store import file_name
+from omnifm.data.partition import PartitionSettings
+from omnifm.data.sources import AnySource
+from omnifm.experiment import checked, read_toml
+from omnifm.tasks import registry as tasks
+from omnifm.utils.errors import DeploymentError, ExperimentError, did_you_mean
+
+UploadKind = Literal["weights", "prototypes", "auxiliary"]
+"""What may leave a hospital, beside its numbers: changes of shared weights, spectral prototypes, and what else an
+algorithm adds (such as SCAFFOLD's control variates)."""
+
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class ClientDataConfig:
+    """``[data]``: where the files are. How large the images come out, the experiment decides.
+
+    ``root`` is the folder below which the sources lie, ``cache`` the folder for what is dear to make again (if not
+    given, ``cache`` below the state). All that the sources hold is this hospital's, unless ``client`` names one of the
+    hospitals that ``[partition]`` deals them out to: for trials on one machine.
+    """
+
+    sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
+    root: str = "."
+    cache: str = ""
+    client: str = ""
+
+
+@dataclass(frozen=True)
+class ClientPolicy:
+    """``[permits]``: what the server may ask for; all else is refused, with the reason.
+
+    ``tasks`` and ``algorithms`` by name, ``["*"]`` for any; ``upload`` what may leave; ``minimum_samples`` how many
+    training samples there must be, so that no few patients shine through; ``rounds_a_day`` in how many rounds the
+    hospital trains within 24 hours at most (0: any number); ``epochs`` how many local epochs a round may ask for (0:
+    any); ``answer_patients`` how many training patients must bear an answer to a question before its text is told;
+    ``megabytes`` how large a message may be, either way.
+    """
+
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    algorithms: Annotated[tuple[str, ...], Field(min_length=1)]
+    upload: tuple[UploadKind, ...] = ("weights", "prototypes", "auxiliary")
+    minimum_samples: Annotated[int, Field(ge=1)] = 10
+    rounds_a_day: Annotated[int, Field(ge=0)] = 0
+    epochs: Annotated[int, Field(ge=0)] = 0
+    answer_patients: Annotated[int, Field(ge=1)] = 5
+    megabytes: Annotated[float, Field(gt=0)] = 1000.0
+
+    def __post_init__(self) -> None:
+        for key, names, known in (
+            ("tasks", self.tasks, tasks.SETTINGS),
+            ("algorithms", self.algorithms, algorithms.SETTINGS),
+        ):
+            for name in names:
+                if name != ANY and name not in known:
+                    raise ValueError(f"{key}: unknown name {name!r}. {did_you_mean(name, known)}")
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest message, in bytes."""
+        return int(self.megabytes * 1e6)
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """All of ``client.toml``.
+
+    ``name`` is the hospital's among the others, ``state`` the folder for what it keeps of the runs (relative to the
+    file, as ``data.root`` is; each hospital has a folder of its own below it), ``weights`` the folder of files that
+    runs may start from, each called by its SHA-256 (if not given, ``weights`` below the hospital's own), ``device``
+    torch's name of where it computes (the experiment's, if not given).
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    data: ClientDataConfig
+    policy: ClientPolicy
+    state: Annotated[str, Field(min_length=1)] = "state"
+    weights: str = ""
+    device: str = ""
+    partition: PartitionSettings = field(default_factory=PartitionSettings)
+
+    @property
+    def state_folder(self) -> Path:
+        """The folder for what the hospital keeps; another one on the same machine has another."""
+        return Path(self.state) / "hospitals" / file_name(self.name)
+
+    @property
+    def weights_folder(self) -> Path:
+        """The folder of files that runs may start from."""
+        return Path(self.weights) if self.weights else self.state_folder / "weights"
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder for what is dear to make again."""
+        return Path(self.data.cache) if self.data.cache else self.state_folder / "cache"
+
+
+def read_client_config(path: Path) -> ClientConfig:
+    """Read a ``client.toml``; paths come out absolute.
+
+    Raises:
+        DeploymentError: the file cannot be read, or a key or value of it does not fit; names file and key.
+    """
+    document = read_toml(path, "hospital's file", DeploymentError, "write one, as docs/deploy.md shows")
+    known = [f.name for f in fields(ClientConfig)]
+    for key in document:
+        if key not in known:
+            raise DeploymentError(f"{path}: unknown key {key!r}. {did_you_mean(key, known)}")
+    try:
+        settings: ClientConfig = checked(ClientConfig, document, ())
+    except ExperimentError as error:
+        raise DeploymentError(f"{path}: {error}") from None
+    here = path.expanduser().absolute().parent
+
+    def placed(text: str) -> str:
+        return str(here / Path(text).expanduser()) if text else ""
+
+    data = replace(settings.data, root=placed(settings.data.root), cache=placed(settings.data.cache))
+    return replace(settings, state=placed(settings.state), weights=placed(settings.weights), data=data)

@@ -1,0 +1,157 @@
+"""What server and hospitals write to each other: tensors and JSON in one parcel of bytes, not believed before checked.
+
+Server -> hospital: :class:`Request`. Hospital -> server: :class:`Reply`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+import numpy as np
+import pydantic
+from pydantic import ConfigDict, TypeAdapter
+
+from omnifm.core.records import Broadcast, Record, Upload
+from omnifm.core.serialization import TensorBuffer, aligned, unpack_tensors
+from omnifm.core.tensors import Tensors
+from omnifm.experiment import Document, EvaluationPoint
+from omnifm.federation.loop import Split
+from omnifm.runs.arm import ClientStats, DataSpec
+from omnifm.tasks.task import DataShape, Scores
+
+FORMAT = 1
+"""To be raised when letters change: of another format, none is read."""
+
+
+@dataclass(frozen=True)
+class WireMessage:
+    """Its fields are JSON, but for one record with tensors that may lie within."""
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        tensors: Tensors = {}
+        for name, value in plain.items():
+            if isinstance(value, Record):
+                tensors, plain[name] = value.pack()
+            else:
+                plain[name] = _plain(value)
+        return bytes(TensorBuffer(tensors, plain).to_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Undo :meth:`to_bytes`.
+
+        Raises:
+            ValueError: it is no such letter; says what is wrong.
+        """
+        try:
+            tensors, plain = unpack_tensors(aligned(data))
+            records = {
+                f.name: f.metadata["record"].unpack(tensors, plain.pop(f.name))
+                for f in dataclasses.fields(cls)
+                if "record" in f.metadata and plain.get(f.name) is not None
+            }
+            text = json.dumps({key: value for key, value in plain.items() if value is not None})
+            payload: Self = _reader(cls).validate_json(text)  # type: ignore[arg-type]
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no {cls.__name__}: {error!r}") from None
+        return dataclasses.replace(payload, **records)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+@lru_cache
+def _reader(kind: type) -> TypeAdapter[Any]:
+    config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+    return TypeAdapter(pydantic.with_config(config)(kind))
+
+
+@dataclass(frozen=True)
+class Request(WireMessage):
+    """What the server asks of a hospital.
+
+    ``run`` and ``arm`` say of which run; ``issued`` grows with every request of a run, so that an old one is known.
+    ``experiment`` is the arm's without any data; ``weights`` the SHA-256 of the file that it starts from, if it does.
+    ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital is to introduce itself.
+    ``state`` is the digest of the state to go on from, ``keep`` are the digests of those that may still be asked for.
+    ``evaluations`` lists the splits and evaluation points in which the model is judged, ``train`` tells whether it is trained.
+    """
+
+    run: str
+    arm: str
+    issued: int
+    experiment: Document
+    weights: str = ""
+    labels: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
+    state: str | None = None
+    keep: tuple[str, ...] = ()
+    evaluations: tuple[tuple[Split, EvaluationPoint], ...] = ()
+    train: bool = False
+    broadcast: pydantic.SkipValidation[Broadcast | None] = field(default=None, metadata={"record": Broadcast})
+
+
+@dataclass(frozen=True)
+class ClientProperties:
+    """What a hospital tells of itself: names, numbers, and the answers to questions that many of its patients bear."""
+
+    stats: ClientStats
+    shape: DataShape
+    channels: int
+    axes: int
+    versions: dict[str, str]
+
+    @property
+    def data_spec(self) -> DataSpec:
+        """What an arm must know of its data."""
+        return DataSpec(self.shape, self.channels, self.axes, (self.stats,))
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The scores of one split at one evaluation point."""
+
+    split: Split
+    point: EvaluationPoint
+    numbers: dict[str, float]
+    tables: dict[str, list[Any]]
+
+    @classmethod
+    def of(cls, split: Split, point: EvaluationPoint, scores: Scores) -> EvaluationResult:
+        """Make it of scores."""
+        return cls(split, point, scores.numbers, {name: table.tolist() for name, table in scores.tables.items()})
+
+    @property
+    def scores(self) -> Scores:
+        """The scores."""
+        return Scores(self.numbers, {name: np.array(table) for name, table in self.tables.items()})
+
+
+@dataclass(frozen=True)
+class Reply(WireMessage):
+    """What a hospital answers.
+
+    ``outcome``: it has ``done`` what was asked, has ``refused`` it or has ``failed``, both with a ``reason`` in words.
+    ``state`` is the digest of its new state; ``seconds`` what it took, by what it was for.
+    """
+
+    client: str
+    outcome: Literal["done", "refused", "failed"]
+    reason: str = ""
+    introduction: ClientProperties | None = None
+    state: str | None = None
+    evaluations: tuple[EvaluationResult, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    upload: pydantic.SkipValidation[Upload | None] = field(default=None, metadata={"record": Upload})

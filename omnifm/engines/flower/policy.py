@@ -1,0 +1,57 @@
+"""What a hospital does not permit, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from omnifm.engines.flower.client_config import ANY, ClientPolicy
+from omnifm.experiment import Experiment
+
+
+def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
+    """Say why an experiment is refused; nothing if it is not."""
+    base = getattr(experiment.sections.get(experiment.algorithm), "base", None)
+    for what, allowed, names in (
+        ("task", policy.tasks, [experiment.task]),
+        ("algorithm", policy.algorithms, [experiment.algorithm, *([base] if base else [])]),
+    ):
+        for name in names:
+            if ANY not in allowed and name not in allowed:
+                return f"The {what} {name!r} is not permitted here (permits.{what}s: {', '.join(allowed)})."
+    if 0 < policy.epochs < experiment.training.epochs:
+        return f"{experiment.training.epochs} local epochs are more than permits.epochs = {policy.epochs}."
+    return ""
+
+
+def reject_answers(policy: ClientPolicy, experiment: Experiment) -> str:
+    """Say why not even an introduction is given, which tells the answers that many patients bear; nothing if it is."""
+    if experiment.data.answer_patients < policy.answer_patients:
+        return (
+            f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not told here: "
+            f"permits.answer_patients = {policy.answer_patients}."
+        )
+    return ""
+
+
+def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> str:
+    """Say why no round is trained; nothing if it may be."""
+    if samples < policy.minimum_samples:
+        return f"{samples} training samples are fewer than permits.minimum_samples = {policy.minimum_samples}."
+    if 0 < policy.rounds_a_day <= rounds_today:
+        return f"{rounds_today} rounds were trained within 24 hours: permits.rounds_a_day = {policy.rounds_a_day}."
+    return ""
+
+
+def reject_upload(policy: ClientPolicy, kinds: Collection[str]) -> str:
+    """Say why an upload of these kinds may not leave; nothing if it may."""
+    barred = [kind for kind in kinds if kind not in policy.upload]
+    if not barred:
+        return ""
+    return f"The upload holds {' and '.join(barred)}; permits.upload allows {', '.join(policy.upload) or 'nothing'}."
+
+
+def reject_size(policy: ClientPolicy, size: int) -> str:
+    """Say why a message of so many bytes is refused; nothing if it is not."""
+    if size <= policy.max_bytes:
+        return ""
+    return f"A message of {size / 1e6:.1f} MB is larger than permits.megabytes = {policy.megabytes:g}."

@@ -1,0 +1,1 @@
+"""A run's model, to be used elsewhere."""

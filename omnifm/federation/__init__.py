@@ -1,0 +1,1 @@
+"""The round loop, and one client's part in it."""

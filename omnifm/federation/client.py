@@ -1,0 +1,121 @@
+"""One hospital's work in a round, on whatever machine or process it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.core.records import Broadcast, ClientState, Upload
+from omnifm.core.tensors import Tensors
+from omnifm.data.subset import ClientData
+from omnifm.federation.loop import EvaluationPoint, Split
+from omnifm.tasks.task import Panel, Scores, Task
+from omnifm.training.model import FederatedModel
+from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.weight_cache import WeightCache
+
+
+@dataclass
+class ClientRuntime:
+    """One pipeline that serves many clients in turn.
+
+    ``initial`` are the tensors that every client starts from; ``personal`` the names that stay at a client; ``rounds``
+    the planned number of rounds, for the learning-rate schedule.
+    """
+
+    model: FederatedModel
+    task: Task
+    algorithm: Algorithm
+    training: TrainingSettings
+    clients: Mapping[str, ClientData]
+    initial: Tensors
+    personal: frozenset[str]
+    seed: int
+    rounds: int
+
+    @cached_property
+    def weights(self) -> WeightCache:
+        """The pipeline's tensors."""
+        return WeightCache(self.model)
+
+    def update(self, broadcast: Broadcast, name: str, state: ClientState) -> tuple[Upload, ClientState]:
+        """Train one client."""
+        return self._train(broadcast, state, self._trainer(name, broadcast.round))
+
+    def evaluate(
+        self, broadcast: Broadcast, name: str, state: ClientState, split: Split, point: EvaluationPoint
+    ) -> Scores:
+        """Judge one client's model; its state is not changed."""
+        return self._ready(broadcast, name, state, point).evaluate(split)
+
+    def work(
+        self,
+        broadcast: Broadcast,
+        name: str,
+        state: ClientState,
+        evaluations: Sequence[tuple[Split, EvaluationPoint]],
+        train: bool,
+    ) -> tuple[list[Scores], tuple[Upload, ClientState] | None]:
+        """Judge a client's model in several splits and evaluation points and train it, all in one go.
+
+        The bits are those of :meth:`evaluate` and :meth:`update`; but what is trained to be judged is trained once.
+        """
+        found = {
+            one: self.evaluate(broadcast, name, state, *one) for one in evaluations if one[1] == "before_local_training"
+        }
+        if not train and len(found) == len(evaluations):
+            return [found[one] for one in evaluations], None
+        trainer = self._trainer(name, broadcast.round)
+        trained = self._train(broadcast, state, trainer)
+        found |= {one: trainer.evaluate(one[0]) for one in evaluations if one not in found}
+        return [found[one] for one in evaluations], trained if train else None
+
+    def show(
+        self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint, count: int
+    ) -> list[Panel]:
+        """Return pictures of predictions on ``count`` test examples, evenly spaced."""
+        trainer = self._ready(broadcast, name, state, point)
+        test = trainer.client.test
+        rows = torch.linspace(0, len(test) - 1, min(count, len(test))).round().long()
+        seen = trainer.predict(test, rows)
+        return [panel for batch, output in seen for panel in self.task.visualise(output.prediction, batch)]
+
+    def learned_tensors(self, broadcast: Broadcast, name: str, state: ClientState) -> Tensors:
+        """Return a copy of all that one client's model has learned, as received; the pipeline holds it too."""
+        self._ready(broadcast, name, state, "before_local_training")
+        return {tensor: value.detach().cpu().clone() for tensor, value in self.weights.tensors.items()}
+
+    def _ready(self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint) -> Trainer:
+        trainer = self._trainer(name, broadcast.round)
+        if point == "after_local_training":
+            self._train(broadcast, state, trainer)
+        else:
+            self.algorithm.receive(broadcast, state, trainer)
+            if trainer.lacks_statistics:
+                trainer.measure_statistics(broadcast.round)
+        return trainer
+
+    def _train(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        try:
+            return self.algorithm.client_update(broadcast, state, trainer)
+        finally:
+            self.weights.changed()  # also where an algorithm trains by a loop of its own
+
+    def _trainer(self, name: str, round_number: int) -> Trainer:
+        trainer = Trainer(
+            self.model,
+            self.task,
+            self.clients[name],
+            self.training,
+            self.personal,
+            self.seed,
+            progress=(min(round_number, self.rounds) - 1) / self.rounds,
+            weights=self.weights,
+            initial=self.initial,
+        )
+        trainer.use_bank(None)
+        return trainer

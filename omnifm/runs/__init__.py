@@ -1,0 +1,1 @@
+"""A run: its arms, its folder, from start to report."""

@@ -1,0 +1,202 @@
+"""One arm of an experiment, put together: task, pipeline, algorithm, engine and federation.
+
+It is built from what must be known of the data, not from the data: the server of a deployment has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.registry import make_algorithm
+from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights, find_weights
+from omnifm.checkpoint.weight_file import Origin
+from omnifm.data.federated_dataset import FederatedDataset, pooled
+from omnifm.data.subset import ClientData
+from omnifm.experiment import Experiment
+from omnifm.federation.client import ClientRuntime
+from omnifm.federation.loop import Callback, Checkpoint, Engine, Federation
+from omnifm.runs.initial_weights import origin_of, start_from
+from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.tasks.registry import make_task
+from omnifm.tasks.task import DataShape, Task
+from omnifm.training.model import FederatedModel
+from omnifm.training.trainer import TrainingSettings
+from omnifm.training.weight_cache import learned_state_dict
+from omnifm.utils.errors import ExperimentError, IncompatibleError
+from omnifm.utils.seeding import derive_seed
+
+
+@dataclass(frozen=True)
+class ClientStats:
+    """What is told of a hospital's data: its modality (or modalities) and its numbers of examples."""
+
+    name: str
+    group: str
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What an arm must know of the data: their shape, and of a posed image its ``channels`` and spatial ``axes``."""
+
+    shape: DataShape
+    channels: int
+    axes: int
+    client_stats: tuple[ClientStats, ...]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What an experiment and its data determine, before anything has run; ``origin`` says what its model is for."""
+
+    experiment: Experiment
+    data_spec: DataSpec
+    task: Task
+    algorithm: Algorithm
+    runtime: ClientRuntime
+    participants: tuple[str, ...]
+    origin: Origin
+
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """The names of the hospitals, all of which are evaluated."""
+        return tuple(holding.name for holding in self.data_spec.client_stats)
+
+    def start(self) -> Checkpoint:
+        """Return the state before the first round."""
+        runtime = self.runtime
+        shared = {name: value for name, value in runtime.initial.items() if name not in runtime.personal}
+        trainable = [name for name, p in runtime.model.named_parameters() if p.requires_grad and name in shared]
+        return Checkpoint(self.algorithm.init(shared, trainable, len(self.participants)))
+
+    def federation(self, engine: Engine, callbacks: Iterable[Callback] = ()) -> Federation:
+        """Return the round loop over an engine for this arm's site."""
+        experiment = self.experiment
+        return Federation(
+            self.algorithm,
+            engine,
+            self.participants,
+            self.evaluated,
+            experiment.federation,
+            experiment.seed,
+            self.task.main_metric,
+            callbacks,
+        )
+
+
+def make_arm(experiment: Experiment, dataset: FederatedDataset, kept: KeptWeights | None = None) -> Arm:
+    """Put an arm together for hospitals whose data are here.
+
+    Weights that it starts from are read from the ``kept`` copies, if there are any.
+
+    Raises:
+        ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
+            task or the optimiser, a hospital has the name that all of them have together, or the weights to start
+            from do not fit.
+        CheckpointError: the weights to start from cannot be read.
+    """
+    clients = {client.name: client for client in dataset.clients}
+    data_spec, task = _looked_at(experiment, dataset)
+    arm = _assembled(experiment, task, data_spec, clients, kept)
+    if not arm.algorithm.pools_data:
+        return arm
+    everyone = pooled(dataset)
+    if everyone.name in clients:
+        raise ExperimentError(f"A hospital is called {everyone.name!r}, like all of them together: rename it.")
+    runtime = replace(arm.runtime, clients={**clients, everyone.name: everyone})
+    return replace(arm, runtime=runtime, participants=(everyone.name,))
+
+
+def describe_data(experiment: Experiment, dataset: FederatedDataset) -> DataSpec:
+    """Return what an arm must know of these data."""
+    return _looked_at(experiment, dataset)[0]
+
+
+def build_arm(experiment: Experiment, data_spec: DataSpec, kept: KeptWeights | None = None) -> Arm:
+    """Put an arm together from what is known of the data, for hospitals all of which train elsewhere.
+
+    Raises:
+        ExperimentError, CheckpointError: as :func:`make_arm`.
+    """
+    return _assembled(experiment, _task(experiment, data_spec.shape), data_spec, {}, kept)
+
+
+def _task(experiment: Experiment, shape: DataShape) -> Task:
+    return make_task(experiment.task, experiment.sections[experiment.task], shape)
+
+
+def _looked_at(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataSpec, Task]:
+    """Return what an arm must know of these data, and the task, made for their shape."""
+    first = dataset.clients[0].train.batch(torch.tensor([0]))
+    _, channels, *size = first["image"].shape
+    shape = DataShape(channels, tuple(size), dataset.label_names, dataset.vocabulary)
+    task = _task(experiment, shape)
+    posed = task.prepare_batch(first)["image"]
+    client_stats = tuple(
+        ClientStats(client.name, client.group, len(client.train), len(client.validation), len(client.test))
+        for client in dataset.clients
+    )
+    return DataSpec(shape, posed.shape[1], posed.dim() - 2, client_stats), task
+
+
+def _assembled(
+    experiment: Experiment, task: Task, data_spec: DataSpec, clients: Mapping[str, ClientData], kept: KeptWeights | None
+) -> Arm:
+    algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
+    model, origin = _build(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
+    if experiment.init != SCRATCH:
+        start_from(model, experiment.init, _weights(experiment.init, kept), origin)
+    personal = model.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
+    initial = {name: value.detach().cpu().clone() for name, value in learned_state_dict(model).items()}
+    runtime = ClientRuntime(
+        model,
+        task,
+        algorithm,
+        _training(experiment, algorithm),
+        clients,
+        initial,
+        personal,
+        experiment.seed,
+        experiment.federation.rounds,
+    )
+    participants = tuple(holding.name for holding in data_spec.client_stats)
+    return Arm(experiment, data_spec, task, algorithm, runtime, participants, origin)
+
+
+def _weights(init: str, kept: KeptWeights | None) -> Path:
+    return find_weights(init) if kept is None else kept.find(init)
+
+
+def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
+    """Take the momentum away from an algorithm whose rule has none."""
+    if not algorithm.plain_sgd:
+        return experiment.training
+    if experiment.training.optimizer != "sgd":
+        raise IncompatibleError(
+            f"training.optimizer = {experiment.training.optimizer!r}: the rule of {experiment.algorithm!r} holds for "
+            f"plain SGD only. Set training.optimizer = 'sgd', or choose another algorithm."
+        )
+    return replace(experiment.training, momentum=0.0)
+
+
+def _build(experiment: Experiment, task: Task, algorithm: Algorithm, data_spec: DataSpec) -> FederatedModel:
+    """Draw the first weights from the seed; the task's own network draws first, so all arms share its start.
+
+    The adapter draws next, the algorithm's companion last.
+    """
+    settings = experiment.adapter
+    wanted = algorithm.adapter if settings.use == "auto" else settings.use == "on"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(experiment.seed, "weights"))
+        network = task.network()
+        adapter = SpectralAdapter(settings, data_spec.channels, data_spec.axes, network.width) if wanted else None
+        model = FederatedModel(network, adapter, algorithm.companion(network, task))
+    layout = torch.channels_last if data_spec.axes == 2 else torch.channels_last_3d
+    return model.to(device=experiment.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,46 @@
+"""Weights to start from, made in one place: an experiment as one arm that pools all data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from omnifm.algorithms.registry import make_algorithm
+from omnifm.checkpoint.weight_file import SUFFIX
+from omnifm.experiment import Plan, base_of, make_experiment, make_plan, merged
+from omnifm.utils.errors import ExperimentError
+
+
+def pretraining_plan(plan: Plan) -> Plan:
+    """Return the one arm that makes an experiment's first weights: ``centralised``, judged as received.
+
+    Arms are left out. The network has the adapter if the experiment's own algorithm gives it one, so that both can be
+    started from.
+    """
+    document = base_of(plan.document)
+    own = make_experiment(document)
+    use = own.adapter.use
+    if use == "auto":
+        use = "on" if make_algorithm(own.algorithm, own.sections, own.bank).adapter else "off"
+    changes = {
+        "algorithm": "centralised",
+        "adapter": {"use": use},
+        "federation": {"evaluate": ["before_local_training"], "participation": 1.0, "personal": []},
+    }
+    return replace(make_plan(merged(document, changes)), weights=plan.weights)
+
+
+def folder_of(file: Path) -> Path:
+    """Return the run's folder beside a file of weights: its name without the ending.
+
+    Raises:
+        ExperimentError: the name does not end so.
+    """
+    if file.suffix != SUFFIX or not file.stem:
+        raise ExperimentError(f"--out {file}: the weights are a {SUFFIX} file, so let its name end in {SUFFIX}.")
+    return file.with_suffix("")
+
+
+def file_of(folder: Path) -> Path:
+    """Return the file of weights beside the folder of the run that makes it."""
+    return folder.with_name(folder.name + SUFFIX)

@@ -1,0 +1,1 @@
+"""Local training of one client, the same for every task and every algorithm."""

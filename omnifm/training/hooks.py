@@ -1,0 +1,68 @@
+"""What an algorithm may change in local training: a term in the gradient, a term in the loss, and phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from omnifm.core.tensors import Tensors
+from omnifm.data.subset import Batch
+from omnifm.training.model import Output
+
+Correction = Callable[[Tensors, Tensors], None]
+"""Changes the gradients (second) in place, knowing the weights (first), both by name."""
+Term = Callable[[Output, Batch], Tensor]
+"""A scalar to add to the loss of a batch."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some of the local epochs; in them only the parameters of these names are trained, all without names."""
+
+    epochs: int
+    names: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """What an algorithm changes in local training; by default nothing.
+
+    ``correct`` changes the gradients of the loss before each step, after they were clipped (so that it acts as its
+    paper has it); ``term`` adds to the loss; ``phases`` replace the epochs of the settings, each with an optimiser of
+    its own.
+    """
+
+    correct: Correction | None = None
+    term: Term | None = None
+    phases: tuple[Phase, ...] = ()
+
+
+@contextmanager
+def trained_alone(trainable: dict[str, Parameter], names: frozenset[str] | None) -> Iterator[dict[str, Parameter]]:
+    """Freeze all parameters but those of ``names`` (all without names) in this block, and yield these.
+
+    No gradients are left after it: what comes then can use the memory.
+    """
+    chosen = {name: p for name, p in trainable.items() if names is None or name in names}
+    for name, parameter in trainable.items():
+        parameter.requires_grad_(name in chosen)
+    try:
+        yield chosen
+    finally:
+        for parameter in trainable.values():
+            parameter.requires_grad_(True).grad = None
+
+
+@torch.no_grad()
+def correct_gradients(weights: dict[str, Parameter], correct: Correction) -> None:
+    """Let an algorithm change the gradients; a weight that the loss did not reach has a gradient of zero."""
+    for weight in weights.values():
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
+    correct({name: weight.detach() for name, weight in weights.items()}, gradients)

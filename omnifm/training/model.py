@@ -1,0 +1,105 @@
+"""One pipeline for every task: ``encode``, the spectral adapter, ``decode``; and which of its tensors are whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from omnifm.data.subset import Batch
+from omnifm.networks.normalisation import is_normalisation, layers_with_statistics
+from omnifm.spectral.adapter import AdapterOutput, SpectralAdapter
+from omnifm.tasks.task import Prediction, TaskNetwork
+from omnifm.training.weight_cache import learned_state_dict
+from omnifm.utils.errors import ExperimentError
+
+ALWAYS_PERSONAL = ("suffix",)
+
+
+class Output(NamedTuple):
+    """A prediction, and what was seen on the way.
+
+    ``features`` ``(batch, L, width)`` are the tokens after the adapter; ``adapter`` is None on a bare network.
+    """
+
+    prediction: Prediction
+    features: Tensor
+    adapter: AdapterOutput | None
+
+
+class AuxiliaryModule(nn.Module):
+    """Modules that an algorithm adds to the network, trained and shared with it. This one changes nothing."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map the features ``(batch, L, width)`` to what the decoder gets."""
+        return features
+
+
+class FederatedModel(nn.Module):
+    """A task's network with, or without, the adapter between its halves, and an algorithm's companion after it."""
+
+    def __init__(
+        self, network: TaskNetwork, adapter: SpectralAdapter | None, companion: AuxiliaryModule | None = None
+    ) -> None:
+        super().__init__()
+        self.network, self.adapter, self.companion = network, adapter, companion
+
+    def forward(self, batch: Batch) -> Output:
+        """Predict for a batch that has at least ``image`` ``(batch, channels, *size)``."""
+        features, context, seen = self.encode(batch)
+        tokens = features if self.companion is None else self.companion(features)
+        return Output(self.network.decode(tokens, context, batch), features, seen)
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Any, AdapterOutput | None]:
+        """Return the features ``(batch, L, width)``, the decoder's context, and what the adapter saw."""
+        tokens, context = self.network.encode(batch)
+        if self.adapter is None:
+            return tokens, context, None
+        seen = self.adapter(tokens, batch["image"])
+        return seen.tokens, context, seen
+
+    @property
+    def measured(self) -> Callable[[Batch], object]:
+        """As much of the forward pass as has running statistics in it: where only the backbone has any, ``encode``."""
+        return self.network.encode if self._backbone_alone_has_statistics else self
+
+    @property
+    def sources_of_statistics(self) -> list[str]:
+        """The names of the tensors that running statistics depend on, these among them."""
+        prefix = "network.backbone." if self._backbone_alone_has_statistics else ""
+        return [name for name in learned_state_dict(self) if name.startswith(prefix)]
+
+    @property
+    def _backbone_alone_has_statistics(self) -> bool:
+        return len(layers_with_statistics(self.network.backbone)) == len(layers_with_statistics(self))
+
+    def personal_names(self, parts: Iterable[str]) -> frozenset[str]:
+        """Return the names of the learned tensors that stay at the client.
+
+        ``parts`` are components of the tensors' dotted names (``backbone``, ``head``, ``adapter``,
+        ``adapter.tokenizer``), ``norm`` for the backbone's normalisation layers, or ``everything``. A part of which
+        nothing is learned stays at every client as it is, and has no names here.
+
+        Raises:
+            ExperimentError: a part matches nothing.
+        """
+        names = list(self.state_dict())
+        layers = [name for name, module in self.named_modules() if is_normalisation(module)]
+        personal: set[str] = set()
+        for part in parts:
+            if part == "everything":
+                found = set(names)
+            elif part == "norm":
+                found = {n for n in names if any(n.startswith(layer + ".") for layer in layers)}
+            else:
+                found = {n for n in names if f".{part}." in f".{n}."}
+            if not found:
+                known = sorted({part for n in names for part in n.split(".")[:2]} | {"norm", "everything"})
+                raise ExperimentError(
+                    f"No part of the network is called {part!r}, so it cannot be personal. "
+                    f"Parts are {', '.join(known)}, and dotted names below them."
+                )
+            personal |= found
+        always = {n for n in names if n.rsplit(".", 1)[-1] in ALWAYS_PERSONAL}
+        return frozenset((personal | always) & learned_state_dict(self).keys())

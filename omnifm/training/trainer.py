@@ -1,0 +1,349 @@
+"""Local training and evaluation of one client, the same for every task and every algorithm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from omnifm.core.tensors import Tensors
+from omnifm.data.subset import Batch, ClientData, Subset
+from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
+from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.tasks.task import Scores, Task
+from omnifm.training.hooks import LocalTraining, Phase, correct_gradients, trained_alone
+from omnifm.training.model import FederatedModel, Output
+from omnifm.training.weight_cache import WeightCache
+from omnifm.utils.device import Precision, as_float32, autocast, deterministic, fork_rng, to_device
+from omnifm.utils.errors import NonFiniteLossError
+from omnifm.utils.seeding import derive_seed, generator
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a client trains: ``[training]`` of an experiment.
+
+    ``epochs`` are local epochs a round; ``schedule`` lets the learning rate stay or fall by a cosine over the rounds.
+    The optimiser starts afresh in every round: its state belongs to weights that the server has since changed.
+    Gradients longer than ``clip_norm`` are shortened to it, 0 shortens none. ``precision = "bf16"`` computes forward
+    passes in bfloat16 where torch holds that to be safe; weights, gradients and spectral tokens stay float32.
+    ``statistics`` of batch normalisation are ``measured`` in one more pass over the training images after training, or
+    those that were ``running`` in it.
+    """
+
+    epochs: int = 1
+    batch_size: int = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_norm: float = 5.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    precision: Precision = "float32"
+    statistics: Literal["measured", "running"] = "measured"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2:
+            raise ValueError("epochs must be at least 1 and batch_size at least 2")
+        if self.learning_rate <= 0 or self.clip_norm < 0:
+            raise ValueError("learning_rate must be positive and clip_norm not negative")
+        if not 0 <= self.momentum < 1 or self.weight_decay < 0:
+            raise ValueError("momentum must lie in [0, 1) and weight_decay must not be negative")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What local training tells.
+
+    ``samples`` seen in one epoch, optimiser ``steps`` taken, mean ``loss`` of the last epoch. With an adapter:
+    ``spectral`` ``(samples, token_dim)`` tokens of the last epoch, and ``retrieved`` ``(bank entries,)`` how often
+    each was retrieved in it.
+    """
+
+    samples: int
+    steps: int
+    loss: float
+    spectral: Tensor | None
+    retrieved: Tensor | None
+
+
+class Trainer:
+    """One client's data on one pipeline, for one round.
+
+    The pipeline may have served another client before; ``weights`` are its tensors, and ``initial`` the values of those
+    that are given none by the first :meth:`load`. ``personal`` are the names of the tensors that stay at this client;
+    all others are shared.
+    """
+
+    def __init__(
+        self,
+        model: FederatedModel,
+        task: Task,
+        client: ClientData,
+        settings: TrainingSettings,
+        personal: frozenset[str],
+        seed: int,
+        progress: float = 0.0,
+        weights: WeightCache | None = None,
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self._model, self.task, self.client, self.settings = model, task, client, settings
+        self._common_weights = weights
+        self._initial = initial or {}
+        self.personal = personal
+        self.seed = seed
+        self.progress = progress
+        self.last_fit: Fit | None = None
+        self._device = next(model.parameters()).device
+
+    @property
+    def model(self) -> FederatedModel:
+        """The pipeline, with this client's weights or, before any are loaded, the initial ones."""
+        self._load_initial()
+        return self._model
+
+    @property
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters that gradients act on, by name."""
+        self._load_initial()
+        return self._weights.trainable
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of this round."""
+        if self.settings.schedule == "constant":
+            return self.settings.learning_rate
+        return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
+
+    def load(self, *sources: Mapping[str, Tensor]) -> None:
+        """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
+        values, self._initial = dict(self._initial), {}
+        for source in sources:
+            values.update(source)
+        self._weights.load(values)
+
+    @cached_property
+    def _weights(self) -> WeightCache:
+        return self._common_weights or WeightCache(self._model)
+
+    def _load_initial(self) -> None:
+        if self._initial:
+            self.load()
+
+    def views(self, *, shared: bool | None = None) -> Tensors:
+        """Return the shared tensors, the personal ones, or (None) both, as they lie in the pipeline."""
+        self._load_initial()
+        own = self._weights.tensors
+        return {name: v for name, v in own.items() if shared is None or (name in self.personal) != shared}
+
+    def tensors(self, *, shared: bool | None = None) -> Tensors:
+        """Return copies of :meth:`views`, on the CPU."""
+        return {
+            name: value.cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.views(shared=shared).items()
+        }
+
+    def place(self, tensors: Mapping[str, Tensor]) -> Tensors:
+        """Return those of the tensors that are parameters here, on the pipeline's device."""
+        known = self.trainable
+        return {name: value.to(self._device) for name, value in tensors.items() if name in known}
+
+    def frozen(self) -> FederatedModel:
+        """Return a copy of the pipeline as it stands, in evaluation mode, that no gradient moves.
+
+        What no gradient moves here is not copied.
+        """
+        common = {id(weight): weight for weight in self.model.parameters() if not weight.requires_grad}
+        return deepcopy(self.model, common).eval().requires_grad_(False)
+
+    def use_bank(self, entries: Tensor | None) -> None:
+        """Let the adapter, if there is one, retrieve from bank entries ``(n, token_dim)``, or from none."""
+        if self._model.adapter is not None:
+            self._model.adapter.use_bank(entries)
+
+    def fit(self, round_number: int, local_training: LocalTraining | None = None) -> Fit:
+        """Train for the epochs of the settings.
+
+        Args:
+            round_number: with the seed and the client's name, the source of all randomness.
+            recipe: the algorithm's changes.
+
+        Raises:
+            NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
+        """
+        local_training = local_training or LocalTraining()
+        self._weights.changed()
+        stream = (self.seed, self.client.name, round_number, "train")
+        train = self.task.setup_client(self.client.train)
+        order = generator(*stream)
+        steps, epoch = 0, _Epoch()
+        with fork_rng(self._device, derive_seed(*stream)), deterministic(self._device):
+            self.model.train()
+            for phase in local_training.phases or (Phase(self.settings.epochs),):
+                with trained_alone(self.trainable, phase.names) as weights:
+                    optimizer = self._optimizer(list(weights.values()))
+                    for _ in range(phase.epochs):
+                        epoch = _Epoch()
+                        for batch in self._batches(train, order, augmented=True):
+                            epoch.record(batch, *self._step(batch, weights, optimizer, local_training))
+                        self._check(epoch.objectives, lambda place: f"in round {round_number}, batch {place}", steps)
+                        steps += len(epoch.objectives)
+        self.measure_statistics(round_number)
+        self.last_fit = Fit(len(train), steps, epoch.loss(), *epoch.seen(self.model.adapter))
+        return self.last_fit
+
+    def _step(
+        self,
+        batch: Batch,
+        weights: dict[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        local_training: LocalTraining,
+    ) -> tuple[Tensor, Tensor, Output]:
+        """Take one optimiser step; return what was minimised, the task's loss and the output."""
+        for weight in weights.values():
+            weight.grad = None  # before the forward pass, which needs the memory
+        output = self._output(batch)
+        loss = self.task.loss(output.prediction, batch)
+        objective = loss if output.adapter is None else loss + output.adapter.alignment
+        if local_training.term is not None:
+            objective = objective + local_training.term(output, batch)
+        objective.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
+        if local_training.correct is not None:
+            correct_gradients(weights, local_training.correct)
+        optimizer.step()
+        return objective.detach(), loss.detach(), output
+
+    def _output(self, batch: Batch) -> Output:
+        """Pass a batch through the pipeline at the precision of the settings; what comes out is float32."""
+        with autocast(self._device, self.settings.precision):
+            output: Output = self.model(batch)
+        return output._replace(prediction=as_float32(output.prediction), features=output.features.float())
+
+    def _batches(self, examples: Subset, order: torch.Generator, *, augmented: bool) -> Iterator[Batch]:
+        """Yield the examples in shuffled batches on the pipeline's device."""
+        for rows in _shuffled(len(examples), self.settings.batch_size, order):
+            batch = examples.batch(rows)
+            yield to_device(
+                self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch), self._device
+            )
+
+    def measure_statistics(self, round_number: int) -> None:
+        """Set the statistics of batch normalisation, if there is any, to those of the training images as they are.
+
+        If the settings want running statistics, they are left.
+        """
+        if self.settings.statistics == "running" or not layers_with_statistics(self.model):
+            return
+        self._weights.changed()
+        order = generator(self.seed, self.client.name, round_number, "statistics")
+        measured = self.model.measured
+        with measured_statistics(self.model), deterministic(self._device):
+            for batch in self._batches(self.client.train, order, augmented=False):
+                with autocast(self._device, self.settings.precision):
+                    measured(batch)
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """Whether statistics of batch normalisation that stay at this client are older than the weights before them.
+
+        They were measured when this client last trained, and hold if all that they depend on stayed here as well.
+        """
+        buffers = dict(self.model.named_buffers())
+        if not any(name in self.personal for name in buffers if name.endswith("running_mean")):
+            return False
+        measured = all(count > 0 for name, count in buffers.items() if name.endswith("num_batches_tracked"))
+        return not (measured and self.personal.issuperset(self.model.sources_of_statistics))
+
+    def evaluate(self, split: Literal["train", "validation", "test"]) -> Scores:
+        """Score the pipeline as it stands on one of the client's splits.
+
+        Raises:
+            NonFiniteLossError: the loss is NaN or infinite; names client and split.
+        """
+        metric, epoch = self.task.metric(self.client.train), _Epoch()
+        with torch.inference_mode(), deterministic(self._device):
+            for batch, output in self.predict(getattr(self.client, split)):
+                loss = self.task.loss(output.prediction, batch)
+                epoch.record(batch, loss, loss, output)
+                metric.update(output.prediction, batch)
+            self._check(epoch.objectives, lambda _: f"on its {split} data")
+            scores = metric.compute()
+        return Scores({**scores.numbers, "loss": epoch.loss()}, scores.tables)
+
+    @torch.inference_mode()
+    def predict(self, examples: Subset, places: Tensor | None = None) -> Iterator[tuple[Batch, Output]]:
+        """Yield the examples, or those at ``places``, in batches with their outputs, in evaluation mode.
+
+        Batches as in training, but no more than 64: larger ones leave a processor's cache.
+        """
+        self.model.eval()
+        all_places, size = torch.arange(len(examples)), min(self.settings.batch_size, 64)
+        for rows in torch.split(all_places if places is None else places, size):
+            batch = to_device(self.task.prepare_batch(examples.batch(rows)), self._device)
+            yield batch, self._output(batch)
+
+    def _check(self, losses: list[Tensor], where: Callable[[int], str], before: int = 0) -> None:
+        """Look at the losses of many batches at once: each look waits for the device."""
+        for place, loss in enumerate(torch.stack(losses).tolist(), start=before + 1):
+            if not math.isfinite(loss):
+                raise NonFiniteLossError(
+                    f"The loss of client {self.client.name!r} is {loss} {where(place)}. Lower "
+                    f"training.learning_rate (now {self.settings.learning_rate:g}) or training.clip_norm, or look at "
+                    f"its images."
+                )
+
+    def _optimizer(self, weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        settings, rate = self.settings, self.learning_rate
+        if settings.optimizer == "adamw":
+            return torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.SGD(
+            weights, lr=rate, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
+        )
+
+
+class _Epoch:
+    """What was seen in one pass over the data, kept on the device: losses, and what the adapter saw."""
+
+    def __init__(self) -> None:
+        self.objectives: list[Tensor] = []
+        self._losses: list[Tensor] = []
+        self._sizes: list[int] = []
+        self._spectral: list[Tensor] = []
+        self._rows: list[Tensor] = []
+
+    def record(self, batch: Batch, objective: Tensor, loss: Tensor, output: Output) -> None:
+        self.objectives.append(objective)
+        self._losses.append(loss)
+        self._sizes.append(len(batch["image"]))
+        if output.adapter is not None:
+            self._spectral.append(output.adapter.spectral.detach())
+            self._rows.append(output.adapter.retrieved.flatten())
+
+    def loss(self) -> float:
+        """Return the mean over all examples."""
+        losses: list[float] = torch.stack(self._losses).tolist()
+        return sum(loss * size for loss, size in zip(losses, self._sizes, strict=True)) / sum(self._sizes)
+
+    def seen(self, adapter: SpectralAdapter | None) -> tuple[Tensor | None, Tensor | None]:
+        """Return spectral tokens, and how often each entry of the bank was retrieved; None without an adapter."""
+        if adapter is None:
+            return None, None
+        rows = torch.cat(self._rows).cpu()
+        return torch.cat(self._spectral).cpu(), torch.bincount(rows, minlength=len(adapter.bank))
+
+
+def _shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
+    """Yield shuffled rows in batches; a last single row joins the batch before (batch norm needs two)."""
+    batches = list(torch.split(torch.randperm(count, generator=order), batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        single = batches.pop()
+        batches[-1] = torch.cat([batches[-1], single])
+    yield from batches

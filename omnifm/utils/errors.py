@@ -1,0 +1,45 @@
+"""The errors that a user can cause, each with the thing, the place and the remedy in one message."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OutOfTime(Exception):  # noqa: N818 - what was asked for, and no error
+    """The next round would pass the limit of time."""
+
+
+class OmniFMError(Exception):
+    """Base of every error that is the user's to mend: the command prints it without a traceback."""
+
+
+class ExperimentError(OmniFMError):
+    """The experiment file, or a ``--set``, asks for something that does not exist or does not fit."""
+
+
+class IncompatibleError(ExperimentError):
+    """An algorithm cannot serve this task or these settings; says why."""
+
+
+class DataError(OmniFMError):
+    """A file, an image, a label or a partition of the data is not usable."""
+
+
+class CheckpointError(OmniFMError):
+    """A checkpoint cannot be written or read."""
+
+
+class DeploymentError(OmniFMError):
+    """What a hospital or the server of a deployment is told does not fit; names the file, the key or the machine."""
+
+
+class NonFiniteLossError(OmniFMError):
+    """A client's loss became NaN or infinite."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Return a sentence that suggests the nearest known name, whatever its case, or lists them all."""
+    names = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(given.lower(), names, n=1)
+    return f"Did you mean {names[near[0]]!r}?" if near else f"Known: {', '.join(names.values())}."

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from omnifm.checkpoint import file as checkpoint
+from omnifm.checkpoint.file import (
+    digest,
+    read_checkpoint,
+    read_plain,
+    write_checkpoint,
+)
+from omnifm.utils.errors import CheckpointError
+
+TENSORS = {
+    "server/weight": torch.tensor([[1.5, -2.0], [torch.nan, torch.inf]]),
+    "server/count": torch.tensor(7),
+    "client0/empty": torch.zeros(0, 4),
+    "client0/flags": torch.tensor([True, False]),
+}
+PLAIN = {"round": 3, "clients": ["Žilina", "CT-1"], "best": {"before_local_training": [3, 0.1]}}
+
+
+def saved(path: Path) -> Path:
+    write_checkpoint(path / "one.safetensors", TENSORS, PLAIN)
+    return path / "one.safetensors"
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    tensors, plain = read_checkpoint(saved(tmp_path / "new" / "folders"))
+    assert plain == PLAIN == read_plain(tmp_path / "new" / "folders" / "one.safetensors")
+    assert tensors.keys() == TENSORS.keys()
+    for name, value in TENSORS.items():
+        assert (tensors[name].dtype, tensors[name].shape) == (value.dtype, value.shape)
+        assert torch.equal(tensors[name].nan_to_num(-7), value.nan_to_num(-7))
+
+
+def test_digest_by_hand() -> None:
+    expected = hashlib.sha256(b"text" + b"w|torch.float32|(1,)|" + b"\x00\x00\x80\x3f").hexdigest()
+    assert digest({"w": torch.ones(1)}, "text") == expected
+
+
+def test_digest_sees_names_types_shapes_values_and_text() -> None:
+    one = torch.tensor([1, 0], dtype=torch.int32)
+    digests = [
+        digest({"a": one}),
+        digest({"b": one}),
+        digest({"a": one.view(torch.float32)}),
+        digest({"a": one[None]}),
+        digest({"a": one + 1}),
+        digest({"a": one}, "text"),
+    ]
+    assert len(set(digests)) == len(digests)
+    assert digest({"a": one, "b": one + 1}) == digest({"b": one + 1, "a": one})
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_truncated_file_is_damaged(tmp_path: Path, kept: int) -> None:
+    path = saved(tmp_path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"one\.safetensors is damaged"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_every_flipped_byte_is_found(tmp_path: Path, flip: int) -> None:
+    path = saved(tmp_path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_checkpoint(path)
+
+
+def test_foreign_files_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    for metadata in (None, {"plain": "{}"}, {"plain": "{}", "sha256": "0"}):
+        save_file({"w": torch.ones(2)}, path, metadata)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_checkpoint(path)
+    path.write_text("round = 3")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        read_checkpoint(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint .*none\.safetensors"):
+        read_checkpoint(tmp_path / "none.safetensors")
+
+
+def test_full_disk_leaves_the_old_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path)
+    before = path.read_bytes()
+
+    def full(_: Path, __: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        write_checkpoint(path, {}, {})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_a_signal_waits_for_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    real, heard = os.fsync, []
+    before = signal.signal(number, lambda n, _: heard.append((n, (tmp_path / "one.safetensors").exists())))
+
+    def interrupted(descriptor: int) -> None:
+        signal.raise_signal(number)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    try:
+        path = saved(tmp_path)
+    finally:
+        signal.signal(number, before)
+    assert heard == [(number, True)]
+    assert read_checkpoint(path)[1] == PLAIN
+
+
+def test_another_thread_can_write(tmp_path: Path) -> None:
+    thread = threading.Thread(target=saved, args=(tmp_path,))
+    thread.start()
+    thread.join()
+    assert read_checkpoint(tmp_path / "one.safetensors")[1] == PLAIN

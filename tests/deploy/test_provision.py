@@ -1,0 +1,262 @@
+"""What ``omnifm deploy init`` writes: all that is needed, secrets for their owner only, and never over anything."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from small_run import omnifm
+
+from omnifm.deploy.deployment_plan import (
+    ClientSide,
+    DeploymentPlan,
+    ServerSide,
+    make_deployment_plan,
+    read_deployment_plan,
+    read_side,
+)
+from omnifm.deploy.provision import add, init, rekey, renew
+from omnifm.utils.errors import DeploymentError
+
+SERVERS = ["fl.example.org", "10.0.0.5"]
+SECRETS = {
+    "ca/ca.key",
+    "server/server.key",
+    "operator/operator.key",
+    "hospitals/A/hospital.key",
+    "hospitals/B/hospital.key",
+}
+
+
+def plan(**changes: Any) -> DeploymentPlan:
+    return make_deployment_plan({"servers": SERVERS, "hospitals": ["A", "B"], **changes})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    init(tmp_path / "new", plan())
+    return tmp_path / "new"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_command_writes_it(tmp_path: Path) -> None:
+    place = tmp_path / "new"
+    outcome = omnifm("deploy", "init", place, "--server", "fl.example.org", "--hospital", "A", "--hospital", "B")
+    assert outcome.status == 0, outcome.text
+    assert "STEPS.md" in outcome.text
+    assert read_deployment_plan(place).hospitals == ("A", "B")
+
+
+def test_every_machine_gets_its_files(folder: Path) -> None:
+    files = {
+        name: sorted(path.name for path in (folder / name).iterdir()) for name in ("server", "operator", "hospitals/A")
+    }
+    assert files == {
+        "server": [
+            "ca.crt",
+            "deploy.toml",
+            "nginx.conf",
+            "omnifm-server.service",
+            "server.crt",
+            "server.key",
+            "start.sh",
+        ],
+        "operator": ["app", "ca.crt", "deploy.toml", "operator.crt", "operator.key"],
+        "hospitals/A": ["ca.crt", "client.toml", "deploy.toml", "hospital.key", "omnifm-hospital.service", "start.sh"],
+    }
+    assert sorted(path.name for path in (folder / "keys").iterdir()) == ["A.pub", "B.pub"]
+
+
+def test_secrets_are_for_their_owner_only(folder: Path) -> None:
+    secret = {name for name in contents(folder) if (folder / name).stat().st_mode & 0o077 == 0}
+    assert secret == SECRETS
+    assert stat.S_IMODE((folder / "ca/ca.key").stat().st_mode) == 0o600
+    texts = [data for name, data in contents(folder).items() if name not in SECRETS]
+    assert not [text for text in texts if b"PRIVATE KEY" in text]
+
+
+def test_no_machine_gets_anothers_secret(folder: Path) -> None:
+    keys = [(folder / name).read_bytes() for name in SECRETS]
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_hospitals_two_keys_belong_together(folder: Path) -> None:
+    private = load_ssh_private_key((folder / "hospitals/A/hospital.key").read_bytes(), None)
+    assert private.public_key() == load_ssh_public_key((folder / "keys/A.pub").read_bytes())
+
+
+def test_the_servers_certificate_has_the_right_names(folder: Path) -> None:
+    certificate = x509.load_pem_x509_certificate((folder / "server/server.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["fl.example.org", "localhost"]
+    assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.5", "127.0.0.1"]
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate((folder / "ca/ca.crt").read_bytes()))
+
+
+def test_server_and_operator_cannot_stand_in_for_each_other(folder: Path) -> None:
+    def purposes(name: str) -> list[Any]:
+        certificate = x509.load_pem_x509_certificate((folder / name).read_bytes())
+        return list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+
+    assert purposes("server/server.crt") == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert purposes("operator/operator.crt") == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_openssl_finds_the_certificates_strictly_right(folder: Path) -> None:
+    certificates = [str(folder / "server/server.crt"), str(folder / "operator/operator.crt")]
+    command = ["openssl", "verify", "-x509_strict", "-CAfile", str(folder / "ca/ca.crt"), *certificates]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern")  # Flower's
+def test_the_app_is_thin_and_flower_takes_it(folder: Path) -> None:
+    from flwr.cli.build import build_fab_from_disk
+    from flwr.cli.config_utils import load_and_validate
+
+    app = folder / "operator/app"
+    assert sorted(path.name for path in app.iterdir()) == ["LICENSE", "pyproject.toml"]
+    config, _ = load_and_validate(app / "pyproject.toml", check_module=False)
+    components = config["tool"]["flwr"]["app"]["components"]
+    assert components["serverapp"] == "omnifm.engines.flower.server_app:app"
+    assert components["clientapp"] == "omnifm.engines.flower.client_app:app"
+    assert build_fab_from_disk(app)
+
+
+def test_the_scripts_are_scripts(folder: Path) -> None:
+    for script in (folder / "server/start.sh", folder / "hospitals/A/start.sh"):
+        assert script.stat().st_mode & 0o777 == 0o755
+        assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
+
+
+def test_the_units_are_units(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    folder = tmp_path / "new"
+    init(folder, plan(etc=str(folder)))
+    (folder / "hospitals/A").rename(folder / "hospital")
+    units = [folder / "server/omnifm-server.service", folder / "hospital/omnifm-hospital.service"]
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if "omnifm-" in line] == []
+
+
+def test_a_hospitals_settings_can_be_read(folder: Path) -> None:
+    from omnifm.engines.flower.client_config import read_client_config
+
+    assert read_client_config(folder / "hospitals/A/client.toml").name == "A"
+
+
+def test_each_side_knows_itself(folder: Path) -> None:
+    server, hospital = read_side(folder / "server"), read_side(folder / "hospitals/B")
+    assert isinstance(server, ServerSide)
+    assert server.servers == tuple(SERVERS)
+    assert isinstance(hospital, ClientSide)
+    assert (hospital.name, hospital.server, hospital.port) == ("B", "fl.example.org", 9092)
+    with pytest.raises(DeploymentError, match=r"side 'server': give that of one side \(operator\)"):
+        read_side(folder / "server", "operator")
+    with pytest.raises(DeploymentError, match="a whole deployment: give that of one side"):
+        read_side(folder)
+    with pytest.raises(DeploymentError, match="is one side of a deployment"):
+        read_deployment_plan(folder / "server")
+
+
+def test_nothing_is_overwritten(folder: Path) -> None:
+    before = contents(folder)
+    with pytest.raises(DeploymentError, match="is there already and is left as it is: give a new folder"):
+        init(folder, plan())
+    assert contents(folder) == before
+    assert not list(folder.parent.glob(".*"))
+
+
+def test_a_file_of_the_name_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("mine")
+    with pytest.raises(DeploymentError, match="is there already"):
+        init(tmp_path / "new", plan())
+    assert (tmp_path / "new").read_text() == "mine"
+
+
+def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("omnifm.deploy.provision.write_app", full)
+    with pytest.raises(OSError, match="No space"):
+        init(tmp_path / "new", plan())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_hospital_is_added(folder: Path) -> None:
+    before = contents(folder)
+    add(folder, ["C"])
+    after = contents(folder)
+    assert read_deployment_plan(folder).hospitals == ("A", "B", "C")
+    assert {name for name in after if name not in before} == {
+        "keys/C.pub",
+        *(f"hospitals/C/{name.rpartition('/')[2]}" for name in before if name.startswith("hospitals/A/")),
+    }
+    assert {name for name in before if after[name] != before[name]} == {"deploy.toml"}
+    with pytest.raises(DeploymentError, match="Hospital 'C' is named twice"):
+        add(folder, ["C"])
+
+
+def test_a_hospital_gets_a_new_key(folder: Path) -> None:
+    before = contents(folder)
+    rekey(folder, ["A"])
+    after = contents(folder)
+    assert {name for name in after if after[name] != before[name]} == {"hospitals/A/hospital.key", "keys/A.pub"}
+    test_a_hospitals_two_keys_belong_together(folder)
+    test_secrets_are_for_their_owner_only(folder)
+    with pytest.raises(DeploymentError, match=r"no hospital 'a' in .*Did you mean 'A'\?"):
+        rekey(folder, ["a"])
+
+
+def test_certificates_are_renewed(folder: Path) -> None:
+    before = contents(folder)
+    renew(folder, ["fl.example.org", "other.example.org"])
+    after = contents(folder)
+    changed = {name for name in after if after[name] != before[name]}
+    certificates = {"server/server.crt", "server/server.key", "operator/operator.crt", "operator/operator.key"}
+    assert changed == {*certificates, "deploy.toml", "server/deploy.toml", "server/nginx.conf"}
+    assert set(before) == set(after)
+    certificate = x509.load_pem_x509_certificate(after["server/server.crt"])
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["fl.example.org", "other.example.org", "localhost"]
+    assert tomllib.loads(after["server/deploy.toml"].decode())["servers"] == ["fl.example.org", "other.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"servers": []}, "Name the server"),
+        ({"servers": ["https://x.org"]}, "'https://x.org' is neither a host name nor an IP address"),
+        ({"servers": ["fl.example.org:9092"]}, "takes no port"),
+        ({"servers": ["10.0.0"]}, "neither a host name nor an IP address"),
+        ({"hospitals": ["A/../B"]}, "Hospital 'A/../B': use up to 32 letters"),
+        ({"hospitals": ["A", "A"]}, "Hospital 'A' is named twice"),
+        ({"ports": {"superlink": 9092}}, "the three ports must differ"),
+        ({"ports": {"superlink": 0}}, r"ports\.superlink: .*greater than or equal to 1"),
+        ({"state": "/var/lib/my runs"}, "must be an absolute path without spaces"),
+        ({"etc": "etc"}, "must be an absolute path"),
+    ],
+)
+def test_a_plan_that_does_not_fit(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeploymentError, match=message):
+        plan(**changes)
+
+
+def test_without_flower_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnifm.deploy.commands.find_spec", lambda name: None)
+    outcome = omnifm("deploy", "check", tmp_path)
+    assert outcome.status == 1
+    assert "pip install 'omnifm[flower]'" in outcome.text

@@ -1,0 +1,201 @@
+"""A hospital grants what it permits and no more, and writes down what it was asked."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_grid import write_client_config
+from small_run import document, write_images
+
+from omnifm.core.records import Broadcast
+from omnifm.engines.flower.client import ClientHandler
+from omnifm.engines.flower.client_config import ClientConfig, read_client_config
+from omnifm.engines.flower.config_exchange import public_config
+from omnifm.engines.flower.messages import ClientProperties, Reply, Request
+from omnifm.experiment import make_plan
+from omnifm.runs.arm import build_arm
+
+RUN = "0" * 32
+
+
+class Visit:
+    """A hospital and a server that may ask it for what it likes."""
+
+    def __init__(self, folder: Path, algorithm: str = "omnifm", **policy: Any) -> None:
+        sources = write_images(folder / "data", {"a": "CT"})
+        self.experiment = make_plan(document(folder / "data", sources, algorithm)).arms[algorithm]
+        allowed = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, **policy}
+        data = {"root": str(folder / "data"), "sources": sources}
+        self.hospital: ClientConfig = read_client_config(write_client_config(folder, "CT", data=data, policy=allowed))
+        self.issued = 0
+        self.told: ClientProperties | None = None
+
+    def ask(self, **changes: Any) -> Reply:
+        self.issued += 1
+        request = replace(Request(RUN, "arm", self.issued, public_config(self.experiment)), **changes)
+        return Reply.from_bytes(ClientHandler(self.hospital).answer(request.to_bytes()))
+
+    def broadcast(self, number: int = 1) -> Broadcast:
+        introduction = self.ask().introduction
+        assert introduction is not None
+        arm = build_arm(self.experiment, introduction.data_spec)
+        return replace(arm.algorithm.broadcast(arm.start().server), round=number)
+
+    def train(self, number: int = 1, **changes: Any) -> Reply:
+        return self.ask(broadcast=self.broadcast(number), train=True, **changes)
+
+    @property
+    def audit_log(self) -> list[dict[str, Any]]:
+        lines = (self.hospital.state_folder / "audit.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines if line]
+
+
+def test_it_introduces_itself_by_names_and_numbers(tmp_path: Path) -> None:
+    found = Visit(tmp_path).ask().introduction
+    assert found is not None
+    assert (found.stats.name, found.stats.group, found.stats.train) == ("CT", "CT", 12)
+    assert found.shape.label_names == ("left", "right")
+
+
+def test_it_trains_and_writes_down_what_left(tmp_path: Path) -> None:
+    visit = Visit(tmp_path)
+    reply = visit.train()
+    assert reply.outcome == "done"
+    assert reply.upload is not None
+    assert reply.upload.samples == 12
+    assert visit.audit_log[-1] | {"time": ""} == {
+        "time": "",
+        "run": RUN,
+        "arm": "arm",
+        "round": 1,
+        "outcome": "done",
+        "reason": "",
+        "trained": True,
+        "sent": ["weights", "prototypes"],
+    }
+    assert reply.state is not None
+    assert len(list(visit.hospital.state_folder.rglob(f"{reply.state}.safetensors"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("permits", "reason"),
+    [
+        ({"algorithms": ["scaffold"]}, r"The algorithm 'omnifm' is not permitted here"),
+        ({"algorithms": ["omnifm"]}, r"The algorithm 'fedavg' is not permitted here"),
+        ({"minimum_samples": 13}, r"12 training samples are fewer than permits.minimum_samples = 13"),
+        ({"upload": ["weights"]}, r"The upload holds prototypes; permits.upload allows weights"),
+        ({"megabytes": 0.001}, r"A message of .* MB is larger than permits.megabytes = 0.001"),
+    ],
+)
+def test_what_is_not_permitted_is_refused(tmp_path: Path, policy: dict[str, Any], reason: str) -> None:
+    free, bound = Visit(tmp_path / "free"), Visit(tmp_path / "bound", **policy)
+    reply = bound.ask(broadcast=free.broadcast(), train=True)
+    assert (reply.outcome, reply.upload) == ("refused", None)
+    assert re.search(reason, reply.reason), reply.reason
+    assert bound.audit_log[-1]["reason"] == reply.reason
+    assert not bound.audit_log[-1]["sent"]
+
+
+def test_only_so_many_rounds_a_day(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg", rounds_a_day=2)
+    assert [visit.train(number).outcome for number in (1, 2, 2, 3)] == ["done", "done", "done", "refused"]
+
+
+def test_an_old_request_is_refused(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg")
+    broadcast = visit.broadcast()
+    assert visit.ask(broadcast=broadcast, train=True, issued=9).outcome == "done"
+    assert (
+        visit.ask(broadcast=broadcast, train=True, issued=8).reason
+        == "The request is older than one that was answered."
+    )
+
+
+def test_the_server_cannot_choose_data_nor_places(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg")
+    document = public_config(visit.experiment)
+    data = {**document["data"], "root": "/etc"}
+    assert "those of a hospital are its own" in visit.ask(experiment={**document, "data": data}).reason
+    assert "is no name of a run" in visit.ask(run="../..", broadcast=visit.broadcast(), train=True).reason
+    assert set(document["data"]) == {"size", "channels", "answer_patients"}
+    assert "partition" not in document
+
+
+def test_a_reason_that_may_name_a_patient_stays_at_home(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg")
+    broken = tmp_path / "data/a/left/Jane Doe.png"
+    broken.write_bytes(b"none")
+    reply = visit.ask()
+    assert reply.outcome == "failed"
+    assert "Jane" not in reply.reason
+    assert "Jane Doe" in visit.audit_log[-1]["reason"]
+
+
+def test_nor_does_a_mistake_of_a_library_leave_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = Visit(tmp_path, "fedavg")
+
+    def fail(*args: Any, **more: Any) -> None:
+        raise ValueError("Jane Doe's image has no pixels")
+
+    monkeypatch.setattr("omnifm.engines.flower.client.load_hospital", fail)
+    assert visit.ask().reason == "ValueError; the hospital's ledger says more."
+    assert "Jane Doe" in visit.audit_log[-1]["reason"]
+
+
+def test_what_is_no_request_is_refused(tmp_path: Path) -> None:
+    reply = Reply.from_bytes(ClientHandler(Visit(tmp_path).hospital).answer(b"none"))
+    assert reply.outcome == "refused"
+    assert "The request is not understood" in reply.reason
+
+
+def test_a_full_disk_fails_the_round_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = Visit(tmp_path, "ditto")
+    first = visit.train()
+    assert first.state is not None
+    broadcast = visit.broadcast(2)
+
+    def full(path: Path, data: bytearray) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("omnifm.checkpoint.client_store._put", full)
+        reply = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
+    assert reply.outcome == "failed"
+    assert "No space left on device" in reply.reason
+    again = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
+    assert again.outcome == "done"
+
+
+def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "ditto")
+    state = visit.train().state
+    (path,) = visit.hospital.state_folder.rglob(f"{state}.safetensors")
+    path.write_bytes(path.read_bytes()[:-1])
+    reply = visit.ask(broadcast=visit.broadcast(2), train=True, state=state, keep=(str(state),))
+    assert reply.outcome == "failed"
+    assert "is damaged" in reply.reason
+
+
+def test_an_experiment_that_wants_rarer_answers_told_is_refused(tmp_path: Path) -> None:
+    visit = Visit(tmp_path)
+    document = public_config(visit.experiment)
+    reply = visit.ask(experiment={**document, "data": {**document["data"], "answer_patients": 1}})
+    assert reply.outcome == "refused"
+    assert "permits.answer_patients = 5" in reply.reason
+
+
+def test_weights_that_were_not_brought_are_named(tmp_path: Path) -> None:
+    visit = Visit(tmp_path)
+    broadcast = visit.broadcast()
+    visit.experiment = replace(visit.experiment, init="/server/start.safetensors")
+    reply = visit.ask(broadcast=broadcast, train=True, weights="a" * 64)
+    assert reply.outcome == "failed"
+    assert f"bring init/{'a' * 64}.safetensors" in reply.reason
+    reply = visit.ask(broadcast=broadcast, train=True, weights="../" + "a" * 61)
+    assert "has not said which file" in reply.reason

@@ -1,0 +1,29 @@
+"""Hospitals agree on classes and answers before the first round."""
+
+from __future__ import annotations
+
+from omnifm.engines.flower.deploy_settings import DeploySettings
+from omnifm.engines.flower.membership import agree
+from omnifm.engines.flower.messages import ClientProperties
+from omnifm.runs.arm import ClientStats
+from omnifm.tasks.task import DataShape
+
+
+def introduction(name: str, labels: tuple[str, ...], answers: tuple[str, ...]) -> ClientProperties:
+    return ClientProperties(ClientStats(name, "CT", 9, 3, 3), DataShape(1, (8, 8), labels, answers), 1, 2, {})
+
+
+def test_classes_come_in_the_order_of_hospitals_and_answers_sorted() -> None:
+    there = {
+        "West": (introduction("West", ("z", "b"), ("yes", "left")), "w"),
+        "East": (introduction("East", ("b", "a"), ("no", "yes")), "e"),
+    }
+    shape = agree(there, DeploySettings(hospitals=("West", "East"), labels=("q",))).shape
+    assert shape.label_names == ("z", "b", "a", "q")
+    assert shape.vocabulary == ("left", "no", "yes")
+
+
+def test_who_comes_later_may_bring_an_answer_but_no_class() -> None:
+    membership = agree({"A": (introduction("A", ("x",), ("yes",)), "a")}, DeploySettings(hospitals=("A", "B")))
+    assert not membership.reject_reason(introduction("B", ("x",), ("no",)), "b")
+    assert "classes that the run has not: 'y', 'z'" in membership.reject_reason(introduction("B", ("y", "z"), ()), "b")

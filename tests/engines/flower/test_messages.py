@@ -1,0 +1,91 @@
+"""Letters go through bytes and back, and what is none is told from what is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import same_record
+
+from omnifm.core.records import Broadcast, Upload
+from omnifm.core.serialization import TensorBuffer
+from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
+from omnifm.runs.arm import ClientStats
+from omnifm.tasks.task import DataShape, Scores
+
+
+def test_a_request_goes_through_bytes() -> None:
+    broadcast = Broadcast(3, {"w": torch.arange(3.0)}, {"bank": torch.zeros(0, 0)}, {"owners": ["a"]})
+    request = Request(
+        "r",
+        "fedavg",
+        7,
+        {"seed": 1},
+        "",
+        ("x", "y"),
+        (),
+        "d",
+        ("d",),
+        (("test", "before_local_training"),),
+        True,
+        broadcast,
+    )
+    back = Request.from_bytes(request.to_bytes())
+    assert back.broadcast is not None
+    assert same_record(back.broadcast, broadcast)
+    assert (back.evaluations, back.labels, back.state, back.train) == (
+        (("test", "before_local_training"),),
+        ("x", "y"),
+        "d",
+        True,
+    )
+    assert Request.from_bytes(Request("r", "a", 1, {}).to_bytes()) == Request("r", "a", 1, {})
+
+
+def test_a_reply_goes_through_bytes() -> None:
+    upload = Upload("CT", 4, 0.25, {"w": torch.ones(2)}, notes={"group": "CT"})
+    scores = Scores({"accuracy": 0.1 + 0.2, "auc": float("nan")}, {"confusion": np.array([[1, 2], [3, 4]])})
+    told = ClientProperties(ClientStats("CT", "CT", 6, 2, 2), DataShape(1, (16, 16), ("a", "b")), 1, 2, {"omnifm": "0"})
+    reply = Reply(
+        "CT",
+        "done",
+        "",
+        told,
+        "d",
+        (EvaluationResult.of("validation", "before_local_training", scores),),
+        {"load": 0.1},
+        upload,
+    )
+    back = Reply.from_bytes(reply.to_bytes())
+    assert back.upload is not None
+    assert same_record(back.upload, upload)
+    assert back.introduction == told
+    found = back.evaluations[0].scores
+    assert found.numbers["accuracy"] == 0.1 + 0.2
+    assert np.isnan(found.numbers["auc"])
+    assert (found.tables["confusion"] == scores.tables["confusion"]).all()
+    assert found.tables["confusion"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("plain", "message"),
+    [
+        ({"client": "CT"}, "outcome: Field required"),
+        ({"client": 3, "outcome": "done"}, "client: Input should be a valid string"),
+        ({"client": "CT", "outcome": "won"}, "outcome: Input should be"),
+        ({"client": "CT", "outcome": "done", "more": 1}, "more: Unexpected"),
+        ({"client": "CT", "outcome": "done", "upload": {"client": "CT"}}, "no Reply"),
+        ({"client": "CT", "outcome": "done", "upload": 3}, "no Reply"),
+    ],
+)
+def test_what_is_no_reply_is_told(plain: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Reply.from_bytes(bytes(TensorBuffer({}, plain).to_bytes()))
+
+
+@pytest.mark.parametrize("data", [b"", b"nothing", bytes(100), Reply("a", "done").to_bytes()[:60]])
+def test_bytes_that_are_none_are_told(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Reply.from_bytes(data)

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import packed, same_checkpoint
+
+from omnifm.algorithms.fedavg import FedAvg
+from omnifm.core.records import Broadcast, ClientState, Upload
+from omnifm.experiment import FederationSettings
+from omnifm.federation.loop import (
+    Callback,
+    Checkpoint,
+    EvaluationEvent,
+    EvaluationPoint,
+    Federation,
+    RoundEvent,
+    Split,
+    sample,
+)
+from omnifm.tasks.task import Scores
+
+NAMES = ["CT-1", "CT-2", "MRI", "PET", "SPECT"]
+
+
+class FakeEngine:
+    """Each client moves the weight by one; ``scripted`` tells the metric by evaluation point and round."""
+
+    def __init__(self, scripted: Mapping[str, Mapping[int, float]] | None = None) -> None:
+        self.scripted = scripted or {}
+        self.trained: list[list[str]] = []
+        self.evaluated: list[tuple[int, str, str]] = []
+        self._states: dict[str, ClientState] = {}
+
+    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
+        self.trained.append(list(clients))
+        for name in clients:
+            before = self._states.get(name, ClientState()).notes.get("rounds", 0)
+            self._states[name] = ClientState(notes={"rounds": before + 1})
+            yield Upload(name, 10, 0.5, {"w": torch.ones(2)})
+
+    def evaluate(
+        self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
+    ) -> Iterator[tuple[str, Scores]]:
+        number = broadcast.round - 1
+        self.evaluated.append((number, split, point))
+        for name in clients:
+            yield name, Scores({"accuracy": self.scripted.get(point, {}).get(number, 0.0)}, {})
+
+    @property
+    def states(self) -> dict[str, ClientState]:
+        return dict(self._states)
+
+    def restore(self, states: Mapping[str, ClientState]) -> None:
+        self._states = dict(states)
+
+
+class Diary(Callback):
+    def __init__(self) -> None:
+        self.lines: list[Any] = []
+        self.rounds: list[RoundEvent] = []
+
+    def round_started(self, number: int, clients: Sequence[str]) -> None:
+        self.lines.append(("started", number, list(clients)))
+
+    def client_done(self, upload: Upload) -> None:
+        self.lines.append(("client", upload.client))
+
+    def round_done(self, event: RoundEvent) -> None:
+        self.lines.append(("done", event.round))
+        self.rounds.append(event)
+
+    def evaluated(self, event: EvaluationEvent) -> None:
+        self.lines.append(("evaluated", event.round, event.split, event.point))
+
+    def improved(self, point: EvaluationPoint, checkpoint: Checkpoint) -> None:
+        self.lines.append(("improved", point, checkpoint.server.round))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.lines.append(("checkpoint", checkpoint.server.round))
+
+
+def federation(engine: FakeEngine, *callbacks: Callback, names: Sequence[str] = NAMES, **settings: Any) -> Federation:
+    return Federation(FedAvg(), engine, names, names, FederationSettings(**settings), 0, "accuracy", callbacks)
+
+
+def start() -> Checkpoint:
+    return Checkpoint(FedAvg().init({"w": torch.zeros(2)}, ["w"], len(NAMES)))
+
+
+@pytest.mark.parametrize(
+    ("count", "participation", "expected"), [(10, 0.2, 2), (5, 0.5, 2), (5, 0.1, 1), (1, 0.01, 1), (7, 1.0, 7)]
+)
+def test_how_many_take_part(count: int, participation: float, expected: int) -> None:
+    names = [f"client {number}" for number in range(count)]
+    assert len(sample(names, participation, 0, 1)) == expected
+
+
+def test_the_choice_does_not_depend_on_the_order_of_clients() -> None:
+    for number in range(20):
+        one = sample(NAMES, 0.4, 7, number)
+        assert sample(NAMES[::-1], 0.4, 7, number) == one[::-1]
+        assert one == [name for name in NAMES if name in one]
+
+
+def test_the_choice_depends_on_round_and_seed() -> None:
+    names = [str(number) for number in range(100)]
+    assert sample(names, 0.1, 0, 1) == sample(names, 0.1, 0, 1)
+    assert sample(names, 0.1, 0, 1) != sample(names, 0.1, 0, 2)
+    assert sample(names, 0.1, 0, 1) != sample(names, 0.1, 1, 1)
+
+
+def test_the_choice_is_the_same_in_another_process() -> None:
+    # Neither an id nor Python's salted hash of a name would be.
+    code = f"from omnifm.federation.loop import sample; print([sample({NAMES!r}, 0.4, 7, n) for n in range(20)])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == [sample(NAMES, 0.4, 7, number) for number in range(20)]
+
+
+def test_a_newcomer_displaces_only_those_it_outranks() -> None:
+    for number in range(20):
+        before, after = set(sample(NAMES, 0.4, 0, number)), set(sample([*NAMES, "new"], 0.34, 0, number))
+        assert len(after) == 2
+        assert after - {"new"} <= before
+
+
+def test_all_clients_are_chosen_about_as_often() -> None:
+    chosen = Counter(name for number in range(500) for name in sample(NAMES, 0.4, 0, number))
+    # Binomial: 200 expected, standard deviation 11.
+    assert all(abs(chosen[name] - 200) < 45 for name in NAMES)
+
+
+def test_the_sampled_clients_train() -> None:
+    engine = FakeEngine()
+    federation(engine, participation=0.4, rounds=3).run(start())
+    assert engine.trained == [sample(NAMES, 0.4, 0, number) for number in (1, 2, 3)]
+
+
+def test_callbacks_in_order() -> None:
+    one, other = Diary(), Diary()
+    engine = FakeEngine({"before_local_training": {2: 0.5, 3: 0.6}, "after_local_training": {2: 0.7, 3: 0.7}})
+    federation(engine, one, other, names=["a", "b"], rounds=3, evaluate_every=2).run(start())
+    trained = [("client", "a"), ("client", "b")]
+    assert one.lines == other.lines
+    assert one.lines == [
+        ("started", 1, ["a", "b"]),
+        *trained,
+        ("done", 1),
+        ("checkpoint", 1),
+        ("started", 2, ["a", "b"]),
+        *trained,
+        ("done", 2),
+        ("evaluated", 2, "validation", "before_local_training"),
+        ("improved", "before_local_training", 2),
+        ("evaluated", 2, "validation", "after_local_training"),
+        ("improved", "after_local_training", 2),
+        ("checkpoint", 2),
+        ("started", 3, ["a", "b"]),
+        *trained,
+        ("done", 3),
+        ("evaluated", 3, "validation", "before_local_training"),
+        ("improved", "before_local_training", 3),
+        ("evaluated", 3, "validation", "after_local_training"),
+        ("checkpoint", 3),
+    ]
+
+
+def test_the_best_round_is_chosen_on_validation_data_by_evaluation_point() -> None:
+    scores = {
+        "before_local_training": {1: 0.2, 2: 0.6, 3: 0.6, 4: 0.1},
+        "after_local_training": {1: 0.9, 2: 0.8, 3: 0.8, 4: 0.95},
+    }
+    engine = FakeEngine(scores)
+    last = federation(engine, rounds=4, evaluate_every=1).run(start())
+    assert last.best == {"before_local_training": (2, 0.6), "after_local_training": (4, 0.95)}
+    assert {split for _, split, _ in engine.evaluated} == {"validation"}
+
+
+FALLING = {
+    "before_local_training": {2: 0.5, 4: 0.4, 6: 0.3, 8: 0.2},
+    "after_local_training": {2: 0.5, 4: 0.6, 6: 0.6, 8: 0.6},
+}
+
+
+@pytest.mark.parametrize(("patience", "end"), [(0, 20), (1, 6), (2, 8), (3, 10), (9, 20)])
+def test_it_stops_when_no_reading_has_improved_for_so_many_evaluations(patience: int, end: int) -> None:
+    engine = FakeEngine(FALLING)
+    last = federation(engine, rounds=20, evaluate_every=2, patience=patience).run(start())
+    assert last.server.round == end
+    assert last.best == {"before_local_training": (2, 0.5), "after_local_training": (4, 0.6)}
+
+
+def test_a_run_that_goes_on_stops_where_it_would_have() -> None:
+    for before in range(1, 9):
+        half = federation(FakeEngine(FALLING), rounds=before, evaluate_every=2, patience=2).run(start())
+        if before % 2:  # the last round of a run is always judged: not so in the longer one
+            half = Checkpoint(half.server, half.clients, {r: b for r, b in half.best.items() if b[0] % 2 == 0})
+        kept = packed(half)
+        last = federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(kept)
+        assert last.server.round == 8
+        assert federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(last) is last
+
+
+def test_a_reading_that_is_not_wanted_is_not_judged() -> None:
+    engine = FakeEngine()
+    last = federation(engine, rounds=2, evaluate_every=1, evaluate=("before_local_training",)).run(start())
+    assert {point for _, _, point in engine.evaluated} == {"before_local_training"}
+    assert last.best.keys() == {"before_local_training"}
+
+
+def test_the_last_round_is_always_judged() -> None:
+    engine = FakeEngine()
+    federation(engine, rounds=5, evaluate_every=3).run(start())
+    assert [number for number, _, point in engine.evaluated if point == "before_local_training"] == [3, 5]
+
+
+def test_weights_and_states_of_the_end() -> None:
+    last = federation(FakeEngine(), rounds=3).run(start())
+    assert last.server.shared["w"].tolist() == [3.0, 3.0]
+    assert last.server.round == 3
+    assert {name: state.notes["rounds"] for name, state in last.clients.items()} == dict.fromkeys(NAMES, 3)
+
+
+def test_event_of_a_round_tells_what_was_sent() -> None:
+    diary = Diary()
+    federation(FakeEngine(), diary, participation=0.4, rounds=1).run(start())
+    (event,) = diary.rounds
+    assert event.clients == {name: {"loss": 0.5, "samples": 10} for name in sample(NAMES, 0.4, 0, 1)}
+    assert (event.bytes_down, event.bytes_up) == (2 * 8, 2 * 8)
+    assert event.seconds >= 0
+
+
+def test_going_on_from_a_snapshot_is_as_never_having_stopped() -> None:
+    scores = {"before_local_training": {1: 0.5, 2: 0.4, 3: 0.6}, "after_local_training": {1: 0.5, 2: 0.4, 3: 0.3}}
+    whole = federation(FakeEngine(scores), participation=0.6, rounds=3, evaluate_every=1).run(start())
+    half = federation(FakeEngine(scores), participation=0.6, rounds=2, evaluate_every=1).run(start())
+    resumed = federation(FakeEngine(scores), participation=0.6, rounds=3, evaluate_every=1).run(packed(half))
+    assert same_checkpoint(resumed, whole)
+
+
+def test_a_finished_run_plays_no_round() -> None:
+    engine = FakeEngine()
+    done = federation(engine, rounds=1).run(start())
+    engine.trained.clear()
+    assert federation(engine, rounds=1).run(done) is done
+    assert engine.trained == []
+
+
+def test_mean_is_over_the_clients_that_have_the_metric() -> None:
+    given = {"a": Scores({"auc": 0.5}, {}), "b": Scores({"auc": 1.0}, {}), "c": Scores({"accuracy": 0.0}, {})}
+    event = EvaluationEvent(1, "test", "before_local_training", given)
+    assert event.mean("auc") == pytest.approx(0.75)
+    assert np.isnan(event.mean("dice"))

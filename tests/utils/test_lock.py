@@ -1,0 +1,155 @@
+"""The lock of a folder: one process at a time, and no trace of it afterwards."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from small_run import wait_until
+
+from omnifm.utils.errors import ExperimentError
+from omnifm.utils.lock import is_held, locked
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no such lock", allow_module_level=True)
+
+FORK = multiprocessing.get_context("fork")
+
+
+@contextmanager
+def another(work: Callable[..., None], *arguments: object) -> Iterator[int]:
+    """Do the work in another process while the block lasts."""
+    process = FORK.Process(target=work, args=arguments)
+    process.start()
+    assert process.pid is not None
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.join()
+
+
+def hold(folder: Path) -> None:
+    with locked(folder):
+        time.sleep(60)
+
+
+def hold_and_fork(folder: Path, noted: Path) -> None:
+    with locked(folder):
+        if not (child := os.fork()):
+            time.sleep(60)
+        noted.write_text(str(child))
+        time.sleep(60)
+
+
+def take_turns(folder: Path, diary: Path, times: int) -> None:
+    """Take the lock so many times and note its beginning and end."""
+    while times:
+        try:
+            with locked(folder), diary.open("a") as file:
+                for word in ("begin", "end"):
+                    file.write(f"{word} {os.getpid()}\n")
+                    file.flush()
+                times -= 1
+        except ExperimentError as error:
+            if "is in use by" not in str(error):
+                raise
+
+
+def is_noted(folder: Path) -> bool:
+    try:
+        return bool((folder / ".lock").read_bytes())
+    except FileNotFoundError:
+        return False
+
+
+def test_another_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    with another(hold, tmp_path) as pid:
+        wait_until(lambda: is_noted(tmp_path))
+        with pytest.raises(ExperimentError) as told, locked(tmp_path):
+            pass
+        assert f"{tmp_path} is in use by process {pid} on {platform.node()}." in str(told.value)
+        assert is_held(tmp_path), "the one that was refused must leave the lock alone"
+    assert not is_held(tmp_path)
+    with locked(tmp_path):
+        assert json.loads((tmp_path / ".lock").read_bytes())["process"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_holder_holds_nothing_though_its_children_live(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with another(hold_and_fork, folder, tmp_path / "child") as pid:
+        wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "")
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        child = int((tmp_path / "child").read_text())
+        assert not is_held(folder)
+        try:
+            with locked(folder):
+                os.kill(child, 0)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_the_folder_is_made_and_removed_if_it_stays_empty(tmp_path: Path) -> None:
+    with locked(tmp_path / "a/b"):
+        assert is_noted(tmp_path / "a/b")
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "a/b"):
+        (tmp_path / "a/file").write_text("")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+    (tmp_path / "empty").mkdir()
+    with locked(tmp_path / "empty"):
+        pass
+    assert (tmp_path / "empty").is_dir(), "it was there before"
+
+
+def test_an_error_frees_it(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_two_hold_it_however_fast_it_comes_and_goes(tmp_path: Path) -> None:
+    # The file is removed while others wait at its door: nobody may hold a file that has no name any more.
+    folder, diary = tmp_path / "folder", tmp_path / "diary"
+    workers = [FORK.Process(target=take_turns, args=(folder, diary, 100)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    lines = diary.read_text().splitlines()
+    assert len(lines) == 4 * 100 * 2
+    assert all(begin.split() == ["begin", end.split()[1]] for begin, end in zip(lines[::2], lines[1::2], strict=True))
+    assert not (folder / ".lock").exists()
+
+
+def test_a_file_system_without_locks_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", none)
+    with locked(tmp_path):
+        pass
+    assert "has no locks: see that no other run writes into it." in caplog.text
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ExperimentError, match=r"The folder .*file/run cannot be written: "),
+        locked(tmp_path / "file/run"),
+    ):
+        pass
