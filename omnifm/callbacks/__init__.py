@@ -1,1 +1,1 @@
-"""What may be done as the rounds go by."""
+"""What happens while a run goes on, for those who want to know: the protocol, and one file for each callback."""

@@ -1,1 +1,1 @@
-"""What lies on disk between rounds: checkpoints, clients' states, weight files."""
+"""What outlives a process: checkpoints of a run, the states of its clients, files of weights."""

@@ -1,4 +1,4 @@
-"""Where a run's checkpoints lie: the last rounds, the best rounds, and beside them the clients' states they refer to."""
+"""Where a run's checkpoints are: the last rounds, the best rounds, and the clients' states they refer to."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A run's model, to be used elsewhere."""
+"""Models taken out of a run."""

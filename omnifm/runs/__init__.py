@@ -1,1 +1,1 @@
-"""A run: its arms, its folder, from start to report."""
+"""Runs: an experiment's arms put together and run into a folder, which holds all that is needed to resume them."""

@@ -67,7 +67,7 @@ class Arm:
     @property
     def evaluated(self) -> tuple[str, ...]:
         """The names of the hospitals, all of which are evaluated."""
-        return tuple(holding.name for holding in self.data_spec.client_stats)
+        return tuple(one.name for one in self.data_spec.client_stats)
 
     def start(self) -> Checkpoint:
         """Return the state before the first round."""
@@ -166,7 +166,7 @@ def _assembled(
         experiment.seed,
         experiment.federation.rounds,
     )
-    participants = tuple(holding.name for holding in data_spec.client_stats)
+    participants = tuple(one.name for one in data_spec.client_stats)
     return Arm(experiment, data_spec, task, algorithm, runtime, participants, origin)
 
 

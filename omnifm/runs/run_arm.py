@@ -176,7 +176,7 @@ def _about(name: str, arm: Arm, data_spec: DataSpec) -> dict[str, Any]:
         "main_metric": arm.task.main_metric,
         "lower_is_better": list(arm.task.lower_is_better),
         "label_names": list(data_spec.shape.label_names),
-        "clients": {holding.name: _holdings(holding) for holding in data_spec.client_stats},
+        "clients": {one.name: _numbers(one) for one in data_spec.client_stats},
     }
 
 
@@ -220,7 +220,7 @@ def read_best(folder: ArmFolder, checkpoints: CheckpointManager, point: Evaluati
         ) from None
 
 
-def _holdings(stats: ClientStats) -> dict[str, Any]:
+def _numbers(stats: ClientStats) -> dict[str, Any]:
     return {key: value for key, value in asdict(stats).items() if key != "name"}
 
 

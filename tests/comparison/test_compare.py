@@ -13,7 +13,7 @@ import pytest
 from small_run import Process, ended, omnifm, wait_until, write_experiment
 
 from omnifm.results.comparison import write as results
-from omnifm.runs import run_arm as playing
+from omnifm.runs import run_arm as module
 
 GRID = {"grid": {"training": {"learning_rate": [0.05, 0.1]}}, "participation": [0.4]}
 ASKED = ("--algorithms", "fedavg,scaffold", "--seeds", 2, "--workers", 1)
@@ -96,7 +96,7 @@ def test_the_test_data_of_points_that_were_not_chosen_are_never_read(whole: Path
 
 def test_no_test_data_are_read_before_all_training_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[bool] = []
-    real = playing.run_arm
+    real = module.run_arm
 
     def noted(*arguments: Any) -> Any:
         order.append(arguments[-1])

@@ -28,6 +28,7 @@ from omnifm.engines.flower.flwr_env import QUIET
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.experiment import Plan
+from omnifm.runs import run as runs
 from omnifm.runs.run_arm import Watcher
 from omnifm.utils.errors import DeploymentError
 
@@ -46,7 +47,7 @@ def simulate(given: Plan | None, folder: Path, resume: bool, workers: int, watch
     os.environ |= {**QUIET, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     from flwr.simulation import run_simulation
 
-    plan = given or resume(folder, None)
+    plan = given or runs.resume(folder, None)
     files = _write_client_configs(plan, folder)
     settings = replace(deploy_settings(plan.document), hospitals=tuple(files), wait_for=0, poll=_POLL)
     errors: list[Exception] = []
