@@ -27,7 +27,7 @@ from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import Arm
-from omnifm.runs.run_arm import LocalBackend
+from omnifm.runs.backend import LocalBackend
 
 NAMES = ["T1", "CT", "PET"]
 STARTED = time.monotonic()
@@ -120,7 +120,7 @@ def took_part(arm: Path) -> dict[int, set[str]]:
 
 def undisturbed(plan: Plan, out: Path, present: dict[int, set[str]]) -> dict[str, str]:
     """Play the same in this process, with the same hospitals in each round."""
-    execute(create(out, plan), out, Here(present), lambda name, arm: ())
+    execute(create(out, plan), out, Here(present))
     return demo.hashes(out)
 
 

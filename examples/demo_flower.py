@@ -16,7 +16,7 @@ import tomli_w
 
 from omnifm import create, execute, make_plan
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
-from omnifm.runs.run_arm import LocalBackend
+from omnifm.runs.backend import LocalBackend
 
 ARMS = ("fedavg", "scaffold", "ditto", "omnifm")
 PHANTOM = {"kind": "phantom", "patients": 30, "classes": ["healthy", "glioma"]}
@@ -110,7 +110,7 @@ def main() -> None:
     import tomllib
 
     plan = make_plan(tomllib.loads(text))
-    execute(create(out / "here", plan), out / "here", LocalBackend(), lambda name, arm: ())
+    execute(create(out / "here", plan), out / "here", LocalBackend())
     here = hashes(out / "here")
     for arm in arms:
         print(f"{arm:10}  {here[arm]}  {'the same' if afar[arm] == here[arm] else 'ANOTHER: ' + afar[arm]}")

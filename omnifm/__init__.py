@@ -9,10 +9,13 @@ if TYPE_CHECKING:
     from omnifm.algorithms.aggregation import Mean
     from omnifm.algorithms.algorithm import Algorithm
     from omnifm.algorithms.registry import register
+    from omnifm.callbacks.callback import Callback, Stop
+    from omnifm.callbacks.registry import register_callback
     from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
     from omnifm.data.federated_dataset import FederatedDataset, load_dataset
     from omnifm.experiment import Experiment, Plan, make_plan, read_plan
     from omnifm.runs.arm import Arm, make_arm
+    from omnifm.runs.backend import Backend, LocalBackend
     from omnifm.runs.run import create, execute, resume
     from omnifm.spectral import AdapterSettings, KnowledgeBank, SpectralAdapter
     from omnifm.training.hooks import LocalTraining
@@ -25,9 +28,12 @@ _HOMES = {
     "omnifm.algorithms.registry": ("register",),
     "omnifm.core.records": ("Broadcast", "ClientState", "ServerState", "Upload"),
     "omnifm.runs.arm": ("Arm", "make_arm"),
+    "omnifm.callbacks.callback": ("Callback", "Stop"),
+    "omnifm.callbacks.registry": ("register_callback",),
     "omnifm.data.federated_dataset": ("Cohort", "load_cohort"),
     "omnifm.utils.errors": ("OmniFMError",),
     "omnifm.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
+    "omnifm.runs.backend": ("Backend", "LocalBackend"),
     "omnifm.runs.run": ("create", "execute", "resume"),
     "omnifm.spectral": ("AdapterSettings", "KnowledgeBank", "SpectralAdapter"),
     "omnifm.training.hooks": ("Recipe",),
@@ -38,17 +44,21 @@ __all__ = [
     "AdapterSettings",
     "Algorithm",
     "Arm",
+    "Backend",
     "Broadcast",
+    "Callback",
     "ClientState",
     "Cohort",
     "Experiment",
     "KnowledgeBank",
+    "LocalBackend",
     "Mean",
     "OmniFMError",
     "Plan",
     "Recipe",
     "ServerState",
     "SpectralAdapter",
+    "Stop",
     "Trainer",
     "Upload",
     "create",
@@ -58,6 +68,7 @@ __all__ = [
     "make_plan",
     "read_plan",
     "register",
+    "register_callback",
     "resume",
 ]
 

@@ -2,7 +2,7 @@
 
 An experiment file may have ``[arms.NAME]`` tables: each arm is the experiment with those keys changed, and all arms
 run on the same data. A file without arms has one, called by its algorithm. ``[compare]`` is for ``omnifm compare``,
-``[deploy]`` for a run over the network: what of it changes, changes no result.
+``[deploy]`` for a run over the network, ``[[callbacks]]`` say who is told of its progress: they change no result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pydantic
 import tomli_w
@@ -26,6 +26,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from omnifm.algorithms import registry as algorithms
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights
+from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.data.federated_dataset import DataSettings
 from omnifm.data.partition import PartitionSettings
 from omnifm.spectral.adapter import AdapterSettings
@@ -36,11 +37,8 @@ from omnifm.utils.errors import ExperimentError, OmniFMError, did_you_mean
 
 Document = dict[str, Any]
 
-EvaluationPoint = Literal["before_local_training", "after_local_training"]
-"""Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or
-*personalised* (after the algorithm's local epochs from there)."""
-
-EVALUATION_POINTS: tuple[EvaluationPoint, ...] = ("before_local_training", "after_local_training")
+UNRELATED = ("callbacks", "compare", "deploy")
+"""The tables of an experiment file that change no result of a run: they may be others when it is resumed."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,13 @@ def make_plan(document: Document) -> Plan:
 
 def base_of(document: Document) -> Document:
     """Return the part of a document that every arm starts from."""
-    return {key: value for key, value in document.items() if key not in ("arms", "compare", "deploy")}
+    return {key: value for key, value in document.items() if key not in ("arms", *UNRELATED)}
+
+
+def renewed(document: Document, given: Document) -> Document:
+    """Return a document with the :data:`UNRELATED` tables of the one given."""
+    kept = {key: value for key, value in document.items() if key not in UNRELATED}
+    return {**kept, **{key: given[key] for key in UNRELATED if key in given}}
 
 
 def make_experiment(document: Mapping[str, Any]) -> Experiment:

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.events import CheckpointEvent
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import Experiment, make_experiment
-from omnifm.federation.loop import Callback, Checkpoint
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
@@ -232,8 +234,8 @@ class _Kept(Callback):
     def __init__(self) -> None:
         self.checkpoints: list[Checkpoint] = []
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        self.checkpoints.append(checkpoint)
+    def on_checkpoint(self, event: CheckpointEvent) -> None:
+        self.checkpoints.append(event.checkpoint)
 
 
 def federated(arm: Arm, start: Checkpoint | None = None) -> list[Checkpoint]:

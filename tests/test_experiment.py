@@ -8,15 +8,7 @@ import pytest
 
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
-from omnifm.experiment import (
-    Experiment,
-    differences,
-    make_experiment,
-    make_plan,
-    read_plan,
-    to_document,
-    to_toml,
-)
+from omnifm.experiment import Experiment, differences, make_experiment, make_plan, read_plan, to_document, to_toml
 from omnifm.utils.errors import ExperimentError
 
 FULL = """

@@ -9,11 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.events import EvaluationEvent
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import FederationSettings
 from omnifm.federation.client import ClientRuntime
-from omnifm.federation.loop import Callback, Checkpoint, EvaluationEvent, Federation
+from omnifm.federation.loop import Federation
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
 from omnifm.training.trainer import TrainingSettings
@@ -93,7 +96,7 @@ class Notes(Callback):
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
 
-    def evaluated(self, event: EvaluationEvent) -> None:
+    def on_evaluate(self, event: EvaluationEvent) -> None:
         """Take the mean over the clients, all of whom hold as many held-out images."""
         self.contest.round_done(event.mean("accuracy"))
 

@@ -18,9 +18,13 @@ import numpy as np
 from hospitals import add_arguments, dataset_of, experiment_of
 from process_tree import processor_seconds
 
-from omnifm.federation.loop import Callback, RoundEvent
-from omnifm.runs.run_arm import ArmFolder, LocalBackend, run_arm
+from omnifm.callbacks.callback import Callback, Stop
+from omnifm.callbacks.events import RoundEvent, RoundStart
+from omnifm.runs.backend import LocalBackend
+from omnifm.runs.folder import ArmFolder
+from omnifm.runs.run_arm import run_arm
 from omnifm.training.trainer import Fit, Trainer
+from omnifm.utils.errors import OutOfTime
 
 WARM_UP = 1  # rounds in which caches fill
 
@@ -56,10 +60,6 @@ class Stopwatch:
         return [Span(*self._spans[self._row[name]]) for name in clients]
 
 
-class Enough(Exception):  # noqa: N818 - no error
-    """Enough rounds have been played."""
-
-
 class Clock(Callback):
     """Measures each round from its start to that of the next, when its log and checkpoint are written."""
 
@@ -69,8 +69,8 @@ class Clock(Callback):
         self._last: tuple[float, float, float, Sequence[str]] | None = None
         self._event: RoundEvent | None = None
 
-    def round_started(self, number: int, clients: Sequence[str]) -> None:
-        """Close the round before; end the run when enough have been played."""
+    def on_round_start(self, event: RoundStart) -> Stop | None:
+        """Close the round before; leave the run when enough have been played."""
         now = time.perf_counter(), processor_seconds(os.getpid()), time.process_time()
         if self._last is not None:
             assert self._event is not None
@@ -78,11 +78,12 @@ class Clock(Callback):
             wall, cpu, server = (after - earlier for after, earlier in zip(now, before, strict=True))
             line = _line(self.stopwatch.spans(trained), wall, cpu, server)
             self.lines.append({**line, "down": self._event.bytes_down, "up": self._event.bytes_up})
-        if number > self.rounds:
-            raise Enough
-        self._last = (*now, clients)
+        if event.round > self.rounds:
+            return Stop("Enough rounds have been played", pause=True)
+        self._last = (*now, event.clients)
+        return None
 
-    def round_done(self, event: RoundEvent) -> None:
+    def on_round_end(self, event: RoundEvent) -> None:
         """Keep what the round has sent."""
         self._event = event
 
@@ -122,9 +123,9 @@ def main() -> None:
     dataset = dataset_of(experiment)
     load = time.perf_counter() - before
     clock = Clock(Stopwatch([client.name for client in dataset.clients]), rounds)
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(OutOfTime):
         arm = ArmFolder(Path(folder) / "arm")
-        run_arm("scale", experiment, LocalBackend(given.workers, dataset), arm, lambda name, arm: [clock], test=False)
+        run_arm("scale", experiment, LocalBackend(given.workers, dataset), arm, callbacks=[clock], test=False)
     lines = clock.lines[WARM_UP:]
     print(json.dumps({"load": load, **{key: statistics.median(line[key] for line in lines) for key in lines[0]}}))
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 
-from omnifm.core.records import Upload
-from omnifm.experiment import FederationSettings
-from omnifm.federation.loop import Callback, EvaluationEvent, RoundEvent
-from omnifm.runs.arm import Arm
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, UploadEvent
 
 
-class LiveProgress(Progress):
-    """One bar for each arm."""
+class LiveProgress(Progress, Callback):
+    """One bar for each arm of a run, which it shows one after the other."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(
@@ -32,38 +29,36 @@ class LiveProgress(Progress):
             console=console,
             disable=not console.is_terminal,
         )
+        self._bar = TaskID(0)
+        self._clients = self._answered = 0
+        self._score = ""
 
-    def watch(self, name: str, arm: Arm) -> list[Callback]:
-        """Return the callback that moves an arm's bar."""
-        return [_Bar(self, name, arm.experiment.federation)]
+    def on_arm_start(self, event: ArmStart) -> None:
+        """Show the arm's bar."""
+        self._bar, self._score = self.add_task(event.arm.name, total=event.arm.rounds, note=""), ""
 
+    def on_round_start(self, event: RoundStart) -> None:
+        """Show how many rounds are done."""
+        self._clients, self._answered = len(event.clients), 0
+        self.update(self._bar, completed=event.round - 1)
 
-class _Bar(Callback):
-    def __init__(self, live: LiveProgress, name: str, settings: FederationSettings) -> None:
-        self.live, self.bar = live, live.add_task(name, total=settings.rounds, note="")
-        self.point = settings.evaluate[0]
-        self.clients: Sequence[str] = ()
-        self.answered = 0
-        self.score = ""
+    def on_upload(self, event: UploadEvent) -> None:
+        """Show how many clients have answered, and the last loss."""
+        self._answered += 1
+        note = f"{self._answered}/{self._clients} clients  loss {event.upload.loss:.3f}{self._score}"
+        self.update(self._bar, note=note)
 
-    def round_started(self, number: int, clients: Sequence[str]) -> None:
-        self.clients, self.answered = clients, 0
-        self.live.update(self.bar, completed=number - 1)
+    def on_round_end(self, event: RoundEvent) -> None:
+        """Move the bar."""
+        self.update(self._bar, completed=event.round)
 
-    def client_done(self, upload: Upload) -> None:
-        self.answered += 1
-        note = f"{self.answered}/{len(self.clients)} clients  loss {upload.loss:.3f}{self.score}"
-        self.live.update(self.bar, note=note)
-
-    def round_done(self, event: RoundEvent) -> None:
-        self.live.update(self.bar, completed=event.round)
-
-    def evaluated(self, event: EvaluationEvent) -> None:
-        if event.split == "test":  # the rounds are over, all or early
-            self.live.update(self.bar, total=self.live.tasks[self.bar].completed)
-        elif event.point == self.point:
+    def on_evaluate(self, event: EvaluationEvent) -> None:
+        """Show the score from now on; at the test, the rounds that were done are all, whether all or early."""
+        if event.split == "test":
+            self.update(self._bar, total=self._tasks[self._bar].completed)
+        elif event.point == event.arm.points[0]:
             metric = next(iter(next(iter(event.scores.values())).numbers))
-            self.score = f"  {metric} {event.mean(metric):.3f}"
+            self._score = f"  {metric} {event.mean(metric):.3f}"
 
 
 class StageProgress(Progress):

@@ -1,4 +1,4 @@
-"""A limit of time: the work ends between two rounds, before the limit would be passed, and can be resumed."""
+"""A time limit: the work pauses between two rounds, before the limit would be passed, and can be resumed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 import mmap
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from omnifm.federation.loop import Callback, Checkpoint
-from omnifm.runs.arm import Arm
-from omnifm.utils.errors import ExperimentError, OutOfTime
+from omnifm.callbacks.callback import Callback, Stop
+from omnifm.callbacks.events import ArmStart, CheckpointEvent, RoundStart
+from omnifm.utils.errors import ExperimentError
 
 _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
 
@@ -29,10 +29,10 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-class TimeLimit:
-    """Ends the work when the longest round so far, with its evaluation, might no longer fit before the limit.
+class TimeLimit(Callback):
+    """Pauses the work when the longest round so far, with its evaluation, might no longer fit before the limit.
 
-    One round is always played, so that whoever resumes gets on. Processes forked from the one that made it share what
+    One round is always run, so that whoever resumes gets on. Processes forked from the one that made it share what
     they know of the rounds.
 
     Args:
@@ -48,37 +48,34 @@ class TimeLimit:
         self.clock = clock
         self._started = clock() if started is None else started
         self._longest = memoryview(mmap.mmap(-1, 8)).cast("d")
+        self._began: float | None = None
 
-    def check(self) -> None:
-        """Raise OutOfTime unless there is time for one more round."""
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no time for one more round."""
         longest = self._longest[0]
-        if longest and self.clock() - self._started + longest > self.seconds:
-            raise OutOfTime
-
-    def watch(self, name: str, arm: Arm) -> list[Callback]:
-        """Return the callback that ends an arm in time."""
-        return [_Rounds(self)]
+        return longest > 0 and self.clock() - self._started + longest > self.seconds
 
     def note(self, seconds: float) -> None:
         """Take a round's time into account."""
         self._longest[0] = max(self._longest[0], seconds)
 
+    def on_arm_start(self, event: ArmStart) -> None:
+        """Forget when the last arm's last round began."""
+        self._began = None
 
-class _Rounds(Callback):
-    """A round lasts until the next begins: with its evaluation and its checkpoint, or without if it is the last."""
-
-    def __init__(self, limit: TimeLimit) -> None:
-        self.limit = limit
-        self.began: float | None = None
-
-    def round_started(self, number: int, clients: Sequence[str]) -> None:
+    def on_round_start(self, event: RoundStart) -> Stop | None:
+        """Note the time since the round before began, and let no round begin that might not end in time."""
         self._note()
-        self.limit.check()
-        self.began = self.limit.clock()
+        if self.is_over:
+            return Stop("Time is up", pause=True)
+        self._began = self.clock()
+        return None
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
+    def on_checkpoint(self, event: CheckpointEvent) -> None:
+        """Note a round's time, with its evaluation and its checkpoint."""
         self._note()
 
     def _note(self) -> None:
-        if self.began is not None:
-            self.limit.note(self.limit.clock() - self.began)
+        if self._began is not None:
+            self.note(self.clock() - self._began)

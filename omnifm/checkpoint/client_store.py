@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import quote
 
 from omnifm.core.records import ClientState
@@ -162,34 +161,6 @@ def _remove(path: Path, maker: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class StateStore(Protocol):
-    """What a folder of checkpoints asks of the place where the clients' states lie; see :class:`ClientStateStore`."""
-
-    def refs(self, digests: Mapping[str, str]) -> StateRefs:
-        """Return the states of these digests by client."""
-        ...
-
-    def digests(self, clients: Mapping[str, ClientState]) -> dict[str, str]:
-        """Return the digests of these states."""
-        ...
-
-    def fsync(self, files: Iterable[tuple[str, str]]) -> None:
-        """Wait until the states of these clients and digests are on the disk."""
-        ...
-
-    def check(self, client: str, digest: str) -> None:
-        """Make sure that a state is what was written."""
-        ...
-
-    def remove(self, files: Iterable[tuple[str, str]]) -> None:
-        """Remove the states of these clients and digests."""
-        ...
-
-    def keep_only(self, files: Iterable[tuple[str, str]]) -> None:
-        """Remove every state but those of these clients and digests."""
-        ...
-
-
 class RemoteStateStore:
     """The store of states that never leave their clients: each settles, checks and removes its own."""
 
@@ -239,3 +210,7 @@ class StoredStates(StateRefs):
 
     def __getitem__(self, client: str) -> ClientState:
         return self.folder.read(client, self.digests[client])
+
+
+StateStore = ClientStateStore | RemoteStateStore
+"""Where the clients' states are, as the checkpoints refer to them: here, or with the clients."""

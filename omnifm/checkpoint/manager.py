@@ -7,8 +7,9 @@ from pathlib import Path
 
 from omnifm.checkpoint.client_store import ClientStateStore, StateStore
 from omnifm.checkpoint.file import read_checkpoint, read_plain, write_checkpoint
+from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.evaluation import EvaluationPoint
 from omnifm.core.records import ServerState
-from omnifm.federation.loop import Checkpoint, EvaluationPoint
 from omnifm.utils.errors import CheckpointError
 
 KEEP = 2

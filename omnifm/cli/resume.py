@@ -24,7 +24,7 @@ def stoppable(command: str, things: str, folder: Path, begun: Callable[[], bool]
         with interruptible():
             yield
     except (Interrupted, OutOfTime) as end:
-        stopped, status = ("Stopped", end.status) if isinstance(end, Interrupted) else ("Time is up", OUT_OF_TIME)
+        stopped, status = ("Stopped", end.status) if isinstance(end, Interrupted) else (str(end), OUT_OF_TIME)
         again = f"omnifm {command} --resume {shlex.quote(str(folder))}"
         rest = f". The finished {things} are kept: go on with  {again}" if begun() else " before the first round."
         err.print(f"{stopped}{rest}", markup=False, highlight=False, soft_wrap=True)

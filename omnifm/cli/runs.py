@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,15 +18,6 @@ from omnifm.utils.lock import locked
 if TYPE_CHECKING:
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.experiment import Plan
-    from omnifm.federation.loop import Callback
-    from omnifm.runs.arm import Arm
-
-
-class RunEngine(StrEnum):
-    """Who runs the clients."""
-
-    IN_PROCESS = "in-process"
-    SIMULATION = "flower-simulation"
 
 
 def run(
@@ -38,8 +28,8 @@ def run(
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
     engine: Annotated[
-        RunEngine, typer.Option(help="Who runs the clients; Flower's simulation needs Ray.")
-    ] = RunEngine.IN_PROCESS,
+        str, typer.Option(metavar="in-process|flower-simulation", help="Who runs the clients; Flower's needs Ray.")
+    ] = "in-process",
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
@@ -122,32 +112,20 @@ def _play(
     fresh: bool,
     workers: int,
     limit: TimeLimit,
-    engine: RunEngine = RunEngine.IN_PROCESS,
+    engine: str = "in-process",
 ) -> Plan:
-    """Play a run into its folder and tell what it found."""
+    """Run a plan into its folder and print what it found."""
     from omnifm.callbacks.progress import LiveProgress
     from omnifm.results.table import result_table
     from omnifm.runs import run as runs
-    from omnifm.runs.run_arm import LocalBackend
+    from omnifm.runs.backend import make_backend
     from omnifm.workers.pool import auto_workers
 
     begun = partial(runs.has_begun, folder)
-    live = LiveProgress(err)
-    worker_pool = workers or auto_workers()
-
-    def watch(name: str, arm: Arm) -> list[Callback]:
-        return [*limit.watch(name, arm), *live.watch(name, arm)]
-
-    with stoppable(command, "rounds", folder, begun):
-        if engine is RunEngine.SIMULATION:
-            from omnifm.engines.flower.simulation import simulate
-
-            with kept("rounds", folder, begun), live:
-                simulate(given, folder, not fresh, worker_pool, watch)
-        else:
-            with locked(folder):
-                plan = runs.create(folder, given) if given and fresh else runs.resume(folder, given)
-                with kept("rounds", folder, begun), live:
-                    runs.execute(plan, folder, LocalBackend(worker_pool), watch)
+    backend, live = make_backend(engine, workers or auto_workers()), LiveProgress(err)
+    with stoppable(command, "rounds", folder, begun), locked(folder):
+        plan = runs.create(folder, given) if given and fresh else runs.resume(folder, given)
+        with kept("rounds", folder, begun), live:
+            runs.execute(plan, folder, backend, [limit, live])
     tell([result_table(folder)], folder)
-    return runs.plan_of(folder)
+    return plan

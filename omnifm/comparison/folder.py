@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.comparison.arms import ABLATION, OMNIFM, ArmPlan, named_arms, swept, with_baselines
 from omnifm.comparison.design import Cell, Design, make_design
-from omnifm.experiment import Document, differences, read_plan, to_toml
+from omnifm.experiment import Document, differences, read_plan, renewed, to_toml
+from omnifm.runs.folder import ArmFolder
 from omnifm.runs.run import versions
-from omnifm.runs.run_arm import ArmFolder
 from omnifm.utils.atomic_write import remove_strays, write_atomically
 from omnifm.utils.errors import ExperimentError
 
@@ -147,7 +147,7 @@ class ComparisonFolder:
                 f"The comparison is not that of {self.path}: {'; '.join(changed)}. Resume without an experiment file "
                 f"to go on with the old one, or start a new one with another --out."
             )
-        return old
+        return replace(old, document=renewed(old_document, document))
 
     def cell(self, cell: Cell) -> ArmFolder:
         """Where a cell lies."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, Literal, NamedTuple, Protocol
 
+from omnifm.callbacks.callback import Callback, notify, telling_the_end
+from omnifm.callbacks.events import RoundEvent, RunEnd, RunInfo
+from omnifm.callbacks.registry import make_callbacks
 from omnifm.callbacks.time_limit import TimeLimit
 from omnifm.comparison.choice import choose
 from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.folder import ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
 from omnifm.data.partition import PartitionSettings
 from omnifm.experiment import Experiment
-from omnifm.federation.loop import Callback, Checkpoint, RoundEvent
 from omnifm.runs.arm import make_arm
-from omnifm.runs.run_arm import LocalBackend, Watcher, run_arm
+from omnifm.runs.backend import LocalBackend
+from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays
 from omnifm.utils.errors import IncompatibleError, NonFiniteLossError, OutOfTime
 from omnifm.workers.pool import WorkerPool
@@ -46,7 +51,10 @@ class Progress(Protocol):
 
 
 class Comparison:
-    """A design, played into a folder. ``tolerant``: an algorithm that cannot serve the task is left out, and named."""
+    """A design, played into a folder. ``tolerant``: an algorithm that cannot serve the task is left out, and named.
+
+    ``callbacks`` are told of every cell, and after them those that the experiment asks for.
+    """
 
     def __init__(
         self,
@@ -56,8 +64,11 @@ class Comparison:
         progress: Progress,
         limit: TimeLimit,
         tolerant: bool = False,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.design, self.folder, self.progress, self.limit = design, folder, progress, limit
+        self.run = RunInfo(design.name, folder.path)
+        self.callbacks = [*callbacks, *make_callbacks(design.document)]
         self.datasets: Datasets = {}
         self.checked = Checked()
         for arm in design.arms:
@@ -96,11 +107,13 @@ class Comparison:
         """
         most = max(len(self.design.tuning()), len(self.design.chosen({arm.name: 0 for arm in self.design.arms})))
         self.behind = RawArray("q", most)  # rounds behind each cell of a stage, written by its worker alone
-        if self.workers > 1:
-            with WorkerPool(self.workers, self._do) as worker_pool:
-                self._stages(worker_pool)
-        else:
-            self._stages(None)
+        with telling_the_end(self.callbacks, Callback.on_run_end, partial(RunEnd, self.run)):
+            notify(self.callbacks, Callback.on_run_start, self.run)
+            if self.workers > 1:
+                with WorkerPool(self.workers, self._do) as worker_pool:
+                    self._stages(worker_pool)
+            else:
+                self._stages(None)
 
     def _stages(self, worker_pool: WorkerPool[Task, bool] | None) -> None:
         fit = [arm for arm in self.design.arms if arm.name not in self.checked.unfit]
@@ -137,7 +150,7 @@ class Comparison:
             in_time &= one
             self._advance()
         if not in_time:
-            raise OutOfTime
+            raise OutOfTime("Time is up")
 
     def _advance(self) -> None:
         self.progress.advance_to(sum(self.behind))
@@ -149,14 +162,14 @@ class Comparison:
     def _do(self, task: Task) -> bool:
         """Do a task, in whatever process; False if time was up before its last round."""
         if task.stage == "test":
-            self._play(task, lambda *_: ())
+            self._run(task)
             self.folder.forget_weights(task.cell)
             self.behind[task.place] = 1
             return True
-        count = _Count(self.behind, task.place)
+        if self.limit.is_over:
+            return False
         try:
-            self.limit.check()
-            last = self._play(task, lambda *arm: [*self.limit.watch(*arm), count])
+            last = self._run(task, self.limit, _Count(self.behind, task.place))
         except OutOfTime:
             return False
         except NonFiniteLossError as error:
@@ -166,10 +179,11 @@ class Comparison:
         self.behind[task.place] = task.cell.experiment.federation.rounds  # also those that never will be played
         return True
 
-    def _play(self, task: Task, watch: Watcher) -> Checkpoint:
-        experiment, folder = task.cell.experiment, self.folder.cell(task.cell)
-        stage = LocalBackend(dataset=self._load(experiment))
-        return run_arm(task.cell.arm.name, experiment, stage, folder, watch, task.stage == "test")
+    def _run(self, task: Task, *callbacks: Callback) -> Checkpoint:
+        experiment, folder, test = task.cell.experiment, self.folder.cell(task.cell), task.stage == "test"
+        backend = LocalBackend(dataset=self._load(experiment))
+        told = [*callbacks, *self.callbacks]
+        return run_arm(task.cell.arm.name, experiment, backend, folder, self.run, told, test)
 
 
 class _Count(Callback):
@@ -178,7 +192,8 @@ class _Count(Callback):
     def __init__(self, behind: Any, place: int) -> None:
         self.behind, self.place = behind, place
 
-    def round_done(self, event: RoundEvent) -> None:
+    def on_round_end(self, event: RoundEvent) -> None:
+        """Count a round."""
         self.behind[self.place] = event.round
 
 

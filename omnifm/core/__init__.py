@@ -1,1 +1,1 @@
-"""What travels and what is kept: records of tensors, and their bytes."""
+"""The records that all parts of the library pass to each other."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnifm.checkpoint.client_store import ClientStateStore
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.federation.client import ClientRuntime
-from omnifm.federation.loop import EvaluationPoint, Split
 from omnifm.tasks.task import Panel, Scores
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from omnifm.checkpoint.client_store import ClientStateStore, StoredStates
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.desk import Desk
 from omnifm.engines.process_pool import ProcessPoolEngine
 from omnifm.federation.client import ClientRuntime
-from omnifm.federation.loop import EvaluationPoint, Split
 from omnifm.tasks.task import Panel, Scores
 from omnifm.workers.memory import keep_heap, return_large_blocks
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, Upload
 from omnifm.engines.desk import Desk
 from omnifm.engines.shared_memory import SharedMemory
-from omnifm.federation.loop import EvaluationPoint, Split
 from omnifm.tasks.task import Scores
 from omnifm.workers.pool import WorkerPool
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from omnifm.checkpoint.client_store import RemoteStateStore
 from omnifm.checkpoint.kept_weights import FILE
 from omnifm.checkpoint.weight_file import write_weights
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState
 from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import load_dataset
-from omnifm.engines.flower.membership import read_membership
 from omnifm.experiment import Plan
-from omnifm.federation.loop import Checkpoint
-from omnifm.runs.arm import Arm, make_arm
+from omnifm.runs.arm import Arm, build_arm, make_arm
+from omnifm.runs.folder import ArmFolder
 from omnifm.runs.initial_weights import travels
 from omnifm.runs.run import arm_folder
-from omnifm.runs.run_arm import ArmFolder, read_best
 from omnifm.utils.errors import CheckpointError, ExperimentError, did_you_mean
 
 
@@ -34,9 +34,12 @@ def export_arm(out: Path, plan: Plan, name: str | None, client: str | None, fold
     if (folder / FILE).exists():
         raise ExperimentError(f"{folder} holds a model already. Give another folder.")
     name = _chosen_arm(plan, name)
-    arm, place = _arm(plan, out, name)
-    if client is not None and not arm.runtime.clients:
-        raise ExperimentError(f"--client: what is {client}'s own has stayed with it. Leave --client out.")
+    place = arm_folder(out, name)
+    if client is None:
+        data_spec, _ = place.read_data()
+        arm = build_arm(replace(plan.arms[name], device="cpu"), data_spec, place.kept)
+    else:
+        arm = _arm_with_data(plan, name, place, client)
     tensors = _model(arm, _best(arm, place), client)
     lacking = [own for own in arm.runtime.initial if travels(own) and own not in tensors]
     if not any(map(travels, tensors)):
@@ -50,7 +53,8 @@ def export_arm(out: Path, plan: Plan, name: str | None, client: str | None, fold
 
 def write_start(out: Path, plan: Plan, name: str, file: Path) -> None:
     """Write what others may start from of the best round of an arm that pools all data, in one file."""
-    arm, place = _arm(plan, out, name)
+    place = arm_folder(out, name)
+    arm = _arm_with_data(plan, name, place)
     everything = _model(arm, _best(arm, place), arm.participants[0])
     file.parent.mkdir(parents=True, exist_ok=True)
     write_weights(file, {own: value for own, value in everything.items() if travels(own)}, arm.origin)
@@ -65,12 +69,13 @@ def _chosen_arm(plan: Plan, name: str | None) -> str:
     return chosen
 
 
-def _arm(plan: Plan, out: Path, name: str) -> tuple[Arm, ArmFolder]:
-    experiment, place = plan.arms[name], arm_folder(out, name)
-    if (membership := read_membership(out)) is not None:
-        return membership.arm(experiment, place.kept), place
-    dataset = load_dataset(experiment.data, experiment.partition, experiment.seed)
-    return make_arm(experiment, dataset, place.kept), place
+def _arm_with_data(plan: Plan, name: str, place: ArmFolder, client: str = "") -> Arm:
+    """Put an arm together for the clients whose states are beside its checkpoints."""
+    _, here = place.read_data()
+    if not here:
+        raise ExperimentError(f"--client: what is {client}'s own has stayed with it. Leave --client out.")
+    experiment = plan.arms[name]
+    return make_arm(experiment, load_dataset(experiment.data, experiment.partition, experiment.seed), place.kept)
 
 
 def _best(arm: Arm, place: ArmFolder) -> Checkpoint:
@@ -79,7 +84,7 @@ def _best(arm: Arm, place: ArmFolder) -> Checkpoint:
     checkpoints = place.checkpoints(None if arm.runtime.clients else RemoteStateStore())
     if not checkpoints.has_best(point):
         raise CheckpointError(f"{place.path} has no round that validation chose yet. Go on with the run first.")
-    return read_best(place, checkpoints, point)
+    return place.read_best(checkpoints, point)
 
 
 def _model(arm: Arm, chosen: Checkpoint, client: str | None) -> Tensors:

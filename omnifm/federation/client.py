@@ -9,10 +9,10 @@ from functools import cached_property
 import torch
 
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import ClientData
-from omnifm.federation.loop import EvaluationPoint, Split
 from omnifm.tasks.task import Panel, Scores, Task
 from omnifm.training.model import FederatedModel
 from omnifm.training.trainer import Trainer, TrainingSettings

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.callbacks.callback import Answer, Callback, Event, Stop, notify
+from omnifm.callbacks.events import (
+    ArmInfo,
+    ArmStart,
+    CheckpointEvent,
+    EvaluationEvent,
+    RoundEvent,
+    RoundStart,
+    UploadEvent,
+)
+from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
-from omnifm.experiment import EvaluationPoint as EvaluationPoint
 from omnifm.experiment import FederationSettings
-from omnifm.tasks.task import Scores
+from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.seeding import derive_seeds
-
-Split = Literal["validation", "test"]
 
 
 class Engine(Protocol):
@@ -46,63 +55,9 @@ class Engine(Protocol):
         """Replace the clients' states."""
         ...
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything that the rounds to come depend on. ``best`` holds ``(round, score)`` by evaluation point, from validation."""
-
-    server: ServerState
-    clients: Mapping[str, ClientState] = field(default_factory=dict)
-    best: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RoundEvent:
-    """A finished round: bytes sent to and by its clients, ``clients`` with loss and samples, the algorithm's report."""
-
-    round: int
-    seconds: float
-    bytes_down: int
-    bytes_up: int
-    clients: dict[str, dict[str, float]]
-    report: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class EvaluationEvent:
-    """All clients judged on one split at one evaluation point, after ``round`` rounds."""
-
-    round: int
-    split: Split
-    point: EvaluationPoint
-    scores: dict[str, Scores]
-
-    def mean(self, metric: str) -> float:
-        """Return the mean of a metric over the clients that have it."""
-        values = [s.numbers[metric] for s in self.scores.values() if metric in s.numbers]
-        return sum(values) / len(values) if values else float("nan")
-
-
-class Callback:
-    """What others may do as the rounds go by. Override what you need."""
-
-    def round_started(self, number: int, clients: Sequence[str]) -> None:
-        """A round begins with these clients."""
-
-    def client_done(self, upload: Upload) -> None:
-        """One client's upload has come."""
-
-    def round_done(self, event: RoundEvent) -> None:
-        """The server has taken in a round."""
-
-    def evaluated(self, event: EvaluationEvent) -> None:
-        """All clients have been judged."""
-
-    def improved(self, point: EvaluationPoint, checkpoint: Checkpoint) -> None:
-        """The checkpoint is the best so far at this evaluation point, by the mean over clients on validation data."""
-
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """All of a round is done: from here the run could go on after any crash."""
+    def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
+        """Return pictures of a client's predictions; none, where they may not leave the client."""
+        ...
 
 
 def sample(clients: Sequence[str], participation: float, seed: int, round_number: int) -> list[str]:
@@ -126,6 +81,7 @@ class Federation:
         seed: of the experiment.
         metric: the task's main metric; the best round has its highest mean on validation data.
         callbacks: called in this order.
+        info: the arm, as callbacks are told.
     """
 
     def __init__(
@@ -138,50 +94,48 @@ class Federation:
         seed: int,
         metric: str,
         callbacks: Iterable[Callback] = (),
+        info: ArmInfo | None = None,
     ) -> None:
         self.algorithm, self.engine, self.settings = algorithm, engine, settings
         self.participants, self.evaluated = list(participants), list(evaluated)
         self.seed, self.metric, self.callbacks = seed, metric, list(callbacks)
+        self.info = info or ArmInfo(seed=seed, rounds=settings.rounds, metric=metric, points=settings.evaluate)
+        self.stop: Stop | None = None
 
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Play the rounds that a checkpoint still lacks, or until nothing improves, and return the last one."""
+        """Run the rounds that a checkpoint still lacks, or until a callback says stop, and return the last one.
+
+        Why it stopped, if it did so early, is in ``stop``.
+        """
         self.engine.restore(checkpoint.clients)
-        while checkpoint.server.round < self.settings.rounds and not self.stalled(checkpoint):
-            server = self._round(checkpoint.server)
-            best = dict(checkpoint.best)
+        self._notify(Callback.on_arm_start, ArmStart(self.info, checkpoint))
+        for number in range(checkpoint.server.round + 1, self.settings.rounds + 1):
+            chosen = sample(self.participants, self.settings.participation, self.seed, number)
+            if self.stop or self._notify(Callback.on_round_start, RoundStart(self.info, number, chosen)):
+                break
+            server = self._round(checkpoint.server, chosen)
+            best, improved = dict(checkpoint.best), []
             checkpoint = Checkpoint(server, self.engine.states, best)
-            if server.round % self.settings.evaluate_every == 0 or server.round == self.settings.rounds:
+            if number % self.settings.evaluate_every == 0 or number == self.settings.rounds:
                 for point in self.settings.evaluate:
                     score = self.evaluate(server, "validation", point).mean(self.metric)
                     if point not in best or score > best[point][1]:
-                        best[point] = (server.round, score)
-                        for callback in self.callbacks:
-                            callback.improved(point, checkpoint)
-            for callback in self.callbacks:
-                callback.checkpoint(checkpoint)
+                        best[point] = (number, score)
+                        improved.append(point)
+            self._notify(Callback.on_checkpoint, CheckpointEvent(self.info, checkpoint, tuple(improved)))
         return checkpoint
-
-    def stalled(self, checkpoint: Checkpoint) -> bool:
-        """Tell whether no score has improved in the last ``patience`` evaluations."""
-        patience, every = self.settings.patience, self.settings.evaluate_every
-        latest = max((number for number, _ in checkpoint.best.values()), default=0)
-        return 0 < patience <= checkpoint.server.round // every - latest // every
 
     def evaluate(self, server: ServerState, split: Split, point: EvaluationPoint) -> EvaluationEvent:
         """Judge all clients, whose states the engine holds."""
         broadcast = self.algorithm.broadcast(server)
         found = dict(self.engine.evaluate(broadcast, self.evaluated, split, point))
         scores = {name: found[name] for name in self.evaluated if name in found}
-        event = EvaluationEvent(server.round, split, point, scores)
-        for callback in self.callbacks:
-            callback.evaluated(event)
+        event = EvaluationEvent(self.info, server.round, split, point, scores)
+        self._notify(Callback.on_evaluate, event)
         return event
 
-    def _round(self, server: ServerState) -> ServerState:
+    def _round(self, server: ServerState, chosen: Sequence[str]) -> ServerState:
         started, number = time.perf_counter(), server.round + 1
-        chosen = sample(self.participants, self.settings.participation, self.seed, number)
-        for callback in self.callbacks:
-            callback.round_started(number, chosen)
         broadcast = self.algorithm.broadcast(server)
         clients: dict[str, dict[str, float]] = {}
         sizes: list[int] = []
@@ -190,12 +144,12 @@ class Federation:
             for upload in self.engine.update(broadcast, chosen):
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
                 sizes.append(upload.size)
-                for callback in self.callbacks:
-                    callback.client_done(upload)
+                self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload
 
         server = replace(self.algorithm.server_update(server, arriving()), round=number)
         event = RoundEvent(
+            self.info,
             number,
             time.perf_counter() - started,
             broadcast.size * len(chosen),
@@ -203,6 +157,9 @@ class Federation:
             clients,
             server.notes.get("report", {}),
         )
-        for callback in self.callbacks:
-            callback.round_done(event)
+        self._notify(Callback.on_round_end, event)
         return server
+
+    def _notify(self, method: Callable[[Callback, Event], Answer], event: Event) -> Stop | None:
+        self.stop = self.stop or notify(self.callbacks, method, event)
+        return self.stop

@@ -13,13 +13,17 @@ import torch
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.early_stopping import EarlyStopping
+from omnifm.callbacks.events import ArmInfo, RunInfo
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.federated_dataset import FederatedDataset, pooled
 from omnifm.data.subset import ClientData
-from omnifm.experiment import Experiment
+from omnifm.experiment import Experiment, to_document
 from omnifm.federation.client import ClientRuntime
-from omnifm.federation.loop import Callback, Checkpoint, Engine, Federation
+from omnifm.federation.loop import Engine, Federation
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.registry import make_task
@@ -76,18 +80,26 @@ class Arm:
         trainable = [name for name, p in runtime.model.named_parameters() if p.requires_grad and name in shared]
         return Checkpoint(self.algorithm.init(shared, trainable, len(self.participants)))
 
-    def federation(self, engine: Engine, callbacks: Iterable[Callback] = ()) -> Federation:
-        """Return the round loop over an engine for this arm's site."""
-        experiment = self.experiment
+    def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
+        """Return what callbacks are told of this arm."""
+        experiment, federation = self.experiment, self.experiment.federation
+        about = experiment.seed, federation.rounds, self.task.main_metric, federation.evaluate
+        return ArmInfo(run or RunInfo(), name or experiment.algorithm, folder, *about, to_document(experiment))
+
+    def federation(self, engine: Engine, callbacks: Iterable[Callback] = (), info: ArmInfo | None = None) -> Federation:
+        """Return the round loop over an engine for this arm's site, with early stopping if there is a patience."""
+        experiment, settings = self.experiment, self.experiment.federation
+        stopping = [EarlyStopping(settings.patience, settings.evaluate_every)] if settings.patience else []
         return Federation(
             self.algorithm,
             engine,
             self.participants,
             self.evaluated,
-            experiment.federation,
+            settings,
             experiment.seed,
             self.task.main_metric,
-            callbacks,
+            [*stopping, *callbacks],
+            info or self.info(),
         )
 
 

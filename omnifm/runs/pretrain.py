@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.checkpoint.weight_file import SUFFIX
-from omnifm.experiment import Plan, base_of, make_experiment, make_plan, merged
+from omnifm.experiment import Plan, base_of, make_experiment, make_plan, merged, renewed
 from omnifm.utils.errors import ExperimentError
 
 
@@ -27,7 +27,7 @@ def pretraining_plan(plan: Plan) -> Plan:
         "adapter": {"use": use},
         "federation": {"evaluate": ["before_local_training"], "participation": 1.0, "personal": []},
     }
-    return replace(make_plan(merged(document, changes)), weights=plan.weights)
+    return replace(make_plan(renewed(merged(document, changes), plan.document)), weights=plan.weights)
 
 
 def folder_of(file: Path) -> Path:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from omnifm.callbacks.callback import Callback, notify, telling_the_end
+from omnifm.callbacks.events import RunEnd, RunInfo
+from omnifm.callbacks.registry import make_callbacks
 from omnifm.checkpoint.kept_weights import KeptWeights
-from omnifm.experiment import Plan, differences, read_plan, to_document, to_toml
+from omnifm.experiment import Plan, differences, read_plan, renewed, to_document, to_toml
 from omnifm.results.report import write_report
-from omnifm.runs.run_arm import ArmFolder, Stage, Watcher, run_arm
+from omnifm.runs.backend import Backend
+from omnifm.runs.folder import ArmFolder
+from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays, write_atomically
 from omnifm.utils.errors import ExperimentError
 
@@ -23,8 +31,10 @@ def create(out: Path, plan: Plan) -> Plan:
     """Make a new run's folder, write down what it is, and return the plan.
 
     Raises:
-        ExperimentError: the folder holds a run already, or cannot be made, or weights to start from are not there.
+        ExperimentError: the folder holds a run already, or cannot be made, weights to start from are not there, or
+            a callback cannot be made.
     """
+    make_callbacks(plan.document)
     if (out / "comparison.json").exists():
         raise ExperimentError(f"{out} holds a comparison already. Give another --out.")
     if has_begun(out):
@@ -45,7 +55,9 @@ def has_begun(out: Path) -> bool:
 
 
 def resume(out: Path, plan: Plan | None) -> Plan:
-    """Return the plan of an existing run; ``plan``, if given, must be the same.
+    """Return the plan of an existing run; ``plan``, if given, must be the same but for what changes no result.
+
+    What changes no result (callbacks, ``[deploy]``) is as in ``plan``, if given.
 
     Raises:
         ExperimentError: there is no run, or the experiment has changed since; names the difference.
@@ -57,7 +69,7 @@ def resume(out: Path, plan: Plan | None) -> Plan:
             f"The experiment is not that of {out}: {'; '.join(changed)}. Resume without an experiment file to go on "
             f"with the old one, or start a new run."
         )
-    return old
+    return old if plan is None else replace(old, document=renewed(old.document, plan.document))
 
 
 def plan_of(out: Path, lacking: str = "no run") -> Plan:
@@ -72,16 +84,27 @@ def plan_of(out: Path, lacking: str = "no run") -> Plan:
     return read_plan(path)
 
 
-def execute(plan: Plan, out: Path, stage: Stage, watch: Watcher) -> None:
-    """Run every arm that is not finished, then write ``report.html``."""
-    waiting = {name: experiment for name, experiment in plan.arms.items() if not arm_folder(out, name).result.exists()}
-    for experiment in waiting.values():  # a mistake in the last arm is told before the first has trained
-        stage.arm(experiment, _kept(out))
-    for name, experiment in waiting.items():
-        run_arm(name, experiment, stage, arm_folder(out, name), watch)
-    for name in plan.arms:
-        remove_strays(out / name)  # of workers that were killed; what `report` may be writing lies beside
-    write_report(out)
+def execute(plan: Plan, out: Path, backend: Backend, callbacks: Sequence[Callback] = ()) -> None:
+    """Run every arm that is not finished, then write ``report.html``.
+
+    The callbacks that the experiment asks for are told after those given here.
+
+    Raises:
+        OutOfTime: a callback has asked to pause; the run can be resumed.
+    """
+    run, own = RunInfo(plan.name, out), make_callbacks(plan.document)
+    with backend.open(plan, out) as backends:
+        told = [*backends, *callbacks, *own]
+        with telling_the_end(told, Callback.on_run_end, partial(RunEnd, run)):
+            notify(told, Callback.on_run_start, run)
+            waiting = {name: one for name, one in plan.arms.items() if not arm_folder(out, name).result.exists()}
+            for experiment in waiting.values():  # a mistake in the last arm is told before the first has trained
+                backend.arm(experiment, _kept(out))
+            for name, experiment in waiting.items():
+                run_arm(name, experiment, backend, arm_folder(out, name), run, told)
+            for name in plan.arms:
+                remove_strays(out / name)  # of workers that were killed; what `report` may be writing lies beside
+            write_report(out)
 
 
 def arm_folder(out: Path, name: str) -> ArmFolder:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class OutOfTime(Exception):  # noqa: N818 - what was asked for, and no error
-    """The next round would pass the limit of time."""
+    """A run pauses between two rounds, to be resumed: its time is up, or a callback asks for it. It says why."""
 
 
 class OmniFMError(Exception):

@@ -1,20 +1,33 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 import torch
 from helpers import small_arm
 from rich.console import Console
 
+from omnifm.callbacks.events import ArmInfo, ArmStart, EvaluationEvent, RoundEvent, RoundStart, UploadEvent
 from omnifm.callbacks.progress import LiveProgress, StageProgress
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Upload
-from omnifm.federation.loop import EvaluationEvent, RoundEvent
 from omnifm.tasks.task import Scores
 
 
-def upload(name: str, loss: float) -> Upload:
-    return Upload(name, 4, loss, {"w": torch.zeros(1)})
+def uploaded(arm: ArmInfo, number: int, name: str, loss: float) -> UploadEvent:
+    return UploadEvent(arm, number, Upload(name, 4, loss, {"w": torch.zeros(1)}))
+
+
+def evaluated(arm: ArmInfo, split: Split, point: EvaluationPoint, *scores: float) -> EvaluationEvent:
+    found = {str(number): Scores({"accuracy": score}, {}) for number, score in enumerate(scores)}
+    return EvaluationEvent(arm, 1, split, point, found)
+
+
+def started(live: LiveProgress, name: str, **federation: Any) -> ArmInfo:
+    arm = small_arm("fedavg", federation=federation)
+    live.on_arm_start(ArmStart(arm.info(name=name), arm.start()))
+    return arm.info(name=name)
 
 
 def shown(*, terminal: bool, name: str = "fedavg") -> str:
@@ -22,16 +35,15 @@ def shown(*, terminal: bool, name: str = "fedavg") -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
     with LiveProgress(console) as live:
-        (bar,) = live.watch(name, small_arm("fedavg"))
-        bar.round_started(1, ["a", "b"])
-        bar.client_done(upload("a", 0.5))
-        bar.round_done(RoundEvent(1, 0.1, 0, 0, {}, {}))
-        scores = {"a": Scores({"accuracy": 0.25}, {}), "b": Scores({"accuracy": 0.75}, {})}
-        bar.evaluated(EvaluationEvent(1, "validation", "before_local_training", scores))
-        bar.evaluated(EvaluationEvent(1, "validation", "after_local_training", {"a": Scores({"accuracy": 1.0}, {})}))
-        bar.round_started(2, ["a", "b"])
-        bar.client_done(upload("a", 0.5))
-        bar.client_done(upload("b", 0.125))
+        arm = started(live, name)
+        live.on_round_start(RoundStart(arm, 1, ["a", "b"]))
+        live.on_upload(uploaded(arm, 1, "a", 0.5))
+        live.on_round_end(RoundEvent(arm, 1, 0.1, 0, 0, {}, {}))
+        live.on_evaluate(evaluated(arm, "validation", "before_local_training", 0.25, 0.75))
+        live.on_evaluate(evaluated(arm, "validation", "after_local_training", 1.0))
+        live.on_round_start(RoundStart(arm, 2, ["a", "b"]))
+        live.on_upload(uploaded(arm, 2, "a", 0.5))
+        live.on_upload(uploaded(arm, 2, "b", 0.125))
     return screen.getvalue()
 
 
@@ -45,12 +57,12 @@ def test_a_bar_is_full_when_the_rounds_are_over_early() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     with LiveProgress(console) as live:
-        (bar,) = live.watch("fedavg", small_arm("fedavg", federation={"evaluate": ["after_local_training"]}))
-        bar.round_started(1, ["a"])
-        bar.round_done(RoundEvent(1, 0.1, 0, 0, {}, {}))
-        bar.evaluated(EvaluationEvent(1, "validation", "after_local_training", {"a": Scores({"accuracy": 0.25}, {})}))
-        bar.client_done(upload("a", 0.5))
-        bar.evaluated(EvaluationEvent(1, "test", "after_local_training", {"a": Scores({"accuracy": 1.0}, {})}))
+        arm = started(live, "fedavg", points=["after_local_training"])
+        live.on_round_start(RoundStart(arm, 1, ["a"]))
+        live.on_round_end(RoundEvent(arm, 1, 0.1, 0, 0, {}, {}))
+        live.on_evaluate(evaluated(arm, "validation", "after_local_training", 0.25))
+        live.on_upload(uploaded(arm, 1, "a", 0.5))
+        live.on_evaluate(evaluated(arm, "test", "after_local_training", 1.0))
     last = [line for line in screen.getvalue().splitlines() if "fedavg" in line][-1]
     assert "1/1" in last
     assert "accuracy 0.250" in last
@@ -63,6 +75,21 @@ def test_names_are_no_markup(name: str) -> None:
 
 def test_it_is_quiet_where_nobody_looks() -> None:
     assert shown(terminal=False).strip() == ""
+
+
+def test_every_arm_has_a_bar_and_a_score_of_its_own() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, color_system=None)
+    with LiveProgress(console) as live:
+        first = started(live, "first")
+        live.on_round_end(RoundEvent(first, 1, 0.1, 0, 0, {}, {}))
+        live.on_evaluate(evaluated(first, "validation", "before_local_training", 0.5))
+        second = started(live, "second")
+        live.on_upload(uploaded(second, 1, "a", 0.5))
+    lines = screen.getvalue().splitlines()
+    assert "1/2" in [line for line in lines if "first" in line][-1]
+    assert "0/2" in [line for line in lines if "second" in line][-1]
+    assert "accuracy" not in [line for line in lines if "second" in line][-1]
 
 
 def test_stages_of_a_comparison_and_the_time_that_is_left() -> None:

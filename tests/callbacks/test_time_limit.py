@@ -8,10 +8,11 @@ import sys
 import pytest
 from helpers import small_arm
 
+from omnifm.callbacks.callback import Callback, Stop
+from omnifm.callbacks.events import CheckpointEvent
 from omnifm.callbacks.time_limit import TimeLimit, parse_duration
 from omnifm.engines.in_process import InProcess
-from omnifm.federation.loop import Callback, Checkpoint
-from omnifm.utils.errors import ExperimentError, OutOfTime
+from omnifm.utils.errors import ExperimentError
 
 
 @pytest.mark.parametrize(
@@ -45,21 +46,20 @@ class Work(Callback):
         self.clock, self.seconds = clock, seconds
         self.kept: list[int] = []
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        self.clock.now += self.seconds[checkpoint.server.round - 1]
-        self.kept.append(checkpoint.server.round)
+    def on_checkpoint(self, event: CheckpointEvent) -> None:
+        number = event.checkpoint.server.round
+        self.clock.now += self.seconds[number - 1]
+        self.kept.append(number)
 
 
 def rounds_before(limit: str, seconds: list[float], began: float = 0.0) -> list[int]:
     """Play a run under a limit and return the rounds that were kept."""
     clock, arm = Clock(), small_arm("fedavg", federation={"rounds": len(seconds)})
-    watch = TimeLimit(limit, clock.now - began, clock).watch("fedavg", arm)
-    work = Work(clock, seconds)
+    time_limit, work = TimeLimit(limit, clock.now - began, clock), Work(clock, seconds)
     with InProcess(arm.runtime) as engine:
-        try:
-            arm.federation(engine, [*watch, work]).run(arm.start())
-        except OutOfTime:
-            assert len(work.kept) < len(seconds)
+        federation = arm.federation(engine, [work, time_limit])
+        federation.run(arm.start())
+    assert federation.stop == (Stop("Time is up", pause=True) if len(work.kept) < len(seconds) else None)
     return work.kept
 
 
@@ -89,15 +89,14 @@ def test_a_limit_that_is_reached_by_the_last_round_ends_nothing() -> None:
 def test_without_a_limit_there_is_always_time() -> None:
     limit = TimeLimit()
     limit.note(1e9)
-    limit.check()
+    assert not limit.is_over
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
 def test_processes_share_what_they_know_of_the_rounds() -> None:
     limit = TimeLimit("30s")
-    limit.check()
+    assert not limit.is_over
     process = multiprocessing.get_context("fork").Process(target=limit.note, args=(60.0,))
     process.start()
     process.join()
-    with pytest.raises(OutOfTime):
-        limit.check()
+    assert limit.is_over

@@ -12,8 +12,8 @@ from helpers import same_checkpoint
 from omnifm.checkpoint.client_store import StoredStates
 from omnifm.checkpoint.file import write_checkpoint
 from omnifm.checkpoint.manager import KEEP, CheckpointManager
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState, ServerState
-from omnifm.federation.loop import Checkpoint
 from omnifm.utils.errors import CheckpointError
 
 

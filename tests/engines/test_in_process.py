@@ -14,9 +14,9 @@ import torch
 from helpers import packed, same, same_checkpoint, same_record, small_arm
 
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.in_process import InProcess
-from omnifm.federation.loop import Checkpoint
 from omnifm.runs.arm import Arm
 from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import NonFiniteLossError, OmniFMError

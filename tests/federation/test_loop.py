@@ -13,18 +13,22 @@ import torch
 from helpers import packed, same_checkpoint
 
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.callbacks.callback import Answer, Callback, Stop
+from omnifm.callbacks.early_stopping import EarlyStopping
+from omnifm.callbacks.events import (
+    ArmInfo,
+    ArmStart,
+    CheckpointEvent,
+    EvaluationEvent,
+    RoundEvent,
+    RoundStart,
+    UploadEvent,
+)
+from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.experiment import FederationSettings
-from omnifm.federation.loop import (
-    Callback,
-    Checkpoint,
-    EvaluationEvent,
-    EvaluationPoint,
-    Federation,
-    RoundEvent,
-    Split,
-    sample,
-)
+from omnifm.federation.loop import Federation, sample
 from omnifm.tasks.task import Scores
 
 NAMES = ["CT-1", "CT-2", "MRI", "PET", "SPECT"]
@@ -67,28 +71,30 @@ class Diary(Callback):
         self.lines: list[Any] = []
         self.rounds: list[RoundEvent] = []
 
-    def round_started(self, number: int, clients: Sequence[str]) -> None:
-        self.lines.append(("started", number, list(clients)))
+    def on_arm_start(self, event: ArmStart) -> None:
+        self.lines.append(("arm", event.checkpoint.server.round))
 
-    def client_done(self, upload: Upload) -> None:
-        self.lines.append(("client", upload.client))
+    def on_round_start(self, event: RoundStart) -> None:
+        self.lines.append(("started", event.round, list(event.clients)))
 
-    def round_done(self, event: RoundEvent) -> None:
+    def on_upload(self, event: UploadEvent) -> None:
+        self.lines.append(("client", event.upload.client))
+
+    def on_round_end(self, event: RoundEvent) -> None:
         self.lines.append(("done", event.round))
         self.rounds.append(event)
 
-    def evaluated(self, event: EvaluationEvent) -> None:
+    def on_evaluate(self, event: EvaluationEvent) -> None:
         self.lines.append(("evaluated", event.round, event.split, event.point))
 
-    def improved(self, point: EvaluationPoint, checkpoint: Checkpoint) -> None:
-        self.lines.append(("improved", point, checkpoint.server.round))
-
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        self.lines.append(("checkpoint", checkpoint.server.round))
+    def on_checkpoint(self, event: CheckpointEvent) -> None:
+        self.lines.append(("checkpoint", event.checkpoint.server.round, event.improved))
 
 
 def federation(engine: FakeEngine, *callbacks: Callback, names: Sequence[str] = NAMES, **settings: Any) -> Federation:
-    return Federation(FedAvg(), engine, names, names, FederationSettings(**settings), 0, "accuracy", callbacks)
+    plain = FederationSettings(**settings)
+    stopping = [EarlyStopping(plain.patience, plain.evaluate_every)] if plain.patience else []
+    return Federation(FedAvg(), engine, names, names, plain, 0, "accuracy", [*stopping, *callbacks])
 
 
 def start() -> Checkpoint:
@@ -150,25 +156,23 @@ def test_callbacks_in_order() -> None:
     trained = [("client", "a"), ("client", "b")]
     assert one.lines == other.lines
     assert one.lines == [
+        ("arm", 0),
         ("started", 1, ["a", "b"]),
         *trained,
         ("done", 1),
-        ("checkpoint", 1),
+        ("checkpoint", 1, ()),
         ("started", 2, ["a", "b"]),
         *trained,
         ("done", 2),
         ("evaluated", 2, "validation", "before_local_training"),
-        ("improved", "before_local_training", 2),
         ("evaluated", 2, "validation", "after_local_training"),
-        ("improved", "after_local_training", 2),
-        ("checkpoint", 2),
+        ("checkpoint", 2, ("before_local_training", "after_local_training")),
         ("started", 3, ["a", "b"]),
         *trained,
         ("done", 3),
         ("evaluated", 3, "validation", "before_local_training"),
-        ("improved", "before_local_training", 3),
         ("evaluated", 3, "validation", "after_local_training"),
-        ("checkpoint", 3),
+        ("checkpoint", 3, ("before_local_training",)),
     ]
 
 
@@ -206,6 +210,51 @@ def test_a_run_that_goes_on_stops_where_it_would_have() -> None:
         last = federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(kept)
         assert last.server.round == 8
         assert federation(FakeEngine(FALLING), rounds=20, evaluate_every=2, patience=2).run(last) is last
+
+
+class Stopping(Callback):
+    """Asks to stop in one event of round 2."""
+
+    def __init__(self, event: str, answer: Answer) -> None:
+        setattr(self, event, lambda told: answer if number_of(told) == 2 else None)
+
+
+def number_of(event: Any) -> int:
+    return int(event.checkpoint.server.round if hasattr(event, "checkpoint") else event.round)
+
+
+@pytest.mark.parametrize(
+    ("event", "played"),
+    [("on_round_start", 1), ("on_upload", 2), ("on_round_end", 2), ("on_evaluate", 2), ("on_checkpoint", 2)],
+)
+def test_any_event_can_stop_the_rounds(event: str, played: int) -> None:
+    # What was begun is finished: all clients, the evaluation and the checkpoint; a round not begun does not begin.
+    engine, diary = FakeEngine(), Diary()
+    loop = federation(engine, Stopping(event, Stop("enough")), diary, rounds=5, evaluate_every=1)
+    assert loop.run(start()).server.round == played
+    assert loop.stop == Stop("enough")
+    assert engine.trained == [NAMES] * played
+    assert diary.lines[-1][:2] == (("checkpoint", played) if event != "on_round_start" else ("started", 2))
+    assert len([line for line in diary.lines if line[0] == "evaluated"]) == 2 * played
+
+
+def test_true_stops_too_and_names_the_callback() -> None:
+    loop = federation(FakeEngine(), Stopping("on_upload", True), rounds=5)
+    assert loop.run(start()).server.round == 2
+    assert loop.stop == Stop("Stopping asked to stop")
+
+
+def test_a_stop_for_good_goes_before_a_pause() -> None:
+    pause, end = (Stopping("on_checkpoint", Stop(text, pause=text == "pause")) for text in ("pause", "end"))
+    loop = federation(FakeEngine(), pause, end, rounds=5)
+    loop.run(start())
+    assert loop.stop == Stop("end")
+
+
+def test_an_arm_that_is_stopped_at_its_start_plays_no_round() -> None:
+    half = federation(FakeEngine(), rounds=2).run(start())
+    loop = federation(FakeEngine(), Stopping("on_arm_start", True), rounds=5)
+    assert loop.run(half) is half
 
 
 def test_a_reading_that_is_not_wanted_is_not_judged() -> None:
@@ -255,6 +304,6 @@ def test_a_finished_run_plays_no_round() -> None:
 
 def test_mean_is_over_the_clients_that_have_the_metric() -> None:
     given = {"a": Scores({"auc": 0.5}, {}), "b": Scores({"auc": 1.0}, {}), "c": Scores({"accuracy": 0.0}, {})}
-    event = EvaluationEvent(1, "test", "before_local_training", given)
+    event = EvaluationEvent(ArmInfo(), 1, "test", "before_local_training", given)
     assert event.mean("auc") == pytest.approx(0.75)
     assert np.isnan(event.mean("dice"))

@@ -8,9 +8,11 @@ import pytest
 import torch
 from helpers import made_dataset, same, small_arm
 
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.events import RoundEvent, UploadEvent
+from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Upload
 from omnifm.engines.in_process import InProcess
-from omnifm.federation.loop import Callback, Checkpoint, RoundEvent
 from omnifm.runs.arm import Arm
 from omnifm.utils.errors import ExperimentError
 
@@ -24,10 +26,10 @@ class Listener(Callback):
         self.uploads: list[Upload] = []
         self.rounds: list[RoundEvent] = []
 
-    def client_done(self, upload: Upload) -> None:
-        self.uploads.append(upload)
+    def on_upload(self, event: UploadEvent) -> None:
+        self.uploads.append(event.upload)
 
-    def round_done(self, event: RoundEvent) -> None:
+    def on_round_end(self, event: RoundEvent) -> None:
         self.rounds.append(event)
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from omnifm.checkpoint.client_store import StateRefs, digests_of
 from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.flower.client_manager import Answer, ClientManager
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import Reply, Request
-from omnifm.federation.loop import EvaluationPoint, Split, sample
+from omnifm.federation.loop import sample
 from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.errors import DeploymentError

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from omnifm.callbacks.callback import Callback
 from omnifm.checkpoint.client_store import RemoteStateStore, StateStore
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.checkpoint.manager import CheckpointManager
@@ -16,15 +17,14 @@ from omnifm.engines.flower.client_manager import ClientManager
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings, deploy_settings
 from omnifm.engines.flower.engine import FlowerEngine
+from omnifm.engines.flower.event_log import EventLog
 from omnifm.engines.flower.events import Events
 from omnifm.engines.flower.membership import Membership, agree, read_membership
 from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.experiment import Experiment, Plan
-from omnifm.federation.loop import Callback, EvaluationEvent, RoundEvent
 from omnifm.runs import run as runs
 from omnifm.runs.arm import Arm, DataSpec
-from omnifm.runs.run_arm import Watcher
 from omnifm.utils.errors import DeploymentError, ExperimentError
 from omnifm.utils.lock import locked
 
@@ -33,31 +33,15 @@ _PATIENCE = 60.0
 TransportFactory = Callable[[DeploySettings], GridTransport]
 
 
-def run_server(
-    given: Plan | None,
-    folder: Path,
-    resume: bool,
-    make_transport: TransportFactory,
-    watch: Watcher = lambda name, arm: (),
-    settings: DeploySettings | None = None,
-) -> None:
-    """Play a new run in a folder, or go on with the one that is there; ``settings``, if not those of the experiment.
+def run_server(given: Plan | None, folder: Path, resume: bool, make_transport: TransportFactory) -> None:
+    """Run a new plan in a folder, or resume the one that is there, with the clients that ``make_transport`` reaches.
 
     Raises:
         OmniFMError: what must be mended before it can go on, in words.
     """
     with _locked(folder):
         plan = runs.resume(folder, given) if resume or given is None else runs.create(folder, given)
-        settings = settings or deploy_settings((given or plan).document)
-        _alike(plan)
-        events = Events(folder)
-        events.tell("resumed" if resume else "begun", text=f"{plan.name}, OmniFM {version('omnifm')}")
-        hospitals = ClientManager(make_transport(settings), events, lambda: _introduce(plan), read_membership(folder))
-        membership = _assemble(hospitals, settings)
-        stage = FlowerBackend(membership, hospitals, settings)
-        runs.execute(plan, folder, stage, lambda name, arm: [*watch(name, arm), Teller(name, arm, events)])
-        events.tell("finished", text=f"all of it is in {folder} on the server, the report in report.html there")
-        events.stand(phase="finished")
+        runs.execute(plan, folder, FlowerBackend(make_transport))
 
 
 @contextmanager
@@ -77,16 +61,33 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 class FlowerBackend:
-    """The stage of a deployment: no data are here, and no hospital's state."""
+    """The backend of a deployment: no data are here, and no client's state."""
 
     states: StateStore = RemoteStateStore()
 
-    def __init__(self, membership: Membership, hospitals: ClientManager, settings: DeploySettings) -> None:
-        self._membership, self._hospitals, self._settings = membership, hospitals, settings
+    def __init__(self, make_transport: TransportFactory) -> None:
+        self._office = make_transport
         self._weights: dict[str, str] = {}
 
+    @contextmanager
+    def open(self, plan: Plan, folder: Path) -> Iterator[Sequence[Callback]]:
+        """Wait for the clients, agree with them on what all share, and log what happens."""
+        self._settings = self.settings(plan)
+        _check_alike(plan)
+        self._events = Events(folder)
+        begun = "resumed" if runs.has_begun(folder) else "begun"
+        self._events.tell(begun, text=f"{plan.name}, OmniFM {version('omnifm')}")
+        make_transport = self._office(self._settings)
+        self._hospitals = ClientManager(make_transport, self._events, lambda: _introduce(plan), read_membership(folder))
+        self._membership = _assemble(self._hospitals, self._settings)
+        yield [EventLog(self._events)]
+
+    def settings(self, plan: Plan) -> DeploySettings:
+        """Return the settings of a plan's deployment."""
+        return deploy_settings(plan.document)
+
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
-        """Put an arm together from what the hospitals told."""
+        """Put an arm together from what the clients told."""
         arm = self._membership.arm(experiment, kept)
         self._weights = kept.index() if kept else {}
         if arm.algorithm.pools_data:
@@ -94,7 +95,7 @@ class FlowerBackend:
         return arm
 
     def data_spec(self, arm: Arm) -> DataSpec:
-        """Return what the hospitals told, those too that came later."""
+        """Return what the clients told, those too that came later."""
         return self._membership.data_spec
 
     def engine(self, name: str, arm: Arm, checkpoints: CheckpointManager) -> FlowerEngine:
@@ -103,31 +104,7 @@ class FlowerBackend:
         return FlowerEngine(name, arm, self._membership, self._hospitals, checkpoints, self._settings, weights)
 
 
-class Teller(Callback):
-    """Tells how the rounds go."""
-
-    def __init__(self, name: str, arm: Arm, events: Events) -> None:
-        self.name, self.rounds, self.events = name, arm.experiment.federation.rounds, events
-        self.metric = arm.task.main_metric
-
-    def round_started(self, number: int, clients: Sequence[str]) -> None:
-        """Say which round has begun."""
-        self.events.stand(phase="training", arm=self.name, round=number, rounds=self.rounds)
-
-    def round_done(self, event: RoundEvent) -> None:
-        """Say how many hospitals took part in a round."""
-        names = ", ".join(sorted(event.clients))
-        loss = sum(one["loss"] for one in event.clients.values()) / max(1, len(event.clients))
-        text = f"{self.name} {event.round}/{self.rounds} with {names}; loss {loss:.3f}, {event.seconds:.1f} s"
-        self.events.tell("round", text=text, arm=self.name, round=event.round)
-
-    def evaluated(self, event: EvaluationEvent) -> None:
-        """Say how well the models do."""
-        text = f"{event.split}, {event.point}: {self.metric} {event.mean(self.metric):.3f}"
-        self.events.tell("evaluation", text=f"{self.name} {text}", arm=self.name, round=event.round)
-
-
-def _alike(plan: Plan) -> None:
+def _check_alike(plan: Plan) -> None:
     """Make sure that all arms are of one task on data of one form: hospitals introduce themselves once."""
     forms = []
     for experiment in plan.arms.values():

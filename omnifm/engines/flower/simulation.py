@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from queue import Queue
+from threading import Event, Thread
 from typing import Any
 
 import tomli_w
@@ -19,55 +22,102 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
+from omnifm.callbacks.callback import Callback
 from omnifm.checkpoint.client_store import file_name
 from omnifm.data.federated_dataset import load_dataset
 from omnifm.engines.flower.client_app import answered
 from omnifm.engines.flower.client_config import read_client_config
-from omnifm.engines.flower.deploy_settings import deploy_settings
+from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.flwr_env import QUIET
-from omnifm.engines.flower.server import run_server
+from omnifm.engines.flower.server import FlowerBackend
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.experiment import Plan
-from omnifm.runs import run as runs
-from omnifm.runs.run_arm import Watcher
 from omnifm.utils.errors import DeploymentError
 
 _LIFE = 7 * 24 * 3600.0
 _POLL = 0.05
 
 
-def simulate(given: Plan | None, folder: Path, resume: bool, workers: int, watch: Watcher) -> None:
-    """Play a run, or go on with it, by Flower's simulation with so many clients at a time.
+class SimulationBackend(FlowerBackend):
+    """Flower's simulation, with so many clients at a time.
 
     Raises:
-        OmniFMError: what must be mended before it can go on, in words.
+        DeploymentError: Ray is not installed.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise DeploymentError("Flower's simulation needs Ray: pip install 'flwr[simulation]'.")
+
+    def __init__(self, workers: int = 1) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise DeploymentError("Flower's simulation needs Ray: pip install 'flwr[simulation]'.")
+        super().__init__(lambda settings: GridTransport(self._grid, settings.max_bytes, _LIFE))
+        self._workers = workers
+        self._grid: Any = None
+        self._names: tuple[str, ...] = ()
+
+    @contextmanager
+    def open(self, plan: Plan, folder: Path) -> Iterator[Sequence[Callback]]:
+        """Start the cluster, with the clients of the experiment."""
+        files = _write_client_configs(plan, folder)
+        self._names = tuple(files)
+        with (
+            _simulated(_client_app(list(files.values())), len(files), self._workers) as self._grid,
+            super().open(plan, folder) as callbacks,
+        ):
+            yield callbacks
+
+    def settings(self, plan: Plan) -> DeploySettings:
+        """Return the settings of the simulation: all clients are there."""
+        return replace(super().settings(plan), hospitals=self._names, wait_for=0, poll=_POLL)
+
+
+class _Grid:
+    """A grid of which every use fails when the simulation has."""
+
+    def __init__(self, grid: Grid, failures: list[BaseException]) -> None:
+        self._grid, self._failures = grid, failures
+
+    def __getattr__(self, name: str) -> Any:
+        if self._failures:
+            raise DeploymentError(f"Flower's simulation has failed: {self._failures[0]}") from self._failures[0]
+        return getattr(self._grid, name)
+
+
+@contextmanager
+def _simulated(app: ClientApp, clients: int, workers: int) -> Iterator[_Grid]:
+    """Run the simulation in a thread, with a server app that only hands out its grid and waits for the block to end."""
     os.environ |= {**QUIET, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     from flwr.simulation import run_simulation
 
-    plan = given or runs.resume(folder, None)
-    files = _write_client_configs(plan, folder)
-    settings = replace(deploy_settings(plan.document), hospitals=tuple(files), wait_for=0, poll=_POLL)
-    errors: list[Exception] = []
+    given: Queue[Grid | None] = Queue()
+    over, failures = Event(), list[BaseException]()
     server = ServerApp()
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        try:
-            run_server(given, folder, resume, lambda told: GridTransport(grid, told.max_bytes, _LIFE), watch, settings)
-        except Exception as error:  # told by whoever called, and not by Flower
-            errors.append(error)
+        given.put(grid)
+        over.wait()
 
-    resources: dict[str, Any] = {
-        "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
-        "init_args": {"num_cpus": workers},
-    }
+    def simulate() -> None:
+        resources: dict[str, Any] = {
+            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+            "init_args": {"num_cpus": workers},
+        }
+        try:
+            run_simulation(server, app, clients, backend_config=resources)
+        except BaseException as error:  # flwr leaves by SystemExit too
+            failures.append(error)
+            given.put(None)
+
     logging.getLogger("flwr").setLevel(logging.ERROR)  # its warning is that users should call `flwr run`
-    run_simulation(server, _client_app(list(files.values())), len(files), backend_config=resources)
-    if errors:
-        raise errors[0]
+    thread = Thread(target=simulate, daemon=True)
+    thread.start()
+    try:
+        grid = given.get()
+        if grid is None:
+            raise DeploymentError(f"Flower's simulation does not start: {failures[0]}") from failures[0]
+        yield _Grid(grid, failures)
+    finally:
+        over.set()
+        thread.join()
 
 
 def _client_app(files: Sequence[Path]) -> ClientApp:

@@ -15,7 +15,7 @@ from small_run import document, hashes, write_images
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.experiment import make_plan
 from omnifm.runs import run as runs
-from omnifm.runs.run_arm import LocalBackend
+from omnifm.runs.backend import LocalBackend
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="starts and kills groups of processes")
 
@@ -57,7 +57,7 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
         wait_until(lambda: (out / "report.html").exists() or run.poll() not in (None, 0), "it has not ended", 240)
         said = town.log("run")
     plan = make_plan(content)
-    runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend(), lambda name, arm: ())
+    runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend())
     assert hashes(out) == hashes(tmp_path / "here"), said
     assert len(hashes(out)) == 1
     answers = [json.loads(line) for line in (out / "deploy.jsonl").read_text().splitlines()]

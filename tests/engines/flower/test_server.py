@@ -23,7 +23,7 @@ from omnifm.engines.in_process import InProcess
 from omnifm.experiment import Plan, make_plan
 from omnifm.export.weights import export_arm
 from omnifm.runs import run as runs
-from omnifm.runs.run_arm import LocalBackend
+from omnifm.runs.backend import LocalBackend
 from omnifm.utils.errors import DeploymentError, ExperimentError
 
 NAMES = ("CT", "MRI", "PET")
@@ -101,7 +101,7 @@ class Here(LocalBackend):
 
 
 def here_played(plan: Plan, out: Path, missed: Sequence[tuple[str, int]] = ()) -> dict[str, str]:
-    runs.execute(runs.create(out, plan), out, Here(missed), lambda name, arm: ())
+    runs.execute(runs.create(out, plan), out, Here(missed))
     return hashes(out)
 
 

@@ -18,7 +18,7 @@ from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.experiment import make_plan
 from omnifm.runs import run as runs
-from omnifm.runs.run_arm import LocalBackend
+from omnifm.runs.backend import LocalBackend
 
 ROUNDS = {"rounds": 2, "evaluate_every": 1}
 
@@ -40,7 +40,7 @@ def test_the_hospitals_are_those_of_the_experiment(tmp_path: Path) -> None:
     grid = FakeGrid(files, simulation._client_app(list(files.values())))
     settings = DeploySettings(hospitals=tuple(files), poll=0.001)
     run_server(plan, out, False, lambda told: GridTransport(grid, told.max_bytes, 9.0), settings=settings)  # type: ignore[arg-type]
-    runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend(), lambda name, arm: ())
+    runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend())
     assert hashes(out) == hashes(tmp_path / "here")
     assert json.loads((out / "omnifm/result.json").read_text())["clients"].keys() == files.keys()
 

@@ -1,0 +1,58 @@
+"""The callbacks by the ``kind`` of their ``[[callbacks]]`` in an experiment file. ``register_callback`` adds others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.mlflow import MLflow
+from omnifm.callbacks.tensorboard import TensorBoard
+from omnifm.experiment import Document, checked
+from omnifm.utils.errors import ExperimentError, did_you_mean
+
+CALLBACKS: dict[str, type[Callback]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
+Kind = TypeVar("Kind", bound=type[Callback])
+
+
+def register_callback(name: str) -> Callable[[Kind], Kind]:
+    """Return a class decorator that makes a callback known by a name: ``[[callbacks]]`` with ``kind = "name"``.
+
+    The class is a dataclass whose fields are its parameters; what else it keeps it makes in ``__post_init__``.
+
+    Raises:
+        ValueError: the name is taken, or the class is no dataclass.
+    """
+
+    def known(kind: Kind) -> Kind:
+        if name in CALLBACKS:
+            raise ValueError(f"A callback called {name!r} is there already; give yours another name.")
+        if not dataclasses.is_dataclass(kind):
+            raise ValueError(f"{kind.__name__} must be a dataclass: put @dataclass below @register_callback.")
+        CALLBACKS[name] = kind
+        return kind
+
+    return known
+
+
+def make_callbacks(document: Document) -> list[Callback]:
+    """Make the callbacks that an experiment's document asks for, in its order.
+
+    Raises:
+        ExperimentError: there is no such kind, a parameter does not fit, or a package is not installed; names the key.
+    """
+    tables = document.get("callbacks", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ExperimentError("callbacks: give a table for each callback, as [[callbacks]].")
+    made = []
+    for number, table in enumerate(tables):
+        place, parameters = f"callbacks.{number}", dict(table)
+        kind = parameters.pop("kind", None)
+        if kind is None:
+            raise ExperimentError(f"{place}.kind: this key is required. Known: {', '.join(sorted(CALLBACKS))}.")
+        if kind not in CALLBACKS:
+            raise ExperimentError(f"{place}.kind: there is no {kind!r}. {did_you_mean(str(kind), CALLBACKS)}")
+        callback: Callback = checked(CALLBACKS[kind], parameters, ("callbacks", str(number)))
+        made.append(callback)
+    return made

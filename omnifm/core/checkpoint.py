@@ -1,0 +1,17 @@
+"""The state of a federation between two rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from omnifm.core.records import ClientState, ServerState
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that the rounds to come depend on. ``best`` holds ``(round, score)`` by evaluation point, from validation."""
+
+    server: ServerState
+    clients: Mapping[str, ClientState] = field(default_factory=dict)
+    best: dict[str, tuple[int, float]] = field(default_factory=dict)

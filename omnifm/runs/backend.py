@@ -1,0 +1,100 @@
+"""Backends: where the arms of a run are put together and who runs their clients."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from omnifm.callbacks.callback import Callback
+from omnifm.checkpoint.client_store import ClientStateStore, StateStore
+from omnifm.checkpoint.kept_weights import KeptWeights
+from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.data.federated_dataset import FederatedDataset, load_dataset
+from omnifm.engines.in_process import InProcess
+from omnifm.experiment import Experiment, Plan
+from omnifm.federation.loop import Engine
+from omnifm.runs.arm import Arm, DataSpec, make_arm
+from omnifm.utils.errors import ExperimentError, did_you_mean
+
+BACKENDS = {
+    "in-process": "omnifm.runs.backend:LocalBackend",
+    "flower-simulation": "omnifm.engines.flower.simulation:SimulationBackend",
+}
+"""The backends of ``omnifm run --engine``, each a class that takes the number of workers; imported when asked for."""
+
+
+class Backend(Protocol):
+    """Where arms run: on this machine, or at clients elsewhere."""
+
+    @property
+    def states(self) -> StateStore | None:
+        """Where the clients keep their states, if not beside the checkpoints."""
+        ...
+
+    def open(self, plan: Plan, folder: Path) -> AbstractContextManager[Sequence[Callback]]:
+        """Get ready for a run in its folder; the callbacks are the backend's own, who want to be told of it."""
+        ...
+
+    def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
+        """Put an arm together; weights that it starts from are among those ``kept``."""
+        ...
+
+    def data_spec(self, arm: Arm) -> DataSpec:
+        """Return what is known of the data in the end: clients may have come since the arm was put together."""
+        ...
+
+    def engine(self, name: str, arm: Arm, checkpoints: CheckpointManager) -> AbstractContextManager[Engine]:
+        """Return the engine that runs an arm's clients."""
+        ...
+
+
+class LocalBackend:
+    """The backend of ``omnifm run``: all clients' data are on this machine.
+
+    Args:
+        workers: how many clients train at a time.
+        cohort: the data, if they are loaded already.
+    """
+
+    states: StateStore | None = None
+
+    def __init__(self, workers: int = 1, dataset: FederatedDataset | None = None) -> None:
+        self._workers, self._dataset = workers, dataset
+        self._load = lru_cache(maxsize=1)(load_dataset)
+
+    def open(self, plan: Plan, folder: Path) -> AbstractContextManager[Sequence[Callback]]:
+        """Return at once: there is nothing to get ready."""
+        return nullcontext(())
+
+    def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
+        """Put an arm together, the data loaded if they are not there yet."""
+        dataset = self._dataset or self._load(experiment.data, experiment.partition, experiment.seed)
+        return make_arm(experiment, dataset, kept)
+
+    def data_spec(self, arm: Arm) -> DataSpec:
+        """Return what was known from the beginning."""
+        return arm.data_spec
+
+    def engine(self, name: str, arm: Arm, checkpoints: CheckpointManager) -> InProcess:
+        """Return the engine; a GPU serves one client after another."""
+        assert isinstance(checkpoints.states, ClientStateStore)
+        return InProcess(arm.runtime, self._workers if arm.experiment.device == "cpu" else 1, checkpoints.states)
+
+
+def make_backend(name: str, workers: int) -> Backend:
+    """Return the backend of this name.
+
+    Raises:
+        ExperimentError: there is none.
+        DeploymentError: it needs a package that is not installed.
+    """
+    if name not in BACKENDS:
+        raise ExperimentError(f"--engine: there is no {name!r}. {did_you_mean(name, BACKENDS)}")
+    module, _, kind = BACKENDS[name].partition(":")
+    made: Any = getattr(importlib.import_module(module), kind)(workers)
+    backend: Backend = made
+    return backend

@@ -1,0 +1,82 @@
+"""The folder of one arm: where its files are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omnifm.callbacks.metrics_log import MetricsLog
+from omnifm.checkpoint.client_store import StateStore
+from omnifm.checkpoint.kept_weights import KeptWeights
+from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.evaluation import EvaluationPoint
+from omnifm.runs.arm import ClientStats, DataSpec
+from omnifm.tasks.task import DataShape
+from omnifm.utils.atomic_write import write_atomically
+from omnifm.utils.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class ArmFolder:
+    """Where one arm's files are, and the weights that it starts from."""
+
+    path: Path
+    kept: KeptWeights | None = None
+
+    @property
+    def result(self) -> Path:
+        """The arm's final scores; it exists when the arm is finished."""
+        return self.path / "result.json"
+
+    @property
+    def metrics(self) -> MetricsLog:
+        """The metrics log."""
+        return MetricsLog(self.path / "metrics.jsonl")
+
+    def checkpoints(self, states: StateStore | None = None) -> CheckpointManager:
+        """Return the checkpoints of the last rounds and of the best; ``states`` is where the clients keep theirs."""
+        return CheckpointManager(self.path / "checkpoints", states)
+
+    def read_best(self, checkpoints: CheckpointManager, point: EvaluationPoint) -> Checkpoint:
+        """Return the best checkpoint of an evaluation point.
+
+        Raises:
+            CheckpointError: it is missing or damaged; says what to do.
+        """
+        try:
+            return checkpoints.read_best(point)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error} Remove the folder {self.path} and resume: this arm is then run anew."
+            ) from None
+
+    def write_data(self, data_spec: DataSpec, here: bool) -> None:
+        """Write down what is known of the data, and whether the clients' data and states are on this machine."""
+        write_atomically(self._data, json.dumps({"here": here, **asdict(data_spec)}, indent=1).encode())
+
+    def read_data(self) -> tuple[DataSpec, bool]:
+        """Return what is known of the data, and whether the clients' data and states are on this machine.
+
+        Raises:
+            CheckpointError: the arm has not begun, or the file is damaged.
+        """
+        try:
+            plain = json.loads(self._data.read_text(encoding="utf-8"))
+            shape = DataShape(**{key: _tuples(value) for key, value in plain["shape"].items()})
+            stats = tuple(ClientStats(**one) for one in plain["client_stats"])
+            return DataSpec(shape, plain["channels"], plain["axes"], stats), plain["here"]
+        except FileNotFoundError:
+            raise CheckpointError(f"{self.path} has not begun: there is no {self._data}. Resume the run.") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{self._data} is damaged: {error!r}. Resume the run, which rewrites it.") from None
+
+    @property
+    def _data(self) -> Path:
+        return self.path / "data.json"
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
