@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from omnifm.algorithms.registry import register
     from omnifm.callbacks.callback import Callback, Stop
     from omnifm.callbacks.registry import register_callback
+    from omnifm.config.experiment import Experiment, Plan, make_plan, read_plan
     from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
     from omnifm.data.federated_dataset import FederatedDataset, load_dataset
-    from omnifm.experiment import Experiment, Plan, make_plan, read_plan
     from omnifm.runs.arm import Arm, make_arm
     from omnifm.runs.backend import Backend, LocalBackend
     from omnifm.runs.run import create, execute, resume
@@ -32,7 +32,7 @@ _HOMES = {
     "omnifm.callbacks.registry": ("register_callback",),
     "omnifm.data.federated_dataset": ("Cohort", "load_cohort"),
     "omnifm.utils.errors": ("OmniFMError",),
-    "omnifm.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
+    "omnifm.config.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
     "omnifm.runs.backend": ("Backend", "LocalBackend"),
     "omnifm.runs.run": ("create", "execute", "resume"),
     "omnifm.spectral": ("AdapterSettings", "KnowledgeBank", "SpectralAdapter"),

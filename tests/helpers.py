@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from omnifm.config.experiment import Experiment, make_experiment
 from torch import Tensor, nn
 
 from omnifm.callbacks.callback import Callback
@@ -17,7 +18,6 @@ from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import Experiment, make_experiment
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel

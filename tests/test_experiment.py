@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omnifm.config.experiment import Experiment, make_experiment, make_plan, read_plan, to_document
+from omnifm.config.overrides import differences
+from omnifm.config.toml import to_toml
 
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
-from omnifm.experiment import Experiment, differences, make_experiment, make_plan, read_plan, to_document, to_toml
 from omnifm.utils.errors import ExperimentError
 
 FULL = """

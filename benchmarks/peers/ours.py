@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from omnifm.config.experiment import FederationSettings
 from torch import Tensor
 
 from omnifm.algorithms.fedavg import FedAvg
@@ -14,7 +15,6 @@ from omnifm.callbacks.events import EvaluationEvent
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import FederationSettings
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Federation
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork

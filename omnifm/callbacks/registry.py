@@ -9,7 +9,8 @@ from typing import TypeVar
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.mlflow import MLflow
 from omnifm.callbacks.tensorboard import TensorBoard
-from omnifm.experiment import Document, checked
+from omnifm.config.messages import checked
+from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError, did_you_mean
 
 CALLBACKS: dict[str, type[Callback]] = {"mlflow": MLflow, "tensorboard": TensorBoard}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from omnifm.algorithms.registry import REFERENCES, SETTINGS
-from omnifm.experiment import Document, merged
+from omnifm.config.overrides import merged
+from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError, did_you_mean
 
 Kind = Literal["reference", "omnifm", "yardstick", "ablation", "control", "sweep", "own"]

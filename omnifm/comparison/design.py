@@ -13,7 +13,10 @@ from pydantic import Field
 
 from omnifm.algorithms.registry import SETTINGS
 from omnifm.comparison.arms import ArmPlan, nested
-from omnifm.experiment import Document, Experiment, base_of, checked, make_experiment, merged, to_document
+from omnifm.config.experiment import Experiment, base_of, make_experiment, to_document
+from omnifm.config.messages import checked
+from omnifm.config.overrides import merged
+from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError
 
 Point = dict[str, Any]

@@ -15,10 +15,10 @@ from omnifm.comparison.choice import choose
 from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.folder import ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
+from omnifm.config.experiment import Experiment
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
 from omnifm.data.partition import PartitionSettings
-from omnifm.experiment import Experiment
 from omnifm.runs.arm import make_arm
 from omnifm.runs.backend import LocalBackend
 from omnifm.runs.run_arm import run_arm

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field
 
-from omnifm.experiment import checked
+from omnifm.config.messages import checked
 from omnifm.utils.errors import DeploymentError, ExperimentError
 
 FILE = "deploy.toml"

@@ -8,11 +8,11 @@ from pathlib import Path
 from omnifm.checkpoint.client_store import RemoteStateStore
 from omnifm.checkpoint.kept_weights import FILE
 from omnifm.checkpoint.weight_file import write_weights
+from omnifm.config.experiment import Plan
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState
 from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import load_dataset
-from omnifm.experiment import Plan
 from omnifm.runs.arm import Arm, build_arm, make_arm
 from omnifm.runs.folder import ArmFolder
 from omnifm.runs.initial_weights import travels

@@ -18,10 +18,10 @@ from omnifm.callbacks.events import (
     RoundStart,
     UploadEvent,
 )
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
-from omnifm.experiment import FederationSettings
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.seeding import derive_seeds
 

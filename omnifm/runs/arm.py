@@ -18,10 +18,10 @@ from omnifm.callbacks.early_stopping import EarlyStopping
 from omnifm.callbacks.events import ArmInfo, RunInfo
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin
+from omnifm.config.experiment import Experiment, to_document
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.federated_dataset import FederatedDataset, pooled
 from omnifm.data.subset import ClientData
-from omnifm.experiment import Experiment, to_document
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Engine, Federation
 from omnifm.runs.initial_weights import origin_of, start_from

@@ -13,9 +13,9 @@ from omnifm.callbacks.callback import Callback
 from omnifm.checkpoint.client_store import ClientStateStore, StateStore
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.config.experiment import Experiment, Plan
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import Experiment, Plan
 from omnifm.federation.loop import Engine
 from omnifm.runs.arm import Arm, DataSpec, make_arm
 from omnifm.utils.errors import ExperimentError, did_you_mean

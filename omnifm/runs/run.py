@@ -16,7 +16,9 @@ from omnifm.callbacks.callback import Callback, notify, telling_the_end
 from omnifm.callbacks.events import RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.checkpoint.kept_weights import KeptWeights
-from omnifm.experiment import Plan, differences, read_plan, renewed, to_document, to_toml
+from omnifm.config.experiment import Plan, read_plan, renewed, to_document
+from omnifm.config.overrides import differences
+from omnifm.config.toml import to_toml
 from omnifm.results.report import write_report
 from omnifm.runs.backend import Backend
 from omnifm.runs.folder import ArmFolder

@@ -9,8 +9,9 @@ from functools import partial
 from omnifm.callbacks.callback import Callback, telling_the_end
 from omnifm.callbacks.events import ArmEnd, RunInfo
 from omnifm.callbacks.recorder import Recorder
+from omnifm.config.experiment import Experiment, to_document
+from omnifm.config.toml import to_toml
 from omnifm.core.checkpoint import Checkpoint
-from omnifm.experiment import Experiment, to_document, to_toml
 from omnifm.runs.backend import Backend
 from omnifm.runs.folder import ArmFolder
 from omnifm.runs.result import about, ending, tested

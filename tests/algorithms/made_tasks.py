@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from helpers import Quadratic, plain_sgd
+from omnifm.config.experiment import FederationSettings
 from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
@@ -15,7 +16,6 @@ from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import FederationSettings
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Federation, sample
 from omnifm.runs.arm import Arm

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import packed, same_checkpoint
+from omnifm.config.experiment import FederationSettings
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.callbacks.callback import Answer, Callback, Stop
@@ -27,7 +28,6 @@ from omnifm.callbacks.events import (
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
-from omnifm.experiment import FederationSettings
 from omnifm.federation.loop import Federation, sample
 from omnifm.tasks.task import Scores
 

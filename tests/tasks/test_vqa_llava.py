@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import federated, packed, same, same_checkpoint
+from omnifm.config.experiment import make_experiment, to_document
 from safetensors.torch import load_file
 
 from omnifm.core.checkpoint import Checkpoint
@@ -18,7 +19,6 @@ from omnifm.data.columns import Texts
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import make_experiment, to_document
 from omnifm.runs.arm import Arm, make_arm
 
 TYPES = ("side", "presence")

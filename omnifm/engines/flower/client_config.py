@@ -13,9 +13,10 @@ from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
 from omnifm.checkpoint.client_store import file_name
+from omnifm.config.messages import checked
+from omnifm.config.toml import read_toml
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.sources import AnySource
-from omnifm.experiment import checked, read_toml
 from omnifm.tasks import registry as tasks
 from omnifm.utils.errors import DeploymentError, ExperimentError, did_you_mean
 

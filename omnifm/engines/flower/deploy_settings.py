@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from omnifm.experiment import Document, checked
+from omnifm.config.messages import checked
+from omnifm.config.toml import Document
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
-from omnifm.experiment import make_plan
 from omnifm.utils.errors import DeploymentError, OmniFMError
 
 _LIFE = 120.0

@@ -24,6 +24,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from omnifm.callbacks.callback import Callback
 from omnifm.checkpoint.client_store import file_name
+from omnifm.config.experiment import Plan
 from omnifm.data.federated_dataset import load_dataset
 from omnifm.engines.flower.client_app import answered
 from omnifm.engines.flower.client_config import read_client_config
@@ -31,7 +32,6 @@ from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.flwr_env import QUIET
 from omnifm.engines.flower.server import FlowerBackend
 from omnifm.engines.flower.transport import GridTransport
-from omnifm.experiment import Plan
 from omnifm.utils.errors import DeploymentError
 
 _LIFE = 7 * 24 * 3600.0

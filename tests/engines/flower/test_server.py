@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fake_grid import FakeGrid, write_client_config
+from omnifm.config.experiment import Plan, make_plan
 from small_run import document, hashes, log_lines, write_images
 
 from omnifm.checkpoint.file import digest
@@ -20,7 +21,6 @@ from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import Plan, make_plan
 from omnifm.export.weights import export_arm
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
