@@ -37,8 +37,8 @@ from omnifm.utils.errors import ExperimentError, OmniFMError, did_you_mean
 Document = dict[str, Any]
 
 EvaluationPoint = Literal["before_local_training", "after_local_training"]
-"""Which model of a client is judged: *as received* (the shared weights under the client's own personal ones), or
-*personalised* (after the algorithm's local epochs from there)."""
+"""At which point of a round a client's model is evaluated: as it arrives (the shared weights under the client's own
+personal ones), or after the algorithm's local epochs from there."""
 
 EVALUATION_POINTS: tuple[EvaluationPoint, ...] = ("before_local_training", "after_local_training")
 
@@ -48,20 +48,20 @@ class FederationSettings:
     """``[federation]``: the rounds.
 
     ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
-    rounds all clients are judged on validation data; ``points`` at which evaluation points they are, in validation and test;
-    ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
+    rounds all clients are judged on validation data; ``evaluate`` at which points of a round, in validation and
+    test; ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
     ``personal`` the parts of the network that stay at the clients.
     """
 
     rounds: Annotated[int, Field(ge=1)] = 25
     participation: Annotated[float, Field(gt=0, le=1)] = 1.0
     evaluate_every: Annotated[int, Field(ge=1)] = 5
-    points: Annotated[tuple[EvaluationPoint, ...], Field(min_length=1)] = EVALUATION_POINTS
+    evaluate: Annotated[tuple[EvaluationPoint, ...], Field(min_length=1)] = EVALUATION_POINTS
     patience: Annotated[int, Field(ge=0)] = 0
     personal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "evaluate", tuple(point for point in EVALUATION_POINTS if point in self.points))
+        object.__setattr__(self, "evaluate", tuple(point for point in EVALUATION_POINTS if point in self.evaluate))
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def test_unknown_key_suggests_the_near_one(document: dict[str, Any], message: st
 def test_a_key_like_no_other_lists_them_all() -> None:
     message = error({"federation": {"zzz": 1}})
     assert (
-        "Unknown key 'federation.zzz'. Known: evaluate_every, participation, patience, personal, points, rounds."
+        "Unknown key 'federation.zzz'. Known: evaluate, evaluate_every, participation, patience, personal, rounds."
         in message
     )
 

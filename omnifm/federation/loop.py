@@ -49,7 +49,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that the rounds to come depend on. ``best`` holds ``(round, score)`` by evaluation point, from validation."""
+    """Everything that the rounds to come depend on. ``best`` holds ``(round, score)`` by point, from validation."""
 
     server: ServerState
     clients: Mapping[str, ClientState] = field(default_factory=dict)
