@@ -18,10 +18,10 @@ import torch
 from step import CLASSES, full_bank, made_examples
 
 from omnifm import training
+from omnifm.config.experiment import make_experiment
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import ClientData
-from omnifm.experiment import make_experiment
 from omnifm.federation.client import ClientRuntime
 from omnifm.runs.arm import make_arm
 

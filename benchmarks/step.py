@@ -22,10 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnifm.config.experiment import make_experiment
 from omnifm.core.records import ClientState
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
-from omnifm.experiment import make_experiment
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.spectral import low_pass_log_amplitude
 from omnifm.tasks.classification import Classification, ClassificationSettings

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from omnifm.algorithms.aggregation import Mean
     from omnifm.algorithms.algorithm import Algorithm
     from omnifm.algorithms.registry import register
+    from omnifm.config.experiment import Experiment, Plan, make_plan, read_plan
     from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
     from omnifm.data.federated_dataset import FederatedDataset, load_dataset
-    from omnifm.experiment import Experiment, Plan, make_plan, read_plan
     from omnifm.runs.arm import Arm, make_arm
     from omnifm.runs.run import create, execute, resume
     from omnifm.spectral import AdapterSettings, KnowledgeBank, SpectralAdapter
@@ -27,7 +27,7 @@ _HOMES = {
     "omnifm.runs.arm": ("Arm", "make_arm"),
     "omnifm.data.federated_dataset": ("Cohort", "load_cohort"),
     "omnifm.utils.errors": ("OmniFMError",),
-    "omnifm.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
+    "omnifm.config.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
     "omnifm.runs.run": ("create", "execute", "resume"),
     "omnifm.spectral": ("AdapterSettings", "KnowledgeBank", "SpectralAdapter"),
     "omnifm.training.hooks": ("Recipe",),

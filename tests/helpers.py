@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnifm.config.experiment import Experiment, make_experiment
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import Experiment, make_experiment
 from omnifm.federation.loop import Callback, Checkpoint
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork

@@ -11,7 +11,7 @@ import pytest
 from small_run import write_experiment
 
 from omnifm.comparison.folder import Asked
-from omnifm.experiment import read_plan
+from omnifm.config.experiment import read_plan
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 

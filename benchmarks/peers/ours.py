@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.config.experiment import FederationSettings
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import FederationSettings
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Callback, Checkpoint, EvaluationEvent, Federation
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork

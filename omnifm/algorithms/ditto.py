@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
-from omnifm.algorithms.ranges import NotNegative
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.tasks.task import TaskNetwork
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
+from omnifm.utils.settings import NotNegative
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.records import Upload
-from omnifm.experiment import FederationSettings
 from omnifm.federation.loop import Callback, EvaluationEvent, RoundEvent
 from omnifm.runs.arm import Arm
 

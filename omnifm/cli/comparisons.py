@@ -38,7 +38,7 @@ def compare(
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.comparison.folder import Asked, ComparisonFolder
     from omnifm.comparison.run import Comparison
-    from omnifm.experiment import read_plan
+    from omnifm.config.experiment import read_plan
     from omnifm.results.comparison.write import write_comparison
     from omnifm.workers.pool import auto_workers
 

@@ -38,9 +38,9 @@ def show_data(
     out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("data.png"),
 ) -> None:
     """Show who holds what: a table, and a picture of samples and label counts for each client."""
+    from omnifm.config.experiment import read_plan
     from omnifm.data.federated_dataset import load_dataset
     from omnifm.data.show import picture
-    from omnifm.experiment import read_plan
 
     first = next(iter(read_plan(experiment, overrides or ()).arms.values()))
     dataset = load_dataset(first.data, first.partition, first.seed)

@@ -18,7 +18,7 @@ from omnifm.utils.lock import locked
 
 if TYPE_CHECKING:
     from omnifm.callbacks.time_limit import TimeLimit
-    from omnifm.experiment import Plan
+    from omnifm.config.experiment import Plan
     from omnifm.federation.loop import Callback
     from omnifm.runs.arm import Arm
 
@@ -44,7 +44,7 @@ def run(
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
     from omnifm.callbacks.time_limit import TimeLimit
-    from omnifm.experiment import read_plan
+    from omnifm.config.experiment import read_plan
 
     _check_asked("run", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
@@ -70,7 +70,7 @@ def pretrain(
     """Train on all data in one place, and write the weights that other experiments may start from (init = FILE)."""
     started = time.monotonic()
     from omnifm.callbacks.time_limit import TimeLimit
-    from omnifm.experiment import read_plan
+    from omnifm.config.experiment import read_plan
     from omnifm.export.weights import write_start
     from omnifm.runs.pretrain import file_of, folder_of, pretraining_plan
 

@@ -13,14 +13,18 @@ from pydantic import Field
 
 from omnifm.algorithms.registry import SETTINGS
 from omnifm.comparison.arms import ArmPlan, nested
-from omnifm.experiment import Document, Experiment, base_of, checked, make_experiment, merged, to_document
+from omnifm.config.experiment import Experiment, base_of, make_experiment, to_document
+from omnifm.config.messages import checked
+from omnifm.config.overrides import merged
+from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.settings import Count, settings
 
 Point = dict[str, Any]
 """One configuration: values by dotted key."""
 
 
-@dataclass(frozen=True)
+@settings
 class CompareSettings:
     """``[compare]`` of an experiment.
 
@@ -31,7 +35,7 @@ class CompareSettings:
 
     grid: dict[str, Any] = field(default_factory=dict)
     grids: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tuning_seeds: Annotated[int, Field(ge=1)] = 1
+    tuning_seeds: Count = 1
     participation: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.comparison.arms import ABLATION, OMNIFM, ArmPlan, named_arms, swept, with_baselines
 from omnifm.comparison.design import Cell, Design, make_design
-from omnifm.experiment import Document, differences, read_plan, to_toml
+from omnifm.config.experiment import read_plan
+from omnifm.config.overrides import differences
+from omnifm.config.toml import Document, to_toml
 from omnifm.runs.run import versions
 from omnifm.runs.run_arm import ArmFolder
 from omnifm.utils.atomic_write import remove_strays, write_atomically

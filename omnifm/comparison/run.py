@@ -11,9 +11,9 @@ from omnifm.comparison.choice import choose
 from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.folder import ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
+from omnifm.config.experiment import Experiment
 from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
 from omnifm.data.partition import PartitionSettings
-from omnifm.experiment import Experiment
 from omnifm.federation.loop import Callback, Checkpoint, RoundEvent
 from omnifm.runs.arm import make_arm
 from omnifm.runs.run_arm import LocalBackend, Watcher, run_arm

@@ -152,8 +152,8 @@ def run(
     resume: Annotated[str, typer.Option(metavar="NAME", help="Go on with the run of this name on the server.")] = "",
 ) -> None:
     """Let the hospitals train an experiment, and show how it goes; the server goes on without this command too."""
+    from omnifm.config.experiment import read_plan
     from omnifm.deploy import operator
-    from omnifm.experiment import read_plan
 
     if experiment is None and (overrides or not resume):
         raise DeploymentError("Give an experiment file, or --resume NAME alone to go on with a run.")

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from omnifm.config.toml import Document, to_toml
 from omnifm.deploy.deployment_plan import OperatorSide, ServerSide, host_and_port, read_side
 from omnifm.deploy.tls_proxy import tls_proxy
 from omnifm.engines.flower.app_bundle import write_run_config
 from omnifm.engines.flower.certificates import LOOPBACK
 from omnifm.engines.flower.control import Control
 from omnifm.engines.flower.flwr_env import QUIET, write_link
-from omnifm.experiment import Document, to_toml
 from omnifm.utils.errors import DeploymentError
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from omnifm.checkpoint.client_store import RemoteStateStore
 from omnifm.checkpoint.kept_weights import FILE
 from omnifm.checkpoint.weight_file import write_weights
+from omnifm.config.experiment import Plan
 from omnifm.core.records import ClientState
 from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import load_dataset
 from omnifm.engines.flower.membership import read_membership
-from omnifm.experiment import Plan
 from omnifm.federation.loop import Checkpoint
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.runs.initial_weights import travels

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.config.experiment import EvaluationPoint as EvaluationPoint
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
-from omnifm.experiment import EvaluationPoint as EvaluationPoint
-from omnifm.experiment import FederationSettings
 from omnifm.tasks.task import Scores
 from omnifm.utils.seeding import derive_seeds
 

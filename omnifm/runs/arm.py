@@ -15,9 +15,9 @@ from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin
+from omnifm.config.experiment import Experiment
 from omnifm.data.federated_dataset import FederatedDataset, pooled
 from omnifm.data.subset import ClientData
-from omnifm.experiment import Experiment
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Callback, Checkpoint, Engine, Federation
 from omnifm.runs.initial_weights import origin_of, start_from

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from omnifm.checkpoint.weight_file import Origin, read_weights
-from omnifm.experiment import Document, Experiment, differences, to_document, to_toml
+from omnifm.config.experiment import Experiment, to_document
+from omnifm.config.overrides import differences
+from omnifm.config.toml import Document, to_toml
 from omnifm.tasks.task import DataShape
 from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel
 from omnifm.training.weight_cache import learned_state_dict

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.checkpoint.weight_file import SUFFIX
-from omnifm.experiment import Plan, base_of, make_experiment, make_plan, merged
+from omnifm.config.experiment import Plan, base_of, make_experiment, make_plan
+from omnifm.config.overrides import merged
 from omnifm.utils.errors import ExperimentError
 
 

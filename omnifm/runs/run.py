@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from omnifm.checkpoint.kept_weights import KeptWeights
-from omnifm.experiment import Plan, differences, read_plan, to_document, to_toml
+from omnifm.config.experiment import Plan, read_plan, to_document
+from omnifm.config.overrides import differences
+from omnifm.config.toml import to_toml
 from omnifm.results.report import write_report
 from omnifm.runs.run_arm import ArmFolder, Stage, Watcher, run_arm
 from omnifm.utils.atomic_write import remove_strays, write_atomically

@@ -19,10 +19,11 @@ from omnifm.checkpoint.client_store import ClientStateStore, StateStore, digests
 from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.config.experiment import Experiment, to_document
+from omnifm.config.toml import to_toml
 from omnifm.core.records import Broadcast
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import Experiment, to_document, to_toml
 from omnifm.federation.loop import (
     Callback,
     Checkpoint,

@@ -11,10 +11,10 @@ from helpers import Quadratic, plain_sgd
 from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.records import ClientState
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import FederationSettings
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Checkpoint, Federation, sample
 from omnifm.runs.arm import Arm

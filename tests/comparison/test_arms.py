@@ -5,8 +5,9 @@ from helpers import same, small_arm
 
 from omnifm.algorithms.registry import REFERENCES
 from omnifm.comparison.arms import ABLATION, KNOWN, named_arms, nested, swept, with_baselines
+from omnifm.config.experiment import base_of, make_experiment
+from omnifm.config.overrides import merged
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import base_of, make_experiment, merged
 from omnifm.utils.errors import ExperimentError
 
 

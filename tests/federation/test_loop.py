@@ -13,8 +13,8 @@ import torch
 from helpers import packed, same_checkpoint
 
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.records import Broadcast, ClientState, Upload
-from omnifm.experiment import FederationSettings
 from omnifm.federation.loop import (
     Callback,
     Checkpoint,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from helpers import federated, made_dataset, same
 
+from omnifm.config.experiment import make_experiment, make_plan
 from omnifm.data.columns import Shared, Texts, read_texts
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
-from omnifm.experiment import make_experiment, make_plan
 from omnifm.networks.answering import Answered
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import DataShape

@@ -12,12 +12,12 @@ import torch
 from helpers import federated, packed, same, same_checkpoint
 from safetensors.torch import load_file
 
+from omnifm.config.experiment import make_experiment, to_document
 from omnifm.core.records import ClientState, Upload
 from omnifm.data.columns import Texts
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import ClientData, Subset
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import make_experiment, to_document
 from omnifm.federation.loop import Checkpoint
 from omnifm.runs.arm import Arm, make_arm
 

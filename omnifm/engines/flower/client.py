@@ -16,6 +16,7 @@ import torch
 from omnifm.algorithms.validation import kinds
 from omnifm.checkpoint.client_store import ClientStateStore, file_name
 from omnifm.checkpoint.kept_weights import SCRATCH
+from omnifm.config.experiment import Experiment
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.engines.desk import Desk
 from omnifm.engines.flower.audit_log import AuditLog
@@ -29,7 +30,6 @@ from omnifm.engines.flower.policy import (
     reject_training,
     reject_upload,
 )
-from omnifm.experiment import Experiment
 from omnifm.runs.arm import describe_data, make_arm
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError, DataError, OmniFMError

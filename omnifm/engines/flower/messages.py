@@ -15,10 +15,11 @@ import numpy as np
 import pydantic
 from pydantic import ConfigDict, TypeAdapter
 
+from omnifm.config.experiment import EvaluationPoint
+from omnifm.config.toml import Document
 from omnifm.core.records import Broadcast, Record, Upload
 from omnifm.core.serialization import TensorBuffer, aligned, unpack_tensors
 from omnifm.core.tensors import Tensors
-from omnifm.experiment import Document, EvaluationPoint
 from omnifm.federation.loop import Split
 from omnifm.runs.arm import ClientStats, DataSpec
 from omnifm.tasks.task import DataShape, Scores

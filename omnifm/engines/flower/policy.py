@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from omnifm.config.experiment import Experiment
 from omnifm.engines.flower.client_config import ANY, ClientPolicy
-from omnifm.experiment import Experiment
 
 
 def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from omnifm.checkpoint.client_store import RemoteStateStore, StateStore
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.config.experiment import Experiment, Plan
 from omnifm.engines.flower.client_manager import ClientManager
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings, deploy_settings
@@ -20,7 +21,6 @@ from omnifm.engines.flower.events import Events
 from omnifm.engines.flower.membership import Membership, agree, read_membership
 from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.transport import GridTransport
-from omnifm.experiment import Experiment, Plan
 from omnifm.federation.loop import Callback, EvaluationEvent, RoundEvent
 from omnifm.runs import run as runs
 from omnifm.runs.arm import Arm, DataSpec

@@ -20,6 +20,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from omnifm.checkpoint.client_store import file_name
+from omnifm.config.experiment import Plan
 from omnifm.data.federated_dataset import load_dataset
 from omnifm.engines.flower.client_app import answered
 from omnifm.engines.flower.client_config import read_client_config
@@ -27,7 +28,6 @@ from omnifm.engines.flower.deploy_settings import deploy_settings
 from omnifm.engines.flower.flwr_env import QUIET
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
-from omnifm.experiment import Plan
 from omnifm.runs.run_arm import Watcher
 from omnifm.utils.errors import DeploymentError
 

@@ -13,12 +13,12 @@ import pytest
 from fake_grid import write_client_config
 from small_run import document, write_images
 
+from omnifm.config.experiment import make_plan
 from omnifm.core.records import Broadcast
 from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import ClientProperties, Reply, Request
-from omnifm.experiment import make_plan
 from omnifm.runs.arm import build_arm
 
 RUN = "0" * 32

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from fake_grid import write_client_config
 
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower.client_config import read_client_config
 from omnifm.engines.flower.config_exchange import load_client_data, localise, public_config
-from omnifm.experiment import make_plan
 
 SOURCE = {"kind": "phantom_questions", "modalities": ["CT", "PET"], "patients": 12, "questions": 2}
 

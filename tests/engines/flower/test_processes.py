@@ -12,8 +12,8 @@ import tomli_w
 from fake_grid import write_client_config
 from small_run import document, hashes, write_images
 
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
-from omnifm.experiment import make_plan
 from omnifm.runs import run as runs
 from omnifm.runs.run_arm import LocalBackend
 

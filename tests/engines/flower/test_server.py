@@ -14,13 +14,13 @@ from small_run import document, hashes, log_lines, write_images
 
 from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
+from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast
 from omnifm.engines.flower import afar, envelope, hospitals
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import Plan, make_plan
 from omnifm.export.weights import export_arm
 from omnifm.runs import run as runs
 from omnifm.runs.run_arm import LocalBackend

@@ -12,11 +12,11 @@ import pytest
 from fake_grid import FakeGrid
 from small_run import document, hashes, omnifm, write_experiment, write_images
 
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower import simulation
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
-from omnifm.experiment import make_plan
 from omnifm.runs import run as runs
 from omnifm.runs.run_arm import LocalBackend
 

@@ -6,17 +6,11 @@ from typing import Any
 
 import pytest
 
+from omnifm.config.experiment import Experiment, make_experiment, make_plan, read_plan, to_document
+from omnifm.config.overrides import differences
+from omnifm.config.toml import to_toml
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
-from omnifm.experiment import (
-    Experiment,
-    differences,
-    make_experiment,
-    make_plan,
-    read_plan,
-    to_document,
-    to_toml,
-)
 from omnifm.utils.errors import ExperimentError
 
 FULL = """
@@ -36,7 +30,7 @@ folder = "mednist"
 modality = "CT"
 classes = ["HeadCT"]
 [partition]
-kind = "mixed"
+kind = "iid"
 clients = 4
 [federation]
 rounds = 7
