@@ -15,10 +15,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from omnifm.config.experiment import make_experiment
 from step import CLASSES, full_bank, made_examples
 
 from omnifm import training
+from omnifm.config.experiment import make_experiment
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import ClientData

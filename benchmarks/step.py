@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from omnifm.config.experiment import make_experiment
 from torch import Tensor, nn
 
+from omnifm.config.experiment import make_experiment
 from omnifm.core.records import ClientState
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset

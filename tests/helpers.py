@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from omnifm.config.experiment import Experiment, make_experiment
 from torch import Tensor, nn
 
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.events import CheckpointEvent
+from omnifm.config.experiment import Experiment, make_experiment
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.data.federated_dataset import FederatedDataset

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from omnifm.config.experiment import read_plan
 from small_run import write_experiment
 
 from omnifm.comparison.folder import Asked
+from omnifm.config.experiment import read_plan
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 

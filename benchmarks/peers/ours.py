@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from omnifm.config.experiment import FederationSettings
 from torch import Tensor
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.events import EvaluationEvent
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess

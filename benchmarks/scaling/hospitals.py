@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 from omnifm.config.experiment import Experiment, make_experiment
-
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 
 MODALITIES = ("T1", "T2", "FLAIR", "CT", "PET")

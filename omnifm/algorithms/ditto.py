@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
-from omnifm.algorithms.ranges import NotNegative
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.tasks.task import TaskNetwork
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
+from omnifm.utils.settings import NotNegative
 
 
 @dataclass(frozen=True)
 class Ditto(Algorithm):
     """FedAvg, and beside it a model v of each client's own: ``v <- v - lr (grad f(v) + lam (v - x))``, x as received.
 
-    As many steps on v as on the common model, so twice the local work. The client's model is v, at both evaluation points;
-    before a client's first round it is x. Defaults: ``lam`` 1; the paper tries 0.1, 1 and 2.
+    As many steps on v as on the common model, so twice the local work. The client's model is v, at both evaluation
+    points; before a client's first round it is x. Defaults: ``lam`` 1; the paper tries 0.1, 1 and 2.
     Personal: v, a whole model. The weights of the common model travel both ways.
     """
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.ranges import Fraction, Positive
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.core.records import ServerState
 from omnifm.core.tensors import Tensors
+from omnifm.utils.settings import Fraction, Positive
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from omnifm.algorithms.aggregation import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull, shift
-from omnifm.algorithms.ranges import Positive
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
+from omnifm.utils.settings import Positive
 
 
 @dataclass(frozen=True)

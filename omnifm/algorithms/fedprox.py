@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
-from omnifm.algorithms.ranges import NotNegative
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
+from omnifm.utils.settings import NotNegative
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from omnifm.algorithms.fedper import FedPer
-from omnifm.algorithms.ranges import Count
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.training.hooks import LocalTraining, Phase
 from omnifm.training.trainer import Trainer
+from omnifm.utils.settings import Count
 
 
 @dataclass(frozen=True)

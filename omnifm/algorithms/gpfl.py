@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
-from omnifm.algorithms.ranges import NotNegative
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.data.subset import Batch
 from omnifm.tasks.task import Task, TaskNetwork
@@ -18,6 +17,7 @@ from omnifm.training.hooks import LocalTraining
 from omnifm.training.model import AuxiliaryModule, Output
 from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import IncompatibleError
+from omnifm.utils.settings import NotNegative
 
 
 class CategoryGuide(AuxiliaryModule):

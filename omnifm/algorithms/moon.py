@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.ranges import Count, NotNegative, Positive
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.data.subset import Batch
 from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.model import AuxiliaryModule, FederatedModel, Output
 from omnifm.training.trainer import Trainer
+from omnifm.utils.settings import Count, NotNegative, Positive
 
 
 class Projection(AuxiliaryModule):

@@ -13,6 +13,7 @@ from omnifm.cli.comparisons import compare
 from omnifm.cli.console import Warnings, mistake, os_error_text, say
 from omnifm.cli.inspect import report, show_data
 from omnifm.cli.runs import export, pretrain, run
+from omnifm.cli.schema import schema
 from omnifm.deploy.commands import app as deploy_app
 from omnifm.utils.errors import OmniFMError
 
@@ -38,7 +39,7 @@ def _options(
     """Federated learning of medical images across modalities and tasks."""
 
 
-for command in (run, pretrain, export, compare, report):
+for command in (run, pretrain, export, compare, report, schema):
     app.command()(command)
 data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
 data_app.command("show")(show_data)

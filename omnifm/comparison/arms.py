@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from omnifm.algorithms.registry import REFERENCES, SETTINGS
+from omnifm.config.deprecated import upgraded
 from omnifm.config.overrides import merged
-from omnifm.config.toml import Document
+from omnifm.config.toml import Document, parse
 from omnifm.utils.errors import ExperimentError, did_you_mean
 
 Kind = Literal["reference", "omnifm", "yardstick", "ablation", "control", "sweep", "own"]
@@ -96,13 +96,18 @@ def swept(arms: Iterable[ArmPlan], sweep: str) -> list[ArmPlan]:
     """
     key, _, text = sweep.partition("=")
     try:
-        values = tomllib.loads(f"values = [{text}]")["values"]
-    except tomllib.TOMLDecodeError:
+        values = parse(f"values = [{text}]")["values"]
+    except ValueError:
         values = [value.strip() for value in text.split(",")]  # bare words are strings
     if not key.strip() or not values:
         raise ExperimentError(f"--sweep {sweep!r}: write it as key=a,b,c, for example adapter.alignment=0.0,0.1,1.0.")
     return [
-        replace(arm, name=f"{arm.name} {key}={value}", kind="sweep", changes=merged(arm.changes, nested(key, value)))
+        replace(
+            arm,
+            name=f"{arm.name} {key}={value}",
+            kind="sweep",
+            changes=merged(arm.changes, upgraded(nested(key, value))),
+        )
         for arm in arms
         for value in values
     ]

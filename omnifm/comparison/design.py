@@ -18,12 +18,13 @@ from omnifm.config.messages import checked
 from omnifm.config.overrides import merged
 from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.settings import Count, settings
 
 Point = dict[str, Any]
 """One configuration: values by dotted key."""
 
 
-@dataclass(frozen=True)
+@settings
 class CompareSettings:
     """``[compare]`` of an experiment.
 
@@ -34,7 +35,7 @@ class CompareSettings:
 
     grid: dict[str, Any] = field(default_factory=dict)
     grids: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tuning_seeds: Annotated[int, Field(ge=1)] = 1
+    tuning_seeds: Count = 1
     participation: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
 

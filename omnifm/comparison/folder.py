@@ -64,7 +64,7 @@ class Outcome:
 
     @property
     def validation(self) -> float | None:
-        """The mean of the evaluation points' best scores: a point must serve them all."""
+        """The mean of the best scores at the evaluation points: settings must serve them all."""
         return None if self.failure else sum(score for _, score in self.best.values()) / len(self.best)
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import csv
 import logging
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from omnifm.data.brats_case import SEQUENCES, Case, find_case, read_case
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
-from omnifm.data.source import Loading, check_names
+from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.volumes import between, cropped, shrunk
 from omnifm.utils.errors import DataError
+from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, settings
 
 _log = logging.getLogger("omnifm")
 SLABS = (0.6, 0.8)
 """Where ``split = "slabs"`` cuts the slices of a case: up to which share they are for training, for validation."""
 
 
-@dataclass(frozen=True)
+@settings
 class BratsSource:
     """Cases at ``<root>/<folder>/<case>/``, named as BraTS, FeTS or the BraTS Toolkit name them (see docs/data.md).
 
@@ -40,22 +40,18 @@ class BratsSource:
 
     folder: str = "brats"
     kind: Literal["brats"] = "brats"
-    sequences: tuple[str, ...] = tuple(SEQUENCES)
-    regions: tuple[str, ...] = tuple(TUMOUR)
+    sequences: Some[Annotated[str, OneOf(SEQUENCES)]] = tuple(SEQUENCES)
+    regions: Some[Annotated[str, OneOf(TUMOUR)]] = tuple(TUMOUR)
     per_sequence: bool = False
     axes: Literal[2, 3] = 2
-    slices: int = 8
-    field_of_view: float = 192.0
+    slices: Count = 8
+    field_of_view: Positive = 192.0
     institutions: str = ""
     split: Literal["patients", "slabs"] = "patients"
-    limit: int = 0
+    limit: CountOrZero = 0
     name: str = ""
 
     def __post_init__(self) -> None:
-        check_names("sequences", self.sequences, tuple(SEQUENCES))
-        check_names("regions", self.regions, tuple(TUMOUR))
-        if self.slices < 1 or self.limit < 0 or self.field_of_view <= 0:
-            raise ValueError("slices must be 1 or more, limit not negative, field_of_view more than 0")
         if self.split == "slabs" and (self.axes == 3 or self.slices < 5):
             raise ValueError("split = 'slabs' needs axes = 2 and at least 5 slices a case")
 

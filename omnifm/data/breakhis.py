@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 
@@ -14,7 +13,8 @@ from omnifm.data.image_folder import SUFFIXES
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.tile_folder import check_tiles, cut, repeated
-from omnifm.utils.errors import DataError, did_you_mean
+from omnifm.utils.errors import DataError
+from omnifm.utils.settings import CountOrZero, OneOf, Some, settings
 
 MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
 CLASSES = ("benign", "malignant")
@@ -34,7 +34,7 @@ class Micrograph(NamedTuple):
     magnification: str
 
 
-@dataclass(frozen=True)
+@settings
 class BreaKHisSource:
     """BreaKHis as published, at ``<root>/<folder>/BreaKHis_v1``; the magnification counts as the modality.
 
@@ -47,22 +47,15 @@ class BreaKHisSource:
 
     kind: Literal["breakhis"] = "breakhis"
     folder: str = "breakhis"
-    magnifications: tuple[str, ...] = MAGNIFICATIONS
+    magnifications: Some[Annotated[str, OneOf(MAGNIFICATIONS)]] = MAGNIFICATIONS
     one_magnification: bool = False
-    tile: int = 0
-    tiles: int = 0
-    limit: int = 0
+    tile: CountOrZero = 0
+    tiles: CountOrZero = 0
+    limit: CountOrZero = 0
     name: str = "breakhis"
 
     def __post_init__(self) -> None:
-        if not self.magnifications or len(set(self.magnifications)) < len(self.magnifications):
-            raise ValueError(f"magnifications must name some of {', '.join(MAGNIFICATIONS)}, each once")
-        for name in self.magnifications:
-            if name not in MAGNIFICATIONS:
-                raise ValueError(f"magnifications: unknown name {name!r}. {did_you_mean(name, MAGNIFICATIONS)}")
         check_tiles(self.tile, self.tiles)
-        if self.limit < 0:
-            raise ValueError(f"limit = {self.limit} must be 0 (all images) or more")
 
     def load(self, loading: Loading) -> SourceTable:
         """Read and cut the images.

@@ -11,10 +11,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from platformdirs import user_cache_dir
+from pydantic import Field
 from torch import Tensor
 
 from omnifm.data.answers import agreed_answers
@@ -25,11 +27,12 @@ from omnifm.data.source import Loading
 from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
 from omnifm.utils.errors import DataError, did_you_mean
+from omnifm.utils.settings import Count, settings
 
 _log = logging.getLogger("omnifm")
 
 
-@dataclass(frozen=True)
+@settings
 class DataSettings:
     """Which data, and how they come out: ``[data]`` of the experiment file.
 
@@ -39,21 +42,11 @@ class DataSettings:
     """
 
     root: str = "data"
-    size: int = 48
-    channels: int = 1
+    size: Count = 48
+    channels: Literal[1, 3] = 1
     cache: str = ""
-    answer_patients: int = 5
-    sources: tuple[AnySource, ...] = (PhantomSource(),)
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"size = {self.size} must be 1 pixel or more")
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels = {self.channels} must be 1 (grey) or 3 (RGB)")
-        if self.answer_patients < 1:
-            raise ValueError(f"answer_patients = {self.answer_patients} must be 1 or more")
-        if not self.sources:
-            raise ValueError("sources is empty; name at least one source of data")
+    answer_patients: Count = 5
+    sources: Annotated[tuple[AnySource, ...], Field(min_length=1)] = (PhantomSource(),)
 
 
 @dataclass(frozen=True)

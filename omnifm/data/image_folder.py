@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,15 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnifm.data.images import prepare
-from omnifm.data.patients import check_pattern, patient_of
+from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.utils.errors import DataError, did_you_mean
+from omnifm.utils.settings import CountOrZero, Distinct, Text, settings
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-@dataclass(frozen=True)
+@settings
 class ImageFolderSource:
     """Images at ``<root>/<folder>/<class>/**``, of one modality, as PNG, JPEG, BMP or TIFF of 8 or 16 bits.
 
@@ -33,21 +33,12 @@ class ImageFolderSource:
     """
 
     folder: str
-    modality: str
+    modality: Text
     kind: Literal["image_folder"] = "image_folder"
-    classes: tuple[str, ...] = ()
+    classes: Distinct[str] = ()
     name: str = ""
-    limit: int = 0
-    patient_pattern: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.modality:
-            raise ValueError("modality is empty; name the modality of the images, such as 'CT'")
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes = {list(self.classes)} names a class twice")
-        if self.limit < 0:
-            raise ValueError(f"limit = {self.limit} must be 0 (all images) or more")
-        check_pattern(self.patient_pattern)
+    limit: CountOrZero = 0
+    patient_pattern: PatientPattern = ""
 
     def load(self, loading: Loading) -> SourceTable:
         """Read the images of every class.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,15 +15,16 @@ from torch import Tensor
 from omnifm.data.colour import to_luminance_and_chroma
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
-from omnifm.data.patients import check_pattern, patient_in
+from omnifm.data.patients import PatientPattern, patient_in
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.utils.errors import DataError, did_you_mean
+from omnifm.utils.settings import Between, CountOrZero, Distinct, settings
 
 TEST_SPLIT = "test_split.json"
 
 
-@dataclass(frozen=True)
+@settings
 class ImagePairsSource:
     """Pairs at ``<root>/<folder>/<first>-<second>/<first>/<name>`` and ``.../<second>/<name>``.
 
@@ -44,20 +44,11 @@ class ImagePairsSource:
 
     folder: str
     kind: Literal["image_pairs"] = "image_pairs"
-    pairs: tuple[str, ...] = ()
+    pairs: Distinct[str] = ()
     name: str = ""
-    limit: int = 0
-    validation: float = 0.2
-    patient_pattern: str = ""
-
-    def __post_init__(self) -> None:
-        if len(set(self.pairs)) != len(self.pairs):
-            raise ValueError(f"pairs = {list(self.pairs)} names a pair twice")
-        if self.limit < 0:
-            raise ValueError(f"limit = {self.limit} must be 0 (all pairs) or more")
-        if not 0 < self.validation < 1:
-            raise ValueError(f"validation = {self.validation} must be above 0 and below 1")
-        check_pattern(self.patient_pattern)
+    limit: CountOrZero = 0
+    validation: Between = 0.2
+    patient_pattern: PatientPattern = ""
 
     def load(self, loading: Loading) -> SourceTable:
         """Read all pairs.

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from omnifm.data.image_folder import read_image
 from omnifm.data.images import resize, to_channels, to_unit
-from omnifm.data.patients import check_pattern, patient_of
+from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.tiles import windows_of
 from omnifm.utils.errors import DataError
+from omnifm.utils.settings import CountOrZero, Text, settings
 
 
-@dataclass(frozen=True)
+def _of_each_image(pattern: str) -> str:
+    if "{name}" not in pattern:
+        raise ValueError(f"{pattern!r} must hold {{name}}, or all images would share one mask")
+    return pattern
+
+
+MaskPattern = Annotated[str, AfterValidator(_of_each_image)]
+
+
+@settings
 class MaskedFolderSource:
     """Images below ``<root>/<folder>``, each with a mask that shows where ``region`` lies.
 
@@ -36,26 +46,16 @@ class MaskedFolderSource:
     """
 
     folder: str
-    modality: str
-    region: str
-    images: str
-    masks: str
+    modality: Text
+    region: Text
+    images: Text
+    masks: MaskPattern
     kind: Literal["masked_folder"] = "masked_folder"
-    threshold: int = 0
-    tile: int = 0
-    limit: int = 0
-    patient_pattern: str = ""
+    threshold: Annotated[int, Field(ge=0, le=255)] = 0
+    tile: CountOrZero = 0
+    limit: CountOrZero = 0
+    patient_pattern: PatientPattern = ""
     name: str = ""
-
-    def __post_init__(self) -> None:
-        for key in ("modality", "region", "images"):
-            if not getattr(self, key):
-                raise ValueError(f"{key} is empty")
-        if "{name}" not in self.masks:
-            raise ValueError(f"masks = {self.masks!r} must hold {{name}}, or all images would share one mask")
-        if not 0 <= self.threshold <= 255 or min(self.tile, self.limit) < 0:
-            raise ValueError("threshold must lie in 0 to 255; tile and limit must be 0 or more")
-        check_pattern(self.patient_pattern)
 
     def load(self, loading: Loading) -> SourceTable:
         """Read every image with its mask, and cut it into tiles.

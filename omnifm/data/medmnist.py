@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from torch import Tensor
 from omnifm.data.images import prepare
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
-from omnifm.utils.errors import DataError, did_you_mean
+from omnifm.utils.errors import DataError
+from omnifm.utils.settings import CountOrZero, OneOf, settings
 
 _ORGANS = (
     "bladder",
@@ -134,11 +135,10 @@ SETS = {
 }
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
-_PIXELS = (28, 64, 128, 224)
 _REMEDY = "Fetch the published file from https://medmnist.com (archived on Zenodo)"
 
 
-@dataclass(frozen=True)
+@settings
 class MedMNISTSource:
     """One set of MedMNIST v2, e.g. ``set = "breastmnist"``, with its published split.
 
@@ -148,20 +148,12 @@ class MedMNISTSource:
     set ("breastmnist/malignant"), so that no two sets share one.
     """
 
-    set: str
+    set: Annotated[str, OneOf(SETS)]
     kind: Literal["medmnist"] = "medmnist"
     name: str = ""
     folder: str = "medmnist"
-    pixels: int = 28
-    limit: int = 0
-
-    def __post_init__(self) -> None:
-        if self.set not in SETS:
-            raise ValueError(f"set = {self.set!r} is none of MedMNIST's. {did_you_mean(self.set, SETS)}")
-        if self.pixels not in _PIXELS:
-            raise ValueError(f"pixels = {self.pixels} is not one of {', '.join(map(str, _PIXELS))}")
-        if self.limit < 0:
-            raise ValueError(f"limit = {self.limit} must be 0 (all rows) or more")
+    pixels: Literal[28, 64, 128, 224] = 28
+    limit: CountOrZero = 0
 
     def load(self, loading: Loading) -> SourceTable:
         """Read the three splits of the set.

@@ -17,11 +17,12 @@ import numpy as np
 from omnifm.data.subset import distinct, evenly_spaced
 from omnifm.utils.errors import DataError
 from omnifm.utils.seeding import numpy_generator
+from omnifm.utils.settings import Between, CountOrZero, Positive, settings
 
 _log = logging.getLogger("omnifm")
 
 
-@dataclass(frozen=True)
+@settings
 class PartitionSettings:
     """How the rows are dealt out.
 
@@ -30,7 +31,7 @@ class PartitionSettings:
     - ``modality``: each hospital holds one modality. With more clients than modalities, a modality is dealt
       over several hospitals ("CT-1", "CT-2"), as evenly as can be: those with the most patients get one more.
     - ``institution``: each hospital holds what its source says.
-    - ``mixed``: each hospital holds all modalities, in the same proportions (IID).
+    - ``iid``: each hospital holds all modalities, in the same proportions.
     - ``dirichlet``: hospitals of equal size, whose classes are skewed (Hsu et al., "Measuring the Effects of
       Non-Identical Data Distribution for Federated Visual Classification", 2019): hospital k draws its
       patients by q_k ~ Dirichlet(alpha p), p being the classes of all patients.
@@ -38,25 +39,17 @@ class PartitionSettings:
 
     ``clients`` is the number of hospitals; 0 means as many as institutions for ``institution``, and as many
     as modalities otherwise. The smaller ``alpha``, the greater the skew. ``validation`` and ``test`` are the
-    fractions of a hospital's patients held out where no split is published.
+    fractions of a hospital's patients held out where no split is published: rounds are chosen on validation data and
+    reported on test data, so that neither may be 0.
     """
 
-    kind: Literal["modality", "dirichlet", "quantity", "mixed", "institution"] = "modality"
-    clients: int = 0
-    alpha: float = 0.5
-    validation: float = 0.2
-    test: float = 0.2
+    kind: Literal["modality", "dirichlet", "quantity", "iid", "institution"] = "modality"
+    clients: CountOrZero = 0
+    alpha: Positive = 0.5
+    validation: Between = 0.2
+    test: Between = 0.2
 
     def __post_init__(self) -> None:
-        if self.clients < 0:
-            raise ValueError(f"clients = {self.clients} must be 0 (automatic) or more")
-        if not 0 < self.alpha < float("inf"):
-            raise ValueError(f"alpha = {self.alpha} must be above 0 and finite")
-        for key, fraction in (("validation", self.validation), ("test", self.test)):
-            if not 0 < fraction < 1:
-                raise ValueError(
-                    f"{key} = {fraction} must be above 0 and below 1: rounds are chosen on validation, reported on test"
-                )
         if self.validation + self.test >= 1:
             raise ValueError(
                 f"validation + test = {self.validation + self.test} must be below 1, to leave training data"
@@ -182,7 +175,7 @@ def _by_institution(patients: list[Patient], settings: PartitionSettings, seed: 
     return groups
 
 
-def _mixed(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
+def _iid(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
     return _deal_evenly(patients, _names(patients, settings), seed)
 
 
@@ -233,7 +226,7 @@ def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int
 _DEALERS: dict[str, Callable[[list[Patient], PartitionSettings, int], Assignment]] = {
     "modality": _by_modality,
     "institution": _by_institution,
-    "mixed": _mixed,
+    "iid": _iid,
     "dirichlet": _by_dirichlet,
     "quantity": _by_quantity,
 }

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from omnifm.utils.errors import DataError
 
 
-def check_pattern(pattern: str) -> None:
-    """Check a ``patient_pattern``.
-
-    Raises:
-        ValueError: it is neither empty nor a regular expression with one group.
-    """
+def _one_group(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise ValueError(f"patient_pattern = {pattern!r}: {error}") from error
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
     if pattern and groups != 1:
-        raise ValueError(f"patient_pattern = {pattern!r} has {groups} groups, not one")
+        raise ValueError(f"{pattern!r} has {groups} groups, not one")
+    return pattern
+
+
+PatientPattern = Annotated[str, AfterValidator(_one_group)]
+"""A ``patient_pattern``: empty, or a regular expression with one group."""
 
 
 def patient_of(path: Path, folder: Path, pattern: str) -> str:

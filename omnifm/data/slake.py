@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from omnifm.data.questions import Question, as_text, is_closed, pool_of, read_entries
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
+from omnifm.utils.settings import settings
 
 _KEYS = ("img_name", "question", "answer", "q_lang", "location", "modality", "answer_type", "content_type")
 _REMEDY = "Lay train.json, validate.json, test.json and imgs/ of SLAKE there."
@@ -16,7 +16,7 @@ _TYPES = {"color": "colour", "quantity": "count"}
 _GROUPS = {"x-ray": "X-ray", "ct": "CT", "mri": "MRI"}
 
 
-@dataclass(frozen=True)
+@settings
 class SLAKESource:
     """``<root>/<folder>/{train,validate,test}.json`` and ``imgs/xmlabN/source.jpg``, split as published, by image.
 

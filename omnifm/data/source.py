@@ -1,6 +1,6 @@
-"""The contract of a data set: a frozen dataclass of settings that can load itself.
+"""The contract of a data set: settings that can load themselves.
 
-To add a data set, write one file with such a class and name it in ``AnySource`` of ``sources.py``.
+To add a data set, write one file with such a class (``@settings``) and name it in ``AnySource`` of ``sources.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from omnifm.data.subset import SourceTable
-from omnifm.utils.errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,3 @@ class Source(Protocol):
 
         """
         ...
-
-
-def check_names(field: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """Let only known names pass, each once.
-
-    Raises:
-        ValueError: there is none, or one is unknown or stands twice.
-    """
-    if not names:
-        raise ValueError(f"{field} must name at least one of {', '.join(known)}")
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{field}: unknown name {name!r}. {did_you_mean(name, known)}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"{field}: a name stands twice in {', '.join(names)}")

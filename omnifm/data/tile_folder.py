@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,14 +12,15 @@ from torch import Tensor
 
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
-from omnifm.data.patients import check_pattern, patient_of
+from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.data.tiles import windows_of
 from omnifm.utils.errors import DataError
+from omnifm.utils.settings import CountOrZero, Text, settings
 
 
-@dataclass(frozen=True)
+@settings
 class TileFolderSource:
     """Images of one modality at ``<root>/<folder>/<pattern>``, cut into tiles of ``tile`` pixels.
 
@@ -32,19 +32,16 @@ class TileFolderSource:
     """
 
     folder: str
-    modality: str
+    modality: Text
     kind: Literal["tile_folder"] = "tile_folder"
     pattern: str = "*"
-    tile: int = 0
-    tiles: int = 0
+    tile: CountOrZero = 0
+    tiles: CountOrZero = 0
     name: str = ""
-    patient_pattern: str = ""
+    patient_pattern: PatientPattern = ""
 
     def __post_init__(self) -> None:
-        if not self.modality:
-            raise ValueError("modality is empty; name the modality of the images, such as 'histology'")
         check_tiles(self.tile, self.tiles)
-        check_pattern(self.patient_pattern)
 
     def load(self, loading: Loading) -> SourceTable:
         """Read and cut the images.
@@ -76,14 +73,7 @@ class TileFolderSource:
 
 
 def check_tiles(tile: int, tiles: int) -> None:
-    """Check the settings of tiles.
-
-    Raises:
-        ValueError: one is negative, or whole images are to give several tiles.
-    """
-    for key, value in (("tile", tile), ("tiles", tiles)):
-        if value < 0:
-            raise ValueError(f"{key} = {value} must be 0 or more")
+    """Raise ValueError where whole images are to give several tiles."""
     if tiles and not tile:
         raise ValueError(f"tiles = {tiles}, but tile = 0 takes images as a whole; give the side of a tile")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,6 +10,7 @@ from omnifm.data.questions import Question, as_text, pool_of, read_utf8
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
+from omnifm.utils.settings import settings
 
 _REMEDY = "Lay the unpacked archives of VQA-Med there (docs/data.md names them)."
 
@@ -98,7 +98,7 @@ _YEARS: dict[int, tuple[_Part, ...]] = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class VQAMedSource:
     """The unpacked archives of one year below ``<root>/<folder>``, split as published, by image.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from omnifm.data.questions import Question, as_text, is_closed, pool_of, read_entries
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
+from omnifm.utils.settings import settings
 
 _KEYS = ("image_name", "image_organ", "answer", "answer_type", "question_type", "question")
 _REMEDY = "Lay trainset.json, testset.json and images/ of VQA-RAD there."
@@ -30,7 +30,7 @@ _TYPES = {
 _FILES = {"train": "trainset.json", "test": "testset.json"}
 
 
-@dataclass(frozen=True)
+@settings
 class VQARADSource:
     """``<root>/<folder>/{trainset,testset}.json`` and ``images/``.
 

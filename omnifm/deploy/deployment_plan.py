@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +17,7 @@ import tomli_w
 from pydantic import Field
 
 from omnifm.config.messages import checked
+from omnifm.config.toml import read_toml
 from omnifm.utils.errors import DeploymentError, ExperimentError
 
 FILE = "deploy.toml"
@@ -186,13 +186,7 @@ def read_side(folder: Path, *sides: str) -> Side:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    path = folder / FILE
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DeploymentError(f"There is no {path}: `omnifm deploy init` writes it.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DeploymentError(f"{path} cannot be read: {error}.") from None
+    return read_toml(folder / FILE, "deployment file", DeploymentError, "`omnifm deploy init` writes it")
 
 
 def _checked(kind: type, values: dict[str, Any], before: str) -> Any:

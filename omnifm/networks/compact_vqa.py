@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from omnifm.data.columns import read_texts
@@ -23,12 +24,13 @@ from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered, Head, ImageTokens, written
 from omnifm.networks.compact import CompactEncoder
 from omnifm.networks.normalisation import Normalisation
+from omnifm.utils.settings import BelowOne, Count, MultipleOf8, NotNegative, settings
 
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+")
 _BYTES = 256
 
 
-@dataclass(frozen=True)
+@settings
 class CompactSettings:
     """``[vqa.compact]`` of an experiment.
 
@@ -38,24 +40,18 @@ class CompactSettings:
     ``decoder`` the weight of its loss beside that of the classes.
     """
 
-    width: int = 24
+    width: MultipleOf8 = 24
     norm: Normalisation = "batch"
-    layers: int = 2
-    heads: int = 4
-    dropout: float = 0.1
-    buckets: int = 2048
-    answer_bytes: int = 48
-    decoder: float = 0.5
+    layers: Count = 2
+    heads: Count = 4
+    dropout: BelowOne = 0.1
+    buckets: Annotated[int, Field(ge=2)] = 2048
+    answer_bytes: Count = 48
+    decoder: NotNegative = 0.5
 
     def __post_init__(self) -> None:
-        if self.width < 8 or self.width % 8:
-            raise ValueError("width must be a positive multiple of 8")
-        if self.heads < 1 or 4 * self.width % self.heads:
+        if 4 * self.width % self.heads:
             raise ValueError(f"heads must divide 4 * width = {4 * self.width}")
-        if min(self.layers, self.answer_bytes) < 1 or self.buckets < 2:
-            raise ValueError("layers and answer_bytes must be at least 1, and buckets at least 2")
-        if not 0 <= self.dropout < 1 or self.decoder < 0:
-            raise ValueError("dropout must lie in [0, 1) and decoder must not be negative")
 
 
 class CompactAnswerer:

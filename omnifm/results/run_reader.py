@@ -208,7 +208,7 @@ def read_versions(path: Path, experiment: Path) -> tuple[dict[str, str], datetim
 
 
 def points_of(arms: Iterable[ArmRecord]) -> dict[str, str]:
-    """Return the evaluation points at which any of these arms was tested, each with its name; all, where none was yet."""
+    """Return the points at which any of these arms was tested, each with its name; all, where none was yet."""
     tested = {point for arm in arms for point in (arm.result or {}).get("test", {})}
     return {point: name for point, name in POINT_NAMES.items() if point in tested} or POINT_NAMES
 

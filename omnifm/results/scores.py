@@ -51,7 +51,7 @@ def _mean_table(run: Run, metrics: Sequence[str]) -> View:
 
 
 def _cells(run: Run, values: Sequence[tuple[str, float | None]], lower: bool, decimals: int) -> list[View]:
-    """Return what stands in a row, each value at its evaluation point; the best of an evaluation point is marked, unless all are alike."""
+    """Return what stands in a row, each value at its point; the best of a point is marked, unless all are alike."""
     texts = [number(value, decimals) for _, value in values]
     best = {}
     for point in run.points:
@@ -65,7 +65,7 @@ def _cells(run: Run, values: Sequence[tuple[str, float | None]], lower: bool, de
 
 
 def _score_table(run: Run, metric: str, local: ArmRecord | None) -> View:
-    """Rows of clients and columns of arms, each at its evaluation points; the best of a row at a evaluation point is marked."""
+    """Rows of clients and columns of arms, each at its points; the best of a row at a point is marked."""
     columns = [(arm, point, arm.scores(point, metric)) for arm in run.finished for point in run.points]
     base = {point: local.scores(point, metric) for point in run.points} if local else {}
     lower, decimals = lower_is_better(metric, run.arms), run.places(metric)

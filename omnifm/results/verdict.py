@@ -38,7 +38,7 @@ def best_arms(run: Run, point: str, arms: list[ArmRecord] | None = None) -> list
 
 
 def give_verdict(run: Run) -> Verdict:
-    """Say which arm of learning together is best at the first evaluation point, and who gains by it over training alone."""
+    """Say which arm of learning together is best at the first point, and who gains by it over training alone."""
     waiting = [arm.name for arm in run.arms if not arm.finished]
     remarks = [f"Not finished, and so not judged: {', '.join(waiting)}."] if waiting else []
     remarks += [f"{arm.name} ended early, {arm.stopped}." for arm in run.finished if arm.stopped]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from omnifm.spectral.alignment import spectral_proximal_loss
@@ -14,9 +14,16 @@ from omnifm.spectral.fusion import PrototypeFusion
 from omnifm.spectral.prompting import PrefixSuffixPrompting
 from omnifm.spectral.spectrum import low_pass_log_amplitude
 from omnifm.spectral.tokenizer import FreqMixTokenizer
+from omnifm.utils.settings import Count, NotNegative, settings
 
 
-@dataclass(frozen=True)
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError(f"must be odd, not {number}")
+    return number
+
+
+@settings
 class AdapterSettings:
     """The adapter's shape, and a switch for each of its pieces (for ablation).
 
@@ -28,28 +35,18 @@ class AdapterSettings:
     """
 
     use: Literal["auto", "on", "off"] = "auto"
-    rho: float = 0.25
-    grid: int = 15
-    token_dim: int = 64
-    neighbours: int = 8
-    prefix_tokens: int = 4
-    heads: int = 4
+    rho: Annotated[float, Field(gt=0, le=1)] = 0.25
+    grid: Annotated[int, Field(ge=3), AfterValidator(_odd)] = 15
+    token_dim: Count = 64
+    neighbours: Count = 8
+    prefix_tokens: Count = 4
+    heads: Count = 4
     retrieval: bool = True
     own_token: bool = True
     fusion: bool = True
     prefix: bool = True
     suffix: bool = True
-    alignment: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.rho <= 1:
-            raise ValueError("rho must lie in (0, 1]")
-        if self.grid < 3 or self.grid % 2 == 0:
-            raise ValueError("grid must be odd and at least 3")
-        if min(self.token_dim, self.neighbours, self.prefix_tokens, self.heads) < 1:
-            raise ValueError("token_dim, neighbours, prefix_tokens and heads must be at least 1")
-        if self.alignment < 0:
-            raise ValueError("alignment must not be negative")
+    alignment: NotNegative = 0.1
 
 
 class AdapterOutput(NamedTuple):

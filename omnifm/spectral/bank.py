@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from omnifm.spectral.categorical import Categorical
+from omnifm.utils.settings import Count, CountOrZero, Fraction, settings
 
 CHUNK = 16384
 """How many entries retrieval looks at together: their similarities to a batch stay in the processor's cache."""
 
 
-@dataclass(frozen=True)
+@settings
 class BankSettings:
     """How the bank is filled and kept: ``[bank]`` of an experiment.
 
@@ -25,21 +26,13 @@ class BankSettings:
     retrieval frequency lives on in each round.
     """
 
-    prototypes: int = 16
-    min_cluster: int = 5
-    capacity: int = 256
-    floor: int = 8
-    age_limit: int = 10
+    prototypes: Count = 16
+    min_cluster: Count = 5
+    capacity: Count = 256
+    floor: CountOrZero = 8
+    age_limit: Count = 10
     merge_above: float = 0.98
-    frequency_decay: float = 0.9
-
-    def __post_init__(self) -> None:
-        if min(self.prototypes, self.min_cluster, self.capacity, self.age_limit) < 1 or self.floor < 0:
-            raise ValueError(
-                "prototypes, min_cluster, capacity and age_limit must be at least 1 and floor not negative"
-            )
-        if not 0 <= self.frequency_decay <= 1:
-            raise ValueError("frequency_decay must lie in [0, 1]")
+    frequency_decay: Fraction = 0.9
 
 
 @dataclass(frozen=True)

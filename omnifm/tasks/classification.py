@@ -7,7 +7,6 @@ A row carries ``target`` ``(C,)`` over the union, ``allowed`` ``(C,)`` with the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +21,10 @@ from omnifm.networks.compact import CompactEncoder
 from omnifm.networks.normalisation import Normalisation
 from omnifm.networks.resnet import ResNet18Encoder
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
+from omnifm.utils.settings import MultipleOf8, settings
 
 
-@dataclass(frozen=True)
+@settings
 class ClassificationSettings:
     """``[classification]`` of an experiment.
 
@@ -35,14 +35,10 @@ class ClassificationSettings:
     """
 
     network: Literal["compact", "resnet18"] = "compact"
-    width: int = 24
+    width: MultipleOf8 = 24
     norm: Normalisation = "batch"
     class_weights: Literal["none", "balanced"] = "none"
     augment: bool = True
-
-    def __post_init__(self) -> None:
-        if self.width < 8 or self.width % 8:
-            raise ValueError("width must be a positive multiple of 8")
 
 
 class ClassificationNetwork(TaskNetwork):

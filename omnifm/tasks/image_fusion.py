@@ -7,10 +7,11 @@ and ``chroma`` ``(2, height, width)``, the colour of the first, which the fused 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor
 
 from omnifm.data.augment import crop, flip_and_shift
@@ -25,11 +26,18 @@ from omnifm.networks.u2fusion import DenseEncoder, ReconstructionDecoder, Skips
 from omnifm.networks.vgg import load_vgg16
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 from omnifm.utils.errors import DataError
+from omnifm.utils.settings import Count, MultipleOf4, NotNegative, settings
 
 WINDOW = 11  # of SSIM
 
 
-@dataclass(frozen=True)
+def _holds_a_window(patch: int) -> int:
+    if patch and patch < WINDOW:
+        raise ValueError(f"must be 0 (whole images) or at least {WINDOW} pixels, not {patch}")
+    return patch
+
+
+@settings
 class ImageFusionSettings:
     """``[image_fusion]`` of an experiment.
 
@@ -40,28 +48,19 @@ class ImageFusionSettings:
     training images (0: whole images); ``augment`` mirrors and shifts them.
     """
 
-    width: int = 24
-    layers: int = 3
-    structure: float = 1.0
-    intensity: float = 1.0
-    gradient: float = 20.0
-    sharpness: float = 4.0
+    width: MultipleOf4 = 24
+    layers: Count = 3
+    structure: NotNegative = 1.0
+    intensity: NotNegative = 1.0
+    gradient: NotNegative = 20.0
+    sharpness: NotNegative = 4.0
     vgg: str = ""
-    patch: int = 0
+    patch: Annotated[int, AfterValidator(_holds_a_window)] = 0
     augment: bool = True
 
     def __post_init__(self) -> None:
-        if self.width < 4 or self.width % 4:
-            raise ValueError(f"width = {self.width} must be a positive multiple of 4")
-        if self.layers < 1:
-            raise ValueError(f"layers = {self.layers} must be 1 or more")
-        for name in ("structure", "intensity", "gradient", "sharpness"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} = {getattr(self, name)} must be 0 or more")
         if not self.structure + self.intensity + self.gradient:
             raise ValueError("structure, intensity and gradient are all 0: nothing is left to learn from")
-        if self.patch and self.patch < WINDOW:
-            raise ValueError(f"patch = {self.patch} must be 0 (whole images) or at least {WINDOW} pixels")
 
 
 class ImageFusionNetwork(TaskNetwork):

@@ -8,7 +8,6 @@ regions (Isensee et al., nnU-Net for Brain Tumor Segmentation, BrainLes 2020): b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,13 @@ from omnifm.networks.normalisation import Normalisation
 from omnifm.networks.unet import UNetDecoder, UNetEncoder
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.settings import Count, MultipleOf8, settings
 
 # Colours that stay apart from each other and from grey, for the eye that sees red and green alike too.
 COLOURS = ((239, 177, 24), (255, 92, 76), (66, 105, 208), (108, 197, 176), (164, 99, 242), (255, 138, 183))
 
 
-@dataclass(frozen=True)
+@settings
 class SegmentationSettings:
     """``[segmentation]`` of an experiment.
 
@@ -39,16 +39,10 @@ class SegmentationSettings:
     mirrors and shifts training images with their masks.
     """
 
-    width: int = 8
-    depth: int = 3
+    width: MultipleOf8 = 8
+    depth: Count = 3
     norm: Normalisation = "batch"
     augment: bool = True
-
-    def __post_init__(self) -> None:
-        if self.width < 8 or self.width % 8:
-            raise ValueError("width must be a positive multiple of 8")
-        if self.depth < 1:
-            raise ValueError("depth must be 1 or more")
 
 
 class SegmentationNetwork(TaskNetwork):

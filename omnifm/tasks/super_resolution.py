@@ -6,7 +6,6 @@ bicubic enlargement is what it has learned. That plain enlargement is judged bes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -21,6 +20,7 @@ from omnifm.metrics.similarity import psnr, ssim
 from omnifm.networks.edsr import FeatureExtractor, Features, Reconstruction
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.settings import Count, MultipleOf4, settings
 
 SMALLEST = 4
 """The least side of an image that a network is asked to enlarge."""
@@ -28,7 +28,7 @@ SMALLEST = 4
 SSIM_WINDOW = 11
 
 
-@dataclass(frozen=True)
+@settings
 class SuperResolutionSettings:
     """``[super_resolution]`` of an experiment.
 
@@ -38,15 +38,9 @@ class SuperResolutionSettings:
     """
 
     scale: Literal[2, 4, 8] = 2
-    width: int = 24
-    blocks: int = 3
+    width: MultipleOf4 = 24
+    blocks: Count = 3
     augment: bool = True
-
-    def __post_init__(self) -> None:
-        if self.width < 4 or self.width % 4:
-            raise ValueError("width must be a positive multiple of 4")
-        if self.blocks < 1:
-            raise ValueError("blocks must be 1 or more")
 
 
 class SuperResolutionNetwork(TaskNetwork):

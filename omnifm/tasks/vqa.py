@@ -7,7 +7,7 @@ types of all hospitals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +24,10 @@ from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
 from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class VQASettings:
     """``[vqa]`` of an experiment.
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from omnifm.core.tensors import Tensors
@@ -23,9 +24,10 @@ from omnifm.training.weight_cache import WeightCache
 from omnifm.utils.device import Precision, as_float32, autocast, deterministic, fork_rng, to_device
 from omnifm.utils.errors import NonFiniteLossError
 from omnifm.utils.seeding import derive_seed, generator
+from omnifm.utils.settings import BelowOne, Count, NotNegative, Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class TrainingSettings:
     """How a client trains: ``[training]`` of an experiment.
 
@@ -37,24 +39,16 @@ class TrainingSettings:
     those that were ``running`` in it.
     """
 
-    epochs: int = 1
-    batch_size: int = 32
+    epochs: Count = 1
+    batch_size: Annotated[int, Field(ge=2)] = 32
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    clip_norm: float = 5.0
+    learning_rate: Positive = 0.05
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 1e-4
+    clip_norm: NotNegative = 5.0
     schedule: Literal["constant", "cosine"] = "constant"
     precision: Precision = "float32"
     statistics: Literal["measured", "running"] = "measured"
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2:
-            raise ValueError("epochs must be at least 1 and batch_size at least 2")
-        if self.learning_rate <= 0 or self.clip_norm < 0:
-            raise ValueError("learning_rate must be positive and clip_norm not negative")
-        if not 0 <= self.momentum < 1 or self.weight_decay < 0:
-            raise ValueError("momentum must lie in [0, 1) and weight_decay must not be negative")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from helpers import Quadratic, plain_sgd
-from omnifm.config.experiment import FederationSettings
 from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState
 from omnifm.data.subset import Batch, ClientData, Subset

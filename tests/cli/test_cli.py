@@ -448,7 +448,7 @@ def test_stopped_early_it_says_so(experiment: Path, tmp_path: Path) -> None:
         ("after_local_training", "after_local_training", "as received"),
     ],
 )
-def test_one_reading_is_enough(
+def test_one_evaluation_point_is_enough(
     experiment: Path, whole: Path, tmp_path: Path, point: str, name: str, other: str
 ) -> None:
     out = tmp_path / "run"

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 from helpers import same, small_arm
-from omnifm.config.experiment import base_of, make_experiment
-from omnifm.config.overrides import merged
 
 from omnifm.algorithms.registry import REFERENCES
 from omnifm.comparison.arms import ABLATION, KNOWN, named_arms, nested, swept, with_baselines
+from omnifm.config.experiment import base_of, make_experiment
+from omnifm.config.overrides import merged
 from omnifm.engines.in_process import InProcess
 from omnifm.utils.errors import ExperimentError
 

@@ -85,7 +85,7 @@ def test_one_magnification_a_hospital(root: Path) -> None:
 
 def test_magnifications_mixed(root: Path) -> None:
     data = DataSettings(root=str(root), size=8, sources=(BreaKHisSource(tile=8),))
-    dataset = load_dataset(data, PartitionSettings(kind="mixed", clients=3), seed=0)
+    dataset = load_dataset(data, PartitionSettings(kind="iid", clients=3), seed=0)
     held = [patients for client in dataset.clients for patients in rows(client)]
     assert {client.group for client in dataset.clients} == {"100X+200X+400X+40X"}
     assert sum(map(len, held)) == len(set.union(*held)) == 12

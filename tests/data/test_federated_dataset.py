@@ -113,7 +113,7 @@ def test_fields_of_different_shape_do_not_fit() -> None:
 
 def test_groups_are_the_modalities() -> None:
     sources = MadeSource("MRI", ("a", "b")), MadeSource("CT", ("a", "b"))
-    mixed = dataset(*sources, partition=PartitionSettings(kind="mixed", clients=2))
+    mixed = dataset(*sources, partition=PartitionSettings(kind="iid", clients=2))
     assert [client.group for client in mixed.clients] == ["CT+MRI", "CT+MRI"]
     assert [client.group for client in dataset(*sources).clients] == ["MRI", "CT"]
 

@@ -41,7 +41,7 @@ def assigned_rows(share: ClientSplit) -> tuple[int, ...]:
 
 @settings(deadline=None, max_examples=150)
 @given(
-    kind=st.sampled_from(["modality", "dirichlet", "quantity", "mixed", "institution"]),
+    kind=st.sampled_from(["modality", "dirichlet", "quantity", "iid", "institution"]),
     clients=st.integers(0, 6),
     alpha=st.sampled_from([0.001, 0.5, 100.0]),
     modalities=st.integers(1, 3),
@@ -80,7 +80,7 @@ def test_every_row_is_dealt_once_and_no_patient_twice(
 
 
 def test_another_seed_deals_otherwise() -> None:
-    asked = PartitionSettings(kind="mixed", clients=2)
+    asked = PartitionSettings(kind="iid", clients=2)
     assert partition_rows(rows(40), asked, 0) != partition_rows(rows(40), asked, 1)
 
 
@@ -93,7 +93,7 @@ def test_modality_names_and_extra_hospitals() -> None:
 
 def test_mixed_gives_each_hospital_every_modality_evenly() -> None:
     all_rows = rows(48, modalities=3)
-    for share in partition_rows(all_rows, PartitionSettings(kind="mixed", clients=4), 0):
+    for share in partition_rows(all_rows, PartitionSettings(kind="iid", clients=4), 0):
         assert Counter(all_rows.modalities[row] for row in assigned_rows(share)) == {"M0": 4, "M1": 4, "M2": 4}
 
 
@@ -160,7 +160,7 @@ def test_patient_of_several_published_splits_stays_as_published(caplog: pytest.L
 
 def test_more_clients_than_patients() -> None:
     with pytest.raises(DataError, match="clients = 4, but the sources hold 3 patients"):
-        partition_rows(rows(3, each=5), PartitionSettings(kind="mixed", clients=4), 0)
+        partition_rows(rows(3, each=5), PartitionSettings(kind="iid", clients=4), 0)
 
 
 def test_fewer_clients_than_modalities() -> None:

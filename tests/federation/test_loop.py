@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from helpers import packed, same_checkpoint
-from omnifm.config.experiment import FederationSettings
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.callbacks.callback import Answer, Callback, Stop
@@ -25,6 +24,7 @@ from omnifm.callbacks.events import (
     RoundStart,
     UploadEvent,
 )
+from omnifm.config.experiment import FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload

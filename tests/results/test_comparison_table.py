@@ -76,8 +76,8 @@ def test_results_are_tidy(out: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
     assert len(rows) == (4 * 3 - 1) * 2 * 2
     assert rows[0] == {
-        "arm": "local", "algorithm": "local", "kind": "yardstick", "level": "1", "seed": "0", "point": "before_local_training",
-        "hospital": "T1", "metric": "accuracy", "value": "0.6",
+        "arm": "local", "algorithm": "local", "kind": "yardstick", "level": "1", "seed": "0",
+        "point": "before_local_training", "hospital": "T1", "metric": "accuracy", "value": "0.6",
     }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def test_a_size_that_cannot_be_halved_is_one_message(tmp_path: Path) -> None:
     document = {
         "task": "segmentation",
         "data": {"root": str(tmp_path), "size": 18, "sources": [source]},
-        "partition": {"kind": "mixed"},
+        "partition": {"kind": "iid"},
     }
     experiment = tmp_path / "odd.toml"
     experiment.write_text(tomli_w.dumps(document), encoding="utf-8")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from helpers import federated, made_dataset, same
-from omnifm.config.experiment import make_experiment, make_plan
 
+from omnifm.config.experiment import make_experiment, make_plan
 from omnifm.data.columns import Shared, Texts, read_texts
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from helpers import federated, packed, same, same_checkpoint
-from omnifm.config.experiment import make_experiment, to_document
 from safetensors.torch import load_file
 
+from omnifm.config.experiment import make_experiment, to_document
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState, Upload
 from omnifm.data.columns import Texts

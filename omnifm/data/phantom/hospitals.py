@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from omnifm.data.phantom.patient import Patient, Truth, make_patient
 from omnifm.data.phantom.scanner import MODALITIES
 from omnifm.data.phantom.side_by_side import each, shared_zeros
 from omnifm.data.phantom.storage import cached
-from omnifm.data.source import Loading, check_names
+from omnifm.data.source import Loading
 from omnifm.utils.seeding import numpy_generator
+from omnifm.utils.settings import Count, OneOf, Some, settings
 from omnifm.workers.pool import auto_workers
 
 RENDER_VERSION = 3
@@ -40,31 +41,20 @@ class Person:
     name: str
 
 
-@dataclass(frozen=True)
+@settings
 class PhantomHospitals:
     """The settings of phantom data, and how a set of rows is made, by all cores, and kept in the cache.
 
     Every modality has ``hospitals`` institutions ("T1-1", "T1-2", ...), each with a scanner and ``patients`` patients
     of its own, evenly of all ``classes``. Every patient gives ``slices`` images. A kind of data adds its ``kind``, its
-    :meth:`layout` and its :meth:`rows`; ``known`` are the modalities that it can make.
-
-    Raises:
-        ValueError: a setting that is unknown or makes no sense.
+    :meth:`layout` and its :meth:`rows`.
     """
 
-    modalities: tuple[str, ...] = ("T1", "T2", "FLAIR", "CT", "PET")
-    classes: tuple[str, ...] = ("healthy", "glioma", "infarct", "haemorrhage", "ms")
-    patients: int = 400
-    hospitals: int = 1
-    slices: int = 1
-    known: ClassVar[tuple[str, ...]] = tuple(MODALITIES)
-
-    def __post_init__(self) -> None:
-        check_names("modalities", self.modalities, self.known)
-        check_names("classes", self.classes, tuple(KINDS))
-        for name in ("patients", "hospitals", "slices"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+    modalities: Some[Annotated[str, OneOf(MODALITIES)]] = ("T1", "T2", "FLAIR", "CT", "PET")
+    classes: Some[Annotated[str, OneOf(KINDS)]] = ("healthy", "glioma", "infarct", "haemorrhage", "ms")
+    patients: Count = 400
+    hospitals: Count = 1
+    slices: Count = 1
 
     def layout(self, size: int) -> Layout:
         """Return what one row holds, for images of this side."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import permutations
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -17,9 +16,12 @@ from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 from omnifm.utils.seeding import numpy_generator
+from omnifm.utils.settings import OneOf, Some, settings
+
+_PAIRS = tuple("-".join(pair) for pair in permutations(MODALITIES, 2))
 
 
-@dataclass(frozen=True)
+@settings
 class PhantomPairsSource(PhantomHospitals):
     """Pairs of synthetic images; ``modalities`` are pairs of those of the phantom, such as ``CT-T2``.
 
@@ -29,8 +31,7 @@ class PhantomPairsSource(PhantomHospitals):
     """
 
     kind: Literal["phantom_pairs"] = "phantom_pairs"
-    modalities: tuple[str, ...] = ("CT-T2", "PET-T1", "SPECT-FLAIR")
-    known: ClassVar[tuple[str, ...]] = tuple("-".join(pair) for pair in permutations(MODALITIES, 2))
+    modalities: Some[Annotated[str, OneOf(_PAIRS)]] = ("CT-T2", "PET-T1", "SPECT-FLAIR")
 
     def load(self, loading: Loading) -> SourceTable:
         """Make the whole set, or read it from the cache.

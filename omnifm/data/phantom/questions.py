@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
 from omnifm.data.columns import Shared, Texts
 from omnifm.data.phantom.hospitals import PhantomHospitals
@@ -17,6 +17,7 @@ from omnifm.data.phantom.tissues import TISSUE_CODES
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.utils.seeding import numpy_generator
+from omnifm.utils.settings import settings
 
 Map = NDArray[np.uint8]
 
@@ -57,23 +58,15 @@ PHRASINGS = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class PhantomQuestionsSource(PhantomHospitals):
     """The images of ``kind = "phantom"`` and up to six ``questions`` about each; see ``docs/phantom.md``.
 
     Fewer are drawn at random; each is put in one of three ways. Fields of the pool: as ``omnifm.data.questions``.
-
-    Raises:
-        ValueError: a setting that is unknown or makes no sense.
     """
 
     kind: Literal["phantom_questions"] = "phantom_questions"
-    questions: int = len(TYPES)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.questions <= len(TYPES):
-            raise ValueError(f"questions must lie between 1 and {len(TYPES)}, not be {self.questions}")
+    questions: Annotated[int, Field(ge=1, le=len(TYPES))] = len(TYPES)
 
     def load(self, loading: Loading) -> SourceTable:
         """Make the images, or read them from the cache, and ask."""

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 
 from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.data.phantom.hospitals import Layout, Person, PhantomHospitals, Row
+from omnifm.data.phantom.lesions import KINDS
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import Scanner
 from omnifm.data.phantom.tissues import LESION_CODES
 from omnifm.data.regions import TUMOUR, regions_of
-from omnifm.data.source import Loading, check_names
+from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.utils.seeding import numpy_generator
+from omnifm.utils.settings import OneOf, Some, settings
 
 REGIONS: dict[str, tuple[int, ...]] = {**TUMOUR, "lesion": tuple(code for code in LESION_CODES.values() if code)}
 
 
-@dataclass(frozen=True)
+@settings
 class PhantomRegionsSource(PhantomHospitals):
     """Synthetic heads with a tumour, and the regions of it; see ``docs/phantom.md``.
 
@@ -30,14 +31,12 @@ class PhantomRegionsSource(PhantomHospitals):
     float32, ``mask`` ``(rows, regions, *size)`` uint8, ``spacing`` ``(rows, axes)`` float32 in mm.
     """
 
-    classes: tuple[str, ...] = ("glioma",)
-    regions: tuple[str, ...] = tuple(TUMOUR)
+    classes: Some[Annotated[str, OneOf(KINDS)]] = ("glioma",)
+    regions: Some[Annotated[str, OneOf(REGIONS)]] = tuple(TUMOUR)
     axes: Literal[2, 3] = 2
     kind: Literal["phantom_regions"] = "phantom_regions"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("regions", self.regions, tuple(REGIONS))
         others = [name for name in self.classes if name not in ("glioma", "healthy")]
         if others and (tumour := [name for name in self.regions if name in TUMOUR]):
             raise ValueError(f"{others[0]!r} has no {tumour[0]!r}: set regions = ['lesion'], or classes = ['glioma']")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,9 +14,10 @@ from omnifm.data.phantom.scanner import Scanner
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.utils.seeding import numpy_generator
+from omnifm.utils.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class PhantomSource(PhantomHospitals):
     """Synthetic heads; see ``docs/phantom.md``.
 

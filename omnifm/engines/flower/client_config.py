@@ -5,7 +5,7 @@ Nothing of it is sent to the server but the name and the permits, nor can the se
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,12 +13,14 @@ from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
 from omnifm.checkpoint.client_store import file_name
+from omnifm.config.deprecated import upgraded
 from omnifm.config.messages import checked
 from omnifm.config.toml import read_toml
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.sources import AnySource
 from omnifm.tasks import registry as tasks
 from omnifm.utils.errors import DeploymentError, ExperimentError, did_you_mean
+from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, Text, settings
 
 UploadKind = Literal["weights", "prototypes", "auxiliary"]
 """What may leave a hospital, beside its numbers: changes of shared weights, spectral prototypes, and what else an
@@ -27,7 +29,7 @@ algorithm adds (such as SCAFFOLD's control variates)."""
 ANY = "*"
 
 
-@dataclass(frozen=True)
+@settings
 class ClientDataConfig:
     """``[data]``: where the files are. How large the images come out, the experiment decides.
 
@@ -42,7 +44,7 @@ class ClientDataConfig:
     client: str = ""
 
 
-@dataclass(frozen=True)
+@settings
 class ClientPolicy:
     """``[permits]``: what the server may ask for; all else is refused, with the reason.
 
@@ -53,23 +55,14 @@ class ClientPolicy:
     ``megabytes`` how large a message may be, either way.
     """
 
-    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
-    algorithms: Annotated[tuple[str, ...], Field(min_length=1)]
+    tasks: Some[Annotated[str, OneOf(tasks.SETTINGS, ANY)]]
+    algorithms: Some[Annotated[str, OneOf(algorithms.SETTINGS, ANY)]]
     upload: tuple[UploadKind, ...] = ("weights", "prototypes", "auxiliary")
-    minimum_samples: Annotated[int, Field(ge=1)] = 10
-    rounds_a_day: Annotated[int, Field(ge=0)] = 0
-    epochs: Annotated[int, Field(ge=0)] = 0
-    answer_patients: Annotated[int, Field(ge=1)] = 5
-    megabytes: Annotated[float, Field(gt=0)] = 1000.0
-
-    def __post_init__(self) -> None:
-        for key, names, known in (
-            ("tasks", self.tasks, tasks.SETTINGS),
-            ("algorithms", self.algorithms, algorithms.SETTINGS),
-        ):
-            for name in names:
-                if name != ANY and name not in known:
-                    raise ValueError(f"{key}: unknown name {name!r}. {did_you_mean(name, known)}")
+    minimum_samples: Count = 10
+    rounds_a_day: CountOrZero = 0
+    epochs: CountOrZero = 0
+    answer_patients: Count = 5
+    megabytes: Positive = 1000.0
 
     @property
     def max_bytes(self) -> int:
@@ -77,7 +70,7 @@ class ClientPolicy:
         return int(self.megabytes * 1e6)
 
 
-@dataclass(frozen=True)
+@settings
 class ClientConfig:
     """All of ``client.toml``.
 
@@ -90,7 +83,7 @@ class ClientConfig:
     name: Annotated[str, Field(min_length=1, max_length=64)]
     data: ClientDataConfig
     policy: ClientPolicy
-    state: Annotated[str, Field(min_length=1)] = "state"
+    state: Text = "state"
     weights: str = ""
     device: str = ""
     partition: PartitionSettings = field(default_factory=PartitionSettings)
@@ -117,7 +110,7 @@ def read_client_config(path: Path) -> ClientConfig:
     Raises:
         DeploymentError: the file cannot be read, or a key or value of it does not fit; names file and key.
     """
-    document = read_toml(path, "hospital's file", DeploymentError, "write one, as docs/deploy.md shows")
+    document = upgraded(read_toml(path, "hospital's file", DeploymentError, "write one, as docs/deploy.md shows"))
     known = [f.name for f in fields(ClientConfig)]
     for key in document:
         if key not in known:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
-
 from omnifm.config.messages import checked
 from omnifm.config.toml import Document
+from omnifm.utils.settings import Count, CountOrZero, Distinct, NotNegative, Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class DeploySettings:
     """How a run goes on over the network.
 
@@ -24,18 +20,16 @@ class DeploySettings:
     many seconds the server looks again for answers.
     """
 
-    hospitals: tuple[str, ...] = ()
-    wait_for: Annotated[int, Field(ge=0)] = 0
-    min_answers: Annotated[int, Field(ge=1)] = 2
-    deadline: Annotated[float, Field(gt=0)] = 3600.0
-    grace: Annotated[float, Field(ge=0)] = 300.0
+    hospitals: Distinct[str] = ()
+    wait_for: CountOrZero = 0
+    min_answers: Count = 2
+    deadline: Positive = 3600.0
+    grace: NotNegative = 300.0
     labels: tuple[str, ...] = ()
-    megabytes: Annotated[float, Field(gt=0)] = 1000.0
-    poll: Annotated[float, Field(gt=0)] = 1.0
+    megabytes: Positive = 1000.0
+    poll: Positive = 1.0
 
     def __post_init__(self) -> None:
-        if len(set(self.hospitals)) < len(self.hospitals):
-            raise ValueError("hospitals: a name stands twice")
         if self.hospitals and self.wait_for > len(self.hospitals):
             raise ValueError(f"wait_for = {self.wait_for}, but hospitals names {len(self.hospitals)}")
 

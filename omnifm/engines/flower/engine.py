@@ -100,7 +100,7 @@ class FlowerEngine:
     def evaluate(
         self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
     ) -> Iterator[tuple[str, Scores]]:
-        """Let the hospitals judge; on validation data at all evaluation points at once, and train for the next round."""
+        """Let the hospitals judge; on validation data at all points at once, and train for the next round."""
         if (split, point) not in self._scores:
             self._evaluate(broadcast, clients, split, point)
         yield from self._scores.pop((split, point)).items()

@@ -86,7 +86,7 @@ class Request(WireMessage):
     ``experiment`` is the arm's without any data; ``weights`` the SHA-256 of the file that it starts from, if it does.
     ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital is to introduce itself.
     ``state`` is the digest of the state to go on from, ``keep`` are the digests of those that may still be asked for.
-    ``evaluations`` lists the splits and evaluation points in which the model is judged, ``train`` tells whether it is trained.
+    ``evaluations`` lists the splits and evaluation points at which it is judged, ``train`` tells whether it is trained.
     """
 
     run: str

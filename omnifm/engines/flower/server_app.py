@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-import tomllib
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from omnifm.config.experiment import make_plan
+from omnifm.config.toml import parse
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
@@ -33,7 +33,7 @@ def main(grid: Grid, context: Context) -> None:
     try:
         if not out:
             raise DeploymentError("Say where the run's folder is on the server: --run-config 'out=\"/path\"'.")
-        plan = make_plan(tomllib.loads(text)) if text else None
+        plan = make_plan(parse(text)) if text else None
 
         def make_transport(settings: DeploySettings) -> GridTransport:
             return GridTransport(grid, settings.max_bytes, settings.deadline + _LIFE)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from omnifm.utils.settings import BelowOne, Count, settings
 
-@dataclass(frozen=True)
+
+@settings
 class LlavaSettings:
     """The table ``llava`` of the task's section.
 
@@ -20,15 +21,9 @@ class LlavaSettings:
 
     model: str = ""
     train: Literal["connector", "connector+llm"] = "connector"
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.05
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: BelowOne = 0.05
     lora: str = ""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    max_new_tokens: int = 16
-
-    def __post_init__(self) -> None:
-        if self.rank < 1 or self.max_new_tokens < 1:
-            raise ValueError("rank and max_new_tokens must be at least 1")
-        if self.alpha < 1 or not 0 <= self.dropout < 1:
-            raise ValueError("alpha must be at least 1 and dropout lie in [0, 1)")
+    max_new_tokens: Count = 16

@@ -26,7 +26,7 @@ class Column:
 
 
 def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]:
-    """Mean and spread, worst hospital and gains over hospitals on their own at each evaluation point; traffic and time."""
+    """Mean and spread, worst hospital and gains over hospitals on their own at each point; traffic and time."""
     columns, decimals = [], summary.places
     for point, group in summary.comparison.points.items():
         scores = {arm.name: summary.score(arm, point) for arm in arms}
@@ -55,7 +55,7 @@ def score_columns(summary: Summary, arms: Sequence[ComparedArm]) -> list[Column]
 
 
 def paired_columns(summary: Summary) -> list[Column]:
-    """The difference from the anchor, its interval and its corrected p, at each evaluation point; none without an anchor."""
+    """The difference from the anchor, its interval and its corrected p, at each point; none without an anchor."""
     columns: list[Column] = []
     if not summary.against_anchor:
         return columns

@@ -1,4 +1,4 @@
-"""A comparison's numbers for other programs: ``table.csv`` (one row an arm and evaluation point) and ``results.csv`` (tidy)."""
+"""A comparison's numbers for other programs: ``table.csv`` (one row an arm and point) and ``results.csv`` (tidy)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ SWEEPS = "Sweeps: one setting varied; the columns are those of the first table."
 
 
 def terminal_tables(summary: Summary) -> list[Table]:
-    """Return the tables for a terminal of 100 columns: scores, paired comparison, hospitals at the first evaluation point.
+    """Return the tables for a terminal of 100 columns: scores, paired comparison, hospitals at the first point.
 
     The hospitals are left out where they are too many; ``table.txt`` has them all, at each evaluation point.
     """

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from fake_grid import write_client_config
-from omnifm.config.experiment import make_plan
 from small_run import document, write_images
 
+from omnifm.config.experiment import make_plan
 from omnifm.core.records import Broadcast
 from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config

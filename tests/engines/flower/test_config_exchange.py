@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fake_grid import write_client_config
-from omnifm.config.experiment import make_plan
 
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower.client_config import read_client_config
 from omnifm.engines.flower.config_exchange import load_client_data, localise, public_config
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 from fake_grid import write_client_config
-from omnifm.config.experiment import make_plan
 from small_run import document, hashes, write_images
 
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend

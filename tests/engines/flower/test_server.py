@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from fake_grid import FakeGrid, write_client_config
-from omnifm.config.experiment import Plan, make_plan
 from small_run import document, hashes, log_lines, write_images
 
 from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
+from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast
 from omnifm.engines.flower import afar, envelope, hospitals
 from omnifm.engines.flower.deploy_settings import DeploySettings

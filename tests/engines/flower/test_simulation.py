@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from fake_grid import FakeGrid
-from omnifm.config.experiment import make_plan
 from small_run import document, hashes, omnifm, write_experiment, write_images
 
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower import simulation
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from omnifm.config.experiment import Experiment, make_experiment, make_plan, read_plan, to_document
 from omnifm.config.overrides import differences
 from omnifm.config.toml import to_toml
-
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.utils.errors import ExperimentError
@@ -30,7 +30,7 @@ folder = "mednist"
 modality = "CT"
 classes = ["HeadCT"]
 [partition]
-kind = "mixed"
+kind = "iid"
 clients = 4
 [federation]
 rounds = 7
@@ -96,7 +96,7 @@ def test_unknown_key_suggests_the_near_one(document: dict[str, Any], message: st
 def test_a_key_like_no_other_lists_them_all() -> None:
     message = error({"federation": {"zzz": 1}})
     assert (
-        "Unknown key 'federation.zzz'. Known: evaluate_every, participation, patience, personal, points, rounds."
+        "Unknown key 'federation.zzz'. Known: evaluate, evaluate_every, participation, patience, personal, rounds."
         in message
     )
 

@@ -1,0 +1,187 @@
+"""All that a run depends on, as frozen dataclasses read from a TOML file; errors name the key.
+
+An experiment file may have ``[arms.NAME]`` tables: each arm is the experiment with those keys changed, and all arms
+run on the same data. A file without arms has one, called by its algorithm. ``[compare]`` is for ``omnifm compare``,
+``[deploy]`` for a run over the network, ``[[callbacks]]`` name who is notified of its progress: they change no result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from omnifm.algorithms import registry as algorithms
+from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights
+from omnifm.config.deprecated import upgraded
+from omnifm.config.messages import checked
+from omnifm.config.overrides import apply_override, merged
+from omnifm.config.toml import Document, read_toml
+from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
+from omnifm.data.federated_dataset import DataSettings
+from omnifm.data.partition import PartitionSettings
+from omnifm.spectral.adapter import AdapterSettings
+from omnifm.spectral.bank import BankSettings
+from omnifm.tasks import registry as tasks
+from omnifm.training.trainer import TrainingSettings
+from omnifm.utils.errors import ExperimentError, did_you_mean
+from omnifm.utils.settings import Count, CountOrZero, OneOf, Text, settings
+
+UNRELATED = ("callbacks", "compare", "deploy")
+"""The tables of an experiment file that change no result of a run: they may be others when it is resumed."""
+
+
+@settings
+class FederationSettings:
+    """``[federation]``: the rounds.
+
+    ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
+    rounds all clients are judged on validation data; ``evaluate`` at which points of a round, in validation and
+    test; ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
+    ``personal`` the parts of the network that stay at the clients.
+    """
+
+    rounds: Count = 25
+    participation: Annotated[float, Field(gt=0, le=1)] = 1.0
+    evaluate_every: Count = 5
+    evaluate: Annotated[tuple[EvaluationPoint, ...], Field(min_length=1)] = EVALUATION_POINTS
+    patience: CountOrZero = 0
+    personal: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "evaluate", tuple(point for point in EVALUATION_POINTS if point in self.evaluate))
+
+
+@settings
+class Experiment:
+    """One arm, complete. ``sections`` holds the settings of every task and algorithm by name.
+
+    ``device`` is torch's name of where the clients compute: ``cpu`` (several workers), ``cuda`` (one). ``init`` says
+    what all start from: weights drawn from the seed (``scratch``), or a file of them, by path or hub id.
+    """
+
+    name: str = "experiment"
+    seed: CountOrZero = 0
+    task: Annotated[str, OneOf(tasks.SETTINGS)] = tasks.DEFAULT
+    algorithm: Annotated[str, OneOf(algorithms.SETTINGS)] = "omnifm"
+    device: str = "cpu"
+    init: Text = SCRATCH
+    data: DataSettings = field(default_factory=DataSettings)
+    partition: PartitionSettings = field(default_factory=PartitionSettings)
+    federation: FederationSettings = field(default_factory=FederationSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    bank: BankSettings = field(default_factory=BankSettings)
+    sections: dict[str, Any] = field(default_factory=dict)
+
+
+_PLAIN = tuple(f.name for f in dataclasses.fields(Experiment) if f.name != "sections")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment file, read: its document with ``--set`` applied, and its arms by name.
+
+    ``weights`` are the copies beside the file, if it is that of a run: what it started from, it starts from again.
+    """
+
+    document: Document
+    arms: dict[str, Experiment]
+    weights: KeptWeights | None = None
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return next(iter(self.arms.values())).name
+
+
+def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read an experiment file and apply ``key=value`` overrides to it.
+
+    Raises:
+        ExperimentError: the file cannot be read, or a key or value of it does not fit; names the key.
+    """
+    document = upgraded(read_toml(path, "experiment file", ExperimentError))
+    document.setdefault("name", path.stem)
+    for override in overrides:
+        apply_override(document, override)
+    return dataclasses.replace(make_plan(document), weights=KeptWeights(path.parent / "init"))
+
+
+def make_plan(document: Document) -> Plan:
+    """Turn a document into a plan; every arm is checked before any runs.
+
+    Raises:
+        ExperimentError: a key or value does not fit; names it.
+    """
+    document = upgraded(document)
+    base = base_of(document)
+    arms = document.get("arms") or {}
+    if not isinstance(arms, dict) or not all(isinstance(arm, dict) for arm in arms.values()):
+        raise ExperimentError("arms: give a table for each arm, as [arms.NAME].")
+    if not arms:
+        experiment = make_experiment(base)
+        return Plan(document, {experiment.algorithm: experiment})
+    made = {}
+    for name, changes in arms.items():
+        if not name or name.startswith(".") or "/" in name:
+            raise ExperimentError(f"arms.{name}: an arm's name is a folder's too; use letters, digits, '-' and '_'.")
+        try:
+            made[name] = make_experiment(merged(base, changes))
+        except ExperimentError as error:
+            raise ExperimentError(f"In arm {name!r}: {error}") from None
+    return Plan(document, made)
+
+
+def base_of(document: Document) -> Document:
+    """Return the part of a document that every arm starts from."""
+    return {key: value for key, value in document.items() if key not in ("arms", *UNRELATED)}
+
+
+def renewed(document: Document, given: Document) -> Document:
+    """Return a document with the :data:`UNRELATED` tables of the one given."""
+    kept = {key: value for key, value in document.items() if key not in UNRELATED}
+    return {**kept, **{key: given[key] for key in UNRELATED if key in given}}
+
+
+def make_experiment(document: Mapping[str, Any]) -> Experiment:
+    """Check one arm's document and fill in the defaults."""
+    known = {**tasks.SETTINGS, **algorithms.SETTINGS}  # now, and not on import: users register their own
+    for key in document:
+        if key not in _PLAIN and key not in known:
+            raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *known))}")
+    plain: Experiment = checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
+    _check_device(plain.device)
+    sections = {name: checked(kind, document.get(name, {}), (name,)) for name, kind in known.items()}
+    return dataclasses.replace(plain, sections=sections)
+
+
+def to_document(experiment: Experiment) -> Document:
+    """Return the experiment as a document with every default written out; only the sections that it uses."""
+    plain = _plain(dataclasses.asdict(experiment))
+    sections = plain.pop("sections")
+    used = {
+        experiment.task,
+        experiment.algorithm,
+        getattr(experiment.sections[experiment.algorithm], "base", None),
+    }
+    return {**plain, **{name: values for name, values in sections.items() if name in used and values}}
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ExperimentError(f"device = {name!r} cannot be used on this machine: {reason}. Use 'cpu'.") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
