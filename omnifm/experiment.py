@@ -31,7 +31,7 @@ from omnifm.data.partition import PartitionSettings
 from omnifm.spectral.adapter import AdapterSettings
 from omnifm.spectral.bank import BankSettings
 from omnifm.tasks import registry as tasks
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import ExperimentError, OmniFMError, did_you_mean
 
 Document = dict[str, Any]

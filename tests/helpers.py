@@ -19,7 +19,8 @@ from omnifm.federation.loop import Callback, Checkpoint
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 
 torch.set_num_threads(1)  # as in the engine: on small tensors, threads that wait for each other take seconds
 

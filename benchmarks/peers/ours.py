@@ -16,7 +16,7 @@ from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Callback, Checkpoint, EvaluationEvent, Federation
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.workers.pool import auto_workers
 from peers.contest import Contest
 from peers.networks import CLASSES, Network

@@ -20,7 +20,7 @@ from process_tree import processor_seconds
 
 from omnifm.federation.loop import Callback, RoundEvent
 from omnifm.runs.run_arm import ArmFolder, LocalBackend, run_arm
-from omnifm.training.trainer import Fit, Trainer
+from omnifm.training import Fit, Trainer
 
 WARM_UP = 1  # rounds in which caches fill
 

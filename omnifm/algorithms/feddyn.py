@@ -40,11 +40,11 @@ class FedDyn(Algorithm):
         to_start = pull(self.alpha, broadcast.shared, trainer)
         along = shift({name: -h for name, h in strip_prefix("h", client.memory).items()}, trainer)
 
-        def correct(weights: Tensors, gradients: Tensors) -> None:
+        def hook(weights: Tensors, gradients: Tensors) -> None:
             to_start(weights, gradients)
             along(weights, gradients)
 
-        return LocalTraining(correct=correct)
+        return LocalTraining(gradient_hook=hook)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Renew h_i."""

@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.bank_broadcast import Retrieval, bank_from_state, bank_to_broadcast, bank_to_state, retrievable
+from omnifm.algorithms.bank_broadcast import (
+    Retrieval,
+    bank_from_state,
+    bank_to_broadcast,
+    bank_to_state,
+    retrievable,
+    use_bank,
+)
 from omnifm.algorithms.bank_upload import (
     Refreshment,
     add_bank_upload,
@@ -20,6 +27,7 @@ from omnifm.algorithms.bank_upload import (
 )
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.retrieval_report import RetrievalReport
+from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
@@ -91,15 +99,17 @@ class OmniFM(Algorithm):
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Retrieve from the bank that came."""
         entries, _ = retrievable(broadcast, trainer.client.name, self.retrieve)
-        trainer.use_bank(entries)
+        use_bank(trainer, entries)
         self.base.receive(broadcast, client, trainer)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Let the base train, and add prototypes and retrieval counts to its upload."""
         entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
-        trainer.use_bank(entries)
-        upload, client = self.base.client_update(broadcast, client, trainer)
-        return add_bank_upload(upload, make_bank_upload(trainer, broadcast.round, self.bank, rows)), client
+        use_bank(trainer, entries)
+        seen = TokenCollector()
+        with trainer.with_hooks(seen.hooks):
+            upload, client = self.base.client_update(broadcast, client, trainer)
+        return add_bank_upload(upload, make_bank_upload(trainer, seen, broadcast.round, self.bank, rows)), client
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Expect an offer beside what the base expects."""

@@ -53,7 +53,7 @@ class Scaffold(Algorithm):
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Correct the gradient by ``c - c_i``."""
         common, own = _controls(broadcast, client)
-        return LocalTraining(correct=shift({name: c - own[name] for name, c in common.items()}, trainer))
+        return LocalTraining(gradient_hook=shift({name: c - own[name] for name, c in common.items()}, trainer))
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Renew c_i and send its change along."""

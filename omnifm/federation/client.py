@@ -15,7 +15,8 @@ from omnifm.data.subset import ClientData
 from omnifm.federation.loop import EvaluationPoint, Split
 from omnifm.tasks.task import Panel, Scores, Task
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 from omnifm.training.weight_cache import WeightCache
 
 
@@ -106,7 +107,8 @@ class ClientRuntime:
             self.weights.changed()  # also where an algorithm trains by a loop of its own
 
     def _trainer(self, name: str, round_number: int) -> Trainer:
-        trainer = Trainer(
+        self.model.reset()
+        return Trainer(
             self.model,
             self.task,
             self.clients[name],
@@ -117,5 +119,3 @@ class ClientRuntime:
             weights=self.weights,
             initial=self.initial,
         )
-        trainer.use_bank(None)
-        return trainer

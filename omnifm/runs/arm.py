@@ -25,7 +25,7 @@ from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.training.weight_cache import learned_state_dict
 from omnifm.utils.errors import ExperimentError, IncompatibleError
 from omnifm.utils.seeding import derive_seed

@@ -20,7 +20,8 @@ from omnifm.federation.loop import Checkpoint, Federation, sample
 from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 
 
 def played(arm: Arm) -> Checkpoint:

@@ -95,7 +95,7 @@ def test_nothing_moves_the_frozen_half(optimizer: str) -> None:
     trainer = own_trainer(arm, "MRI")
     watch = Watch(trainer)
     local_training = arm.algorithm.local_training(NOWHERE, ClientState(), trainer)
-    trainer.fit(1, replace(local_training, term=watch))
+    trainer.fit(1, replace(local_training, extra_loss=watch))
     # 12 images make batches of 8 and 4: four steps of the head, then four of the body.
     seen = [*watch.seen, watch.parameters()]
     assert len(seen) == 9
@@ -111,7 +111,9 @@ def test_a_correction_moves_the_frozen_half_no_more() -> None:
     trainer = line_trainer("a", [3.0], plain_sgd(0.1, momentum=0.9, weight_decay=0.1))
     local_training = FedRep().local_training(NOWHERE, ClientState(), trainer)
     names = []
-    trainer.fit(1, replace(local_training, correct=lambda weights, gradients: names.append((*weights, *gradients))))
+    trainer.fit(
+        1, replace(local_training, gradient_hook=lambda weights, gradients: names.append((*weights, *gradients)))
+    )
     assert names == [(HEAD, HEAD), (BODY, BODY)]
 
 
@@ -124,7 +126,7 @@ def test_the_frozen_half_has_no_gradient() -> None:
         flags.append((parameters[HEAD].requires_grad, parameters[BODY].requires_grad))
         return torch.zeros(())
 
-    trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), term=note))
+    trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), extra_loss=note))
     assert flags == [(True, False), (False, True)]
     assert all(p.requires_grad for p in trainer.model.parameters())
 
@@ -139,7 +141,7 @@ def test_all_can_be_trained_again_when_a_phase_failed(failing: int) -> None:
         return torch.tensor(float("nan") if len(steps) == failing else 0.0)
 
     with pytest.raises(NonFiniteLossError, match=f"batch {failing}"):
-        trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), term=fail))
+        trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), extra_loss=fail))
     assert trainer.trainable.keys() == {HEAD, BODY}
 
 

@@ -26,7 +26,7 @@ from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.scaffold import Scaffold
 from omnifm.core.records import ClientState, ServerState, Upload
 from omnifm.core.tensors import strip_prefix
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import ExperimentError
 
 WEIGHT = "network.weight"
