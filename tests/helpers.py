@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.data.client_stats import ClientStats
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
@@ -69,6 +70,11 @@ def made_dataset() -> FederatedDataset:
         ),
         LABELS,
     )
+
+
+def made_holdings(count: int) -> list[ClientStats]:
+    """Return what is told of so many clients."""
+    return [ClientStats(f"client {number}", "CT", 10, 2, 2) for number in range(count)]
 
 
 def small_experiment(algorithm: str, **changes: Any) -> Experiment:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.data.client_stats import ClientStats
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import FederationSettings
@@ -136,7 +137,8 @@ def main() -> None:
         evaluate_every=1,
         evaluate=("before_local_training",),
     )
-    start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], len(clients)))
+    told = [ClientStats.of(client) for client in clients.values()]
+    start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], told))
     with InProcess(runtime, auto_workers()) as engine:
         names = tuple(clients)
         Federation(algorithm, engine, names, names, settings, 0, task.main_metric, [Notes(contest)]).run(start)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from omnifm.algorithms.kinds import Kind
 from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
@@ -59,6 +60,12 @@ def take_bank_upload(upload: Upload) -> tuple[Upload, BankUpload]:
     new = Prototypes(upload.client, upload.notes["group"], extra["prototypes"], extra["sizes"])
     others = {name: value for name, value in upload.extra.items() if name not in add_prefix(PREFIX, extra)}
     return replace(upload, extra=others), BankUpload(new, extra["rows"].long(), extra["counts"].long())
+
+
+def offer_kinds(upload: Upload) -> dict[str, Kind]:
+    """Return the kind of each tensor of the offer in an upload, under ``extra/name``."""
+    names = add_prefix(f"extra/{PREFIX}", strip_prefix(PREFIX, upload.extra))
+    return {name: Kind.PROTOTYPE if name.endswith("/prototypes") else Kind.COUNT for name in names}
 
 
 def bank_upload_like(entries: Tensor) -> Tensors:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull, shift
 from omnifm.algorithms.ranges import Positive
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
+from omnifm.data.client_stats import ClientStats
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
 
@@ -30,9 +31,14 @@ class FedDyn(Algorithm):
 
     alpha: Positive = 0.01
 
-    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+    @property
+    def needs_mean(self) -> bool:
+        """The server's h is the mean of all h_i."""
+        return True
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start with h = 0."""
-        state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
+        state = replace(super().init(shared, trainable, clients), notes={"clients": len(clients)})
         return with_memory(state, h=zeros(shared, trainable))
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.bank_broadcast import bank_from_state, bank_to_state, use_bank
 from omnifm.algorithms.bank_upload import Refreshment, make_bank_upload
+from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
@@ -17,6 +18,10 @@ from omnifm.training.trainer import Trainer
 @dataclass(frozen=True)
 class LocalSettings:
     """``[local]`` of an experiment: nothing to set."""
+
+    def build(self, context: BuildContext) -> Local:
+        """Build the algorithm."""
+        return Local(context.bank)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.core.records import Broadcast
+from omnifm.data.client_stats import ClientStats
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import Experiment, to_document, to_toml
@@ -32,7 +33,7 @@ from omnifm.federation.loop import (
     Federation,
     RoundEvent,
 )
-from omnifm.runs.arm import Arm, ClientStats, DataSpec, make_arm
+from omnifm.runs.arm import Arm, DataSpec, make_arm
 from omnifm.tasks.task import Panel, Picture
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError
@@ -201,7 +202,12 @@ def _judge(
         test[point] = _scores(federation.evaluate(chosen.server, "test", point))
         if point == points[0]:
             broadcast = arm.algorithm.broadcast(chosen.server)
-            shown = {client: engine.show(broadcast, client, point, PANELS) for client in arm.evaluated}
+            shown = {
+                client: engine.show(
+                    broadcast.with_message(arm.algorithm.message(chosen.server, client)), client, point, PANELS
+                )
+                for client in arm.evaluated
+            }
             panels = {client: _save_panels(folder.path, client, pictures) for client, pictures in shown.items()}
     return {"test": test, "panels": panels}
 

@@ -1,1 +1,1 @@
-"""What every room uses and no library has: seeds, devices, files, locks, signals, errors."""
+"""Small tools that any other room may use."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import plain_sgd, same, small_arm
+from helpers import made_holdings, plain_sgd, same, small_arm
 from made_tasks import all_moved, dense_rounds, line_trainer, own_trainer, played, through_bytes
 from torch import Tensor
 
@@ -27,7 +27,7 @@ NOWHERE = Broadcast(1, {})
 
 def test_head_then_body_by_hand() -> None:
     algorithm = FedRep()
-    start = algorithm.init({BODY: torch.ones(1)}, [BODY], 1)
+    start = algorithm.init({BODY: torch.ones(1)}, [BODY], made_holdings(1))
     trainer = line_trainer("a", [3.0], plain_sgd(0.1, epochs=2))
     upload, after = algorithm.client_update(algorithm.broadcast(start), ClientState({HEAD: torch.ones(1, 1)}), trainer)
     # 0.5 (h w - 3)^2 from h = w = 1. The head's gradient is (1 - 3) 1: h = 1.2.
@@ -41,7 +41,7 @@ def test_head_then_body_by_hand() -> None:
 
 def test_the_body_is_averaged_and_the_heads_are_not() -> None:
     algorithm = FedRep()
-    start = algorithm.init({BODY: torch.ones(1)}, [BODY], 2)
+    start = algorithm.init({BODY: torch.ones(1)}, [BODY], made_holdings(2))
     broadcast = algorithm.broadcast(start)
     done = [
         algorithm.client_update(broadcast, ClientState({HEAD: torch.ones(1, 1)}), line_trainer(name, targets))

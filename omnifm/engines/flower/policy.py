@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import get_args
 
-from omnifm.engines.flower.client_config import ANY, ClientPolicy
+from omnifm.algorithms.kinds import Kind
+from omnifm.engines.flower.client_config import ANY, ClientPolicy, UploadKind
 from omnifm.experiment import Experiment
+
+_LEAVES_AS: dict[Kind, UploadKind] = {
+    Kind.PARAMETER: "weights",
+    Kind.BUFFER: "weights",
+    Kind.COUNTER: "weights",
+    Kind.PROTOTYPE: "prototypes",
+    Kind.COUNT: "prototypes",
+    Kind.AUXILIARY: "auxiliary",
+}
 
 
 def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
@@ -42,8 +53,14 @@ def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> st
     return ""
 
 
+def leaving(kinds: Mapping[str, Kind]) -> list[UploadKind]:
+    """Name what leaves with an upload whose tensors are of these kinds, in the words of the permits."""
+    found = {_LEAVES_AS[kind] for kind in kinds.values()}
+    return [kind for kind in get_args(UploadKind) if kind in found]
+
+
 def reject_upload(policy: ClientPolicy, kinds: Collection[str]) -> str:
-    """Say why an upload of these kinds may not leave; nothing if it may."""
+    """Say why what leaves with an upload may not; nothing if it may."""
     barred = [kind for kind in kinds if kind not in policy.upload]
     if not barred:
         return ""

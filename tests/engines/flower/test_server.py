@@ -15,13 +15,14 @@ from small_run import document, hashes, log_lines, write_images
 from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
 from omnifm.core.records import Broadcast
-from omnifm.engines.flower import afar, envelope, hospitals
+from omnifm.engines.flower import afar, hospitals, transport
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.engines.in_process import InProcess
 from omnifm.experiment import Plan, make_plan
 from omnifm.export.weights import export_arm
+from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.runs import run as runs
 from omnifm.runs.run_arm import LocalBackend
 from omnifm.utils.errors import DeploymentError, ExperimentError
@@ -85,8 +86,9 @@ class Missing(InProcess):
 
     missed: frozenset[tuple[str, int]] = frozenset()
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Any:
-        return super().update(broadcast, [name for name in clients if (name, broadcast.round) not in self.missed])
+    def update(self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES) -> Any:
+        there = [name for name in clients if (name, broadcast.round) not in self.missed]
+        return super().update(broadcast, there, messages)
 
 
 class Here(LocalBackend):
@@ -311,24 +313,24 @@ def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> Non
 
 def test_one_who_goes_by_the_name_of_another_key_is_refused(town: Town, tmp_path: Path) -> None:
     plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
-    grid.registered = {"CT": "CT", "MRI": "RemoteStateStore", "PET": "PET"}
+    grid.registered = {"CT": "CT", "MRI": "Elsewhere", "PET": "PET"}
     server_run(plan, grid, tmp_path / "afar")
     assert ("unwelcome", "MRI") in events(tmp_path / "afar")
     assert {name for event, name in events(tmp_path / "afar") if event == "answer"} == {"CT", "PET"}
-    assert "its key is registered as that of RemoteStateStore" in (tmp_path / "afar/deploy.jsonl").read_text()
+    assert "its key is registered as that of Elsewhere" in (tmp_path / "afar/deploy.jsonl").read_text()
 
 
 def test_another_version_is_refused_and_named(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
-    real = envelope.to_records
+    real = transport.to_records
 
-    def to_records(payload: bytes) -> Any:
+    def of_another_version(payload: bytes) -> Any:
         content = real(payload)
         if b'"client\\\\": \\\\"PET' in payload or b"PET" in payload[:400]:
             content.config_records["about"]["omnifm"] = "9.9"
         return content
 
-    monkeypatch.setattr("omnifm.engines.flower.client_app.sealed", to_records)
+    monkeypatch.setattr("omnifm.engines.flower.client_app.to_records", of_another_version)
     server_run(plan, grid, tmp_path / "afar")
     text = (tmp_path / "afar/deploy.jsonl").read_text()
     assert "OmniFM '9.9'" in text
