@@ -60,7 +60,7 @@ def register(name: str) -> Callable[[Settings], Settings]:
     Raises:
         ValueError: (from the decorator) the name is taken, or the class is no dataclass.
     """
-    return class_decorator(SETTINGS, name, "algorithm")
+    return class_decorator(SETTINGS, name, "Algorithm")
 
 
 def make_algorithm(name: str, context: BuildContext) -> Algorithm:

@@ -10,7 +10,7 @@ Class = TypeVar("Class", bound=type)
 
 
 def class_decorator(known: MutableMapping[str, Any], name: str, what: str) -> Callable[[Class], Class]:
-    """Return a decorator that adds a class to those ``known``; ``what`` says for messages what such a class is.
+    """Return a decorator that adds a class to those ``known``; ``what`` is, for messages, a word for such a class ("Algorithm").
 
     The class must be a dataclass, since its fields, all with defaults, are its settings in an experiment.
 
@@ -20,7 +20,7 @@ def class_decorator(known: MutableMapping[str, Any], name: str, what: str) -> Ca
 
     def decorate(kind: Class) -> Class:
         if name in known:
-            raise ValueError(f"There is an {what} called {name!r} already; give yours another name.")
+            raise ValueError(f"{what} {name!r} exists already: give yours another name.")
         if not dataclasses.is_dataclass(kind):
             raise ValueError(f"{kind.__name__} must be a dataclass: put @dataclass(frozen=True) directly above it.")
         known[name] = kind

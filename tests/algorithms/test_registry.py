@@ -161,7 +161,7 @@ def test_a_users_algorithm_is_checked_and_may_be_a_base() -> None:
 def test_a_name_is_taken_once(name: str) -> None:
     known()
     before = dict(SETTINGS)
-    with pytest.raises(ValueError, match=f"called '{name}' already"):
+    with pytest.raises(ValueError, match=f"Algorithm '{name}' exists already"):
         register(name)(FedAvg)
     assert before == SETTINGS
 

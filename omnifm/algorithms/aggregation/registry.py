@@ -30,7 +30,7 @@ def register_aggregator(name: str) -> Callable[[Rule], Rule]:
     Raises:
         ValueError: (from the decorator) the name is taken, or the class is no dataclass.
     """
-    return class_decorator(AGGREGATORS, name, "aggregator")
+    return class_decorator(AGGREGATORS, name, "Aggregator")
 
 
 def make_aggregator(settings: Mapping[str, Any]) -> Aggregator:

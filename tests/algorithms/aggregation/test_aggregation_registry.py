@@ -82,7 +82,7 @@ def test_a_users_rule_is_in_an_experiment() -> None:
 
     arm = small_arm("fedavg", aggregation={"rule": "half", "share": 0.25})
     assert arm.algorithm.aggregator == Half(0.25)
-    with pytest.raises(ValueError, match="There is an aggregator called 'half' already"):
+    with pytest.raises(ValueError, match="Aggregator 'half' exists already"):
         register_aggregator("half")(Half)
     with pytest.raises(ExperimentError, match=r"aggregation\.share"):
         small_experiment("fedavg", aggregation={"rule": "half", "share": "much"})
