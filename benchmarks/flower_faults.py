@@ -22,12 +22,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import demo_flower as demo
 
-from omnifm import Broadcast, Plan, Upload, create, execute, make_plan
 from omnifm.checkpoint.manager import CheckpointManager
+from omnifm.config.experiment import Plan, make_plan
+from omnifm.core.records import Broadcast, Upload
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import Arm
 from omnifm.runs.backend import LocalBackend
+from omnifm.runs.run import create, execute
 
 NAMES = ["T1", "CT", "PET"]
 STARTED = time.monotonic()

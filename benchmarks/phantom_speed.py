@@ -12,7 +12,11 @@ from pathlib import Path
 
 import torch
 
-from omnifm.data.phantom import KINDS, MODALITIES, Scanner, load_anatomy, make_patient, render
+from omnifm.data.phantom import render
+from omnifm.data.phantom.anatomy import load_anatomy
+from omnifm.data.phantom.lesions import KINDS
+from omnifm.data.phantom.patient import make_patient
+from omnifm.data.phantom.scanner import MODALITIES, Scanner
 from omnifm.utils.seeding import numpy_generator
 
 

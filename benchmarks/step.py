@@ -22,16 +22,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnifm.algorithms.bank_broadcast import use_bank
 from omnifm.config.experiment import make_experiment
 from omnifm.core.records import ClientState
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.runs.arm import Arm, make_arm
-from omnifm.spectral import low_pass_log_amplitude
+from omnifm.spectral.spectrum import low_pass_log_amplitude
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.task import DataShape, Encoded, TaskNetwork
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 
 CLASSES = ("a", "b", "c", "d")
 REPEATS = 15
@@ -146,7 +148,7 @@ def stepper(algorithm: str, network: str, size: int, batch_size: int) -> Callabl
     client = replace(runtime.clients["a"], train=made_examples(batch_size, size))
     runtime.model.train()
     trainer = Trainer(runtime.model, runtime.task, client, runtime.training, runtime.personal, 0)
-    trainer.use_bank(full_bank())
+    use_bank(trainer, full_bank())
     weights = trainer.trainable
     optimizer = trainer._optimizer(list(weights.values()))
     batch = runtime.task.setup_client(client.train).whole()
@@ -154,8 +156,8 @@ def stepper(algorithm: str, network: str, size: int, batch_size: int) -> Callabl
     def step() -> None:
         output = runtime.model(batch)
         loss = runtime.task.loss(output.prediction, batch)
-        if output.adapter is not None:
-            loss = loss + output.adapter.alignment
+        if output.extra_loss is not None:
+            loss = loss + output.extra_loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights.values(), runtime.training.clip_norm)

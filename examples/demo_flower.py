@@ -14,9 +14,10 @@ from pathlib import Path
 
 import tomli_w
 
-from omnifm import create, execute, make_plan
+from omnifm.config.experiment import make_plan
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.runs.backend import LocalBackend
+from omnifm.runs.run import create, execute
 
 ARMS = ("fedavg", "scaffold", "ditto", "omnifm")
 PHANTOM = {"kind": "phantom", "patients": 30, "classes": ["healthy", "glioma"]}
@@ -47,7 +48,7 @@ def write_client_configs(folder: Path, names: list[str]) -> dict[str, Path]:
         data = {"sources": [{**PHANTOM, "modalities": [name]}]}
         policy = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 5}
         files[name] = place / "client.toml"
-        content = {"name": name, "state": "state", "data": data, "permits": policy}
+        content = {"name": name, "state": "state", "data": data, "policy": policy}
         files[name].write_text(tomli_w.dumps(content), encoding="utf-8")
     return files
 

@@ -8,8 +8,10 @@ the server does with the mean change, `personal` what stays at the client, and `
 
 from dataclasses import dataclass
 
-from omnifm import Algorithm, Upload, register
+from omnifm import register
+from omnifm.algorithms.algorithm import Algorithm
 from omnifm.cli import main
+from omnifm.core.records import Upload
 
 
 @register("fair")

@@ -6,75 +6,76 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnifm.algorithms.aggregation import Mean
-    from omnifm.algorithms.algorithm import Algorithm
-    from omnifm.algorithms.registry import register
-    from omnifm.callbacks.callback import Callback, Stop
-    from omnifm.callbacks.registry import register_callback
-    from omnifm.config.experiment import Experiment, Plan, make_plan, read_plan
-    from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
-    from omnifm.data.federated_dataset import FederatedDataset, load_dataset
-    from omnifm.runs.arm import Arm, make_arm
-    from omnifm.runs.backend import Backend, LocalBackend
-    from omnifm.runs.run import create, execute, resume
-    from omnifm.spectral import AdapterSettings, KnowledgeBank, SpectralAdapter
-    from omnifm.training.hooks import LocalTraining
-    from omnifm.training.trainer import Trainer
-    from omnifm.utils.errors import OmniFMError
+    from omnifm.algorithms.aggregation.aggregator import Aggregator as Aggregator
+    from omnifm.algorithms.aggregation.aggregator import Mean as Mean
+    from omnifm.algorithms.aggregation.aggregator import TensorAggregator as TensorAggregator
+    from omnifm.algorithms.aggregation.registry import register_aggregator as register_aggregator
+    from omnifm.algorithms.algorithm import Algorithm as Algorithm
+    from omnifm.algorithms.composition import BuildContext as BuildContext
+    from omnifm.algorithms.kinds import Kind as Kind
+    from omnifm.algorithms.registry import register as register
+    from omnifm.callbacks.callback import Callback as Callback
+    from omnifm.callbacks.callback import Stop as Stop
+    from omnifm.callbacks.registry import register_callback as register_callback
+    from omnifm.config.experiment import Experiment as Experiment
+    from omnifm.config.experiment import Plan as Plan
+    from omnifm.config.experiment import make_plan as make_plan
+    from omnifm.config.experiment import read_plan as read_plan
+    from omnifm.core.records import Broadcast as Broadcast
+    from omnifm.core.records import ClientState as ClientState
+    from omnifm.core.records import ServerState as ServerState
+    from omnifm.core.records import Upload as Upload
+    from omnifm.data.federated_dataset import FederatedDataset as FederatedDataset
+    from omnifm.data.federated_dataset import load_dataset as load_dataset
+    from omnifm.privacy.secret import ClientSecret as ClientSecret
+    from omnifm.privacy.secret import private_generator as private_generator
+    from omnifm.privacy.step import UploadStep as UploadStep
+    from omnifm.runs.arm import Arm as Arm
+    from omnifm.runs.arm import make_arm as make_arm
+    from omnifm.runs.backend import Backend as Backend
+    from omnifm.runs.backend import LocalBackend as LocalBackend
+    from omnifm.runs.run import create as create
+    from omnifm.runs.run import execute as execute
+    from omnifm.runs.run import resume as resume
+    from omnifm.spectral.adapter import AdapterSettings as AdapterSettings
+    from omnifm.spectral.adapter import SpectralAdapter as SpectralAdapter
+    from omnifm.spectral.bank import KnowledgeBank as KnowledgeBank
+    from omnifm.training.hooks import LocalTraining as LocalTraining
+    from omnifm.training.trainer import Trainer as Trainer
+    from omnifm.utils.errors import OmniFMError as OmniFMError
 
 _HOMES = {
-    "omnifm.algorithms.aggregation": ("Mean",),
-    "omnifm.algorithms.algorithm": ("Algorithm",),
-    "omnifm.algorithms.registry": ("register",),
-    "omnifm.core.records": ("Broadcast", "ClientState", "ServerState", "Upload"),
-    "omnifm.runs.arm": ("Arm", "make_arm"),
-    "omnifm.callbacks.callback": ("Callback", "Stop"),
-    "omnifm.callbacks.registry": ("register_callback",),
-    "omnifm.data.federated_dataset": ("Cohort", "load_cohort"),
-    "omnifm.utils.errors": ("OmniFMError",),
-    "omnifm.config.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
-    "omnifm.runs.backend": ("Backend", "LocalBackend"),
-    "omnifm.runs.run": ("create", "execute", "resume"),
-    "omnifm.spectral": ("AdapterSettings", "KnowledgeBank", "SpectralAdapter"),
-    "omnifm.training.hooks": ("Recipe",),
-    "omnifm.training.trainer": ("Trainer",),
+    "algorithms.aggregation.aggregator": ("Aggregator", "Mean", "TensorAggregator"),
+    "algorithms.aggregation.registry": ("register_aggregator",),
+    "algorithms.algorithm": ("Algorithm",),
+    "algorithms.composition": ("BuildContext",),
+    "algorithms.kinds": ("Kind",),
+    "algorithms.registry": ("register",),
+    "callbacks.callback": ("Callback", "Stop"),
+    "callbacks.registry": ("register_callback",),
+    "config.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
+    "core.records": ("Broadcast", "ClientState", "ServerState", "Upload"),
+    "data.federated_dataset": ("FederatedDataset", "load_dataset"),
+    "privacy.secret": ("ClientSecret", "private_generator"),
+    "privacy.step": ("UploadStep",),
+    "runs.arm": ("Arm", "make_arm"),
+    "runs.backend": ("Backend", "LocalBackend"),
+    "runs.run": ("create", "execute", "resume"),
+    "spectral.adapter": ("AdapterSettings", "SpectralAdapter"),
+    "spectral.bank": ("KnowledgeBank",),
+    "training.hooks": ("LocalTraining",),
+    "training.trainer": ("Trainer",),
+    "utils.errors": ("OmniFMError",),
 }
-
-__all__ = [
-    "AdapterSettings",
-    "Algorithm",
-    "Arm",
-    "Backend",
-    "Broadcast",
-    "Callback",
-    "ClientState",
-    "Cohort",
-    "Experiment",
-    "KnowledgeBank",
-    "LocalBackend",
-    "Mean",
-    "OmniFMError",
-    "Plan",
-    "Recipe",
-    "ServerState",
-    "SpectralAdapter",
-    "Stop",
-    "Trainer",
-    "Upload",
-    "create",
-    "execute",
-    "load_cohort",
-    "make_arm",
-    "make_plan",
-    "read_plan",
-    "register",
-    "register_callback",
-    "resume",
-]
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(home), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"omnifm.{_HOME[name]}"), name)
     raise AttributeError(f"module 'omnifm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

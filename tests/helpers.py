@@ -15,13 +15,15 @@ from omnifm.callbacks.events import CheckpointEvent
 from omnifm.config.experiment import Experiment, make_experiment
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.data.client_stats import ClientStats
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 
 torch.set_num_threads(1)  # as in the engine: on small tensors, threads that wait for each other take seconds
 
@@ -70,6 +72,11 @@ def made_dataset() -> FederatedDataset:
         ),
         LABELS,
     )
+
+
+def made_holdings(count: int) -> list[ClientStats]:
+    """Return what is told of so many clients."""
+    return [ClientStats(f"client {number}", "CT", 10, 2, 2) for number in range(count)]
 
 
 def small_experiment(algorithm: str, **changes: Any) -> Experiment:

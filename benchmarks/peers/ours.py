@@ -13,13 +13,14 @@ from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.events import EvaluationEvent
 from omnifm.config.experiment import FederationSettings
 from omnifm.core.checkpoint import Checkpoint
+from omnifm.data.client_stats import ClientStats
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Federation
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.workers.pool import auto_workers
 from peers.contest import Contest
 from peers.networks import CLASSES, Network
@@ -139,7 +140,8 @@ def main() -> None:
         evaluate_every=1,
         evaluate=("before_local_training",),
     )
-    start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], len(clients)))
+    told = [ClientStats.of(client) for client in clients.values()]
+    start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], told))
     with InProcess(runtime, auto_workers()) as engine:
         names = tuple(clients)
         Federation(algorithm, engine, names, names, settings, 0, task.main_metric, [Notes(contest)]).run(start)

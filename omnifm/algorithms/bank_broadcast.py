@@ -10,8 +10,10 @@ from torch import Tensor
 
 from omnifm.core.records import Broadcast
 from omnifm.core.tensors import Tensors
+from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.spectral.bank import KnowledgeBank
 from omnifm.spectral.categorical import Categorical
+from omnifm.training.trainer import Trainer
 from omnifm.utils.seeding import numpy_generator
 
 Retrieval = Literal["all", "own", "others", "random"]
@@ -57,6 +59,12 @@ def retrievable(broadcast: Broadcast, client: str, retrieval: Retrieval) -> tupl
     own = Categorical(broadcast.extra["owners"], tuple(broadcast.notes["owners"])).rows_of(client)
     rows = own if retrieval == "own" else rows[~torch.isin(rows, own)]
     return entries[rows], rows
+
+
+def use_bank(trainer: Trainer, entries: Tensor | None) -> None:
+    """Let the adapter of the client's network, if it has one, retrieve from ``entries`` ``(n, token_dim)`` or none."""
+    for adapter in trainer.modules(SpectralAdapter):
+        adapter.use_bank(entries)
 
 
 def _random_directions(like: Tensor) -> Tensor:

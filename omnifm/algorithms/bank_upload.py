@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from omnifm.algorithms.kinds import Kind
+from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
@@ -29,23 +31,18 @@ class BankUpload(NamedTuple):
 
 
 def make_bank_upload(
-    trainer: Trainer, round_number: int, settings: BankSettings, rows: Tensor | None = None
+    trainer: Trainer, seen: TokenCollector, round_number: int, settings: BankSettings, rows: Tensor | None = None
 ) -> BankUpload:
-    """Condense the spectral tokens of the trainer's last epoch into prototypes; say what it retrieved.
+    """Condense the spectral tokens of the last epoch into prototypes; say what was retrieved in it.
 
     ``rows`` ``(entries,)`` are the rows of the whole bank that the client retrieved from; all, if not given.
     """
-    client, fit = trainer.client, trainer.last_fit
-    assert fit is not None
-    assert fit.spectral is not None, "only a network with an adapter makes prototypes"
-    assert fit.retrieved is not None
+    client = trainer.client
     stream = generator(trainer.seed, client.name, round_number, "prototypes")
-    tokens, sizes = spherical_k_means(fit.spectral, settings.prototypes, stream, settings.min_cluster)
-    asked = fit.retrieved.nonzero().flatten()
+    tokens, sizes = spherical_k_means(seen.tokens, settings.prototypes, stream, settings.min_cluster)
+    asked, counts = torch.unique(seen.rows, return_counts=True)
     return BankUpload(
-        Prototypes(client.name, client.group, tokens, sizes),
-        asked if rows is None else rows[asked],
-        fit.retrieved[asked],
+        Prototypes(client.name, client.group, tokens, sizes), asked if rows is None else rows[asked], counts
     )
 
 
@@ -63,6 +60,12 @@ def take_bank_upload(upload: Upload) -> tuple[Upload, BankUpload]:
     new = Prototypes(upload.client, upload.notes["group"], extra["prototypes"], extra["sizes"])
     others = {name: value for name, value in upload.extra.items() if name not in add_prefix(PREFIX, extra)}
     return replace(upload, extra=others), BankUpload(new, extra["rows"].long(), extra["counts"].long())
+
+
+def offer_kinds(upload: Upload) -> dict[str, Kind]:
+    """Return the kind of each tensor of the offer in an upload, under ``extra/name``."""
+    names = add_prefix(f"extra/{PREFIX}", strip_prefix(PREFIX, upload.extra))
+    return {name: Kind.PROTOTYPE if name.endswith("/prototypes") else Kind.COUNT for name in names}
 
 
 def bank_upload_like(entries: Tensor) -> Tensors:

@@ -36,7 +36,7 @@ class Ditto(Algorithm):
         """Train v towards x, then x as FedAvg does; the trainer's model is v again in the end."""
         common = client.personal or trainer.tensors(shared=False)  # in a client's first round: the first weights
         self.receive(broadcast, client, trainer)
-        trainer.fit(broadcast.round, LocalTraining(correct=pull(self.lam, broadcast.shared, trainer)))
+        trainer.fit(broadcast.round, LocalTraining(gradient_hook=pull(self.lam, broadcast.shared, trainer)))
         own = trainer.tensors()
         upload, after = super().client_update(broadcast, replace(client, personal=common, memory={}), trainer)
         trainer.load(own)

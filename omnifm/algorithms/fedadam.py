@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.core.records import ServerState
 from omnifm.core.tensors import Tensors
+from omnifm.data.client_stats import ClientStats
 from omnifm.utils.settings import Fraction, Positive
 
 
@@ -30,7 +31,7 @@ class FedAdam(Algorithm):
     tau: Positive = 1e-3
     eta: Positive = 0.01
 
-    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+    def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start with m = 0 and v = tau^2."""
         state = super().init(shared, trainable, clients)
         first = zeros(shared, trainable)

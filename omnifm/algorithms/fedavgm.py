@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.core.records import ServerState
 from omnifm.core.tensors import Tensors
+from omnifm.data.client_stats import ClientStats
 from omnifm.utils.settings import Fraction, Positive
 
 
@@ -23,7 +24,7 @@ class FedAvgM(Algorithm):
     beta: Fraction = 0.9
     eta: Positive = 1.0
 
-    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+    def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start with v = 0."""
         state = super().init(shared, trainable, clients)
         return with_memory(state, velocity=zeros(shared, trainable))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull, shift
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
+from omnifm.data.client_stats import ClientStats
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
 from omnifm.utils.settings import Positive
@@ -30,9 +31,14 @@ class FedDyn(Algorithm):
 
     alpha: Positive = 0.01
 
-    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+    @property
+    def needs_mean(self) -> bool:
+        """The server's h is the mean of all h_i."""
+        return True
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start with h = 0."""
-        state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
+        state = replace(super().init(shared, trainable, clients), notes={"clients": len(clients)})
         return with_memory(state, h=zeros(shared, trainable))
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
@@ -40,11 +46,11 @@ class FedDyn(Algorithm):
         to_start = pull(self.alpha, broadcast.shared, trainer)
         along = shift({name: -h for name, h in strip_prefix("h", client.memory).items()}, trainer)
 
-        def correct(weights: Tensors, gradients: Tensors) -> None:
+        def hook(weights: Tensors, gradients: Tensors) -> None:
             to_start(weights, gradients)
             along(weights, gradients)
 
-        return LocalTraining(correct=correct)
+        return LocalTraining(gradient_hook=hook)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Renew h_i."""

@@ -23,4 +23,4 @@ class FedProx(Algorithm):
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Pull the weights to where they started."""
-        return LocalTraining(correct=pull(self.mu, broadcast.shared, trainer))
+        return LocalTraining(gradient_hook=pull(self.mu, broadcast.shared, trainer))

@@ -109,7 +109,7 @@ class GPFL(Algorithm):
             return F.cross_entropy(cosine, labels) + self.lam * distance
 
         origin = {f"companion.{name}": torch.zeros_like(p) for name, p in guide.named_parameters()}
-        return LocalTraining(correct=pull(self.mu, origin, trainer), term=guidance)
+        return LocalTraining(gradient_hook=pull(self.mu, origin, trainer), extra_loss=guidance)
 
 
 def _guide(trainer: Trainer) -> CategoryGuide:

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from omnifm.core.tensors import Tensors
-from omnifm.training.hooks import Correction
+from omnifm.training.hooks import GradientHook
 from omnifm.training.trainer import Trainer
 
 
-def pull(strength: float, anchor: Tensors, trainer: Trainer) -> Correction:
+def pull(strength: float, anchor: Tensors, trainer: Trainer) -> GradientHook:
     """Return ``g + strength (w - anchor)``: the gradient of ``strength / 2 ||w - anchor||^2``, squared.
 
     It acts on the parameters that the anchor has; what a client keeps to itself has no anchor.
     """
     placed = trainer.place(anchor)
 
-    def correct(weights: Tensors, gradients: Tensors) -> None:
+    def hook(weights: Tensors, gradients: Tensors) -> None:
         for name, value in placed.items():
             if name in gradients:
                 gradients[name].add_(weights[name] - value, alpha=strength)
 
-    return correct
+    return hook
 
 
-def shift(by: Tensors, trainer: Trainer) -> Correction:
+def shift(by: Tensors, trainer: Trainer) -> GradientHook:
     """Return ``g + by``: a constant added to the gradient."""
     placed = trainer.place(by)
 
-    def correct(weights: Tensors, gradients: Tensors) -> None:
+    def hook(weights: Tensors, gradients: Tensors) -> None:
         for name, value in placed.items():
             if name in gradients:
                 gradients[name].add_(value)
 
-    return correct
+    return hook

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.bank_broadcast import bank_from_state, bank_to_state
+from omnifm.algorithms.bank_broadcast import bank_from_state, bank_to_state, use_bank
 from omnifm.algorithms.bank_upload import Refreshment, make_bank_upload
+from omnifm.algorithms.composition import BuildContext
+from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.training.trainer import Trainer
@@ -16,6 +18,10 @@ from omnifm.training.trainer import Trainer
 @dataclass(frozen=True)
 class LocalSettings:
     """``[local]`` of an experiment: nothing to set."""
+
+    def build(self, context: BuildContext) -> Local:
+        """Build the algorithm."""
+        return Local(context.bank)
 
 
 @dataclass(frozen=True)
@@ -32,16 +38,17 @@ class Local(Algorithm):
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Retrieve from the client's own bank."""
         super().receive(broadcast, client, trainer)
-        trainer.use_bank(client.memory.get("bank.tokens"))
+        use_bank(trainer, client.memory.get("bank.tokens"))
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Train, and where the network has an adapter, refresh the client's own bank."""
-        upload, after = super().client_update(broadcast, client, trainer)
-        fit = trainer.last_fit
-        if fit is None or fit.retrieved is None:
+        seen = TokenCollector()
+        with trainer.with_hooks(seen.hooks):
+            upload, after = super().client_update(broadcast, client, trainer)
+        if trainer.model.adapter is None:
             return upload, after
         bank = bank_from_state(client.memory, client.notes) if client.memory else KnowledgeBank.empty()
         refreshment = Refreshment(bank, self.bank)
-        refreshment.take(make_bank_upload(trainer, broadcast.round, self.bank))
+        refreshment.take(make_bank_upload(trainer, seen, broadcast.round, self.bank))
         memory, notes = bank_to_state(refreshment.result())
         return upload, replace(after, memory=memory, notes=notes)

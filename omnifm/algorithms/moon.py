@@ -71,7 +71,7 @@ class Moon(Algorithm):
             target = torch.zeros(len(z), dtype=torch.int64, device=z.device)
             return self.mu * F.cross_entropy(similarity / self.temperature, target)
 
-        return LocalTraining(term=contrast)
+        return LocalTraining(extra_loss=contrast)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Keep the model for the next contrast."""

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.bank_broadcast import Retrieval, bank_from_state, bank_to_broadcast, bank_to_state, retrievable
+from omnifm.algorithms.aggregation.aggregator import Aggregator
+from omnifm.algorithms.algorithm import Algorithm, OnMean, unchanged
+from omnifm.algorithms.bank_broadcast import (
+    Retrieval,
+    bank_from_state,
+    bank_to_broadcast,
+    bank_to_state,
+    retrievable,
+    use_bank,
+)
 from omnifm.algorithms.bank_upload import (
     Refreshment,
     add_bank_upload,
     bank_upload_like,
     check_bank_upload,
     make_bank_upload,
+    offer_kinds,
     take_bank_upload,
 )
+from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.fedavg import FedAvg
+from omnifm.algorithms.kinds import Kind
 from omnifm.algorithms.retrieval_report import RetrievalReport
+from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
+from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training.model import AuxiliaryModule
@@ -42,6 +55,10 @@ class OmniFMSettings:
     base: str = "fedavg"
     personal: tuple[str, ...] = ("backbone",)
     retrieve: Retrieval = "all"
+
+    def build(self, context: BuildContext) -> OmniFM:
+        """Build the algorithm upon its base."""
+        return OmniFM(context.base(self.base, "omnifm.base"), context.bank, self.personal, self.retrieve)
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,15 @@ class OmniFM(Algorithm):
         """As the base."""
         return self.base.plain_sgd
 
+    @property
+    def needs_mean(self) -> bool:
+        """As the base."""
+        return self.base.needs_mean
+
+    def with_aggregator(self, aggregator: Aggregator) -> Self:
+        """Hand the aggregator to the base, which takes in all but the prototypes."""
+        return replace(self, base=self.base.with_aggregator(aggregator))
+
     def companion(self, network: TaskNetwork, task: Task) -> AuxiliaryModule | None:
         """Add what the base adds."""
         return self.base.companion(network, task)
@@ -77,10 +103,10 @@ class OmniFM(Algorithm):
         """Say what the base says."""
         return self.base.remark(network)
 
-    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+    def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start the base, and an empty bank."""
         state = self.base.init(shared, trainable, clients)
-        return _with_bank(replace(state, notes={**state.notes, "clients": clients}), KnowledgeBank.empty(), {})
+        return _with_bank(replace(state, notes={**state.notes, "clients": len(clients)}), KnowledgeBank.empty(), {})
 
     def broadcast(self, state: ServerState) -> Broadcast:
         """Add the bank to what the base sends."""
@@ -88,18 +114,24 @@ class OmniFM(Algorithm):
         extra, notes = bank_to_broadcast(state.memory, state.notes, self.retrieve)
         return replace(sent, extra={**sent.extra, **extra}, notes={**sent.notes, **notes})
 
+    def message(self, state: ServerState, client: str) -> Tensors:
+        """Send what the base sends."""
+        return self.base.message(state, client)
+
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Retrieve from the bank that came."""
         entries, _ = retrievable(broadcast, trainer.client.name, self.retrieve)
-        trainer.use_bank(entries)
+        use_bank(trainer, entries)
         self.base.receive(broadcast, client, trainer)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Let the base train, and add prototypes and retrieval counts to its upload."""
         entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
-        trainer.use_bank(entries)
-        upload, client = self.base.client_update(broadcast, client, trainer)
-        return add_bank_upload(upload, make_bank_upload(trainer, broadcast.round, self.bank, rows)), client
+        use_bank(trainer, entries)
+        seen = TokenCollector()
+        with trainer.with_hooks(seen.hooks):
+            upload, client = self.base.client_update(broadcast, client, trainer)
+        return add_bank_upload(upload, make_bank_upload(trainer, seen, broadcast.round, self.bank, rows)), client
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Expect an offer beside what the base expects."""
@@ -110,7 +142,11 @@ class OmniFM(Algorithm):
         super().check(upload, broadcast)
         check_bank_upload(upload, len(broadcast.extra["bank"]))
 
-    def server_update(self, state: ServerState, uploads: Iterable[Upload]) -> ServerState:
+    def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:
+        """Tell the prototypes from what the base sends."""
+        return self.base.kinds(upload, trainable) | offer_kinds(upload)
+
+    def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
         before = bank_from_state(state.memory, state.notes)
         refreshment, report = Refreshment(before, self.bank), RetrievalReport(before, state.notes["clients"])
@@ -122,7 +158,7 @@ class OmniFM(Algorithm):
                 report.take(bank_upload)
                 yield upload
 
-        state = self.base.server_update(state, passing())
+        state = self.base.server_update(state, passing(), on_mean)
         return _with_bank(state, refreshment.result(), report.result())
 
 

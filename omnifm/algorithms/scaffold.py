@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import shift
 from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory, zeros
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
+from omnifm.data.client_stats import ClientStats
 from omnifm.tasks.task import TaskNetwork
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
@@ -37,13 +38,18 @@ class Scaffold(Algorithm):
         """With momentum, (x - y) / (K lr) is no mean of gradients."""
         return True
 
+    @property
+    def needs_mean(self) -> bool:
+        """C is the mean of all c_i."""
+        return True
+
     def remark(self, network: TaskNetwork) -> str:
         """Name what differs from the settings."""
         return "plain SGD, without the momentum of the others"
 
-    def init(self, shared: Tensors, trainable: Collection[str], clients: int) -> ServerState:
+    def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start with c = 0."""
-        state = replace(super().init(shared, trainable, clients), notes={"clients": clients})
+        state = replace(super().init(shared, trainable, clients), notes={"clients": len(clients)})
         return with_memory(state, control=zeros(shared, trainable))
 
     def broadcast(self, state: ServerState) -> Broadcast:
@@ -53,7 +59,7 @@ class Scaffold(Algorithm):
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Correct the gradient by ``c - c_i``."""
         common, own = _controls(broadcast, client)
-        return LocalTraining(correct=shift({name: c - own[name] for name, c in common.items()}, trainer))
+        return LocalTraining(gradient_hook=shift({name: c - own[name] for name, c in common.items()}, trainer))
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Renew c_i and send its change along."""

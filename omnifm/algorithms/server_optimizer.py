@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.core.records import ServerState
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from omnifm.algorithms.bank_upload import PREFIX
-from omnifm.core.records import Upload
-
 
 def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
     """Compare tensors with those that are expected, in all but their values; an expected length of 0 allows any.
@@ -30,10 +27,3 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
             )
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{what} {name!r} holds numbers that are not finite")
-
-
-def kinds(upload: Upload) -> list[str]:
-    """Name what leaves with an upload: changed ``weights``, spectral ``prototypes``, ``auxiliary`` tensors."""
-    offered = [name.startswith(f"{PREFIX}/") for name in upload.extra]
-    found = {"weights": bool(upload.change), "prototypes": any(offered), "auxiliary": not all(offered)}
-    return [kind for kind, leaves in found.items() if leaves]

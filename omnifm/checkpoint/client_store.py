@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from omnifm.core.records import ClientState
+from omnifm.privacy.secret import ClientSecret
 from omnifm.utils.atomic_write import flush, replacing
 from omnifm.utils.errors import CheckpointError
 
@@ -27,7 +28,10 @@ _SIDE_BY_SIDE = 8
 
 @dataclass(frozen=True)
 class ClientStateStore:
-    """Files ``CLIENT/SHA256.safetensors``. A file is never changed: a client's next state has another name."""
+    """Files ``CLIENT/SHA256.safetensors``. A file is never changed: a client's next state has another name.
+
+    ``CLIENT/secret`` is there too, once a step on uploads has asked for the client's secret.
+    """
 
     path: Path
 
@@ -81,12 +85,22 @@ class ClientStateStore:
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:  # a disk takes many requests at once
             list(threads.map(settled, files))
 
-    def read(self, client: str, digest: str) -> ClientState:
-        """Return a state that was written.
+    def keep(self, client: str, state: ClientState) -> str | None:
+        """Write a state, if it is not empty, and return its digest."""
+        return None if state == ClientState() else self.write(client, state)
+
+    def secret(self, client: str) -> ClientSecret:
+        """Return the client's secret, which lies beside its states."""
+        return ClientSecret(self.path / file_name(client) / "secret")
+
+    def read(self, client: str, digest: str | None) -> ClientState:
+        """Return a state that was written; without a digest, an empty one.
 
         Raises:
             CheckpointError: the file is missing or cut short.
         """
+        if digest is None:
+            return ClientState()
         try:
             return ClientState.from_bytes(self._bytes(client, digest))
         except ValueError as error:
@@ -186,7 +200,7 @@ class RemoteStateStore:
 
 
 class StateRefs(Mapping[str, ClientState]):
-    """StoredStates by client that lie somewhere else, known by their digests."""
+    """States by client that lie somewhere else, known by their digests."""
 
     def __init__(self, digests: Mapping[str, str] | None = None) -> None:
         self.digests = dict(digests or {})
@@ -202,7 +216,7 @@ class StateRefs(Mapping[str, ClientState]):
 
 
 class StoredStates(StateRefs):
-    """StoredStates that are read from a folder when they are asked for."""
+    """States that are read from a folder when they are asked for."""
 
     def __init__(self, folder: ClientStateStore, digests: Mapping[str, str] | None = None) -> None:
         super().__init__(digests)

@@ -32,17 +32,26 @@ def upgraded(document: Document) -> Document:
     document = copy.deepcopy(document)
     for place in _places(document):
         for (section, old), new in KEYS.items():
-            table = place.get(section)
-            if isinstance(table, dict) and old in table:
-                _warn(f"{section}.{old}", f"{section}.{new}")
-                if new in table:
-                    raise ExperimentError(f"{section}.{old} is the old name of {section}.{new}: leave it out.")
-                table[new] = table.pop(old)
+            if isinstance(table := place.get(section), dict):
+                rename_key(table, old, new, f"{section}.")
         for (section, key), values in VALUES.items():
             table = place.get(section)
             if isinstance(table, dict) and key in table:
                 table[key] = _current(table[key], f"{section}.{key}", values)
     return document
+
+
+def rename_key(table: Document, old: str, new: str, prefix: str = "") -> None:
+    """Give a table's key its present name, with a warning.
+
+    Raises:
+        ExperimentError: the table has both.
+    """
+    if old in table:
+        _warn(f"{prefix}{old}", f"{prefix}{new}")
+        if new in table:
+            raise ExperimentError(f"{prefix}{old} is the old name of {prefix}{new}: leave it out.")
+        table[new] = table.pop(old)
 
 
 def current_path(path: list[str]) -> list[str]:

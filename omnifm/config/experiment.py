@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
+from omnifm.algorithms.aggregation.registry import AGGREGATORS
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights
 from omnifm.config.deprecated import upgraded
 from omnifm.config.messages import checked
@@ -25,10 +26,11 @@ from omnifm.config.toml import Document, read_toml
 from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.data.federated_dataset import DataSettings
 from omnifm.data.partition import PartitionSettings
+from omnifm.privacy.settings import PrivacySettings
 from omnifm.spectral.adapter import AdapterSettings
 from omnifm.spectral.bank import BankSettings
 from omnifm.tasks import registry as tasks
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import ExperimentError, did_you_mean
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Text, settings
 
@@ -59,7 +61,10 @@ class FederationSettings:
 
 @settings
 class Experiment:
-    """One arm, complete. ``sections`` holds the settings of every task and algorithm by name.
+    """One arm, complete.
+
+    ``sections`` holds the settings of every task and algorithm by name, ``aggregation`` the ``rule`` by which uploads
+    are averaged and that rule's own settings.
 
     ``device`` is torch's name of where the clients compute: ``cpu`` (several workers), ``cuda`` (one). ``init`` says
     what all start from: weights drawn from the seed (``scratch``), or a file of them, by path or hub id.
@@ -77,6 +82,8 @@ class Experiment:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     bank: BankSettings = field(default_factory=BankSettings)
+    aggregation: dict[str, Any] = field(default_factory=lambda: {"rule": "mean"})
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     sections: dict[str, Any] = field(default_factory=dict)
 
 
@@ -158,7 +165,16 @@ def make_experiment(document: Mapping[str, Any]) -> Experiment:
     plain: Experiment = checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
     _check_device(plain.device)
     sections = {name: checked(kind, document.get(name, {}), (name,)) for name, kind in known.items()}
-    return dataclasses.replace(plain, sections=sections)
+    return dataclasses.replace(plain, aggregation=_aggregation(plain.aggregation), sections=sections)
+
+
+def _aggregation(given: Document) -> Document:
+    """Check ``[aggregation]``, whose keys depend on its rule, and fill in the defaults."""
+    rule = given.get("rule", "mean")
+    if not isinstance(rule, str) or rule not in AGGREGATORS:
+        raise ExperimentError(f"Unknown aggregation.rule {rule!r}. {did_you_mean(str(rule), AGGREGATORS)}")
+    own = {key: value for key, value in given.items() if key != "rule"}
+    return {"rule": rule, **_plain(dataclasses.asdict(checked(AGGREGATORS[rule], own, ("aggregation",))))}
 
 
 def to_document(experiment: Experiment) -> Document:

@@ -7,7 +7,7 @@ What the server remembers: :class:`ServerState`. What never leaves a hospital: :
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
@@ -82,6 +82,10 @@ class Broadcast(Record):
     shared: Tensors
     extra: Tensors = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def with_message(self, message: Tensors) -> Broadcast:
+        """Return it as one client receives it, whose own message is part of ``extra``."""
+        return replace(self, extra={**self.extra, **message}) if message else self
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ _NAMES = {
 }
 _TYPES = {name: dtype for dtype, name in _NAMES.items()}
 _META, _TEXT, _PADDING = "__metadata__", "plain", "__padding__"
-_ALIGNMENT = 64
+ALIGNMENT = 64
+"""Every tensor begins at a multiple of so many bytes, and a whole parcel takes a multiple of them."""
 
 
 class TensorBuffer:
@@ -48,11 +49,11 @@ class TensorBuffer:
             start, end = end, end + value.nbytes
             header[name] = _about(_NAMES[value.dtype], value.shape, start, end)
             self._places.append((start, value))
-            if gap := -end % _ALIGNMENT:
+            if gap := -end % ALIGNMENT:
                 header[f"{_PADDING}{end}"] = _about("U8", (gap,), end, end + gap)
                 end += gap
         text = json.dumps(header).encode()
-        self._header = text + b" " * (-(8 + len(text)) % _ALIGNMENT)
+        self._header = text + b" " * (-(8 + len(text)) % ALIGNMENT)
         self.size = 8 + len(self._header) + end
 
     def write_into(self, memory: memoryview) -> None:

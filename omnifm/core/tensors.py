@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 Tensors = dict[str, Tensor]
@@ -18,3 +19,20 @@ def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
     """Undo :func:`add_prefix`: the tensors of this prefix, without it."""
     start = f"{prefix}/"
     return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def difference(after: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> Tensors:
+    """Return ``after - before`` by name, on the CPU; of integer tensors the value itself."""
+    return {n: v.cpu() - before[n] if v.is_floating_point() else v.cpu().clone() for n, v in after.items()}
+
+
+def apply(shared: Mapping[str, Tensor], change: Mapping[str, Tensor]) -> Tensors:
+    """Return ``shared + change`` by name; integer tensors are replaced. Names without a change stay."""
+
+    def moved(name: str, value: Tensor) -> Tensor:
+        if name not in change:
+            return value
+        return value + change[name] if value.is_floating_point() else change[name]
+
+    with torch.no_grad():
+        return {name: moved(name, value) for name, value in shared.items()}

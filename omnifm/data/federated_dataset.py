@@ -22,7 +22,7 @@ from torch import Tensor
 from omnifm.data.answers import agreed_answers
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows, whole
-from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom.source import PhantomSource
 from omnifm.data.source import Loading
 from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct

@@ -12,9 +12,10 @@ from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.image_pairs import ImagePairsSource
 from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.medmnist import MedMNISTSource
-from omnifm.data.phantom import PhantomQuestionsSource, PhantomSource
 from omnifm.data.phantom.pairs import PhantomPairsSource
+from omnifm.data.phantom.questions import PhantomQuestionsSource
 from omnifm.data.phantom.regions import PhantomRegionsSource
+from omnifm.data.phantom.source import PhantomSource
 from omnifm.data.slake import SLAKESource
 from omnifm.data.tile_folder import TileFolderSource
 from omnifm.data.vqa_med import VQAMedSource

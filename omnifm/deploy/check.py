@@ -32,7 +32,7 @@ def check(folder: Path, *, key: bool = False) -> Iterator[CheckResult]:
         yield from check_authority(folder)
         yield from check_client_key(folder / "hospital.key")
         yield from check_way_to_server(folder, side, key=key)
-        from omnifm.deploy.check_data import check_data  # loads torch
+        from omnifm.deploy.check_data import check_data
 
         yield from check_data(folder, side)
     else:

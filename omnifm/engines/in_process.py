@@ -16,9 +16,9 @@ import torch
 from omnifm.checkpoint.client_store import ClientStateStore, StoredStates
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
-from omnifm.engines.desk import Desk
 from omnifm.engines.process_pool import ProcessPoolEngine
 from omnifm.federation.client import ClientRuntime
+from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.tasks.task import Panel, Scores
 from omnifm.workers.memory import keep_heap, return_large_blocks
 
@@ -37,9 +37,8 @@ class InProcess:
         importlib.import_module("torch._dynamo")  # else every worker does, at its first step, for more than a second
         folder = states or ClientStateStore.temporary()
         self.runtime, self._states = runtime, StoredStates(folder)
-        self._desk = Desk(runtime, folder)
         workers = min(workers, len(runtime.clients))
-        self._process_pool = ProcessPoolEngine(self._desk, workers) if workers > 1 else None
+        self._process_pool = ProcessPoolEngine(runtime, folder, workers) if workers > 1 else None
         if self._process_pool is None:
             keep_heap()
         else:
@@ -65,14 +64,21 @@ class InProcess:
         else:
             self._states = StoredStates(folder, {name: folder.write(name, state) for name, state in states.items()})
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
+    def update(
+        self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
+    ) -> Iterator[Upload]:
         """Train the clients and yield their uploads, those with the most training samples first."""
         clients = sorted(clients, key=lambda name: -len(self.runtime.clients[name].train))
-        digests = self._states.digests
+        folder, digests = self._states.folder, self._states.digests
         done = (
-            (self._desk.update(broadcast, name, digests.get(name)) for name in clients)
+            (
+                self.runtime.update_stored(
+                    broadcast.with_message(messages.get(name, {})), name, digests.get(name), folder
+                )
+                for name in clients
+            )
             if self._process_pool is None
-            else self._process_pool.update(broadcast, clients, digests)
+            else self._process_pool.update(broadcast, clients, digests, messages)
         )
         for name, (upload, digest) in zip(clients, done, strict=True):
             digests.pop(name, None)
@@ -81,15 +87,28 @@ class InProcess:
             yield upload
 
     def evaluate(
-        self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        split: Split,
+        point: EvaluationPoint,
+        messages: Messages = NO_MESSAGES,
     ) -> Iterator[tuple[str, Scores]]:
         """Judge the clients and yield their scores."""
         clients = sorted(clients, key=lambda name: -len(getattr(self.runtime.clients[name], split)))
-        digests = self._states.digests
         if self._process_pool is not None:
-            return self._process_pool.evaluate(broadcast, clients, digests, split, point)
-        return ((name, self._desk.evaluate(broadcast, name, digests.get(name), split, point)) for name in clients)
+            return self._process_pool.evaluate(broadcast, clients, self._states.digests, split, point, messages)
+        return ((name, self._evaluated(broadcast, name, split, point, messages)) for name in clients)
+
+    def _evaluated(
+        self, broadcast: Broadcast, name: str, split: Split, point: EvaluationPoint, messages: Messages
+    ) -> Scores:
+        received = broadcast.with_message(messages.get(name, {}))
+        return self.runtime.evaluate(received, name, self._state(name), split, point)
+
+    def _state(self, name: str) -> ClientState:
+        return self._states.folder.read(name, self._states.digests.get(name))
 
     def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
         """Return pictures of a client's predictions."""
-        return self._desk.show(broadcast, name, self._states.digests.get(name), point, count)
+        return self.runtime.show(broadcast, name, self._state(name), point, count)

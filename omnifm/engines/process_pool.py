@@ -1,14 +1,16 @@
-"""Clients side by side in forked workers, each of which has a desk; weights pass through shared memory."""
+"""Clients side by side in forked workers, each of which has the whole site; weights pass through shared memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from omnifm.checkpoint.client_store import ClientStateStore
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, Upload
-from omnifm.engines.desk import Desk
 from omnifm.engines.shared_memory import SharedMemory
+from omnifm.federation.client import ClientRuntime
+from omnifm.federation.loop import Messages
 from omnifm.tasks.task import Scores
 from omnifm.workers.pool import WorkerPool
 
@@ -23,29 +25,43 @@ class _BroadcastRef(NamedTuple):
     size: int
 
 
+class _Message(NamedTuple):
+    """A client's own message, in a region of its own."""
+
+    region: int
+    size: int
+
+
+class _Client(NamedTuple):
+    """A client, the digest of its state and its message, if it has any."""
+
+    name: str
+    state: str | None
+    message: _Message | None
+
+
 class _Training(NamedTuple):
-    """Train this client from this state, and lay its upload down in this region."""
+    """Train this client, and write its upload to this region."""
 
     reference: _BroadcastRef
-    client: str
-    state: str | None
+    client: _Client
     region: int
 
 
 class _Evaluation(NamedTuple):
-    """Judge these clients in these states."""
+    """Judge these clients."""
 
     reference: _BroadcastRef
-    clients: list[tuple[str, str | None]]
+    clients: list[_Client]
     split: Split
     point: EvaluationPoint
 
 
 class ProcessPoolEngine:
-    """So many workers at desks alike. They see the desk's data as they are when the team is made."""
+    """So many workers for the clients of a site. They see its data as they are when the team is made."""
 
-    def __init__(self, desk: Desk, workers: int) -> None:
-        self._desk, self._workers = desk, workers
+    def __init__(self, runtime: ClientRuntime, states: ClientStateStore, workers: int) -> None:
+        self._runtime, self._states, self._workers = runtime, states, workers
         self._memory = SharedMemory()
         self._board = self._memory.claim()
         self._sent = 0
@@ -60,18 +76,20 @@ class ProcessPoolEngine:
         self._memory.close()
 
     def update(
-        self, broadcast: Broadcast, clients: Sequence[str], states: Mapping[str, str]
+        self, broadcast: Broadcast, clients: Sequence[str], states: Mapping[str, str], messages: Messages
     ) -> Iterator[tuple[Upload, str | None]]:
         """Train the clients; yield the upload and the new state of each, in order."""
         reference = self._publish(broadcast)
-        regions: dict[str, int] = {}
+        asked: dict[str, _Training] = {}
 
         def request(client: str) -> _Training:
-            regions[client] = self._memory.claim()
-            return _Training(reference, client, states.get(client), regions[client])
+            asked[client] = _Training(reference, self._addressed(client, states, messages), self._memory.claim())
+            return asked[client]
 
         for client, (size, state) in zip(clients, self._worker_pool.run(clients, request), strict=True):
-            yield self._memory.read(regions.pop(client), size, Upload, release=True), state
+            done = asked.pop(client)
+            self._let_go(done.client)
+            yield self._memory.read(done.region, size, Upload, release=True), state
 
     def evaluate(
         self,
@@ -80,6 +98,7 @@ class ProcessPoolEngine:
         states: Mapping[str, str],
         split: Split,
         point: EvaluationPoint,
+        messages: Messages,
     ) -> Iterator[tuple[str, Scores]]:
         """Judge the clients; yield the scores of each.
 
@@ -88,12 +107,29 @@ class ProcessPoolEngine:
         reference = self._publish(broadcast)
         count = max(_EACH * self._workers, len(clients) // _MOST)
         groups = {group[0]: group for start in range(count) if (group := clients[start::count])}
+        asked: dict[str, _Evaluation] = {}
 
         def request(first: str) -> _Evaluation:
-            return _Evaluation(reference, [(client, states.get(client)) for client in groups[first]], split, point)
+            addressed = [self._addressed(client, states, messages) for client in groups[first]]
+            asked[first] = _Evaluation(reference, addressed, split, point)
+            return asked[first]
 
         for first, found in zip(groups, self._worker_pool.run(list(groups), request), strict=True):
+            for client in asked.pop(first).clients:
+                self._let_go(client)
             yield from zip(groups[first], found, strict=True)
+
+    def _addressed(self, client: str, states: Mapping[str, str], messages: Messages) -> _Client:
+        """Write the client's message, if it has one, to shared memory."""
+        place = None
+        if message := messages.get(client):
+            region = self._memory.claim()
+            place = _Message(region, self._memory.write(region, Broadcast(0, {}, message)))
+        return _Client(client, states.get(client), place)
+
+    def _let_go(self, client: _Client) -> None:
+        if client.message is not None:
+            self._memory.release(client.message.region)
 
     def _publish(self, broadcast: Broadcast) -> _BroadcastRef:
         self._sent += 1
@@ -103,10 +139,20 @@ class ProcessPoolEngine:
         """Do, in a worker, what is asked: return the size of the upload and the new state, or the scores."""
         broadcast = self._received(request.reference)
         if isinstance(request, _Evaluation):
-            how = request.split, request.point
-            return [self._desk.evaluate(broadcast, client, state, *how) for client, state in request.clients]
-        upload, state = self._desk.update(broadcast, request.client, request.state)
-        return self._memory.write(request.region, upload), state
+            return [self._evaluated(broadcast, client, request.split, request.point) for client in request.clients]
+        name, state, _ = request.client
+        upload, after = self._runtime.update_stored(self._own(broadcast, request.client), name, state, self._states)
+        return self._memory.write(request.region, upload), after
+
+    def _evaluated(self, broadcast: Broadcast, client: _Client, split: Split, point: EvaluationPoint) -> Scores:
+        state = self._states.read(client.name, client.state)
+        return self._runtime.evaluate(self._own(broadcast, client), client.name, state, split, point)
+
+    def _own(self, broadcast: Broadcast, client: _Client) -> Broadcast:
+        """Return the broadcast with the client's own message."""
+        if client.message is None:
+            return broadcast
+        return broadcast.with_message(self._memory.read(*client.message, Broadcast).extra)
 
     def _received(self, reference: _BroadcastRef) -> Broadcast:
         if self._read is None or self._read[0] != reference.number:

@@ -93,7 +93,8 @@ def _model(arm: Arm, chosen: Checkpoint, client: str | None) -> Tensors:
         whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
         runtime.weights.load(whole)
     elif client in runtime.clients:
-        whole = runtime.learned_tensors(broadcast, client, chosen.clients.get(client, ClientState()))
+        received = broadcast.with_message(arm.algorithm.message(chosen.server, client))
+        whole = runtime.model(received, client, chosen.clients.get(client, ClientState()))
     else:
         raise ExperimentError(f"--client: there is no {client!r}. {did_you_mean(client, runtime.clients)}")
     return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.kinds import Kind
+from omnifm.checkpoint.client_store import ClientStateStore
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import ClientData
+from omnifm.privacy.secret import ClientSecret
+from omnifm.privacy.step import UploadStep, apply_on_client
 from omnifm.tasks.task import Panel, Scores, Task
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 from omnifm.training.weight_cache import WeightCache
 
 
@@ -24,7 +29,7 @@ class ClientRuntime:
     """One pipeline that serves many clients in turn.
 
     ``initial`` are the tensors that every client starts from; ``personal`` the names that stay at a client; ``rounds``
-    the planned number of rounds, for the learning-rate schedule.
+    the planned number of rounds, for the learning-rate schedule. Every upload that leaves goes through the ``steps``.
     """
 
     model: FederatedModel
@@ -36,15 +41,27 @@ class ClientRuntime:
     personal: frozenset[str]
     seed: int
     rounds: int
+    steps: list[UploadStep] = field(default_factory=list)
 
     @cached_property
     def weights(self) -> WeightCache:
         """The pipeline's tensors."""
         return WeightCache(self.model)
 
-    def update(self, broadcast: Broadcast, name: str, state: ClientState) -> tuple[Upload, ClientState]:
-        """Train one client."""
-        return self._train(broadcast, state, self._trainer(name, broadcast.round))
+    def update(
+        self, broadcast: Broadcast, name: str, state: ClientState, secret: ClientSecret | None = None
+    ) -> tuple[Upload, ClientState]:
+        """Train one client; return its upload and its new state."""
+        trained = self.work(broadcast, name, state, (), train=True, secret=secret)[1]
+        assert trained is not None
+        return trained
+
+    def update_stored(
+        self, broadcast: Broadcast, name: str, digest: str | None, states: ClientStateStore
+    ) -> tuple[Upload, str | None]:
+        """Train one client whose state lies in a folder; return its upload and the digest of its new state."""
+        upload, after = self.update(broadcast, name, states.read(name, digest), states.secret(name))
+        return upload, states.keep(name, after)
 
     def evaluate(
         self, broadcast: Broadcast, name: str, state: ClientState, split: Split, point: EvaluationPoint
@@ -59,6 +76,7 @@ class ClientRuntime:
         state: ClientState,
         evaluations: Sequence[tuple[Split, EvaluationPoint]],
         train: bool,
+        secret: ClientSecret | None = None,
     ) -> tuple[list[Scores], tuple[Upload, ClientState] | None]:
         """Judge a client's model in several splits and evaluation points and train it, all in one go.
 
@@ -70,9 +88,14 @@ class ClientRuntime:
         if not train and len(found) == len(evaluations):
             return [found[one] for one in evaluations], None
         trainer = self._trainer(name, broadcast.round)
-        trained = self._train(broadcast, state, trainer)
+        upload, after = self._train(broadcast, state, trainer)
         found |= {one: trainer.evaluate(one[0]) for one in evaluations if one not in found}
-        return [found[one] for one in evaluations], trained if train else None
+        leaving = (self._leaving(upload, secret), after) if train else None
+        return [found[one] for one in evaluations], leaving
+
+    def kinds(self, upload: Upload) -> dict[str, Kind]:
+        """Return the kind of each tensor of an upload."""
+        return self.algorithm.kinds(upload, self.weights.trainable)
 
     def show(
         self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint, count: int
@@ -105,8 +128,15 @@ class ClientRuntime:
         finally:
             self.weights.changed()  # also where an algorithm trains by a loop of its own
 
+    def _leaving(self, upload: Upload, secret: ClientSecret | None) -> Upload:
+        """Return an upload as it leaves the client: the one door, on every engine."""
+        if not self.steps:
+            return upload
+        return apply_on_client(self.steps, upload, self.kinds(upload), secret or ClientSecret())
+
     def _trainer(self, name: str, round_number: int) -> Trainer:
-        trainer = Trainer(
+        self.model.reset()
+        return Trainer(
             self.model,
             self.task,
             self.clients[name],
@@ -117,5 +147,3 @@ class ClientRuntime:
             weights=self.weights,
             initial=self.initial,
         )
-        trainer.use_bank(None)
-        return trainer

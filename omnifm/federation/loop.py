@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from omnifm.algorithms.algorithm import Algorithm
@@ -22,15 +21,23 @@ from omnifm.config.experiment import FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors
+from omnifm.privacy.step import UploadStep, apply_on_server
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.seeding import derive_seeds
+
+Messages = Mapping[str, Tensors]
+"""What clients receive that others do not, by name; those that receive nothing are left out."""
+NO_MESSAGES: Messages = {}
 
 
 class Engine(Protocol):
     """Runs the clients; knows no algorithm. It keeps each client's state, as the hospitals would."""
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
-        """Let the clients train; yield their uploads one by one.
+    def update(
+        self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
+    ) -> Iterator[Upload]:
+        """Let the clients train, each on the broadcast with its own message; yield their uploads one by one.
 
         The order is the same on every engine, since sums depend on it: by the number of training samples, the most
         first, and among equals the order of ``clients``.
@@ -38,7 +45,12 @@ class Engine(Protocol):
         ...
 
     def evaluate(
-        self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        split: Split,
+        point: EvaluationPoint,
+        messages: Messages = NO_MESSAGES,
     ) -> Iterator[tuple[str, Scores]]:
         """Let the clients judge their model, in any order; their states stay as they are.
 
@@ -60,9 +72,14 @@ class Engine(Protocol):
         ...
 
 
+def sampled(participation: float, clients: int) -> int:
+    """Return how many of so many clients take part in a round."""
+    return max(1, round(participation * clients))
+
+
 def sample(clients: Sequence[str], participation: float, seed: int, round_number: int) -> list[str]:
     """Choose a round's clients, at least one, by their names and the seed alone, in the order of ``clients``."""
-    count = max(1, round(participation * len(clients)))
+    count = sampled(participation, len(clients))
     seeds = derive_seeds((seed, "sample", round_number), clients)
     ranked = sorted(clients, key=seeds.__getitem__)
     chosen = set(ranked[:count])
@@ -81,7 +98,8 @@ class Federation:
         seed: of the experiment.
         metric: the task's main metric; the best round has its highest mean on validation data.
         callbacks: called in this order.
-        info: the arm, as callbacks are told.
+        info: the arm, as callbacks see it.
+        steps: what is done to uploads; here, to their mean.
     """
 
     def __init__(
@@ -95,10 +113,11 @@ class Federation:
         metric: str,
         callbacks: Iterable[Callback] = (),
         info: ArmInfo | None = None,
+        steps: Sequence[UploadStep] = (),
     ) -> None:
         self.algorithm, self.engine, self.settings = algorithm, engine, settings
         self.participants, self.evaluated = list(participants), list(evaluated)
-        self.seed, self.metric, self.callbacks = seed, metric, list(callbacks)
+        self.seed, self.metric, self.callbacks, self.steps = seed, metric, list(callbacks), steps
         self.info = info or ArmInfo(seed=seed, rounds=settings.rounds, metric=metric, points=settings.evaluate)
         self.stop: Stop | None = None
 
@@ -128,31 +147,35 @@ class Federation:
     def evaluate(self, server: ServerState, split: Split, point: EvaluationPoint) -> EvaluationEvent:
         """Judge all clients, whose states the engine holds."""
         broadcast = self.algorithm.broadcast(server)
-        found = dict(self.engine.evaluate(broadcast, self.evaluated, split, point))
+        messages = self._messages(server, self.evaluated)
+        found = dict(self.engine.evaluate(broadcast, self.evaluated, split, point, messages))
         scores = {name: found[name] for name in self.evaluated if name in found}
         event = EvaluationEvent(self.info, server.round, split, point, scores)
         self._notify(Callback.on_evaluate, event)
         return event
 
+    def _messages(self, server: ServerState, clients: Sequence[str]) -> Messages:
+        return {name: message for name in clients if (message := self.algorithm.message(server, name))}
+
     def _round(self, server: ServerState, chosen: Sequence[str]) -> ServerState:
         started, number = time.perf_counter(), server.round + 1
-        broadcast = self.algorithm.broadcast(server)
+        broadcast, messages = self.algorithm.broadcast(server), self._messages(server, chosen)
         clients: dict[str, dict[str, float]] = {}
         sizes: list[int] = []
 
         def arriving() -> Iterator[Upload]:
-            for upload in self.engine.update(broadcast, chosen):
+            for upload in self.engine.update(broadcast, chosen, messages):
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
                 sizes.append(upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload
 
-        server = replace(self.algorithm.server_update(server, arriving()), round=number)
+        server = self.algorithm.server_update(server, arriving(), lambda mean: apply_on_server(self.steps, mean))
         event = RoundEvent(
             self.info,
             number,
             time.perf_counter() - started,
-            broadcast.size * len(chosen),
+            broadcast.size * len(chosen) + sum(v.nbytes for message in messages.values() for v in message.values()),
             sum(sizes),
             clients,
             server.notes.get("report", {}),

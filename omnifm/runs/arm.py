@@ -11,7 +11,9 @@ from pathlib import Path
 
 import torch
 
+from omnifm.algorithms.aggregation.registry import make_aggregator
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.early_stopping import EarlyStopping
@@ -20,30 +22,21 @@ from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin
 from omnifm.config.experiment import Experiment, to_document
 from omnifm.core.checkpoint import Checkpoint
+from omnifm.data.client_stats import ClientStats
 from omnifm.data.federated_dataset import FederatedDataset, pooled
 from omnifm.data.subset import ClientData
 from omnifm.federation.client import ClientRuntime
-from omnifm.federation.loop import Engine, Federation
+from omnifm.federation.loop import Engine, Federation, sampled
+from omnifm.privacy.settings import make_steps
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.training.weight_cache import learned_state_dict
 from omnifm.utils.errors import ExperimentError, IncompatibleError
 from omnifm.utils.seeding import derive_seed
-
-
-@dataclass(frozen=True)
-class ClientStats:
-    """What is told of a hospital's data: its modality (or modalities) and its numbers of examples."""
-
-    name: str
-    group: str
-    train: int
-    validation: int
-    test: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,9 @@ class Arm:
         runtime = self.runtime
         shared = {name: value for name, value in runtime.initial.items() if name not in runtime.personal}
         trainable = [name for name, p in runtime.model.named_parameters() if p.requires_grad and name in shared]
-        return Checkpoint(self.algorithm.init(shared, trainable, len(self.participants)))
+        known = {holding.name: holding for holding in self.data_spec.client_stats}
+        clients = [known.get(name) or ClientStats.of(runtime.clients[name]) for name in self.participants]
+        return Checkpoint(self.algorithm.init(shared, trainable, clients))
 
     def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
         """Return what callbacks are told of this arm."""
@@ -100,6 +95,7 @@ class Arm:
             self.task.main_metric,
             [*stopping, *callbacks],
             info or self.info(),
+            self.runtime.steps,
         )
 
 
@@ -151,17 +147,14 @@ def _looked_at(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataS
     shape = DataShape(channels, tuple(size), dataset.label_names, dataset.vocabulary)
     task = _task(experiment, shape)
     posed = task.prepare_batch(first)["image"]
-    client_stats = tuple(
-        ClientStats(client.name, client.group, len(client.train), len(client.validation), len(client.test))
-        for client in dataset.clients
-    )
+    client_stats = tuple(ClientStats.of(client) for client in dataset.clients)
     return DataSpec(shape, posed.shape[1], posed.dim() - 2, client_stats), task
 
 
 def _assembled(
     experiment: Experiment, task: Task, data_spec: DataSpec, clients: Mapping[str, ClientData], kept: KeptWeights | None
 ) -> Arm:
-    algorithm = make_algorithm(experiment.algorithm, experiment.sections, experiment.bank)
+    algorithm = _algorithm(experiment, len(data_spec.client_stats))
     model, origin = _build(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
     if experiment.init != SCRATCH:
         start_from(model, experiment.init, _weights(experiment.init, kept), origin)
@@ -177,9 +170,25 @@ def _assembled(
         personal,
         experiment.seed,
         experiment.federation.rounds,
+        make_steps(experiment.privacy),
     )
     participants = tuple(one.name for one in data_spec.client_stats)
     return Arm(experiment, data_spec, task, algorithm, runtime, participants, origin)
+
+
+def _algorithm(experiment: Experiment, clients: int) -> Algorithm:
+    aggregator = make_aggregator(experiment.aggregation)
+    algorithm = make_algorithm(experiment.algorithm, BuildContext(experiment.sections, experiment.bank, aggregator))
+    reason = (
+        "" if algorithm.pools_data else aggregator.reject_reason(sampled(experiment.federation.participation, clients))
+    )
+    if algorithm.needs_mean and not aggregator.estimates_mean:
+        reason = f"{experiment.algorithm!r} needs the mean over the clients, which one client's upload does not replace"
+    if reason:
+        raise IncompatibleError(
+            f"aggregation.rule = {experiment.aggregation['rule']!r}: {reason}. Choose another rule."
+        )
+    return algorithm
 
 
 def _weights(init: str, kept: KeptWeights | None) -> Path:

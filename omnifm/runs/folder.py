@@ -13,7 +13,8 @@ from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint
-from omnifm.runs.arm import ClientStats, DataSpec
+from omnifm.data.client_stats import ClientStats
+from omnifm.runs.arm import DataSpec
 from omnifm.tasks.task import DataShape
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.checkpoint.weight_file import SUFFIX
 from omnifm.config.experiment import Plan, base_of, make_experiment, make_plan, renewed
@@ -22,7 +23,7 @@ def pretraining_plan(plan: Plan) -> Plan:
     own = make_experiment(document)
     use = own.adapter.use
     if use == "auto":
-        use = "on" if make_algorithm(own.algorithm, own.sections, own.bank).adapter else "off"
+        use = "on" if make_algorithm(own.algorithm, BuildContext(own.sections)).adapter else "off"
     changes = {
         "algorithm": "centralised",
         "adapter": {"use": use},

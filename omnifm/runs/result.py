@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from omnifm.callbacks.events import EvaluationEvent
@@ -11,8 +12,9 @@ from omnifm.checkpoint.client_store import digests_of
 from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.core.checkpoint import Checkpoint
+from omnifm.data.client_stats import ClientStats
 from omnifm.federation.loop import Federation
-from omnifm.runs.arm import Arm, ClientStats, DataSpec
+from omnifm.runs.arm import Arm, DataSpec
 from omnifm.runs.folder import ArmFolder
 from omnifm.runs.panels import save_panels
 
@@ -48,8 +50,11 @@ def tested(arm: Arm, federation: Federation, folder: ArmFolder, checkpoints: Che
         engine.restore(chosen.clients)
         test[point] = _scores(federation.evaluate(chosen.server, "test", point))
         if point == points[0]:
-            broadcast = arm.algorithm.broadcast(chosen.server)
-            shown = {client: engine.show(broadcast, client, point, PANELS) for client in arm.evaluated}
+            broadcast, message = arm.algorithm.broadcast(chosen.server), partial(arm.algorithm.message, chosen.server)
+            shown = {
+                client: engine.show(broadcast.with_message(message(client)), client, point, PANELS)
+                for client in arm.evaluated
+            }
             panels = {client: save_panels(folder.path, client, pictures) for client, pictures in shown.items()}
     return {"test": test, "panels": panels}
 

@@ -21,7 +21,8 @@ from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.answers import FrequentAnswer, is_match, overlap
 from omnifm.networks.answering import Answered, Answerer, Head, ImageTokens
 from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
-from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
+from omnifm.networks.llava.answerer import LlavaAnswerer
+from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
 from omnifm.utils.errors import ExperimentError
 from omnifm.utils.settings import settings

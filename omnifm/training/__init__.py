@@ -1,1 +1,1 @@
-"""Local training of one client, the same for every task and every algorithm."""
+"""Local training: the trainer and its settings."""

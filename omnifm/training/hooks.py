@@ -1,4 +1,4 @@
-"""What an algorithm may change in local training: a term in the gradient, a term in the loss, and phases."""
+"""What an algorithm may change in local training: the gradient, the loss, and which weights are trained when."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from omnifm.core.tensors import Tensors
 from omnifm.data.subset import Batch
 from omnifm.training.model import Output
 
-Correction = Callable[[Tensors, Tensors], None]
+GradientHook = Callable[[Tensors, Tensors], None]
 """Changes the gradients (second) in place, knowing the weights (first), both by name."""
-Term = Callable[[Output, Batch], Tensor]
-"""A scalar to add to the loss of a batch."""
+ExtraLoss = Callable[[Output, Batch], Tensor]
+"""Returns a scalar to add to the loss of a batch."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,17 @@ class Phase:
 class LocalTraining:
     """What an algorithm changes in local training; by default nothing.
 
-    ``correct`` changes the gradients of the loss before each step, after they were clipped (so that it acts as its
-    paper has it); ``term`` adds to the loss; ``phases`` replace the epochs of the settings, each with an optimiser of
-    its own.
+    ``gradient_hook`` changes the gradients of the loss before each step, after they were clipped (so that it acts as
+    its paper has it); ``extra_loss`` adds to the loss; ``phases`` replace the epochs of the settings, each with an
+    optimiser of its own. ``on_epoch`` is called before each epoch of each phase, ``on_batch`` after each step with the
+    output and the batch it was computed from; both only watch.
     """
 
-    correct: Correction | None = None
-    term: Term | None = None
+    gradient_hook: GradientHook | None = None
+    extra_loss: ExtraLoss | None = None
     phases: tuple[Phase, ...] = ()
+    on_epoch: Callable[[], None] | None = None
+    on_batch: Callable[[Output, Batch], None] | None = None
 
 
 @contextmanager
@@ -59,10 +62,10 @@ def trained_alone(trainable: dict[str, Parameter], names: frozenset[str] | None)
 
 
 @torch.no_grad()
-def correct_gradients(weights: dict[str, Parameter], correct: Correction) -> None:
-    """Let an algorithm change the gradients; a weight that the loss did not reach has a gradient of zero."""
+def change_gradients(weights: dict[str, Parameter], hook: GradientHook) -> None:
+    """Let an algorithm's hook change the gradients; a weight that the loss did not reach has a gradient of zero."""
     for weight in weights.values():
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
     gradients = {name: weight.grad for name, weight in weights.items() if weight.grad is not None}
-    correct({name: weight.detach() for name, weight in weights.items()}, gradients)
+    hook({name: weight.detach() for name, weight in weights.items()}, gradients)

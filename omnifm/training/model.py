@@ -21,11 +21,13 @@ class Output(NamedTuple):
     """A prediction, and what was seen on the way.
 
     ``features`` ``(batch, L, width)`` are the tokens after the adapter; ``adapter`` is None on a bare network.
+    ``extra_loss`` is a scalar that the network itself adds to the task's loss in training, if any.
     """
 
     prediction: Prediction
     features: Tensor
-    adapter: AdapterOutput | None
+    adapter: AdapterOutput | None = None
+    extra_loss: Tensor | None = None
 
 
 class AuxiliaryModule(nn.Module):
@@ -49,7 +51,13 @@ class FederatedModel(nn.Module):
         """Predict for a batch that has at least ``image`` ``(batch, channels, *size)``."""
         features, context, seen = self.encode(batch)
         tokens = features if self.companion is None else self.companion(features)
-        return Output(self.network.decode(tokens, context, batch), features, seen)
+        extra_loss = None if seen is None else seen.alignment
+        return Output(self.network.decode(tokens, context, batch), features, seen, extra_loss)
+
+    def reset(self) -> None:
+        """Forget what was set up for the client before, other than weights: the adapter's bank."""
+        if self.adapter is not None:
+            self.adapter.use_bank(None)
 
     def encode(self, batch: Batch) -> tuple[Tensor, Any, AdapterOutput | None]:
         """Return the features ``(batch, L, width)``, the decoder's context, and what the adapter saw."""

@@ -3,68 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Literal, TypeVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
-from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.task import Scores, Task
-from omnifm.training.hooks import LocalTraining, Phase, correct_gradients, trained_alone
+from omnifm.training.epoch import EpochLosses, shuffled_batches
+from omnifm.training.hooks import LocalTraining, Phase, change_gradients, trained_alone
 from omnifm.training.model import FederatedModel, Output
+from omnifm.training.settings import TrainingSettings
 from omnifm.training.weight_cache import WeightCache
-from omnifm.utils.device import Precision, as_float32, autocast, deterministic, fork_rng, to_device
+from omnifm.utils.device import as_float32, autocast, deterministic, fork_rng, to_device
 from omnifm.utils.errors import NonFiniteLossError
 from omnifm.utils.seeding import derive_seed, generator
-from omnifm.utils.settings import BelowOne, Count, NotNegative, Positive, settings
 
-
-@settings
-class TrainingSettings:
-    """How a client trains: ``[training]`` of an experiment.
-
-    ``epochs`` are local epochs a round; ``schedule`` lets the learning rate stay or fall by a cosine over the rounds.
-    The optimiser starts afresh in every round: its state belongs to weights that the server has since changed.
-    Gradients longer than ``clip_norm`` are shortened to it, 0 shortens none. ``precision = "bf16"`` computes forward
-    passes in bfloat16 where torch holds that to be safe; weights, gradients and spectral tokens stay float32.
-    ``statistics`` of batch normalisation are ``measured`` in one more pass over the training images after training, or
-    those that were ``running`` in it.
-    """
-
-    epochs: Count = 1
-    batch_size: Annotated[int, Field(ge=2)] = 32
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: Positive = 0.05
-    momentum: BelowOne = 0.9
-    weight_decay: NotNegative = 1e-4
-    clip_norm: NotNegative = 5.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    precision: Precision = "float32"
-    statistics: Literal["measured", "running"] = "measured"
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What local training tells.
-
-    ``samples`` seen in one epoch, optimiser ``steps`` taken, mean ``loss`` of the last epoch. With an adapter:
-    ``spectral`` ``(samples, token_dim)`` tokens of the last epoch, and ``retrieved`` ``(bank entries,)`` how often
-    each was retrieved in it.
-    """
+    """The result of local training: ``samples`` of one epoch, optimiser ``steps``, mean ``loss`` of the last epoch."""
 
     samples: int
     steps: int
     loss: float
-    spectral: Tensor | None
-    retrieved: Tensor | None
 
 
 class Trainer:
@@ -94,6 +65,7 @@ class Trainer:
         self.seed = seed
         self.progress = progress
         self.last_fit: Fit | None = None
+        self._added: list[LocalTraining] = []
         self._device = next(model.parameters()).device
 
     @property
@@ -156,40 +128,55 @@ class Trainer:
         common = {id(weight): weight for weight in self.model.parameters() if not weight.requires_grad}
         return deepcopy(self.model, common).eval().requires_grad_(False)
 
-    def use_bank(self, entries: Tensor | None) -> None:
-        """Let the adapter, if there is one, retrieve from bank entries ``(n, token_dim)``, or from none."""
-        if self._model.adapter is not None:
-            self._model.adapter.use_bank(entries)
+    def modules(self, kind: type[Module]) -> list[Module]:
+        """Return the pipeline's modules of a class, to be set up for this client; no weights are loaded for it."""
+        return [module for module in self._model.modules() if isinstance(module, kind)]
+
+    @contextmanager
+    def with_hooks(self, local_training: LocalTraining) -> Iterator[None]:
+        """Add the hooks of a recipe (not its phases) to those of every :meth:`fit` in this block.
+
+        This is how an algorithm that lets another one train has a say in its training.
+        """
+        self._added.append(local_training)
+        try:
+            yield
+        finally:
+            self._added.remove(local_training)
 
     def fit(self, round_number: int, local_training: LocalTraining | None = None) -> Fit:
         """Train for the epochs of the settings.
 
         Args:
             round_number: with the seed and the client's name, the source of all randomness.
-            recipe: the algorithm's changes.
+            local_training: the algorithm's changes.
 
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
         """
         local_training = local_training or LocalTraining()
+        recipes = [local_training, *self._added]
         self._weights.changed()
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.setup_client(self.client.train)
         order = generator(*stream)
-        steps, epoch = 0, _Epoch()
+        steps, epoch = 0, EpochLosses()
         with fork_rng(self._device, derive_seed(*stream)), deterministic(self._device):
             self.model.train()
             for phase in local_training.phases or (Phase(self.settings.epochs),):
                 with trained_alone(self.trainable, phase.names) as weights:
                     optimizer = self._optimizer(list(weights.values()))
                     for _ in range(phase.epochs):
-                        epoch = _Epoch()
+                        epoch = EpochLosses()
+                        for one in recipes:
+                            if one.on_epoch is not None:
+                                one.on_epoch()
                         for batch in self._batches(train, order, augmented=True):
-                            epoch.record(batch, *self._step(batch, weights, optimizer, local_training))
+                            epoch.record(batch, *self._step(batch, weights, optimizer, recipes))
                         self._check(epoch.objectives, lambda place: f"in round {round_number}, batch {place}", steps)
                         steps += len(epoch.objectives)
         self.measure_statistics(round_number)
-        self.last_fit = Fit(len(train), steps, epoch.loss(), *epoch.seen(self.model.adapter))
+        self.last_fit = Fit(len(train), steps, epoch.loss())
         return self.last_fit
 
     def _step(
@@ -197,23 +184,28 @@ class Trainer:
         batch: Batch,
         weights: dict[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
-        local_training: LocalTraining,
-    ) -> tuple[Tensor, Tensor, Output]:
-        """Take one optimiser step; return what was minimised, the task's loss and the output."""
+        recipes: Sequence[LocalTraining],
+    ) -> tuple[Tensor, Tensor]:
+        """Take one optimiser step; return what was minimised and the task's loss."""
         for weight in weights.values():
             weight.grad = None  # before the forward pass, which needs the memory
         output = self._output(batch)
         loss = self.task.loss(output.prediction, batch)
-        objective = loss if output.adapter is None else loss + output.adapter.alignment
-        if local_training.term is not None:
-            objective = objective + local_training.term(output, batch)
+        objective = loss if output.extra_loss is None else loss + output.extra_loss
+        for local_training in recipes:
+            if local_training.extra_loss is not None:
+                objective = objective + local_training.extra_loss(output, batch)
         objective.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
-        if local_training.correct is not None:
-            correct_gradients(weights, local_training.correct)
+        for local_training in recipes:
+            if local_training.gradient_hook is not None:
+                change_gradients(weights, local_training.gradient_hook)
         optimizer.step()
-        return objective.detach(), loss.detach(), output
+        for local_training in recipes:
+            if local_training.on_batch is not None:
+                local_training.on_batch(output, batch)
+        return objective.detach(), loss.detach()
 
     def _output(self, batch: Batch) -> Output:
         """Pass a batch through the pipeline at the precision of the settings; what comes out is float32."""
@@ -223,7 +215,7 @@ class Trainer:
 
     def _batches(self, examples: Subset, order: torch.Generator, *, augmented: bool) -> Iterator[Batch]:
         """Yield the examples in shuffled batches on the pipeline's device."""
-        for rows in _shuffled(len(examples), self.settings.batch_size, order):
+        for rows in shuffled_batches(len(examples), self.settings.batch_size, order):
             batch = examples.batch(rows)
             yield to_device(
                 self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch), self._device
@@ -262,11 +254,11 @@ class Trainer:
         Raises:
             NonFiniteLossError: the loss is NaN or infinite; names client and split.
         """
-        metric, epoch = self.task.metric(self.client.train), _Epoch()
+        metric, epoch = self.task.metric(self.client.train), EpochLosses()
         with torch.inference_mode(), deterministic(self._device):
             for batch, output in self.predict(getattr(self.client, split)):
                 loss = self.task.loss(output.prediction, batch)
-                epoch.record(batch, loss, loss, output)
+                epoch.record(batch, loss, loss)
                 metric.update(output.prediction, batch)
             self._check(epoch.objectives, lambda _: f"on its {split} data")
             scores = metric.compute()
@@ -301,43 +293,3 @@ class Trainer:
         return torch.optim.SGD(
             weights, lr=rate, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
-
-
-class _Epoch:
-    """What was seen in one pass over the data, kept on the device: losses, and what the adapter saw."""
-
-    def __init__(self) -> None:
-        self.objectives: list[Tensor] = []
-        self._losses: list[Tensor] = []
-        self._sizes: list[int] = []
-        self._spectral: list[Tensor] = []
-        self._rows: list[Tensor] = []
-
-    def record(self, batch: Batch, objective: Tensor, loss: Tensor, output: Output) -> None:
-        self.objectives.append(objective)
-        self._losses.append(loss)
-        self._sizes.append(len(batch["image"]))
-        if output.adapter is not None:
-            self._spectral.append(output.adapter.spectral.detach())
-            self._rows.append(output.adapter.retrieved.flatten())
-
-    def loss(self) -> float:
-        """Return the mean over all examples."""
-        losses: list[float] = torch.stack(self._losses).tolist()
-        return sum(loss * size for loss, size in zip(losses, self._sizes, strict=True)) / sum(self._sizes)
-
-    def seen(self, adapter: SpectralAdapter | None) -> tuple[Tensor | None, Tensor | None]:
-        """Return spectral tokens, and how often each entry of the bank was retrieved; None without an adapter."""
-        if adapter is None:
-            return None, None
-        rows = torch.cat(self._rows).cpu()
-        return torch.cat(self._spectral).cpu(), torch.bincount(rows, minlength=len(adapter.bank))
-
-
-def _shuffled(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
-    """Yield shuffled rows in batches; a last single row joins the batch before (batch norm needs two)."""
-    batches = list(torch.split(torch.randperm(count, generator=order), batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        single = batches.pop()
-        batches[-1] = torch.cat([batches[-1], single])
-    yield from batches

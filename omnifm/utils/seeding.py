@@ -3,6 +3,9 @@
 A stream is named by its parts, e.g. ``generator(seed, "client", "CT-1", round)``. The same parts give the
 same stream in whatever process, order or number of workers it is asked for, so that one worker, two workers
 and a real deployment give identical weights, and a resumed run equals an uninterrupted one.
+
+These streams hide nothing: who knows the experiment, as the server does, can draw them too. Noise that protects a
+client comes from its own secret instead (``omnifm.privacy.secret``).
 """
 
 from __future__ import annotations

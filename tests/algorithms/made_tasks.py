@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from helpers import Quadratic, plain_sgd
+from helpers import Quadratic, made_holdings, plain_sgd
 from torch import Tensor, nn
 
 from omnifm.algorithms.algorithm import Algorithm
@@ -21,7 +21,8 @@ from omnifm.federation.loop import Federation, sample
 from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 
 
 def played(arm: Arm) -> Checkpoint:
@@ -163,7 +164,7 @@ def dense_rounds(algorithm: Algorithm) -> tuple[Mapping[str, Tensor], Checkpoint
     """Return the first tensors and what there is after two rounds of the dense task."""
     runtime = dense_site(algorithm)
     shared = {name: value for name, value in runtime.initial.items() if name not in runtime.personal}
-    start = Checkpoint(algorithm.init(shared, list(shared), len(runtime.clients)))
+    start = Checkpoint(algorithm.init(shared, list(shared), made_holdings(len(runtime.clients))))
     names, settings = tuple(runtime.clients), FederationSettings(rounds=2, evaluate_every=2)
     with InProcess(runtime, 1) as engine:
         return runtime.initial, Federation(algorithm, engine, names, names, settings, 0, "hits").run(start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 import torch
+from helpers import made_holdings
 from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
@@ -20,7 +21,7 @@ def made_upload(client: str, samples: int, **change: float | list[float] | Tenso
 def quadratic_start(algorithm: Algorithm, weight: float, clients: int) -> ServerState:
     """Return the state before the first round of :func:`helpers.quadratic_trainer`'s problem."""
     shared = {"network.weight": torch.tensor([weight]), "network.head.bias": torch.zeros(1)}
-    return algorithm.init(shared, ["network.weight"], clients)
+    return algorithm.init(shared, ["network.weight"], made_holdings(clients))
 
 
 def play(

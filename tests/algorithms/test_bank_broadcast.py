@@ -11,6 +11,7 @@ from made_tasks import own_trainer, played
 from torch import Tensor
 
 from omnifm.algorithms.bank_broadcast import Retrieval, bank_to_state, retrievable
+from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Broadcast, ClientState, ServerState
 from omnifm.runs.arm import Arm
 from omnifm.spectral.bank import KnowledgeBank, Prototypes
@@ -55,14 +56,14 @@ def test_what_is_retrieved(retrieve: str) -> None:
 def test_counts_are_of_the_rows_of_the_whole_bank(retrieve: str) -> None:
     arm = arm_of(retrieve)
     trainer = own_trainer(arm, "CT-1")
-    upload, _ = arm.algorithm.client_update(sent(arm), ClientState(), trainer)
+    seen = TokenCollector()
+    with trainer.with_hooks(seen.hooks):
+        upload, _ = arm.algorithm.client_update(sent(arm), ClientState(), trainer)
     rows, counts = upload.extra["bank/rows"].tolist(), upload.extra["bank/counts"].tolist()
-    assert trainer.last_fit is not None
-    assert trainer.last_fit.retrieved is not None
     # Each of the 24 images retrieves two entries.
     assert sum(counts) == 24 * 2
     assert dict(zip(rows, counts, strict=True)) == {
-        row: count for row, count in zip(ROWS[retrieve], trainer.last_fit.retrieved.tolist(), strict=True) if count
+        row: count for place, row in enumerate(ROWS[retrieve]) if (count := int((seen.rows == place).sum()))
     }
 
 

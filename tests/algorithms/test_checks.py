@@ -10,7 +10,6 @@ import torch
 from helpers import small_arm
 
 from omnifm.algorithms import registry
-from omnifm.algorithms.validation import kinds
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.runs.arm import Arm
 
@@ -41,11 +40,6 @@ def test_omnifm_upon_another_passes(omnifm: tuple[Arm, Broadcast, Upload]) -> No
 def omnifm() -> tuple[Arm, Broadcast, Upload]:
     arm = small_arm("omnifm", omnifm={"base": "scaffold", "personal": []})
     return arm, *exchanged(arm)
-
-
-def test_an_upload_says_what_leaves(omnifm: tuple[Arm, Broadcast, Upload]) -> None:
-    assert kinds(omnifm[2]) == ["weights", "prototypes", "auxiliary"]
-    assert kinds(exchanged(small_arm("local"))[1]) == []
 
 
 def _with(part: str, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Upload], Upload]:

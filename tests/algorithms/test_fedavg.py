@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from helpers import plain_sgd, quadratic_trainer
+from helpers import made_holdings, plain_sgd, quadratic_trainer
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.core.records import ClientState, ServerState, Upload
@@ -15,7 +15,7 @@ TARGETS = {"a": [2.0], "b": [5.0, 7.0, 6.0]}
 
 def start(weight: float) -> ServerState:
     shared = {"network.weight": torch.tensor([weight]), "network.head.bias": torch.zeros(1)}
-    return FedAvg().init(shared, ["network.weight"], len(TARGETS))
+    return FedAvg().init(shared, ["network.weight"], made_holdings(len(TARGETS)))
 
 
 def play(state: ServerState, trainers: Mapping[str, Trainer]) -> tuple[ServerState, list[Upload]]:
@@ -55,7 +55,9 @@ def test_reaches_the_mean_of_all_samples() -> None:
 def test_personal_tensors_stay_and_come_back() -> None:
     trainer = quadratic_trainer("a", [2.0], personal=frozenset({"network.head.bias"}))
     algorithm = FedAvg()
-    broadcast = algorithm.broadcast(algorithm.init({"network.weight": torch.zeros(1)}, ["network.weight"], 1))
+    broadcast = algorithm.broadcast(
+        algorithm.init({"network.weight": torch.zeros(1)}, ["network.weight"], made_holdings(1))
+    )
     before = ClientState({"network.head.bias": torch.tensor([1.5])}, {"m": torch.ones(1)}, {"n": 1})
     upload, after = algorithm.client_update(broadcast, before, trainer)
     # The gradient is (weight + bias) - 2 = -0.5.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import plain_sgd, quadratic_trainer
+from helpers import made_holdings, plain_sgd, quadratic_trainer
 from rounds import made_upload, quadratic_start, settled
 
 from omnifm.algorithms.fedavg import FedAvg
@@ -13,7 +13,7 @@ TARGETS = {"a": [2.0], "b": [5.0, 7.0, 6.0]}
 
 def test_two_rounds_by_hand() -> None:
     algorithm = FedAvgM(beta=0.5, eta=2.0)
-    state = algorithm.init({"w": torch.tensor([10.0])}, ["w"], 2)
+    state = algorithm.init({"w": torch.tensor([10.0])}, ["w"], made_holdings(2))
     # D = (1 * 4 + 3 * 8) / 4 = 7; v = 7; x = 10 + 2 * 7.
     state = algorithm.server_update(state, [made_upload("a", 1, w=[4.0]), made_upload("b", 3, w=[8.0])])
     assert state.memory["velocity/w"].tolist() == [7.0]
@@ -27,7 +27,7 @@ def test_two_rounds_by_hand() -> None:
 
 def test_by_default_there_is_momentum() -> None:
     algorithm = FedAvgM()
-    state = algorithm.init({"w": torch.tensor([0.0])}, ["w"], 1)
+    state = algorithm.init({"w": torch.tensor([0.0])}, ["w"], made_holdings(1))
     for _ in range(2):
         state = algorithm.server_update(state, [made_upload("a", 1, w=[1.0])])
     # v = 1, then 0.9 + 1.
@@ -36,7 +36,7 @@ def test_by_default_there_is_momentum() -> None:
 
 def test_a_sample_of_clients_carries_the_velocity_on() -> None:
     algorithm = FedAvgM(beta=0.5)
-    state = algorithm.init({"w": torch.tensor([0.0])}, ["w"], 2)
+    state = algorithm.init({"w": torch.tensor([0.0])}, ["w"], made_holdings(2))
     state = algorithm.server_update(state, [made_upload("a", 1, w=[4.0]), made_upload("b", 3, w=[8.0])])
     # Alone, a's change is the mean: v = 7 / 2 + 4, x = 7 + 7.5.
     state = algorithm.server_update(state, [made_upload("a", 1, w=[4.0])])

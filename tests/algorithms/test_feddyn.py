@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import (
     federated,
+    made_holdings,
     packed,
     plain_sgd,
     quadratic_trainer,
@@ -61,7 +62,7 @@ def test_two_rounds_by_hand() -> None:
 
 def test_the_server_by_hand_with_half_of_the_clients() -> None:
     algorithm = FedDyn(alpha=0.5)
-    state = algorithm.init({"w": torch.tensor([10.0])}, ["w"], 4)
+    state = algorithm.init({"w": torch.tensor([10.0])}, ["w"], made_holdings(4))
     uploads = [made_upload("a", 1, w=[2.0]), made_upload("b", 9, w=[6.0])]
     # Two of four have answered: h = -(0.5 / 4) (2 + 6) = -1; x = (12 + 16) / 2 + 1 / 0.5.
     state = algorithm.server_update(state, uploads)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import plain_sgd, same, small_arm
+from helpers import made_holdings, plain_sgd, same, small_arm
 from made_tasks import all_moved, dense_rounds, line_trainer, own_trainer, played, through_bytes
 
 from omnifm.algorithms.fedper import FedPer
@@ -17,7 +17,7 @@ HEADS = {"network.head.weight", "network.head.bias"}
 
 def test_two_rounds_by_hand() -> None:
     algorithm = FedPer()
-    state = algorithm.init({BODY: torch.tensor([1.0])}, [BODY], 2)
+    state = algorithm.init({BODY: torch.tensor([1.0])}, [BODY], made_holdings(2))
     trainers = {"a": line_trainer("a", [3.0]), "b": line_trainer("b", [0.0] * 3)}
     kept = {name: ClientState({HEAD: torch.ones(1, 1)}) for name in trainers}
 
@@ -118,7 +118,7 @@ def test_omnifm_builds_upon_it() -> None:
 
 def test_a_shared_optimiser_setting_reaches_body_and_head() -> None:
     trainer = line_trainer("a", [3.0], plain_sgd(0.1, weight_decay=1.0))
-    state = FedPer().init({BODY: torch.ones(1)}, [BODY], 1)
+    state = FedPer().init({BODY: torch.ones(1)}, [BODY], made_holdings(1))
     _, kept = FedPer().client_update(FedPer().broadcast(state), ClientState({HEAD: torch.ones(1, 1)}), trainer)
     # The gradient is -2 + 1 for both.
     assert kept.personal[HEAD].item() == pytest.approx(1.1)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import (
     federated,
+    made_holdings,
     packed,
     plain_sgd,
     quadratic_trainer,
@@ -100,7 +101,7 @@ def test_nothing_but_the_weights_travels_and_nothing_stays() -> None:
 def test_what_is_personal_is_not_pulled() -> None:
     trainer = quadratic_trainer("a", [5.0], plain_sgd(0.5, epochs=2), personal=frozenset({"network.weight"}))
     algorithm = FedProx(mu=1.0)
-    broadcast = algorithm.broadcast(algorithm.init({"network.head.bias": torch.zeros(1)}, [], 1))
+    broadcast = algorithm.broadcast(algorithm.init({"network.head.bias": torch.zeros(1)}, [], made_holdings(1)))
     _, after = algorithm.client_update(broadcast, ClientState(), trainer)
     # Twice half the way from 0 to 5; pulled to 0, it would have gone to 2.5 and stayed.
     assert after.personal["network.weight"].item() == 3.75

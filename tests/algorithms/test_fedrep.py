@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import plain_sgd, same, small_arm
+from helpers import made_holdings, plain_sgd, same, small_arm
 from made_tasks import all_moved, dense_rounds, line_trainer, own_trainer, played, through_bytes
 from torch import Tensor
 
@@ -27,7 +27,7 @@ NOWHERE = Broadcast(1, {})
 
 def test_head_then_body_by_hand() -> None:
     algorithm = FedRep()
-    start = algorithm.init({BODY: torch.ones(1)}, [BODY], 1)
+    start = algorithm.init({BODY: torch.ones(1)}, [BODY], made_holdings(1))
     trainer = line_trainer("a", [3.0], plain_sgd(0.1, epochs=2))
     upload, after = algorithm.client_update(algorithm.broadcast(start), ClientState({HEAD: torch.ones(1, 1)}), trainer)
     # 0.5 (h w - 3)^2 from h = w = 1. The head's gradient is (1 - 3) 1: h = 1.2.
@@ -41,7 +41,7 @@ def test_head_then_body_by_hand() -> None:
 
 def test_the_body_is_averaged_and_the_heads_are_not() -> None:
     algorithm = FedRep()
-    start = algorithm.init({BODY: torch.ones(1)}, [BODY], 2)
+    start = algorithm.init({BODY: torch.ones(1)}, [BODY], made_holdings(2))
     broadcast = algorithm.broadcast(start)
     done = [
         algorithm.client_update(broadcast, ClientState({HEAD: torch.ones(1, 1)}), line_trainer(name, targets))
@@ -95,7 +95,7 @@ def test_nothing_moves_the_frozen_half(optimizer: str) -> None:
     trainer = own_trainer(arm, "MRI")
     watch = Watch(trainer)
     local_training = arm.algorithm.local_training(NOWHERE, ClientState(), trainer)
-    trainer.fit(1, replace(local_training, term=watch))
+    trainer.fit(1, replace(local_training, extra_loss=watch))
     # 12 images make batches of 8 and 4: four steps of the head, then four of the body.
     seen = [*watch.seen, watch.parameters()]
     assert len(seen) == 9
@@ -111,7 +111,9 @@ def test_a_correction_moves_the_frozen_half_no_more() -> None:
     trainer = line_trainer("a", [3.0], plain_sgd(0.1, momentum=0.9, weight_decay=0.1))
     local_training = FedRep().local_training(NOWHERE, ClientState(), trainer)
     names = []
-    trainer.fit(1, replace(local_training, correct=lambda weights, gradients: names.append((*weights, *gradients))))
+    trainer.fit(
+        1, replace(local_training, gradient_hook=lambda weights, gradients: names.append((*weights, *gradients)))
+    )
     assert names == [(HEAD, HEAD), (BODY, BODY)]
 
 
@@ -124,7 +126,7 @@ def test_the_frozen_half_has_no_gradient() -> None:
         flags.append((parameters[HEAD].requires_grad, parameters[BODY].requires_grad))
         return torch.zeros(())
 
-    trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), term=note))
+    trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), extra_loss=note))
     assert flags == [(True, False), (False, True)]
     assert all(p.requires_grad for p in trainer.model.parameters())
 
@@ -139,7 +141,7 @@ def test_all_can_be_trained_again_when_a_phase_failed(failing: int) -> None:
         return torch.tensor(float("nan") if len(steps) == failing else 0.0)
 
     with pytest.raises(NonFiniteLossError, match=f"batch {failing}"):
-        trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), term=fail))
+        trainer.fit(1, replace(FedRep().local_training(NOWHERE, ClientState(), trainer), extra_loss=fail))
     assert trainer.trainable.keys() == {HEAD, BODY}
 
 

@@ -134,7 +134,7 @@ def test_the_head_reads_the_features_under_the_clients_own_condition() -> None:
 
 
 def term_of(trainer: Trainer, settings: GPFL, features: list[list[float]], labels: list[int]) -> Tensor:
-    term = settings.local_training(Broadcast(1, {}), ClientState(), trainer).term
+    term = settings.local_training(Broadcast(1, {}), ClientState(), trainer).extra_loss
     assert term is not None
     return term(Output(torch.zeros(1), torch.tensor(features)[:, None], None), {"label": torch.tensor(labels)})
 

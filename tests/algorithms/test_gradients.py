@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from omnifm.algorithms.gradients import pull, shift
 from omnifm.core.tensors import Tensors
-from omnifm.training.hooks import Correction, LocalTraining
+from omnifm.training.hooks import GradientHook, LocalTraining
 from omnifm.training.trainer import Trainer
 
 
@@ -18,7 +18,7 @@ def vector_trainer() -> Trainer:
     return trainer
 
 
-def corrected(correct: Correction, weight: list[float], gradient: list[float]) -> list[float]:
+def corrected(correct: GradientHook, weight: list[float], gradient: list[float]) -> list[float]:
     weights, gradients = {"network.weight": torch.tensor(weight)}, {"network.weight": torch.tensor(gradient)}
     correct(weights, gradients)
     assert weights["network.weight"].tolist() == weight
@@ -57,12 +57,12 @@ def test_shift_is_the_same_wherever_the_weights_are() -> None:
 
 
 @pytest.mark.parametrize("term", [pull(0.0, anchored(5.0), vector_trainer()), shift(anchored(0.0), vector_trainer())])
-def test_nothing_to_add_changes_no_bit(term: Correction) -> None:
+def test_nothing_to_add_changes_no_bit(term: GradientHook) -> None:
     gradient: list[float] = torch.randn(3, generator=torch.Generator().manual_seed(1)).tolist()
     assert corrected(term, [1.0, 2.0, 3.0], gradient) == gradient
 
 
-def made_terms(tensors: Tensors, trainer: Trainer) -> list[Correction]:
+def made_terms(tensors: Tensors, trainer: Trainer) -> list[GradientHook]:
     return [pull(1.0, tensors, trainer), shift(tensors, trainer)]
 
 
@@ -93,7 +93,7 @@ def test_buffers_and_unknown_names_have_no_term() -> None:
 def test_the_anchor_does_not_follow_the_weights() -> None:
     trainer = quadratic_trainer("a", [8.0], plain_sgd(0.5, epochs=2))
     start = trainer.tensors()
-    fit = trainer.fit(1, LocalTraining(correct=pull(1.0, start, trainer)))
+    fit = trainer.fit(1, LocalTraining(gradient_hook=pull(1.0, start, trainer)))
     # From 0: g = -8, w = 4; then g = -4 + (4 - 0), so w stays at 4.
     assert trainer.tensors()["network.weight"].item() == 4.0
     assert start["network.weight"].item() == 0.0

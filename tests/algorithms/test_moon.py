@@ -43,7 +43,7 @@ def plain_trainer() -> tuple[Trainer, Tensors]:
 def contrast(z: Sequence[Sequence[float]], received: Sequence[Sequence[float]], moon: Moon) -> Tensor:
     """Return the term for features z where the received model sees ``received`` and the last one its opposite."""
     trainer, last = plain_trainer()
-    term = moon.local_training(Broadcast(2, {}), ClientState(memory=last), trainer).term
+    term = moon.local_training(Broadcast(2, {}), ClientState(memory=last), trainer).extra_loss
     assert term is not None
     image = torch.tensor(received)[:, :, None, None]
     return term(Output(torch.zeros(len(z)), torch.tensor(z)[:, None], None), {"image": image})
@@ -75,7 +75,7 @@ def test_the_term_is_a_mean_over_the_batch_times_mu() -> None:
 
 def test_the_feature_is_the_mean_of_the_tokens() -> None:
     trainer, last = plain_trainer()
-    term = Moon().local_training(Broadcast(2, {}), ClientState(memory=last), trainer).term
+    term = Moon().local_training(Broadcast(2, {}), ClientState(memory=last), trainer).extra_loss
     assert term is not None
     # Tokens (6, 0) and (0, 8) have the mean (3, 4); the image's two positions (2, 0) and (0, 0) the mean (1, 0).
     tokens = torch.tensor([[[6.0, 0.0], [0.0, 8.0]]])
@@ -85,7 +85,7 @@ def test_the_feature_is_the_mean_of_the_tokens() -> None:
 
 def test_its_gradient_draws_z_to_the_received_model() -> None:
     trainer, last = plain_trainer()
-    term = Moon().local_training(Broadcast(2, {}), ClientState(memory=last), trainer).term
+    term = Moon().local_training(Broadcast(2, {}), ClientState(memory=last), trainer).extra_loss
     assert term is not None
     z = torch.tensor([[[3.0, 4.0]]], requires_grad=True)
     term(Output(torch.zeros(1), z, None), {"image": torch.tensor([1.0, 0.0])[None, :, None, None]}).backward()
@@ -132,7 +132,7 @@ def test_a_first_round_has_no_term() -> None:
     made = watched(trainer)
     broadcast = arm.algorithm.broadcast(arm.start().server)
     local_training = arm.algorithm.local_training(broadcast, ClientState(), trainer)
-    assert local_training.term is None
+    assert local_training.extra_loss is None
     assert made == []
     upload, after = arm.algorithm.client_update(broadcast, ClientState(), trainer)
     # Nothing reached the projection.
@@ -165,12 +165,12 @@ def test_what_is_frozen_stays_frozen() -> None:
 
     arm.algorithm.receive(second, state, trainer)
     local_training = arm.algorithm.local_training(second, state, trainer)
-    assert local_training.term is not None
-    arm_term = local_training.term
+    assert local_training.extra_loss is not None
+    arm_term = local_training.extra_loss
     received, last = made
     before = [{n: v.clone() for n, v in model.state_dict().items()} for model in made]
     assert sum("running_mean" in name for name in before[0]) == 7
-    trainer.fit(2, type(local_training)(term=noting))
+    trainer.fit(2, type(local_training)(extra_loss=noting))
     assert len(modes) > 0
     assert not any(modes)
     for model, tensors in zip((received, last), before, strict=True):
@@ -184,7 +184,7 @@ def test_no_gradient_goes_through_the_frozen_models() -> None:
     arm = small_arm("moon")
     _, state, second, trainer, _ = two_rounds(arm, "CT-2")
     arm.algorithm.receive(second, state, trainer)
-    term = arm.algorithm.local_training(second, state, trainer).term
+    term = arm.algorithm.local_training(second, state, trainer).extra_loss
     assert term is not None
     batch = trainer.client.train.batch(torch.arange(4))
     # Of features that are no function of the weights, only the projection of z itself has a gradient: with the

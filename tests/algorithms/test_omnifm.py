@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers import random_units, same, small_arm
+from helpers import made_holdings, random_units, same, small_arm
 from torch import Tensor
 
 from omnifm.algorithms.bank_broadcast import bank_from_state, bank_to_state
@@ -139,7 +139,7 @@ def test_the_server_fades_credits_merges_and_prunes() -> None:
     settings = BankSettings(capacity=3, floor=1, age_limit=5, merge_above=0.9, frequency_decay=0.5)
     algorithm = OmniFM(FedAvg(), settings)
     x, y, z, w = torch.eye(4)[:, None]
-    state = algorithm.init({"w": torch.zeros(1)}, ["w"], 2)
+    state = algorithm.init({"w": torch.zeros(1)}, ["w"], made_holdings(2))
     state = algorithm.server_update(
         state, [quiet(bank_upload(torch.cat([x, y]), []), "a", "CT"), quiet(bank_upload(z, []), "b", "MRI")]
     )

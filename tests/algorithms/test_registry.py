@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,9 +8,11 @@ import pytest
 import torch
 from helpers import same, small_arm, small_experiment
 
-from omnifm.algorithms.aggregation import Mean, apply
-from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.aggregation.aggregator import Aggregator, Mean
+from omnifm.algorithms.aggregation.median import Median
+from omnifm.algorithms.algorithm import Algorithm, OnMean, unchanged
 from omnifm.algorithms.centralised import Centralised
+from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.ditto import Ditto
 from omnifm.algorithms.fedadam import FedAdam
 from omnifm.algorithms.fedavg import FedAvg
@@ -26,7 +28,8 @@ from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM, OmniFMSettings
 from omnifm.algorithms.registry import REFERENCES, SETTINGS, make_algorithm, register
 from omnifm.algorithms.scaffold import Scaffold
-from omnifm.core.records import ClientState, ServerState
+from omnifm.core.records import ClientState, ServerState, Upload
+from omnifm.core.tensors import apply
 from omnifm.spectral.bank import BankSettings
 from omnifm.utils.errors import ExperimentError
 
@@ -55,20 +58,20 @@ DEFAULTS = {name: kind() for name, kind in SETTINGS.items()}
     ],
 )
 def test_made_by_name(name: str, expected: object) -> None:
-    assert make_algorithm(name, DEFAULTS, BANK) == expected
+    assert make_algorithm(name, BuildContext(DEFAULTS, BANK)) == expected
 
 
 @pytest.mark.parametrize("base", ["local", "omnifm", "centralised", "scafold"])
 def test_a_base_must_be_an_algorithm_to_build_upon(base: str) -> None:
     settings = {**DEFAULTS, "omnifm": OmniFMSettings(base)}
     with pytest.raises(ExperimentError, match=rf"omnifm\.base = '{base}' is no algorithm to build upon"):
-        make_algorithm("omnifm", settings, BANK)
+        make_algorithm("omnifm", BuildContext(settings, BANK))
 
 
 def test_a_mistyped_base_is_suggested() -> None:
     settings = {**DEFAULTS, "omnifm": OmniFMSettings("fedvag")}
     with pytest.raises(ExperimentError, match=r"Did you mean 'fedavg'\?"):
-        make_algorithm("omnifm", settings, BANK)
+        make_algorithm("omnifm", BuildContext(settings, BANK))
 
 
 def test_all_names_are_known() -> None:
@@ -78,8 +81,9 @@ def test_all_names_are_known() -> None:
 
 @pytest.mark.parametrize("base", REFERENCES)
 def test_omnifm_builds_upon_every_reference(base: str) -> None:
-    made = make_algorithm("omnifm", {**DEFAULTS, "omnifm": OmniFMSettings(base, ("norm",), "own")}, BANK)
-    expected = make_algorithm(base, DEFAULTS, BANK)
+    settings = {**DEFAULTS, "omnifm": OmniFMSettings(base, ("norm",), "own")}
+    made = make_algorithm("omnifm", BuildContext(settings, BANK))
+    expected = make_algorithm(base, BuildContext(DEFAULTS, BANK))
     assert made == OmniFM(expected, BANK, ("norm",), "own")
     assert made.personal == (*expected.personal, "norm")
 
@@ -157,7 +161,7 @@ def test_a_users_algorithm_is_checked_and_may_be_a_base() -> None:
 def test_a_name_is_taken_once(name: str) -> None:
     known()
     before = dict(SETTINGS)
-    with pytest.raises(ValueError, match=f"called '{name}' is there already"):
+    with pytest.raises(ValueError, match=f"Algorithm '{name}' exists already"):
         register(name)(FedAvg)
     assert before == SETTINGS
 
@@ -167,6 +171,47 @@ def test_an_algorithm_without_settings_of_its_own_must_be_a_dataclass() -> None:
     class Plain(Algorithm):
         pass
 
-    with pytest.raises(ValueError, match=r"Plain must be a dataclass: put @dataclass\(frozen=True\) below @register"):
+    with pytest.raises(ValueError, match=r"Plain must be a dataclass: put @dataclass\(frozen=True\) directly above it"):
         register("plain")(Plain)
     assert "plain" not in SETTINGS
+
+
+@dataclass(frozen=True)
+class Twice(Algorithm):
+    """Its base's round with the mean counted twice, by an outsider."""
+
+    base: Algorithm
+
+    def with_aggregator(self, aggregator: Aggregator) -> Twice:
+        return replace(self, base=self.base.with_aggregator(aggregator))
+
+    def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
+        def twice(mean: Mean) -> Mean:
+            return on_mean(mean._replace(change={name: 2 * value for name, value in mean.change.items()}))
+
+        return self.base.server_update(state, uploads, twice)
+
+
+@pytest.mark.usefixtures("clean")
+def test_an_outsider_may_compose_algorithms() -> None:
+    @register("twice")
+    @dataclass(frozen=True)
+    class TwiceSettings:
+        base: str = "fedavg"
+
+        def build(self, context: BuildContext) -> Algorithm:
+            return Twice(context.base(self.base, "twice.base"))
+
+    arm = small_arm("twice", twice={"base": "fedadam"}, fedadam={"eta": 0.5}, aggregation={"rule": "median"})
+    assert arm.algorithm == Twice(FedAdam(eta=0.5))
+    assert isinstance(arm.algorithm, Twice)
+    assert isinstance(arm.algorithm.base.aggregator, Median)
+    with pytest.raises(ExperimentError, match=r"twice\.base = 'omnifm' is no algorithm to build upon"):
+        small_arm("twice", twice={"base": "omnifm"})
+
+
+@pytest.mark.parametrize("name", ["fedavg", "fedadam", "local", "omnifm"])
+def test_the_aggregator_of_the_experiment_is_used(name: str) -> None:
+    made = make_algorithm(name, BuildContext(DEFAULTS, BANK, Median()))
+    assert isinstance((made.base if isinstance(made, OmniFM) else made).aggregator, Median)
+    assert made == make_algorithm(name, BuildContext(DEFAULTS, BANK)), "it is no setting of the algorithm"

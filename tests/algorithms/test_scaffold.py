@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import (
     federated,
+    made_holdings,
     packed,
     plain_sgd,
     quadratic_trainer,
@@ -26,7 +27,7 @@ from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.scaffold import Scaffold
 from omnifm.core.records import ClientState, ServerState, Upload
 from omnifm.core.tensors import strip_prefix
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import ExperimentError
 
 WEIGHT = "network.weight"
@@ -59,7 +60,7 @@ def test_two_rounds_by_hand() -> None:
 
 def test_the_server_by_hand_with_half_of_the_clients() -> None:
     algorithm = Scaffold(eta=0.5)
-    state = algorithm.init({"w": torch.tensor([10.0])}, ["w"], 4)
+    state = algorithm.init({"w": torch.tensor([10.0])}, ["w"], made_holdings(4))
     uploads = [made_upload("a", 1, w=[2.0]), made_upload("b", 9, w=[6.0])]
     for upload, change in zip(uploads, (1.0, 5.0), strict=True):
         upload.extra["control/w"] = torch.tensor([change])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import same, small_arm
+from helpers import made_holdings, same, small_arm
 from rounds import arm_rounds, made_upload
 
 from omnifm.algorithms.algorithm import Algorithm
@@ -51,7 +51,7 @@ def made_shared() -> Tensors:
 
 def after_a_round(algorithm: Algorithm) -> ServerState:
     """Return the state after a round in which two of three clients have moved the weights."""
-    state = algorithm.init(made_shared(), ["w"], 3)
+    state = algorithm.init(made_shared(), ["w"], made_holdings(3))
     control = {"control/w": torch.tensor([0.5, 0.5])} if isinstance(algorithm, Scaffold) else {}
     uploads = [made_upload("a", 1, w=[0.5, 1.0]), made_upload("b", 3, w=[-0.1, 0.2])]
     for upload in uploads:
@@ -119,7 +119,7 @@ def test_memory_is_of_shared_parameters_only(name: str) -> None:
 
 @each
 def test_what_no_gradient_moves_is_averaged(algorithm: Algorithm) -> None:
-    state = algorithm.init(made_shared(), ["w"], 2)
+    state = algorithm.init(made_shared(), ["w"], made_holdings(2))
     uploads = [
         made_upload("a", 2, frozen=[1.0], running_var=[-0.5], batches=7),
         made_upload("b", 2, frozen=[3.0], running_var=[0.25], batches=9),
@@ -146,7 +146,7 @@ def test_a_round_that_nobody_answers_changes_nothing(algorithm: Algorithm) -> No
 
 @each
 def test_a_round_does_not_change_the_state_that_it_was_given(algorithm: Algorithm) -> None:
-    state = algorithm.init(made_shared(), ["w"], 3)
+    state = algorithm.init(made_shared(), ["w"], made_holdings(3))
     data = state.to_bytes()
     control = {"control/w": torch.ones(2)} if isinstance(algorithm, Scaffold) else {}
     upload = made_upload("a", 1, w=[0.5, 1.0], running_var=[0.5], batches=6)
@@ -204,7 +204,7 @@ def random_changes() -> Changes:
 
 
 def our_course(algorithm: Algorithm, changes: Changes) -> list[Tensors]:
-    state, course = algorithm.init(START, list(START), 3), []
+    state, course = algorithm.init(START, list(START), made_holdings(3)), []
     for clients in changes:
         state = algorithm.server_update(state, [made_upload(str(n), n, **change) for n, change in clients])
         course.append(state.shared)

@@ -12,12 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from omnifm.checkpoint import file as checkpoint
-from omnifm.checkpoint.file import (
-    digest,
-    read_checkpoint,
-    read_plain,
-    write_checkpoint,
-)
+from omnifm.checkpoint.file import digest, read_checkpoint, read_plain, write_checkpoint
 from omnifm.utils.errors import CheckpointError
 
 TENSORS = {

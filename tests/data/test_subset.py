@@ -55,7 +55,7 @@ def test_a_constant_is_the_same_for_every_example() -> None:
 
 
 @pytest.mark.parametrize(
-    "pool", [TABLE, {field: values.clone() for field, values in TABLE.items()}], ids=["one", "two"]
+    "table", [TABLE, {field: values.clone() for field, values in TABLE.items()}], ids=["one", "two"]
 )
 def test_joined_examples_keep_their_order(table: Batch) -> None:
     one, other = Subset(TABLE, PATIENTS, torch.tensor([2, 0])), Subset(table, PATIENTS, torch.tensor([3]))

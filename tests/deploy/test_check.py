@@ -335,7 +335,7 @@ def test_a_hospital_with_too_few_data(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_client_toml_with_a_mistake(server: Server, tmp_path: Path) -> None:
-    place = hospital(server, tmp_path, **{"[permits]": "[permit]"})
+    place = hospital(server, tmp_path, **{"[policy]": "[policies]"})
     with server.running():
         finding = one(check(place))
     assert finding.subject == "client.toml"

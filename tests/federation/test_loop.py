@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import packed, same_checkpoint
+from helpers import made_holdings, packed, same_checkpoint
 
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.callbacks.callback import Answer, Callback, Stop
 from omnifm.callbacks.early_stopping import EarlyStopping
@@ -27,8 +28,10 @@ from omnifm.callbacks.events import (
 from omnifm.config.experiment import FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
-from omnifm.core.records import Broadcast, ClientState, Upload
-from omnifm.federation.loop import Federation, sample
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors
+from omnifm.federation.loop import NO_MESSAGES, Federation, Messages, sample
+from omnifm.privacy.step import UploadStep
 from omnifm.tasks.task import Scores
 
 NAMES = ["CT-1", "CT-2", "MRI", "PET", "SPECT"]
@@ -40,20 +43,30 @@ class FakeEngine:
     def __init__(self, scripted: Mapping[str, Mapping[int, float]] | None = None) -> None:
         self.scripted = scripted or {}
         self.trained: list[list[str]] = []
+        self.messages: list[dict[str, Tensors]] = []
         self.evaluated: list[tuple[int, str, str]] = []
         self._states: dict[str, ClientState] = {}
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
+    def update(
+        self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
+    ) -> Iterator[Upload]:
         self.trained.append(list(clients))
+        self.messages.append(dict(messages))
         for name in clients:
             before = self._states.get(name, ClientState()).notes.get("rounds", 0)
             self._states[name] = ClientState(notes={"rounds": before + 1})
             yield Upload(name, 10, 0.5, {"w": torch.ones(2)})
 
     def evaluate(
-        self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        split: Split,
+        point: EvaluationPoint,
+        messages: Messages = NO_MESSAGES,
     ) -> Iterator[tuple[str, Scores]]:
         number = broadcast.round - 1
+        self.messages.append(dict(messages))
         self.evaluated.append((number, split, point))
         for name in clients:
             yield name, Scores({"accuracy": self.scripted.get(point, {}).get(number, 0.0)}, {})
@@ -98,7 +111,7 @@ def federation(engine: FakeEngine, *callbacks: Callback, names: Sequence[str] = 
 
 
 def start() -> Checkpoint:
-    return Checkpoint(FedAvg().init({"w": torch.zeros(2)}, ["w"], len(NAMES)))
+    return Checkpoint(FedAvg().init({"w": torch.zeros(2)}, ["w"], made_holdings(len(NAMES))))
 
 
 @pytest.mark.parametrize(
@@ -284,6 +297,41 @@ def test_event_of_a_round_tells_what_was_sent() -> None:
     assert event.clients == {name: {"loss": 0.5, "samples": 10} for name in sample(NAMES, 0.4, 0, 1)}
     assert (event.bytes_down, event.bytes_up) == (2 * 8, 2 * 8)
     assert event.seconds >= 0
+
+
+class Greeting(FedAvg):
+    """Sends one client what no other receives."""
+
+    def message(self, state: ServerState, client: str) -> Tensors:
+        return {"hello": torch.full((3,), float(state.round))} if client == "MRI" else {}
+
+
+def test_messages_go_to_their_clients_alone_and_are_counted() -> None:
+    engine, diary = FakeEngine(), Diary()
+    made = federation(engine, diary, rounds=2, evaluate_every=2, evaluate=("before_local_training",))
+    made.algorithm = Greeting()
+    made.run(start())
+    # To train twice and to be judged after the second round.
+    assert [{name: message["hello"].tolist() for name, message in one.items()} for one in engine.messages] == [
+        {"MRI": [number] * 3} for number in (0.0, 1.0, 2.0)
+    ]
+    assert [event.bytes_down for event in diary.rounds] == [5 * 8 + 12] * 2
+
+
+class Halving(UploadStep):
+    def on_server(self, mean: Mean) -> Mean:
+        return mean._replace(change={name: value / 2 for name, value in mean.change.items()})
+
+
+class Adding(UploadStep):
+    def on_server(self, mean: Mean) -> Mean:
+        return mean._replace(change={name: value + 3 for name, value in mean.change.items()})
+
+
+def test_steps_change_the_mean_before_the_server_step_in_reverse_order() -> None:
+    made = federation(FakeEngine(), rounds=1)
+    made.steps = [Halving(), Adding()]
+    assert made.run(start()).server.shared["w"].tolist() == [2.0, 2.0]
 
 
 def test_going_on_from_a_snapshot_is_as_never_having_stopped() -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from omnifm.data.columns import Texts
 from omnifm.data.subset import Batch
-from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
+from omnifm.networks.llava.answerer import LlavaAnswerer
 from omnifm.networks.llava.halves import LlavaHead, LlavaTokens
+from omnifm.networks.llava.settings import LlavaSettings
 
 
 def settings(model: Path, **changes: Any) -> LlavaSettings:

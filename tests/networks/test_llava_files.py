@@ -11,7 +11,8 @@ import torch
 from llava_model import EXAMPLES, answered, batch, change, copied, hugging_face, made, settings
 from safetensors.torch import load_file, save_file
 
-from omnifm.networks.llava import LlavaAnswerer, LlavaSettings
+from omnifm.networks.llava.answerer import LlavaAnswerer
+from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.utils.errors import ExperimentError
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")

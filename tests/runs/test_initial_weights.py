@@ -20,7 +20,7 @@ from omnifm.checkpoint.weight_file import Origin, read_weights, write_weights
 from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.runs.arm import Arm
-from omnifm.runs.run import initial_weights as start
+from omnifm.runs import initial_weights as start
 from omnifm.utils.errors import CheckpointError, ExperimentError
 
 

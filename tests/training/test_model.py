@@ -130,6 +130,18 @@ def test_the_head_reads_what_the_adapter_makes_of_the_tokens() -> None:
         assert not torch.allclose(out.prediction, made.network.decode(tokens, context, BATCH))
 
 
+def test_the_extra_loss_is_the_alignment_of_an_adapter_with_a_bank() -> None:
+    made = model()
+    assert model("off")(BATCH).extra_loss is None
+    made.adapter.use_bank(torch.eye(8)[:5])
+    out = made(BATCH)
+    assert out.extra_loss is out.adapter.alignment
+    assert out.extra_loss.item() > 0
+    made.reset()
+    assert len(made.adapter.bank) == 0
+    model("off").reset()
+
+
 class Shifting(AuxiliaryModule):
     """Adds what it has learned to every token."""
 

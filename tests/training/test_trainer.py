@@ -7,11 +7,14 @@ import torch
 from helpers import Quadratic, plain_sgd, quadratic_trainer, same, small_arm
 from torch import Tensor, nn
 
+from omnifm.algorithms.bank_broadcast import use_bank
+from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import Batch
 from omnifm.training.hooks import LocalTraining, Phase
 from omnifm.training.model import Output
-from omnifm.training.trainer import Trainer, TrainingSettings
+from omnifm.training.settings import TrainingSettings
+from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import NonFiniteLossError
 
 WEIGHT = "network.weight"
@@ -130,7 +133,6 @@ def test_plain_step_by_hand() -> None:
     assert weight(trainer) == pytest.approx(0.25 * 2)
     assert (fit.samples, fit.steps) == (2, 1)
     assert fit.loss == pytest.approx((1 + 9) / 4)
-    assert (fit.spectral, fit.retrieved) == (None, None)
     assert trainer.last_fit is fit
 
 
@@ -183,16 +185,16 @@ def test_no_clipping_without_a_norm() -> None:
     assert weight(trainer) == pytest.approx(10.0)
 
 
-def test_correction_sees_weights_and_changes_gradients() -> None:
+def test_a_gradient_hook_sees_weights_and_changes_gradients() -> None:
     trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, epochs=2))
     trainer.load({WEIGHT: torch.tensor([1.0])})
     seen = []
 
-    def correct(weights: Tensors, gradients: Tensors) -> None:
+    def hook(weights: Tensors, gradients: Tensors) -> None:
         seen.append((weights[WEIGHT].item(), gradients[WEIGHT].item()))
         gradients[WEIGHT].add_(3.0)
 
-    trainer.fit(1, LocalTraining(correct=correct))
+    trainer.fit(1, LocalTraining(gradient_hook=hook))
     # The gradients w - 2 become w + 1: from 1 to 0.8, and to 0.62.
     assert seen == [pytest.approx((1.0, -1.0)), pytest.approx((0.8, -1.2))]
     assert weight(trainer) == pytest.approx(0.62)
@@ -200,7 +202,7 @@ def test_correction_sees_weights_and_changes_gradients() -> None:
 
 def test_the_gradient_of_the_loss_is_clipped_and_not_the_correction() -> None:
     trainer = quadratic_trainer("a", [50.0], plain_sgd(0.1, clip_norm=1.0))
-    trainer.fit(1, LocalTraining(correct=lambda _, gradients: gradients[WEIGHT].add_(7.0)))
+    trainer.fit(1, LocalTraining(gradient_hook=lambda _, gradients: gradients[WEIGHT].add_(7.0)))
     assert weight(trainer) == pytest.approx(-0.6, rel=1e-4)
 
 
@@ -209,18 +211,18 @@ def test_correction_gets_a_zero_gradient_where_the_loss_does_not_reach() -> None
     trainer.model.network.unused = nn.Parameter(torch.ones(3))
     shapes = {name: parameter.shape for name, parameter in trainer.trainable.items()}
 
-    def correct(weights: Tensors, gradients: Tensors) -> None:
+    def hook(weights: Tensors, gradients: Tensors) -> None:
         assert {n: w.shape for n, w in weights.items()} == {n: g.shape for n, g in gradients.items()} == shapes
         assert gradients["network.unused"].tolist() == [0.0, 0.0, 0.0]
 
-    trainer.fit(1, LocalTraining(correct=correct))
+    trainer.fit(1, LocalTraining(gradient_hook=hook))
 
 
 def test_frozen_parameters_are_not_trainable() -> None:
     trainer = quadratic_trainer("a", [2.0])
     trainer.model.network.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
     assert list(trainer.trainable) == [WEIGHT]
-    trainer.fit(1, LocalTraining(correct=lambda weights, gradients: None))
+    trainer.fit(1, LocalTraining(gradient_hook=lambda weights, gradients: None))
     assert trainer.model.network.frozen.item() == 1
 
 
@@ -247,18 +249,56 @@ def test_later_sources_overwrite_earlier_ones() -> None:
     assert shared["network.head.bias"].item() == 1
 
 
-def test_fit_records_the_last_epoch_alone() -> None:
-    arm = small_arm("omnifm", training={"epochs": 2})
-    runtime = arm.runtime
-    trainer = Trainer(runtime.model, runtime.task, runtime.clients["CT-2"], runtime.training, runtime.personal, 0)
-    trainer.use_bank(torch.eye(8)[:5])
-    fit = trainer.fit(1)
-    assert fit.spectral is not None
-    assert fit.retrieved is not None
-    assert (fit.samples, fit.steps) == (18, 6)
-    assert fit.spectral.shape == (18, 8)
-    assert fit.retrieved.shape == (5,)
-    assert int(fit.retrieved.sum()) == 18 * 3
+def test_hooks_see_every_epoch_and_every_step_after_it_was_taken() -> None:
+    trainer = quadratic_trainer("a", range(5), plain_sgd(0.1, batch_size=3, epochs=2))
+    trainer.task = task = Recording()
+    seen: list[Any] = []
+
+    def note(output: Output, batch: Batch) -> None:
+        seen.append((batch["target"].tolist(), output.prediction[0].item(), weight(trainer)))
+
+    trainer.fit(1, LocalTraining(on_epoch=lambda: seen.append("epoch"), on_batch=note))
+    assert [one == "epoch" for one in seen] == [True, False, False, True, False, False]
+    steps = [one for one in seen if one != "epoch"]
+    assert [targets for targets, _, _ in steps] == task.batches
+    before = [0.0, *(after for _, _, after in steps)]
+    assert [predicted for _, predicted, _ in steps] == before[:-1]
+
+
+def test_added_hooks_stand_beside_those_of_the_recipe_while_the_block_lasts() -> None:
+    trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1))
+
+    def add(amount: float) -> LocalTraining:
+        return LocalTraining(
+            gradient_hook=lambda _, gradients: gradients[WEIGHT].add_(amount),
+            extra_loss=lambda output, batch: 10 * amount * output.prediction.mean(),
+        )
+
+    with trainer.with_hooks(add(1.0)):
+        trainer.fit(1, add(2.0))
+    # The gradient w - 2 = -2 gains 10 + 20 by the losses, 1 + 2 by the hooks.
+    assert weight(trainer) == pytest.approx(-0.1 * 31)
+    trainer.load({WEIGHT: torch.zeros(1)})
+    trainer.fit(1)
+    assert weight(trainer) == pytest.approx(0.2)
+
+
+def test_modules_of_a_class_are_found_without_loading_weights() -> None:
+    runtime = small_arm("omnifm").runtime
+    trainer = Trainer(
+        runtime.model,
+        runtime.task,
+        runtime.clients["CT-1"],
+        runtime.training,
+        runtime.personal,
+        0,
+        initial=runtime.initial,
+    )
+    with torch.no_grad():
+        runtime.model.network.head.weight.fill_(7.0)
+    assert trainer.modules(type(runtime.model.adapter)) == [runtime.model.adapter]
+    assert trainer.modules(Quadratic) == []
+    assert runtime.model.network.head.weight.unique().item() == 7.0
 
 
 def test_alignment_is_trained_but_not_told_as_loss() -> None:
@@ -267,7 +307,7 @@ def test_alignment_is_trained_but_not_told_as_loss() -> None:
         arm = small_arm("omnifm", adapter={"alignment": strength}, training={"batch_size": 64})
         runtime = arm.runtime
         trainer = Trainer(runtime.model, runtime.task, runtime.clients["CT-1"], runtime.training, runtime.personal, 0)
-        trainer.use_bank(torch.eye(8)[:5])
+        use_bank(trainer, torch.eye(8)[:5])
         fits.append(trainer.fit(1))
         tokenizers.append(trainer.tensors(shared=True)["adapter.tokenizer.norm.weight"])
     assert [fit.steps for fit in fits] == [1, 1]
@@ -339,7 +379,7 @@ def precise(precision: str, seed: int = 0) -> Trainer:
     runtime = small_arm("omnifm", training={"precision": precision}).runtime
     trainer = Trainer(runtime.model, runtime.task, runtime.clients["CT-1"], runtime.training, runtime.personal, seed)
     trainer.load(runtime.initial)
-    trainer.use_bank(torch.eye(8)[:5])
+    use_bank(trainer, torch.eye(8)[:5])
     return trainer
 
 
@@ -349,11 +389,11 @@ def test_bf16_is_near_float32_and_keeps_what_is_learned_in_float32() -> None:
     gradients: set[torch.dtype] = set()
     for parameter in rough.parameters():
         parameter.register_post_accumulate_grad_hook(lambda learned: gradients.add(learned.grad.dtype))
-    exact, near = (trainer.fit(1) for trainer in trainers)
+    seen = TokenCollector()
+    exact, near = (trainer.fit(1, seen.hooks) for trainer in trainers)
+    assert seen.tokens.dtype == torch.float32
     assert near.loss != exact.loss
     assert near.loss == pytest.approx(exact.loss, rel=0.02)
-    assert near.spectral is not None
-    assert near.spectral.dtype == torch.float32
     floats = [t for t in rough.state_dict().values() if t.is_floating_point()]
     assert {t.dtype for t in floats} == gradients
     assert {t.dtype for t in floats} == {torch.float32}
@@ -405,7 +445,7 @@ def test_the_learning_rate_of_the_round_can_be_asked(schedule: str, rate: float)
 def test_a_term_adds_to_the_loss_and_is_not_told() -> None:
     trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, epochs=2))
     trainer.load({WEIGHT: torch.tensor([1.0])})
-    fit = trainer.fit(1, LocalTraining(term=lambda output, batch: 3 * output.prediction.mean()))
+    fit = trainer.fit(1, LocalTraining(extra_loss=lambda output, batch: 3 * output.prediction.mean()))
     # The gradients w - 2 become w + 1: from 1 to 0.8, and to 0.62. The loss of the last epoch is 0.5 (0.8 - 2)^2.
     assert weight(trainer) == pytest.approx(0.62)
     assert fit.loss == pytest.approx(0.72)
@@ -420,7 +460,7 @@ def test_a_term_sees_the_output_and_the_batch_of_each_step() -> None:
         seen.append((batch["target"].tolist(), output.prediction.tolist(), output.features.shape))
         return torch.zeros(())
 
-    trainer.fit(1, LocalTraining(term=note))
+    trainer.fit(1, LocalTraining(extra_loss=note))
     assert [targets for targets, _, _ in seen] == task.batches
     assert [shape for _, _, shape in seen] == [(3, 4, 1), (2, 4, 1)]
     assert seen[0][1] == [0.0] * 3
@@ -429,10 +469,10 @@ def test_a_term_sees_the_output_and_the_batch_of_each_step() -> None:
 
 def test_a_term_is_clipped_with_the_loss_and_watched_like_it() -> None:
     trainer = quadratic_trainer("a", [2.0], plain_sgd(0.1, clip_norm=1.0))
-    trainer.fit(1, LocalTraining(term=lambda output, batch: -50 * output.prediction.mean()))
+    trainer.fit(1, LocalTraining(extra_loss=lambda output, batch: -50 * output.prediction.mean()))
     assert weight(trainer) == pytest.approx(0.1, rel=1e-4)
     with pytest.raises(NonFiniteLossError, match="'a' is nan in round 4, batch 1"):
-        trainer.fit(4, LocalTraining(term=lambda output, batch: torch.tensor(float("nan"))))
+        trainer.fit(4, LocalTraining(extra_loss=lambda output, batch: torch.tensor(float("nan"))))
 
 
 def two_weights(**settings: Any) -> Trainer:
@@ -483,7 +523,7 @@ def test_a_phase_moves_its_own_names_alone() -> None:
 
     trainer.load({WEIGHT: torch.tensor([1.0])})
     phases = (Phase(2, frozenset({OTHER})), Phase(1, frozenset({WEIGHT})))
-    trainer.fit(1, LocalTraining(term=note, phases=phases))
+    trainer.fit(1, LocalTraining(extra_loss=note, phases=phases))
     # The other's gradient is o + 0.5 o: from 1 to 0.85; then 1.275 + 0.9 * 1.5 = 2.625: 0.5875.
     # The weight's is w - 2 + 0.5 w = -0.5: 1.05.
     assert seen == [pytest.approx(pair) for pair in ((1.0, 1.0), (1.0, 0.85), (1.0, 0.5875))]
@@ -495,7 +535,7 @@ def test_a_phase_moves_its_own_names_alone() -> None:
 def test_a_phase_clips_its_own_gradients_alone() -> None:
     trainer = two_weights(rate=0.1, clip_norm=1.0)
     phases = (Phase(1, frozenset({WEIGHT})),)
-    trainer.fit(1, LocalTraining(term=lambda *_: 100 * trainer.model.network.other.sum(), phases=phases))
+    trainer.fit(1, LocalTraining(extra_loss=lambda *_: 100 * trainer.model.network.other.sum(), phases=phases))
     # The weight's gradient, -2, is clipped to 1; that of the other would have left nothing of it.
     assert weight(trainer) == pytest.approx(0.1, rel=1e-4)
 
@@ -518,7 +558,7 @@ def test_after_the_phases_all_is_trainable_again_but_what_never_was(fails: bool)
     trainer = two_weights()
     trainer.model.network.fixed = nn.Parameter(torch.ones(1), requires_grad=False)
     local_training = LocalTraining(
-        term=lambda *_: torch.tensor(float("inf") if fails else 0.0), phases=(Phase(1, frozenset({WEIGHT})),)
+        extra_loss=lambda *_: torch.tensor(float("inf") if fails else 0.0), phases=(Phase(1, frozenset({WEIGHT})),)
     )
     if fails:
         with pytest.raises(NonFiniteLossError):
@@ -531,7 +571,7 @@ def test_after_the_phases_all_is_trainable_again_but_what_never_was(fails: bool)
 def test_a_frozen_copy_stays_as_it_was() -> None:
     runtime = small_arm("omnifm").runtime
     trainer = Trainer(runtime.model, runtime.task, runtime.clients["CT-1"], runtime.training, runtime.personal, 0)
-    trainer.use_bank(torch.eye(8)[:5])
+    use_bank(trainer, torch.eye(8)[:5])
     trainer.model.train()
     before = trainer.tensors()
     copy = trainer.frozen()

@@ -14,7 +14,8 @@ glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="
 
 MAPPED = """
 import ctypes, torch
-from omnifm.workers.memory import keep_heap, return_large_blocks
+from omnifm.workers.memory import keep_heap
+from omnifm.workers.memory import return_large_blocks
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
 libc = ctypes.CDLL(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -13,17 +13,16 @@ from pathlib import Path
 
 import torch
 
-from omnifm.algorithms.validation import kinds
 from omnifm.checkpoint.client_store import ClientStateStore, file_name
 from omnifm.checkpoint.kept_weights import SCRATCH
 from omnifm.config.experiment import Experiment
 from omnifm.data.federated_dataset import FederatedDataset
-from omnifm.engines.desk import Desk
 from omnifm.engines.flower.audit_log import AuditLog
-from omnifm.engines.flower.client_config import ClientConfig
+from omnifm.engines.flower.client_config import ClientConfig, UploadKind
 from omnifm.engines.flower.config_exchange import find_brought, load_client_data, localise
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
 from omnifm.engines.flower.policy import (
+    leaving,
     reject_answers,
     reject_reason,
     reject_size,
@@ -56,37 +55,39 @@ class ClientHandler:
 
     def answer(self, data: bytes) -> bytes:
         """Answer a request, whatever it is; all that goes wrong is written down, and told as far as the server's."""
-        reply, sent, number, request = Reply(self.config.name, "failed", "no request"), [], 0, None
+        number, request = 0, None
         try:
             if reason := reject_size(self.config.policy, len(data)):
                 raise Refusal(reason)
             request = _read(data)
             number = request.broadcast.round if request.broadcast else 0
-            reply = self._done(request)
-            sent = kinds(reply.upload) if reply.upload else []
-            if reason := reject_size(self.config.policy, len(reply.to_bytes())):
+            reply, sent = self._done(request)
+            answer = reply.to_bytes()
+            if reason := reject_size(self.config.policy, len(answer)):
                 raise Refusal(reason)
         except Refusal as refusal:
-            reply = Reply(self.config.name, "refused", str(refusal))
+            reply, sent = Reply(self.config.name, "refused", str(refusal)), []
+            answer = reply.to_bytes()
         except Exception as error:
             if not isinstance(error, OmniFMError | OSError):
                 _log.exception("A request could not be answered.")
             self._write_down(request, number, "failed", f"{type(error).__name__}: {error}", [])
             return Reply(self.config.name, "failed", _for_the_server(error)).to_bytes()
-        self._write_down(request, number, reply.outcome, reply.reason, sent if reply.outcome == "done" else [])
-        return reply.to_bytes()
+        self._write_down(request, number, reply.outcome, reply.reason, sent)
+        return answer
 
-    def _write_down(self, request: Request | None, number: int, outcome: str, reason: str, sent: list[str]) -> None:
+    def _write_down(self, request: Request | None, number: int, outcome: str, reason: str, sent: Sequence[str]) -> None:
         asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
         trained = bool(request and request.train and outcome == "done")
         try:
-            self.audit_log.write(**asked, outcome=outcome, reason=reason, trained=trained, sent=sent)
+            self.audit_log.write(**asked, outcome=outcome, reason=reason, trained=trained, sent=list(sent))
         except OSError as error:
             _log.warning("The ledger %s cannot be written: %s.", self.audit_log.path, error.strerror)
         if outcome != "done":
             _log.warning("%s: a request was not granted (%s): %s", self.config.name, outcome, reason)
 
-    def _done(self, request: Request) -> Reply:
+    def _done(self, request: Request) -> tuple[Reply, list[UploadKind]]:
+        """Return the answer, and what leaves with it."""
         experiment = localise(request.experiment, self.config)
         if reason := reject_answers(self.config.policy, experiment):
             raise Refusal(reason)
@@ -96,32 +97,41 @@ class ClientHandler:
         with self._timed("load"):
             dataset = load_client_data(experiment, self.config, request.labels)
         if request.broadcast is None:
-            return Reply(self.config.name, "done", introduction=_introduced(experiment, dataset), seconds=self.seconds)
+            introduction = _introduced(experiment, dataset)
+            return Reply(self.config.name, "done", introduction=introduction, seconds=self.seconds), []
         return self._worked(request, experiment, replace(dataset, vocabulary=request.vocabulary))
 
-    def _worked(self, request: Request, experiment: Experiment, dataset: FederatedDataset) -> Reply:
-        assert request.broadcast is not None
-        name, policy = self.config.name, self.config.policy
-        desk = self._desk(request, experiment, dataset)
+    def _worked(
+        self, request: Request, experiment: Experiment, dataset: FederatedDataset
+    ) -> tuple[Reply, list[UploadKind]]:
+        broadcast, name, policy = request.received, self.config.name, self.config.policy
+        assert broadcast is not None
+        states = self._states(request)
+        brought = None if experiment.init == SCRATCH else find_brought(experiment, self.config, request.weights)
+        with self._timed("build"):
+            runtime = make_arm(experiment, dataset, brought).runtime
         if request.train:
-            but = (request.run, request.arm, request.broadcast.round)
+            but = (request.run, request.arm, broadcast.round)
             samples = len(dataset.clients[0].train)
             if reason := reject_training(policy, samples, self.audit_log.rounds_today(but)):
                 raise Refusal(reason)
         with self._timed("work"):
-            scores, trained = desk.work(request.broadcast, name, request.state, request.evaluations, request.train)
-        upload, state = trained or (None, None)
-        if upload and (reason := reject_upload(policy, kinds(upload))):
+            before, secret = states.read(name, request.state), states.secret(name)
+            scores, trained = runtime.work(broadcast, name, before, request.evaluations, request.train, secret)
+        upload, after = trained or (None, None)
+        sent = leaving(runtime.kinds(upload)) if upload else []
+        if reason := reject_upload(policy, sent):
             raise Refusal(reason)
+        state = states.keep(name, after) if after else None
         if state is not None:
-            desk.states.fsync([(name, state)])
+            states.fsync([(name, state)])
         evaluations = tuple(
             EvaluationResult.of(*asked, found) for asked, found in zip(request.evaluations, scores, strict=True)
         )
-        return Reply(name, "done", "", None, state, evaluations, self.seconds, upload)
+        return Reply(name, "done", "", None, state, evaluations, self.seconds, upload), sent
 
-    def _desk(self, request: Request, experiment: Experiment, dataset: FederatedDataset) -> Desk:
-        """Return where the work is done, after what is no longer needed there has been removed."""
+    def _states(self, request: Request) -> ClientStateStore:
+        """Return where the hospital's states lie, after those that are no longer needed have been removed."""
         if not _RUN.fullmatch(request.run):
             raise Refusal(f"{request.run!r} is no name of a run.")
         folder = self.config.state_folder / "runs" / request.run
@@ -131,10 +141,7 @@ class ClientHandler:
         states.keep_only({(self.config.name, digest) for digest in kept})
         if request.state:
             states.check(self.config.name, request.state)
-        brought = None if experiment.init == SCRATCH else find_brought(experiment, self.config, request.weights)
-        with self._timed("build"):
-            arm = make_arm(experiment, dataset, brought)
-        return Desk(arm.runtime, states)
+        return states
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

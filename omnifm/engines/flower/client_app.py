@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
 from omnifm.engines.flower.messages import Reply
-from omnifm.engines.flower.records import from_records, to_records
+from omnifm.engines.flower.transport import from_records, to_records
 from omnifm.utils.errors import DeploymentError
 
 FILE = "client-toml"

@@ -1,6 +1,6 @@
 """``client.toml``: what a hospital says on its own machine, of its data, its state and what it permits.
 
-Nothing of it is sent to the server but the name and the permits, nor can the server change any of it.
+Nothing of it is sent to the server but the name and the policy, nor can the server change any of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
 from omnifm.checkpoint.client_store import file_name
-from omnifm.config.deprecated import upgraded
+from omnifm.config.deprecated import rename_key, upgraded
 from omnifm.config.messages import checked
 from omnifm.config.toml import read_toml
 from omnifm.data.partition import PartitionSettings
@@ -46,7 +46,7 @@ class ClientDataConfig:
 
 @settings
 class ClientPolicy:
-    """``[permits]``: what the server may ask for; all else is refused, with the reason.
+    """``[policy]``: what the server may ask for; all else is refused, with the reason.
 
     ``tasks`` and ``algorithms`` by name, ``["*"]`` for any; ``upload`` what may leave; ``minimum_samples`` how many
     training samples there must be, so that no few patients shine through; ``rounds_a_day`` in how many rounds the
@@ -112,10 +112,11 @@ def read_client_config(path: Path) -> ClientConfig:
     """
     document = upgraded(read_toml(path, "hospital's file", DeploymentError, "write one, as docs/deploy.md shows"))
     known = [f.name for f in fields(ClientConfig)]
-    for key in document:
-        if key not in known:
-            raise DeploymentError(f"{path}: unknown key {key!r}. {did_you_mean(key, known)}")
     try:
+        rename_key(document, "permits", "policy")
+        for key in document:
+            if key not in known:
+                raise ExperimentError(f"unknown key {key!r}. {did_you_mean(key, known)}")
         settings: ClientConfig = checked(ClientConfig, document, ())
     except ExperimentError as error:
         raise DeploymentError(f"{path}: {error}") from None

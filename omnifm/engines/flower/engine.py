@@ -14,12 +14,13 @@ from omnifm.checkpoint.client_store import StateRefs, digests_of
 from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
+from omnifm.core.tensors import Tensors
 from omnifm.engines.flower.client_manager import Answer, ClientManager
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import Reply, Request
-from omnifm.federation.loop import sample
+from omnifm.federation.loop import NO_MESSAGES, Messages, sample
 from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.errors import DeploymentError
@@ -77,13 +78,15 @@ class FlowerEngine:
         self._digests = digests_of(states)
         self._forget()
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
+    def update(
+        self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
+    ) -> Iterator[Upload]:
         """Let the hospitals train; yield what they send in the order of all engines."""
         ahead = self._ahead if self._ahead_of == broadcast.round else {}
         clients = sorted(self._gathered(clients), key=lambda name: -self.membership.client_stats[name].train)
         missing = {name: Job(train=True) for name in clients if name not in ahead}
         need = min(self.settings.min_answers, len(clients)) - len(clients) + len(missing)
-        answers = self._ask(broadcast, missing, need) if missing else iter(())
+        answers = self._ask(broadcast, messages, missing, need) if missing else iter(())
         ready: dict[str, Reply | None] = {name: ahead[name] for name in clients if name in ahead}
         for name in clients:
             while name not in ready:
@@ -98,11 +101,16 @@ class FlowerEngine:
         self._forget()
 
     def evaluate(
-        self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint
+        self,
+        broadcast: Broadcast,
+        clients: Sequence[str],
+        split: Split,
+        point: EvaluationPoint,
+        messages: Messages = NO_MESSAGES,
     ) -> Iterator[tuple[str, Scores]]:
         """Let the hospitals judge; on validation data at all points at once, and train for the next round."""
         if (split, point) not in self._scores:
-            self._evaluate(broadcast, clients, split, point)
+            self._evaluate(broadcast, messages, clients, split, point)
         yield from self._scores.pop((split, point)).items()
 
     def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
@@ -112,7 +120,9 @@ class FlowerEngine:
     def _forget(self) -> None:
         self._ahead, self._ahead_of, self._scores = {}, 0, {}
 
-    def _evaluate(self, broadcast: Broadcast, clients: Sequence[str], split: Split, point: EvaluationPoint) -> None:
+    def _evaluate(
+        self, broadcast: Broadcast, messages: Messages, clients: Sequence[str], split: Split, point: EvaluationPoint
+    ) -> None:
         plays_on = split == "validation"
         federation = self.arm.experiment.federation
         points = federation.evaluate if plays_on else (point,)
@@ -126,7 +136,7 @@ class FlowerEngine:
         self._forget()
         self._ahead_of = broadcast.round
         self._scores = {one: {} for one in evaluations}
-        for name, reply in self._ask(broadcast, jobs, min(self.settings.min_answers, len(jobs))):
+        for name, reply in self._ask(broadcast, messages, jobs, min(self.settings.min_answers, len(jobs))):
             if reply is None:
                 continue
             for evaluation in reply.evaluations:
@@ -151,22 +161,25 @@ class FlowerEngine:
                 self.events.tell("missed", name, "it is not there")
         return found
 
-    def _ask(self, broadcast: Broadcast, jobs: Mapping[str, Job], need: int) -> Iterator[tuple[str, Reply | None]]:
+    def _ask(
+        self, broadcast: Broadcast, messages: Messages, jobs: Mapping[str, Job], need: int
+    ) -> Iterator[tuple[str, Reply | None]]:
         """Ask the hospitals; yield each with its answer, or with None when there will be none.
 
         Raises:
             DeploymentError: fewer than ``need`` can answer, since the others have refused or failed.
         """
+        packed = broadcast.to_bytes()  # once for all hospitals
         waiting, reasons, told_of_waiting = dict(jobs), dict[str, str](), False
         started, answered, tries = self.hospitals.clock(), 0, dict.fromkeys(jobs, TRIES)
         while waiting:
             for name, job in waiting.items():
                 if self.hospitals.there(name) and not self.hospitals.busy(name):
-                    self._send(name, broadcast, job)
+                    self._send(name, broadcast.round, packed, messages.get(name), job)
             for answer in self.hospitals.turn():
                 if answer.client not in waiting:
                     continue
-                reply, reason = self._looked_at(answer, broadcast, waiting[answer.client])
+                reply, reason = self._looked_at(answer, broadcast, messages, waiting[answer.client])
                 tries[answer.client] -= answer.lost and self.hospitals.there(answer.client)
                 if answer.lost and tries[answer.client]:
                     self.events.tell("lost", answer.client, f"{reason}; it is asked again")
@@ -201,7 +214,7 @@ class FlowerEngine:
         late = self.hospitals.clock() - started > self.settings.deadline
         return [name for name in waiting if late or self.hospitals.gone_for(name) > self.settings.grace]
 
-    def _send(self, name: str, broadcast: Broadcast, job: Job) -> None:
+    def _send(self, name: str, number: int, broadcast: bytearray, message: Tensors | None, job: Job) -> None:
         state = self._digests.get(name)
         keep = {digest for client, digest in self.checkpoints.needed if client == name}
         if name in self._ahead and (ahead := self._ahead[name].state):
@@ -218,17 +231,19 @@ class FlowerEngine:
             tuple(sorted(keep)),
             job.evaluations,
             job.train,
-            broadcast,
+            message=Broadcast(number, {}, message) if message else None,
         )
-        self.hospitals.send(name, request.to_bytes(), f"round {broadcast.round}")
+        self.hospitals.send(name, request.to_bytes({"broadcast": broadcast}), f"round {number}")
 
-    def _looked_at(self, answer: Answer, broadcast: Broadcast, job: Job) -> tuple[Reply | None, str]:
+    def _looked_at(
+        self, answer: Answer, broadcast: Broadcast, messages: Messages, job: Job
+    ) -> tuple[Reply | None, str]:
         """Return the reply if it can be counted, else why not."""
         reply = answer.reply
         if reply is None:
             return None, answer.reason
         try:
-            self._check(answer.client, reply, broadcast, job)
+            self._check(answer.client, reply, broadcast.with_message(messages.get(answer.client, {})), job)
         except (ValueError, KeyError, TypeError) as error:
             self.events.tell("rejected", answer.client, str(error), round=broadcast.round)
             return None, f"rejected: {error}"

@@ -11,10 +11,11 @@ from typing import Any
 
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.config.experiment import Experiment
+from omnifm.data.client_stats import ClientStats
 from omnifm.data.subset import distinct
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.messages import ClientProperties
-from omnifm.runs.arm import Arm, ClientStats, DataSpec, build_arm
+from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.tasks.task import DataShape
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import DeploymentError

@@ -1,4 +1,4 @@
-"""What server and hospitals write to each other: tensors and JSON in one parcel of bytes, not believed before checked.
+"""What server and hospitals write to each other: JSON and records, in bytes that are not believed before checked.
 
 Server -> hospital: :class:`Request`. Hospital -> server: :class:`Reply`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, Self
@@ -18,29 +19,34 @@ from pydantic import ConfigDict, TypeAdapter
 from omnifm.config.toml import Document
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, Record, Upload
-from omnifm.core.serialization import TensorBuffer, aligned, unpack_tensors
-from omnifm.core.tensors import Tensors
-from omnifm.runs.arm import ClientStats, DataSpec
+from omnifm.core.serialization import ALIGNMENT, TensorBuffer, aligned, unpack_tensors
+from omnifm.data.client_stats import ClientStats
+from omnifm.runs.arm import DataSpec
 from omnifm.tasks.task import DataShape, Scores
 
-FORMAT = 1
+FORMAT = 2
 """To be raised when letters change: of another format, none is read."""
 
 
 @dataclass(frozen=True)
 class WireMessage:
-    """Its fields are JSON, but for one record with tensors that may lie within."""
+    """Its fields are JSON, but for records with tensors.
 
-    def to_bytes(self) -> bytes:
-        """Serialise."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        tensors: Tensors = {}
-        for name, value in plain.items():
-            if isinstance(value, Record):
-                tensors, plain[name] = value.pack()
+    Its bytes are a parcel of the JSON, with the length of each record in the record's place, and the records behind.
+    """
+
+    def to_bytes(self, packed: Mapping[str, bytes | bytearray] | None = None) -> bytes:
+        """Serialise; ``packed`` are the bytes of records, by field, that have been serialised already."""
+        plain: dict[str, Any] = {}
+        parts: list[bytes | bytearray] = []
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.name in (packed or {}) or isinstance(value, Record):
+                parts.append(packed[f.name] if packed and f.name in packed else value.to_bytes())
+                plain[f.name] = len(parts[-1])
             else:
-                plain[name] = _plain(value)
-        return bytes(TensorBuffer(tensors, plain).to_bytes())
+                plain[f.name] = _plain(value)
+        return b"".join([TensorBuffer({}, plain).to_bytes(), *parts])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -50,14 +56,18 @@ class WireMessage:
             ValueError: it is no such letter; says what is wrong.
         """
         try:
-            tensors, plain = unpack_tensors(aligned(data))
-            records = {
-                f.name: f.metadata["record"].unpack(tensors, plain.pop(f.name))
-                for f in dataclasses.fields(cls)
-                if "record" in f.metadata and plain.get(f.name) is not None
-            }
+            memory = aligned(data)
+            plain = unpack_tensors(memory)[1]
+            kinds = {f.name: f.metadata["record"] for f in dataclasses.fields(cls) if "record" in f.metadata}
+            sizes = {name: plain.pop(name) for name in kinds if plain.get(name) is not None}
             text = json.dumps({key: value for key, value in plain.items() if value is not None})
             payload: Self = _reader(cls).validate_json(text)  # type: ignore[arg-type]
+            start, records = len(memory) - sum(sizes.values()), dict[str, Record]()
+            for name, size in sizes.items():
+                if start < 0 or size < 0 or start % ALIGNMENT:
+                    raise ValueError(f"no {cls.__name__}: a record does not lie where it should")
+                records[name] = kinds[name].unpack(*unpack_tensors(memory[start : start + size]))
+                start += size
         except pydantic.ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -86,7 +96,8 @@ class Request(WireMessage):
     ``experiment`` is the arm's without any data; ``weights`` the SHA-256 of the file that it starts from, if it does.
     ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital is to introduce itself.
     ``state`` is the digest of the state to go on from, ``keep`` are the digests of those that may still be asked for.
-    ``evaluations`` lists the splits and evaluation points at which it is judged, ``train`` tells whether it is trained.
+    ``evaluations`` lists the splits and evaluation points at which the model is evaluated, ``train`` tells whether it
+    is trained. ``message`` holds, in its ``extra``, what this client alone receives with the broadcast.
     """
 
     run: str
@@ -101,6 +112,14 @@ class Request(WireMessage):
     evaluations: tuple[tuple[Split, EvaluationPoint], ...] = ()
     train: bool = False
     broadcast: pydantic.SkipValidation[Broadcast | None] = field(default=None, metadata={"record": Broadcast})
+    message: pydantic.SkipValidation[Broadcast | None] = field(default=None, metadata={"record": Broadcast})
+
+    @property
+    def received(self) -> Broadcast | None:
+        """The broadcast with this hospital's own message."""
+        if self.broadcast is None or self.message is None:
+            return self.broadcast
+        return self.broadcast.with_message(self.message.extra)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import get_args
 
+from omnifm.algorithms.kinds import Kind
 from omnifm.config.experiment import Experiment
-from omnifm.engines.flower.client_config import ANY, ClientPolicy
+from omnifm.engines.flower.client_config import ANY, ClientPolicy, UploadKind
+
+_LEAVES_AS: dict[Kind, UploadKind] = {
+    Kind.PARAMETER: "weights",
+    Kind.BUFFER: "weights",
+    Kind.COUNTER: "weights",
+    Kind.PROTOTYPE: "prototypes",
+    Kind.COUNT: "prototypes",
+    Kind.AUXILIARY: "auxiliary",
+}
 
 
 def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
@@ -17,9 +28,9 @@ def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
     ):
         for name in names:
             if ANY not in allowed and name not in allowed:
-                return f"The {what} {name!r} is not permitted here (permits.{what}s: {', '.join(allowed)})."
+                return f"The {what} {name!r} is not permitted here (policy.{what}s: {', '.join(allowed)})."
     if 0 < policy.epochs < experiment.training.epochs:
-        return f"{experiment.training.epochs} local epochs are more than permits.epochs = {policy.epochs}."
+        return f"{experiment.training.epochs} local epochs are more than policy.epochs = {policy.epochs}."
     return ""
 
 
@@ -28,7 +39,7 @@ def reject_answers(policy: ClientPolicy, experiment: Experiment) -> str:
     if experiment.data.answer_patients < policy.answer_patients:
         return (
             f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not told here: "
-            f"permits.answer_patients = {policy.answer_patients}."
+            f"policy.answer_patients = {policy.answer_patients}."
         )
     return ""
 
@@ -36,22 +47,28 @@ def reject_answers(policy: ClientPolicy, experiment: Experiment) -> str:
 def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> str:
     """Say why no round is trained; nothing if it may be."""
     if samples < policy.minimum_samples:
-        return f"{samples} training samples are fewer than permits.minimum_samples = {policy.minimum_samples}."
+        return f"{samples} training samples are fewer than policy.minimum_samples = {policy.minimum_samples}."
     if 0 < policy.rounds_a_day <= rounds_today:
-        return f"{rounds_today} rounds were trained within 24 hours: permits.rounds_a_day = {policy.rounds_a_day}."
+        return f"{rounds_today} rounds were trained within 24 hours: policy.rounds_a_day = {policy.rounds_a_day}."
     return ""
 
 
+def leaving(kinds: Mapping[str, Kind]) -> list[UploadKind]:
+    """Name what leaves with an upload whose tensors are of these kinds, in the words of the policy."""
+    found = {_LEAVES_AS[kind] for kind in kinds.values()}
+    return [kind for kind in get_args(UploadKind) if kind in found]
+
+
 def reject_upload(policy: ClientPolicy, kinds: Collection[str]) -> str:
-    """Say why an upload of these kinds may not leave; nothing if it may."""
+    """Say why what leaves with an upload may not; nothing if it may."""
     barred = [kind for kind in kinds if kind not in policy.upload]
     if not barred:
         return ""
-    return f"The upload holds {' and '.join(barred)}; permits.upload allows {', '.join(policy.upload) or 'nothing'}."
+    return f"The upload holds {' and '.join(barred)}; policy.upload allows {', '.join(policy.upload) or 'nothing'}."
 
 
 def reject_size(policy: ClientPolicy, size: int) -> str:
     """Say why a message of so many bytes is refused; nothing if it is not."""
     if size <= policy.max_bytes:
         return ""
-    return f"A message of {size / 1e6:.1f} MB is larger than permits.megabytes = {policy.megabytes:g}."
+    return f"A message of {size / 1e6:.1f} MB is larger than policy.megabytes = {policy.megabytes:g}."

@@ -150,7 +150,7 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
             "weights": str((folder / "init").absolute()),
             "data": data,
             "partition": asdict(first.partition),
-            "permits": {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, "answer_patients": 1},
+            "policy": {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, "answer_patients": 1},
         }
         files[client.name] = place / "client.toml"
         files[client.name].write_text(tomli_w.dumps(content), encoding="utf-8")

@@ -1,22 +1,53 @@
-"""Letters over Flower's grid: to whom each went, and what came back for it, be it an answer or none."""
+"""Letters on Flower's wire: in its records and over its grid, with what came back for each, an answer or none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import NamedTuple
 
-from flwr.app import Message
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from omnifm.engines.flower.records import KIND, from_records, to_records
+from omnifm.engines.flower.messages import FORMAT
 
+KIND = "query"
+"""The kind of all messages; what is asked, the letter says."""
+
+_ABOUT, _LETTER, _BODY, _TYPE = "about", "letter", "body", "omnifm.letter"
 _APP_FAILED = {
     ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "the app cannot be loaded there",
     ErrorCode.CLIENT_APP_RAISED_EXCEPTION: "the app ended with an error",
     ErrorCode.MOD_FAILED_PRECONDITION: "the app ended with an error",
     ErrorCode.INVALID_FAB: "the app is not accepted there",
 }
+
+
+def to_records(payload: bytes) -> RecordDict:
+    """Put a letter's bytes into an array, and beside it what must be known before they are looked at."""
+    about = ConfigRecord({"format": FORMAT, "omnifm": version("omnifm")})
+    array = Array(dtype="uint8", shape=(len(payload),), stype=_TYPE, data=payload)
+    return RecordDict({_ABOUT: about, _LETTER: ArrayRecord({_BODY: array})})
+
+
+def from_records(content: RecordDict, limit: int) -> bytes:
+    """Undo :func:`to_records`.
+
+    Raises:
+        ValueError: there is none, it is of another format or version, or it has more than ``limit`` bytes; says so.
+    """
+    try:
+        about, array = content.config_records[_ABOUT], content.array_records[_LETTER][_BODY]
+        form, other = about["format"], about["omnifm"]
+    except KeyError:
+        raise ValueError("the message is none of OmniFM's") from None
+    own = version("omnifm")
+    if form != FORMAT or other != own:
+        raise ValueError(f"OmniFM {other!r} (letters of format {form!r}) cannot speak with OmniFM {own!r} ({FORMAT})")
+    if len(array.data) > limit:
+        raise ValueError(f"a message of {len(array.data) / 1e6:.1f} MB is larger than the {limit / 1e6:g} MB allowed")
+    return bytes(array.data)
 
 
 class Node(NamedTuple):

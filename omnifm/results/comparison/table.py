@@ -10,13 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from omnifm.results.comparison.columns import (
-    Column,
-    chosen_column,
-    hospital_columns,
-    paired_columns,
-    score_columns,
-)
+from omnifm.results.comparison.columns import Column, chosen_column, hospital_columns, paired_columns, score_columns
 from omnifm.results.comparison.numbers import Summary
 from omnifm.results.comparison.reader import ComparedArm
 from omnifm.results.numerals import metric_name

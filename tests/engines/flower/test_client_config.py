@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from omnifm.data.phantom import PhantomSource
+from omnifm.data.phantom.source import PhantomSource
 from omnifm.engines.flower.client_config import read_client_config
 from omnifm.utils.errors import DeploymentError
 
@@ -18,7 +18,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "name": "General",
         "state": "kept",
         "data": {"root": "files", "sources": [{"kind": "phantom", "patients": 10}]},
-        "permits": {"tasks": ["*"], "algorithms": ["fedavg", "omnifm"]},
+        "policy": {"tasks": ["*"], "algorithms": ["fedavg", "omnifm"]},
     }
     return {**plain, **changes}
 
@@ -44,10 +44,10 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     [
         ({"nam": "x"}, r"client.toml: unknown key 'nam'. Did you mean 'name'"),
         ({"name": ""}, r"client.toml: name: string should have at least 1 character"),
-        ({"permits": {"tasks": ["*"]}}, r"client.toml: permits.algorithms: this key is required"),
-        ({"permits": {"tasks": ["*"], "algorithms": ["fedavgg"]}}, r"permits: algorithms: unknown name 'fedavgg'. Did"),
-        ({"permits": {"tasks": ["*"], "algorithms": ["*"], "upload": ["images"]}}, r"permits.upload.0: input should"),
-        ({"permits": {"tasks": ["*"], "algorithms": ["*"], "round_a_day": 1}}, r"Did you mean 'rounds_a_day'"),
+        ({"policy": {"tasks": ["*"]}}, r"client.toml: policy.algorithms: this key is required"),
+        ({"policy": {"tasks": ["*"], "algorithms": ["fedavgg"]}}, r"policy: algorithms: unknown name 'fedavgg'. Did"),
+        ({"policy": {"tasks": ["*"], "algorithms": ["*"], "upload": ["images"]}}, r"policy.upload.0: input should"),
+        ({"policy": {"tasks": ["*"], "algorithms": ["*"], "round_a_day": 1}}, r"Did you mean 'rounds_a_day'"),
         ({"data": {"sources": []}}, r"data.sources: tuple should have at least 1 item"),
         ({"data": {"size": 3, "sources": [{"kind": "phantom"}]}}, r"Unknown key 'data.size'"),
     ],

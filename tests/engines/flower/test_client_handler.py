@@ -84,13 +84,13 @@ def test_it_trains_and_writes_down_what_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("permits", "reason"),
+    ("policy", "reason"),
     [
         ({"algorithms": ["scaffold"]}, r"The algorithm 'omnifm' is not permitted here"),
         ({"algorithms": ["omnifm"]}, r"The algorithm 'fedavg' is not permitted here"),
-        ({"minimum_samples": 13}, r"12 training samples are fewer than permits.minimum_samples = 13"),
-        ({"upload": ["weights"]}, r"The upload holds prototypes; permits.upload allows weights"),
-        ({"megabytes": 0.001}, r"A message of .* MB is larger than permits.megabytes = 0.001"),
+        ({"minimum_samples": 13}, r"12 training samples are fewer than policy.minimum_samples = 13"),
+        ({"upload": ["weights"]}, r"The upload holds prototypes; policy.upload allows weights"),
+        ({"megabytes": 0.001}, r"A message of .* MB is larger than policy.megabytes = 0.001"),
     ],
 )
 def test_what_is_not_permitted_is_refused(tmp_path: Path, policy: dict[str, Any], reason: str) -> None:
@@ -187,7 +187,7 @@ def test_an_experiment_that_wants_rarer_answers_told_is_refused(tmp_path: Path) 
     document = public_config(visit.experiment)
     reply = visit.ask(experiment={**document, "data": {**document["data"], "answer_patients": 1}})
     assert reply.outcome == "refused"
-    assert "permits.answer_patients = 5" in reply.reason
+    assert "policy.answer_patients = 5" in reply.reason
 
 
 def test_weights_that_were_not_brought_are_named(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from omnifm.data.client_stats import ClientStats
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import agree
 from omnifm.engines.flower.messages import ClientProperties
-from omnifm.runs.arm import ClientStats
 from omnifm.tasks.task import DataShape
 
 

@@ -11,8 +11,8 @@ from helpers import same_record
 
 from omnifm.core.records import Broadcast, Upload
 from omnifm.core.serialization import TensorBuffer
+from omnifm.data.client_stats import ClientStats
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
-from omnifm.runs.arm import ClientStats
 from omnifm.tasks.task import DataShape, Scores
 
 

@@ -47,7 +47,7 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
         )
         for source in sources
     }
-    out = tmp_path / "afar"
+    out = tmp_path / "deployed"
     with LocalDeployment(tmp_path / "network", files, free_ports(3)) as town:
         town.start_server()
         for name in files:

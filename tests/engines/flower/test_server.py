@@ -16,12 +16,13 @@ from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
 from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast
-from omnifm.engines.flower import afar, envelope, hospitals
+from omnifm.engines.flower import client_manager, server, transport
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.engines.in_process import InProcess
 from omnifm.export.weights import export_arm
+from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
 from omnifm.utils.errors import DeploymentError, ExperimentError
@@ -75,8 +76,8 @@ def server_run(plan: Plan | None, grid: FakeGrid, out: Path, resume: bool = Fals
         return GridTransport(grid, settings.max_bytes, 100.0)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(afar, "Hospitals", lambda *a: hospitals.ClientManager(*a, clock=grid.time))
-        afar.run_server(plan, out, resume, make_transport)
+        patch.setattr(server, "ClientManager", lambda *a: client_manager.ClientManager(*a, clock=grid.time))
+        server.run_server(plan, out, resume, make_transport)
     return hashes(out)
 
 
@@ -85,8 +86,9 @@ class Missing(InProcess):
 
     missed: frozenset[tuple[str, int]] = frozenset()
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Any:
-        return super().update(broadcast, [name for name in clients if (name, broadcast.round) not in self.missed])
+    def update(self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES) -> Any:
+        there = [name for name in clients if (name, broadcast.round) not in self.missed]
+        return super().update(broadcast, there, messages)
 
 
 class Here(LocalBackend):
@@ -114,30 +116,30 @@ def test_four_algorithms_end_with_the_same_weights(town: Town, tmp_path: Path) -
     plan, grid = town.plan(*FOUR, federation=BOTH), town.grid(tmp_path / "hospitals")
     here = here_played(plan, tmp_path / "here")
     assert len(set(here.values())) == 4
-    assert server_run(plan, grid, tmp_path / "afar") == here
+    assert server_run(plan, grid, tmp_path / "deployed") == here
     for arm in FOUR:
-        found, expected = (json.loads((tmp_path / p / arm / "result.json").read_text()) for p in ("afar", "here"))
+        found, expected = (json.loads((tmp_path / p / arm / "result.json").read_text()) for p in ("deployed", "here"))
         assert found.pop("panels") == {name: [] for name in NAMES}  # pictures are of patients, and stay with them
         assert all(expected.pop("panels").values())
         assert found == expected
-        assert log_lines(tmp_path / "afar" / arm) == log_lines(tmp_path / "here" / arm)
-    assert not list((tmp_path / "afar").rglob("clients/*"))
+        assert log_lines(tmp_path / "deployed" / arm) == log_lines(tmp_path / "here" / arm)
+    assert not list((tmp_path / "deployed").rglob("clients/*"))
 
 
-def test_a_start_from_given_weights_is_the_same_afar(town: Town, tmp_path: Path) -> None:
+def test_a_start_from_given_weights_is_the_same_when_deployed(town: Town, tmp_path: Path) -> None:
     given = make_plan({**town.plan("fedavg").document, "seed": 5}).arms["fedavg"]
     arm = LocalBackend().arm(given, None)
     write_weights(tmp_path / "start.safetensors", arm.runtime.initial, arm.origin)
     plan = make_plan({**town.plan("fedavg", "omnifm").document, "init": str(tmp_path / "start.safetensors")})
     here = here_played(plan, tmp_path / "here")
     brought = {name: {"weights": str(tmp_path / "here" / "init")} for name in NAMES}
-    assert server_run(plan, town.grid(tmp_path / "hospitals", **brought), tmp_path / "afar") == here
+    assert server_run(plan, town.grid(tmp_path / "hospitals", **brought), tmp_path / "deployed") == here
     assert here != here_played(town.plan("fedavg", "omnifm"), tmp_path / "scratch")
 
 
 def test_a_hospital_is_asked_once_a_round(town: Town, tmp_path: Path) -> None:
     grid = town.grid(tmp_path / "hospitals")
-    server_run(town.plan("omnifm", federation=BOTH), grid, tmp_path / "afar")
+    server_run(town.plan("omnifm", federation=BOTH), grid, tmp_path / "deployed")
     asked = [group for name, group in grid.starts if name == "CT"]
     # It says who it is; trains; is judged and trains twice, is judged; and is tested at two evaluation points.
     assert asked[:5] == ["hello", "round 1", "round 2", "round 3", "round 4"]
@@ -164,8 +166,8 @@ def test_a_hospital_that_goes_and_comes_back_loses_nothing(town: Town, tmp_path:
             grid.connect("MRI")
 
     grid.fault, grid.each_look = fault, look
-    assert server_run(plan, grid, tmp_path / "afar") == here
-    told = [event for event, name in events(tmp_path / "afar") if name == "MRI"]
+    assert server_run(plan, grid, tmp_path / "deployed") == here
+    told = [event for event, name in events(tmp_path / "deployed") if name == "MRI"]
     assert told.index("there") < told.index("gone") < told.index("back")
     assert "missed" not in told
 
@@ -177,8 +179,8 @@ def test_a_hospital_that_misses_a_round_goes_on_from_its_state(town: Town, tmp_p
     grid.fault = lambda name, group: "never" if (name, group) == ("PET", "round 2") else ""
     here = here_played(plan, tmp_path / "here", missed=[("PET", 2)])
     assert here != here_played(plan, tmp_path / "undisturbed")
-    assert server_run(plan, grid, tmp_path / "afar") == here
-    assert ("missed", "PET") in events(tmp_path / "afar")
+    assert server_run(plan, grid, tmp_path / "deployed") == here
+    assert ("missed", "PET") in events(tmp_path / "deployed")
 
 
 def test_a_hospital_may_join_later(town: Town, tmp_path: Path) -> None:
@@ -193,28 +195,28 @@ def test_a_hospital_may_join_later(town: Town, tmp_path: Path) -> None:
 
     grid.fault = fault
     here = here_played(plan, tmp_path / "here", missed=[("PET", 1), ("PET", 2)])
-    assert server_run(plan, grid, tmp_path / "afar") == here
-    rounds = [json.loads(line) for line in (tmp_path / "afar/scaffold/metrics.jsonl").read_text().splitlines()]
+    assert server_run(plan, grid, tmp_path / "deployed") == here
+    rounds = [json.loads(line) for line in (tmp_path / "deployed/scaffold/metrics.jsonl").read_text().splitlines()]
     took_part = [sorted(line["clients"]) for line in rounds if line["event"] == "round"]
     assert took_part == [["CT", "MRI"], ["CT", "MRI"], ["CT", "MRI", "PET"]]
-    assert json.loads((tmp_path / "afar/scaffold/result.json").read_text())["clients"]["PET"]["train"] == 12
-    membership = read_membership(tmp_path / "afar")
+    assert json.loads((tmp_path / "deployed/scaffold/result.json").read_text())["clients"]["PET"]["train"] == 12
+    membership = read_membership(tmp_path / "deployed")
     assert membership is not None
     assert membership.keys["PET"] == b"PET".hex()  # and no other key may use the name from now on
 
 
-def test_of_a_run_afar_the_shared_weights_can_be_taken_out(town: Town, tmp_path: Path) -> None:
+def test_of_a_deployed_run_the_shared_weights_can_be_taken_out(town: Town, tmp_path: Path) -> None:
     plan = town.plan("omnifm")
     here_played(plan, tmp_path / "here")
-    server_run(plan, town.grid(tmp_path / "hospitals"), tmp_path / "afar")
+    server_run(plan, town.grid(tmp_path / "hospitals"), tmp_path / "deployed")
     found = []
-    for place in ("here", "afar"):
+    for place in ("here", "deployed"):
         lacking = export_arm(tmp_path / place, plan, None, None, tmp_path / place / "model")
         tensors, origin = read_weights(tmp_path / place / "model/model.safetensors")
         found.append((lacking, digest(tensors), origin.label_names))
     assert found[0] == found[1]
     with pytest.raises(ExperimentError, match="what is CT's own has stayed with it"):
-        export_arm(tmp_path / "afar", plan, None, "CT", tmp_path / "own")
+        export_arm(tmp_path / "deployed", plan, None, "CT", tmp_path / "own")
 
 
 class Killed(BaseException):
@@ -233,14 +235,14 @@ def test_a_killed_server_goes_on(town: Town, tmp_path: Path, group: str, algorit
 
     grid.fault = kill
     with pytest.raises(Killed):
-        server_run(plan, grid, tmp_path / "afar")
+        server_run(plan, grid, tmp_path / "deployed")
     again = town.grid(tmp_path / "hospitals")
-    assert server_run(None, again, tmp_path / "afar", resume=True) == here
+    assert server_run(None, again, tmp_path / "deployed", resume=True) == here
 
 
 def test_states_that_nobody_needs_are_removed(town: Town, tmp_path: Path) -> None:
     plan, grid = town.plan("ditto", federation={"rounds": 6}), town.grid(tmp_path / "hospitals")
-    server_run(plan, grid, tmp_path / "afar")
+    server_run(plan, grid, tmp_path / "deployed")
     kept = list((tmp_path / "hospitals/CT/state/hospitals/CT/runs").rglob("*.safetensors"))
     assert 1 <= len(kept) <= 4  # of the last two rounds and of the best at two evaluation points
 
@@ -249,7 +251,7 @@ def test_a_crashed_process_is_asked_again_and_at_last_passed_over(town: Town, tm
     plan, grid = town.plan("fedavg"), town.grid(tmp_path / "hospitals")
     crashes = iter(["crash", "crash"])
     grid.fault = lambda name, group: next(crashes, "") if (name, group) == ("CT", "round 1") else ""
-    assert server_run(plan, grid, tmp_path / "afar") == here_played(plan, tmp_path / "here")
+    assert server_run(plan, grid, tmp_path / "deployed") == here_played(plan, tmp_path / "here")
     grid = town.grid(tmp_path / "others")
     grid.fault = lambda name, group: "crash" if (name, group) == ("CT", "round 1") else ""
     assert server_run(plan, grid, tmp_path / "again") == here_played(plan, tmp_path / "missed", [("CT", 1)])
@@ -259,8 +261,8 @@ def test_a_crashed_process_is_asked_again_and_at_last_passed_over(town: Town, tm
 def test_a_spoilt_answer_counts_as_none(town: Town, tmp_path: Path) -> None:
     plan, grid = town.plan("fedavg"), town.grid(tmp_path / "hospitals")
     grid.fault = lambda name, group: "spoil" if (name, group) == ("PET", "round 2") else ""
-    assert server_run(plan, grid, tmp_path / "afar") == here_played(plan, tmp_path / "here", [("PET", 2)])
-    text = (tmp_path / "afar/deploy.jsonl").read_text()
+    assert server_run(plan, grid, tmp_path / "deployed") == here_played(plan, tmp_path / "here", [("PET", 2)])
+    text = (tmp_path / "deployed/deploy.jsonl").read_text()
     assert '"client": "PET"' in text
     assert "its answer is not understood" in text
 
@@ -268,9 +270,9 @@ def test_a_spoilt_answer_counts_as_none(town: Town, tmp_path: Path) -> None:
 def test_too_few_answers_end_the_run_and_say_why(town: Town, tmp_path: Path) -> None:
     plan = town.plan("omnifm", deploy=ALL_THERE)
     policy = {"tasks": ["*"], "algorithms": ["fedavg"], "minimum_samples": 1}
-    grid = town.grid(tmp_path / "hospitals", MRI={"permits": policy})
+    grid = town.grid(tmp_path / "hospitals", MRI={"policy": policy})
     with pytest.raises(DeploymentError, match=r"Round 1: 3 answers are needed.*MRI: refused: The algorithm 'omnifm'"):
-        server_run(plan, grid, tmp_path / "afar")
+        server_run(plan, grid, tmp_path / "deployed")
     audit_log = (tmp_path / "hospitals/MRI/state/hospitals/MRI/audit.jsonl").read_text()
     assert "'omnifm' is not permitted here" in audit_log
 
@@ -279,16 +281,16 @@ def test_where_nobody_is_named_all_that_are_connected_take_part(town: Town, tmp_
     grid = town.grid(tmp_path / "hospitals")
     held = iter(["never"] * 5)  # the third does not answer at once
     grid.fault = lambda name, group: next(held, "") if (name, group) == ("PET", "hello") else ""
-    server_run(town.plan("fedavg", deploy={"hospitals": []}), grid, tmp_path / "afar")
-    result = json.loads((tmp_path / "afar/fedavg/result.json").read_text())
+    server_run(town.plan("fedavg", deploy={"hospitals": []}), grid, tmp_path / "deployed")
+    result = json.loads((tmp_path / "deployed/fedavg/result.json").read_text())
     assert list(result["clients"]) == list(NAMES)
 
 
 def test_one_that_says_nothing_holds_the_others_up_no_longer_than_grace(town: Town, tmp_path: Path) -> None:
     grid = town.grid(tmp_path / "hospitals")
     grid.fault = lambda name, group: "never" if (name, group) == ("PET", "hello") else ""
-    server_run(town.plan("fedavg", deploy={"hospitals": [], "grace": 20.0}), grid, tmp_path / "afar")
-    result = json.loads((tmp_path / "afar/fedavg/result.json").read_text())
+    server_run(town.plan("fedavg", deploy={"hospitals": [], "grace": 20.0}), grid, tmp_path / "deployed")
+    result = json.loads((tmp_path / "deployed/fedavg/result.json").read_text())
     assert list(result["clients"]) == ["CT", "MRI"]
     assert grid.clock > 20
 
@@ -296,40 +298,40 @@ def test_one_that_says_nothing_holds_the_others_up_no_longer_than_grace(town: To
 def test_hospitals_on_one_machine_may_name_one_folder_for_their_states(town: Town, tmp_path: Path) -> None:
     plan = town.plan("ditto")
     state = {name: {"state": str(tmp_path / "state")} for name in NAMES}
-    found = server_run(plan, town.grid(tmp_path / "hospitals", **state), tmp_path / "afar")
+    found = server_run(plan, town.grid(tmp_path / "hospitals", **state), tmp_path / "deployed")
     assert found == here_played(plan, tmp_path / "here")
 
 
 def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> None:
     plan = town.plan("fedavg", deploy={"hospitals": ["CT", "MRI"]})
-    server_run(plan, town.grid(tmp_path / "hospitals"), tmp_path / "afar")
-    result = json.loads((tmp_path / "afar/fedavg/result.json").read_text())
+    server_run(plan, town.grid(tmp_path / "hospitals"), tmp_path / "deployed")
+    result = json.loads((tmp_path / "deployed/fedavg/result.json").read_text())
     assert list(result["clients"]) == ["CT", "MRI"]
-    stand = json.loads((tmp_path / "afar/status.json").read_text())
+    stand = json.loads((tmp_path / "deployed/status.json").read_text())
     assert "not among the hospitals of this run" in stand["hospitals"]["PET"]["trouble"]
 
 
 def test_one_who_goes_by_the_name_of_another_key_is_refused(town: Town, tmp_path: Path) -> None:
     plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
-    grid.registered = {"CT": "CT", "MRI": "RemoteStateStore", "PET": "PET"}
-    server_run(plan, grid, tmp_path / "afar")
-    assert ("unwelcome", "MRI") in events(tmp_path / "afar")
-    assert {name for event, name in events(tmp_path / "afar") if event == "answer"} == {"CT", "PET"}
-    assert "its key is registered as that of RemoteStateStore" in (tmp_path / "afar/deploy.jsonl").read_text()
+    grid.registered = {"CT": "CT", "MRI": "Elsewhere", "PET": "PET"}
+    server_run(plan, grid, tmp_path / "deployed")
+    assert ("unwelcome", "MRI") in events(tmp_path / "deployed")
+    assert {name for event, name in events(tmp_path / "deployed") if event == "answer"} == {"CT", "PET"}
+    assert "its key is registered as that of Elsewhere" in (tmp_path / "deployed/deploy.jsonl").read_text()
 
 
 def test_another_version_is_refused_and_named(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
-    real = envelope.to_records
+    real = transport.to_records
 
-    def to_records(payload: bytes) -> Any:
+    def of_another_version(payload: bytes) -> Any:
         content = real(payload)
         if b'"client\\\\": \\\\"PET' in payload or b"PET" in payload[:400]:
             content.config_records["about"]["omnifm"] = "9.9"
         return content
 
-    monkeypatch.setattr("omnifm.engines.flower.client_app.sealed", to_records)
-    server_run(plan, grid, tmp_path / "afar")
-    text = (tmp_path / "afar/deploy.jsonl").read_text()
+    monkeypatch.setattr("omnifm.engines.flower.client_app.to_records", of_another_version)
+    server_run(plan, grid, tmp_path / "deployed")
+    text = (tmp_path / "deployed/deploy.jsonl").read_text()
     assert "OmniFM '9.9'" in text
     assert "unwelcome" in text

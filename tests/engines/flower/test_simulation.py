@@ -34,7 +34,7 @@ def flower_log() -> Iterator[None]:
 def test_the_hospitals_are_those_of_the_experiment(tmp_path: Path) -> None:
     content = document(tmp_path / "data", write_images(tmp_path / "data"), "omnifm")
     content |= {"federation": ROUNDS, "partition": {"kind": "dirichlet", "clients": 2}}
-    plan, out = make_plan(content), tmp_path / "afar"
+    plan, out = make_plan(content), tmp_path / "deployed"
     files = simulation._write_client_configs(plan, out)
     assert list(files) == ["hospital-1", "hospital-2"]
     grid = FakeGrid(files, simulation._client_app(list(files.values())))

@@ -5,11 +5,9 @@ import weakref
 from collections.abc import Iterator
 
 import torch
-from helpers import same
 
-from omnifm.algorithms.aggregation import WeightedMean, apply, average, difference
+from omnifm.algorithms.aggregation.mean import RunningMean, WeightedMean
 from omnifm.core.records import Upload
-from omnifm.core.tensors import Tensors
 
 
 def upload(client: str, samples: int, **change: list[float]) -> Upload:
@@ -21,21 +19,23 @@ def by_samples(upload: Upload) -> float:
 
 
 def test_mean_is_weighted_by_samples() -> None:
-    mean = average([upload("a", 1, w=[4.0, 0.0]), upload("b", 3, w=[0.0, 8.0])], by_samples).change
+    mean = WeightedMean().aggregate([upload("a", 1, w=[4.0, 0.0]), upload("b", 3, w=[0.0, 8.0])], by_samples).change
     assert mean["w"].tolist() == [1.0, 6.0]
     assert mean["w"].dtype == torch.float32
 
 
 def test_each_name_over_the_clients_that_hold_it() -> None:
-    mean = average(
-        [upload("a", 1, w=[4.0], head=[5.0]), upload("b", 3, w=[8.0]), upload("c", 4, v=[2.0])], by_samples
-    ).change
+    mean = (
+        WeightedMean()
+        .aggregate([upload("a", 1, w=[4.0], head=[5.0]), upload("b", 3, w=[8.0]), upload("c", 4, v=[2.0])], by_samples)
+        .change
+    )
     assert {name: value.tolist() for name, value in mean.items()} == {"w": [7.0], "head": [5.0], "v": [2.0]}
 
 
 def test_integer_buffers_are_copied_from_the_first() -> None:
     first, second = torch.tensor(10), torch.tensor(20)
-    mean = WeightedMean()
+    mean = RunningMean()
     mean.add({"batches": first}, 1.0)
     mean.add({"batches": second}, 99.0)
     first.zero_()
@@ -43,12 +43,12 @@ def test_integer_buffers_are_copied_from_the_first() -> None:
 
 
 def test_no_uploads_are_no_change() -> None:
-    assert average([], by_samples) == ({}, {}, 0)
+    assert WeightedMean().aggregate([], by_samples) == ({}, {}, 0)
 
 
 def test_many_small_shares_do_not_drown() -> None:
     # In float32 a sum that has reached 2^24 no longer grows by ones, and the mean of ones would fall below one.
-    mean = WeightedMean()
+    mean = RunningMean()
     for weight in (2.0**24, *[1.0] * 64):
         mean.add({"w": torch.tensor([1.0])}, weight)
     assert mean.result()["w"].item() == 1.0
@@ -56,7 +56,7 @@ def test_many_small_shares_do_not_drown() -> None:
 
 def test_mean_does_not_change_what_it_was_given() -> None:
     change = torch.tensor([1.0])
-    mean = WeightedMean()
+    mean = RunningMean()
     for _ in range(3):
         mean.add({"w": change}, 2.0)
     mean.result()
@@ -75,14 +75,4 @@ def test_uploads_are_let_go_one_by_one() -> None:
             yield Upload(str(number), 1, 0.0, {"w": value})
             del value
 
-    assert average(streaming(), by_samples).change["w"].tolist() == [2.0] * 4
-
-
-def test_difference_and_apply_undo_each_other() -> None:
-    before: Tensors = {"w": torch.tensor([1.0, 2.0]), "batches": torch.tensor(3), "frozen": torch.ones(1)}
-    after: Tensors = {"w": torch.tensor([4.0, 0.0]), "batches": torch.tensor(8)}
-    change = difference(after, before)
-    assert change["w"].tolist() == [3.0, -2.0]
-    assert change["batches"].item() == 8
-    assert same(apply(before, change), {**after, "frozen": torch.ones(1)})
-    assert before["w"].tolist() == [1.0, 2.0]
+    assert WeightedMean().aggregate(streaming(), by_samples).change["w"].tolist() == [2.0] * 4

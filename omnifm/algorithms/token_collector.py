@@ -1,0 +1,44 @@
+"""What the spectral adapter sees while a client trains, from which its prototypes are made."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from omnifm.data.subset import Batch
+from omnifm.training.hooks import LocalTraining
+from omnifm.training.model import Output
+
+
+class TokenCollector:
+    """Keeps the spectral tokens and retrievals of the latest local epoch, on the device of the training.
+
+    Its ``hooks`` go into :meth:`Trainer.with_hooks`. On a network without an adapter it stays empty.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: list[Tensor] = []
+        self._rows: list[Tensor] = []
+
+    @property
+    def hooks(self) -> LocalTraining:
+        """The hooks that let it watch."""
+        return LocalTraining(on_epoch=self._clear, on_batch=self._add)
+
+    @property
+    def tokens(self) -> Tensor:
+        """The spectral tokens ``(samples, token_dim)``, on the CPU."""
+        return torch.cat(self._tokens).cpu()
+
+    @property
+    def rows(self) -> Tensor:
+        """The row of the client's bank of every retrieval ``(samples * neighbours,)`` int64, on the CPU."""
+        return torch.cat(self._rows).cpu()
+
+    def _clear(self) -> None:
+        self._tokens, self._rows = [], []
+
+    def _add(self, output: Output, batch: Batch) -> None:
+        if output.adapter is not None:
+            self._tokens.append(output.adapter.spectral.detach())
+            self._rows.append(output.adapter.retrieved.flatten())

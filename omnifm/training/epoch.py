@@ -1,0 +1,39 @@
+"""One pass over the training data: its batches and its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from omnifm.data.subset import Batch
+
+
+class EpochLosses:
+    """The losses of one pass over the data, kept on the device."""
+
+    def __init__(self) -> None:
+        self.objectives: list[Tensor] = []
+        self._losses: list[Tensor] = []
+        self._sizes: list[int] = []
+
+    def record(self, batch: Batch, objective: Tensor, loss: Tensor) -> None:
+        """Keep a batch's scalar losses: what was minimised and the task's own."""
+        self.objectives.append(objective)
+        self._losses.append(loss)
+        self._sizes.append(len(batch["image"]))
+
+    def loss(self) -> float:
+        """Return the mean over all examples."""
+        losses: list[float] = torch.stack(self._losses).tolist()
+        return sum(loss * size for loss, size in zip(losses, self._sizes, strict=True)) / sum(self._sizes)
+
+
+def shuffled_batches(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
+    """Yield shuffled rows in batches; a last single row joins the batch before (batch norm needs two)."""
+    batches = list(torch.split(torch.randperm(count, generator=order), batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        single = batches.pop()
+        batches[-1] = torch.cat([batches[-1], single])
+    yield from batches

@@ -1,0 +1,34 @@
+"""``[training]`` of an experiment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from omnifm.utils.device import Precision
+from omnifm.utils.settings import BelowOne, Count, NotNegative, Positive, settings
+
+
+@settings
+class TrainingSettings:
+    """How a client trains: ``[training]`` of an experiment.
+
+    ``epochs`` are local epochs a round; ``schedule`` lets the learning rate stay or fall by a cosine over the rounds.
+    The optimiser starts afresh in every round: its state belongs to weights that the server has since changed.
+    Gradients longer than ``clip_norm`` are shortened to it, 0 shortens none. ``precision = "bf16"`` computes forward
+    passes in bfloat16 where torch holds that to be safe; weights, gradients and spectral tokens stay float32.
+    ``statistics`` of batch normalisation are ``measured`` in one more pass over the training images after training, or
+    those that were ``running`` in it.
+    """
+
+    epochs: Count = 1
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Positive = 0.05
+    momentum: BelowOne = 0.9
+    weight_decay: NotNegative = 1e-4
+    clip_norm: NotNegative = 5.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    precision: Precision = "float32"
+    statistics: Literal["measured", "running"] = "measured"

@@ -1,0 +1,62 @@
+"""An algorithm that sends each client what no other receives, and a step on uploads that draws from the secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.kinds import Kind
+from omnifm.algorithms.registry import SETTINGS, register
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors
+from omnifm.privacy.secret import ClientSecret, private_generator
+from omnifm.privacy.step import UploadStep
+from omnifm.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Messenger(Algorithm):
+    """Each client but those of PET is sent a number, by its name and the round, by which its head is shifted."""
+
+    def message(self, state: ServerState, client: str) -> Tensors:
+        number = sum(client.encode()) / 1000 + state.round
+        return {} if client == "PET" else {"shift": torch.full((3,), number)}
+
+    def broadcast(self, state: ServerState) -> Broadcast:
+        return replace(super().broadcast(state), extra={"common": torch.ones(2)})
+
+    def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
+        super().receive(broadcast, client, trainer)
+        assert broadcast.extra["common"].tolist() == [1.0, 1.0]
+        assert ("shift" in broadcast.extra) == (trainer.client.name != "PET")
+        if "shift" in broadcast.extra:
+            shift = broadcast.extra["shift"].mean()
+            trainer.load({name: v + shift for name, v in broadcast.shared.items() if name.endswith("head.bias")})
+
+
+@contextmanager
+def messenger_known() -> Iterator[None]:
+    """Let experiments use ``algorithm = "messenger"`` in this block."""
+    register("messenger")(Messenger)
+    try:
+        yield
+    finally:
+        del SETTINGS["messenger"]
+
+
+class Noise(UploadStep):
+    """Adds noise that only who knows the secret can compute."""
+
+    def on_client(self, upload: Upload, kinds: Mapping[str, Kind], secret: ClientSecret) -> Upload:
+        draw = private_generator(secret, "noise")
+        noisy = {
+            name: value + torch.from_numpy(draw.standard_normal(tuple(value.shape))).to(value)
+            if kinds[f"change/{name}"] is Kind.PARAMETER
+            else value
+            for name, value in upload.change.items()
+        }
+        return replace(upload, change=noisy)
