@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.kinds import Kind
@@ -52,11 +53,10 @@ class Noise(UploadStep):
     """Adds noise that only who knows the secret can compute."""
 
     def on_client(self, upload: Upload, kinds: Mapping[str, Kind], secret: ClientSecret) -> Upload:
-        draw = private_generator(secret, "noise")
-        noisy = {
-            name: value + torch.from_numpy(draw.standard_normal(tuple(value.shape))).to(value)
-            if kinds[f"change/{name}"] is Kind.PARAMETER
-            else value
-            for name, value in upload.change.items()
-        }
-        return replace(upload, change=noisy)
+
+        def noise(name: str, value: Tensor) -> Tensor:
+            drawn = private_generator(secret, "noise", name).standard_normal(tuple(value.shape))
+            return torch.from_numpy(drawn).to(value)
+
+        noisy = {n: v + noise(n, v) for n, v in upload.change.items() if kinds[f"change/{n}"] is Kind.PARAMETER}
+        return replace(upload, change={**upload.change, **noisy})

@@ -10,9 +10,10 @@ Class = TypeVar("Class", bound=type)
 
 
 def class_decorator(known: MutableMapping[str, Any], name: str, what: str) -> Callable[[Class], Class]:
-    """Return a decorator that adds a class to those ``known``; ``what`` is, for messages, a word for such a class ("Algorithm").
+    """Return a decorator that adds a class to those ``known``.
 
-    The class must be a dataclass, since its fields, all with defaults, are its settings in an experiment.
+    ``what`` is what messages call such a class, as "Algorithm". The class must be a dataclass, since its fields, all
+    with defaults, are its settings in an experiment.
 
     Raises:
         ValueError: (from the decorator) the name is taken, or the class is no dataclass.

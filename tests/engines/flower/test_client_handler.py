@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fake_grid import write_client_config
+from helpers import same_record
+from messenger import Noise
 from small_run import document, write_images
 
 from omnifm.config.experiment import make_plan
@@ -19,6 +22,10 @@ from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import ClientProperties, Reply, Request
+from omnifm.experiment import make_plan
+from omnifm.privacy.secret import ClientSecret
+from omnifm.privacy.secret import private_generator
+from omnifm.privacy.settings import PrivacySettings
 from omnifm.runs.arm import build_arm
 
 RUN = "0" * 32
@@ -100,6 +107,60 @@ def test_what_is_not_permitted_is_refused(tmp_path: Path, policy: dict[str, Any]
     assert re.search(reason, reply.reason), reply.reason
     assert bound.audit_log[-1]["reason"] == reply.reason
     assert not bound.audit_log[-1]["sent"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "sent"),
+    [("fedavg", ["weights"]), ("scaffold", ["weights", "auxiliary"]), ("local", [])],
+)
+def test_what_leaves_is_named_by_its_kinds(tmp_path: Path, algorithm: str, sent: list[str]) -> None:
+    visit = Visit(tmp_path, algorithm)
+    assert visit.train().outcome == "done"
+    assert visit.audit_log[-1]["sent"] == sent
+
+
+def test_an_answer_is_serialised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit, real, sizes = Visit(tmp_path, "fedavg"), Reply.to_bytes, list[int]()
+    broadcast = visit.broadcast()
+
+    def counted(reply: Reply) -> bytes:
+        data = real(reply)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(Reply, "to_bytes", counted)
+    assert visit.ask(broadcast=broadcast, train=True).outcome == "done"
+    assert len(sizes) == 1
+
+
+def test_clipping_is_done_before_anything_leaves(tmp_path: Path) -> None:
+    free, clipped = Visit(tmp_path / "free", "fedavg"), Visit(tmp_path / "clipped", "fedavg")
+    clipped.experiment = replace(clipped.experiment, privacy=PrivacySettings(clip=1e-3))
+    uploads = [visit.train().upload for visit in (free, clipped)]
+    assert uploads[0] is not None
+    assert uploads[1] is not None
+    lengths = [float(upload.change["network.head.weight"].norm()) for upload in uploads]
+    assert lengths[1] <= 1e-3 < lengths[0]
+    assert not list(clipped.hospital.state_folder.rglob("secret"))
+
+
+def test_noise_comes_from_a_secret_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, noisy = Visit(tmp_path / "plain", "fedavg"), Visit(tmp_path / "noisy", "fedavg")
+    expected = plain.train().upload
+    monkeypatch.setattr("omnifm.runs.arm.make_steps", lambda settings: [Noise()])
+    broadcast = noisy.broadcast()
+    first, again = (noisy.ask(broadcast=broadcast, train=True).upload for _ in range(2))
+    assert first is not None
+    assert again is not None
+    assert expected is not None
+    assert same_record(first, again), "asked again, it answers the same"
+    name = "network.head.weight"
+    (path,) = noisy.hospital.state_folder.rglob("secret")
+    assert path.parent.parent == noisy.hospital.state_folder / "runs" / RUN / "arm"
+    noise = private_generator(ClientSecret(path), "noise", name).standard_normal(tuple(first.change[name].shape))
+    torch.testing.assert_close(first.change[name], expected.change[name] + torch.from_numpy(noise).float())
+    told_of = [first.to_bytes(), (noisy.hospital.state_folder / "audit.jsonl").read_bytes()]
+    assert not any(path.read_bytes() in data or path.read_bytes().hex().encode() in data for data in told_of)
 
 
 def test_only_so_many_rounds_a_day(tmp_path: Path) -> None:

@@ -44,6 +44,32 @@ def test_a_request_goes_through_bytes() -> None:
     assert Request.from_bytes(Request("r", "a", 1, {}).to_bytes()) == Request("r", "a", 1, {})
 
 
+def test_a_packed_broadcast_gives_the_same_bytes_and_is_not_packed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    broadcast = Broadcast(3, {"w": torch.arange(3.0), "batches": torch.tensor(7)})
+    whole = Request("r", "fedavg", 7, {}, broadcast=broadcast).to_bytes()
+    packed = broadcast.to_bytes()
+    monkeypatch.setattr(Broadcast, "to_bytes", lambda self: pytest.fail("packed again"))
+    assert Request("r", "fedavg", 7, {}).to_bytes({"broadcast": packed}) == whole
+
+
+def test_a_message_reaches_its_hospital_with_the_broadcast() -> None:
+    broadcast = Broadcast(3, {"w": torch.arange(3.0)}, {"common": torch.ones(1)}, {"owners": ["a"]})
+    message = Broadcast(3, {}, {"own": torch.tensor([5, 6])})
+    request = Request.from_bytes(Request("r", "a", 1, {}, broadcast=broadcast, message=message).to_bytes())
+    assert request.received is not None
+    assert same_record(request.received, broadcast.with_message(message.extra))
+    alone = Request.from_bytes(Request("r", "a", 1, {}, broadcast=broadcast).to_bytes())
+    assert alone.received is alone.broadcast
+    assert Request("r", "a", 1, {}).received is None
+
+
+def test_tensors_lie_where_torch_would_lay_them() -> None:
+    records = (Broadcast(1, {"a": torch.ones(3), "b": torch.ones(1)}), Broadcast(1, {}, {"c": torch.ones(5)}))
+    back = Request.from_bytes(Request("r", "a", 1, {"x": 1}, broadcast=records[0], message=records[1]).to_bytes())
+    assert back.received is not None
+    assert {value.data_ptr() % 64 for value in back.received.pack()[0].values()} == {0}
+
+
 def test_a_reply_goes_through_bytes() -> None:
     upload = Upload("CT", 4, 0.25, {"w": torch.ones(2)}, notes={"group": "CT"})
     scores = Scores({"accuracy": 0.1 + 0.2, "auc": float("nan")}, {"confusion": np.array([[1, 2], [3, 4]])})
@@ -78,6 +104,10 @@ def test_a_reply_goes_through_bytes() -> None:
         ({"client": "CT", "outcome": "done", "more": 1}, "more: Unexpected"),
         ({"client": "CT", "outcome": "done", "upload": {"client": "CT"}}, "no Reply"),
         ({"client": "CT", "outcome": "done", "upload": 3}, "no Reply"),
+        ({"client": "CT", "outcome": "done", "upload": -64}, "no Reply"),
+        ({"client": "CT", "outcome": "done", "upload": 64.0}, "no Reply"),
+        ({"client": "CT", "outcome": "done", "upload": 2**40}, "no Reply"),
+        ({"client": "CT", "outcome": "done", "upload": 0}, "safetensors"),
     ],
 )
 def test_what_is_no_reply_is_told(plain: dict[str, Any], message: str) -> None:

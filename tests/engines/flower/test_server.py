@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fake_grid import FakeGrid, write_client_config
+from messenger import messenger_known
 from small_run import document, hashes, log_lines, write_images
 
 from omnifm.checkpoint.file import digest
@@ -124,6 +125,45 @@ def test_four_algorithms_end_with_the_same_weights(town: Town, tmp_path: Path) -
         assert found == expected
         assert log_lines(tmp_path / "deployed" / arm) == log_lines(tmp_path / "here" / arm)
     assert not list((tmp_path / "deployed").rglob("clients/*"))
+
+
+def test_messages_reach_their_hospitals(town: Town, tmp_path: Path) -> None:
+    with messenger_known():
+        changes = {"federation": BOTH, "omnifm": {"base": "messenger"}}
+        plan, grid = town.plan("messenger", "omnifm", **changes), town.grid(tmp_path / "hospitals")
+        here = here_played(plan, tmp_path / "here")
+        assert server_run(plan, grid, tmp_path / "deployed") == here
+    assert here != here_played(town.plan("fedavg", "omnifm", federation=BOTH), tmp_path / "without")
+
+    def rounds(arm: Path) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in (arm / "metrics.jsonl").read_text().splitlines()]
+        return [{**line, "seconds": 0} for line in lines]
+
+    for arm in ("messenger", "omnifm"):
+        assert rounds(tmp_path / "deployed" / arm) == rounds(tmp_path / "here" / arm)
+
+
+def test_the_rule_and_the_steps_of_an_experiment_are_the_same_when_deployed(town: Town, tmp_path: Path) -> None:
+    robust = {"aggregation": {"rule": "median"}, "privacy": {"clip": 0.05}}
+    plan, grid = town.plan("fedavg", "scaffold", **robust), town.grid(tmp_path / "hospitals")
+    here = here_played(plan, tmp_path / "here")
+    assert server_run(plan, grid, tmp_path / "deployed") == here
+    plain = here_played(town.plan("fedavg", "scaffold"), tmp_path / "plain")
+    assert all(here[arm] != plain[arm] for arm in here)
+
+
+def test_a_broadcast_is_packed_once_a_round(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, real = list[int](), Broadcast.to_bytes
+
+    def counted(broadcast: Broadcast) -> bytearray:
+        packed.append(broadcast.round)
+        return real(broadcast)
+
+    monkeypatch.setattr(Broadcast, "to_bytes", counted)
+    server_run(town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "deployed")
+    # To train in the first of three rounds, to be judged after each, and to be tested with the best.
+    assert packed[:4] == [1, 2, 3, 4]
+    assert len(packed) == 5
 
 
 def test_a_start_from_given_weights_is_the_same_when_deployed(town: Town, tmp_path: Path) -> None:
