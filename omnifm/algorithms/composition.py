@@ -1,15 +1,25 @@
-"""How an algorithm is built that is more than its own settings: on another one, or with settings of other sections."""
+"""Algorithms that build upon another one, or on settings of other sections than their own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
+
+from torch import Tensor
 
 from omnifm.algorithms.aggregation.aggregator import Aggregator
 from omnifm.algorithms.aggregation.mean import WeightedMean
-from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.algorithm import Algorithm, OnMean, unchanged
+from omnifm.algorithms.kinds import Kind
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.tensors import Tensors
+from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import BankSettings
+from omnifm.tasks.task import Task, TaskNetwork
+from omnifm.training.model import AuxiliaryModule
+from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import ExperimentError, did_you_mean
 
 
@@ -34,7 +44,7 @@ class BuildContext:
         return bases[name].with_aggregator(self.aggregator)
 
 
-class Composed(Protocol):
+class ComposingSettings(Protocol):
     """Settings that are not the algorithm itself but build it.
 
     If they name an algorithm to build upon, the field is called ``base``: a client's policy looks there.
@@ -43,3 +53,73 @@ class Composed(Protocol):
     def build(self, context: BuildContext) -> Algorithm:
         """Return the algorithm."""
         ...
+
+
+class ComposedAlgorithm(Algorithm):
+    """An algorithm that adds something to another one's rounds: all that is not overridden is what ``base`` does.
+
+    A subclass is a frozen dataclass with the field ``base``. The aggregator is the base's.
+    """
+
+    base: Algorithm
+
+    @property
+    def personal(self) -> tuple[str, ...]:
+        """As the base."""
+        return self.base.personal
+
+    @property
+    def plain_sgd(self) -> bool:
+        """As the base."""
+        return self.base.plain_sgd
+
+    @property
+    def needs_mean(self) -> bool:
+        """As the base."""
+        return self.base.needs_mean
+
+    def with_aggregator(self, aggregator: Aggregator) -> Self:
+        """Hand the aggregator to the base."""
+        made = copy(self)
+        object.__setattr__(made, "base", self.base.with_aggregator(aggregator))
+        return made
+
+    def companion(self, network: TaskNetwork, task: Task) -> AuxiliaryModule | None:
+        """Add what the base adds."""
+        return self.base.companion(network, task)
+
+    def remark(self, network: TaskNetwork) -> str:
+        """Say what the base says."""
+        return self.base.remark(network)
+
+    def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
+        """Start the base."""
+        return self.base.init(shared, trainable, clients)
+
+    def broadcast(self, state: ServerState) -> Broadcast:
+        """Send what the base sends."""
+        return self.base.broadcast(state)
+
+    def message(self, state: ServerState, client: str) -> Tensors:
+        """Send what the base sends."""
+        return self.base.message(state, client)
+
+    def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
+        """Let the base receive."""
+        self.base.receive(broadcast, client, trainer)
+
+    def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        """Let the base train; :meth:`Trainer.with_hooks` gives a say in it."""
+        return self.base.client_update(broadcast, client, trainer)
+
+    def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:
+        """Name the kinds as the base does."""
+        return self.base.kinds(upload, trainable)
+
+    def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
+        """Expect what the base expects."""
+        return self.base.expected(broadcast)
+
+    def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
+        """Let the base aggregate the uploads and finish the round."""
+        return self.base.server_update(state, uploads, on_mean)

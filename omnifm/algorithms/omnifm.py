@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from omnifm.algorithms.aggregation.aggregator import Aggregator
 from omnifm.algorithms.algorithm import Algorithm, OnMean, unchanged
 from omnifm.algorithms.bank_broadcast import (
     Retrieval,
@@ -27,7 +26,7 @@ from omnifm.algorithms.bank_upload import (
     offer_kinds,
     take_bank_upload,
 )
-from omnifm.algorithms.composition import BuildContext
+from omnifm.algorithms.composition import BuildContext, ComposedAlgorithm
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.kinds import Kind
 from omnifm.algorithms.retrieval_report import RetrievalReport
@@ -36,8 +35,6 @@ from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
-from omnifm.tasks.task import Task, TaskNetwork
-from omnifm.training.model import AuxiliaryModule
 from omnifm.training.trainer import Trainer
 
 
@@ -62,7 +59,7 @@ class OmniFMSettings:
 
 
 @dataclass(frozen=True)
-class OmniFM(Algorithm):
+class OmniFM(ComposedAlgorithm):
     """Another algorithm's round (``base``), and beside it a bank of spectral prototypes.
 
     Down: the base's broadcast and the bank's tokens. Up: the base's upload, prototypes of the client's spectral
@@ -81,48 +78,22 @@ class OmniFM(Algorithm):
         """What the base keeps at home, and what else the settings name."""
         return (*self.base.personal, *self.at_home)
 
-    @property
-    def plain_sgd(self) -> bool:
-        """As the base."""
-        return self.base.plain_sgd
-
-    @property
-    def needs_mean(self) -> bool:
-        """As the base."""
-        return self.base.needs_mean
-
-    def with_aggregator(self, aggregator: Aggregator) -> Self:
-        """Hand the aggregator to the base, which takes in all but the prototypes."""
-        return replace(self, base=self.base.with_aggregator(aggregator))
-
-    def companion(self, network: TaskNetwork, task: Task) -> AuxiliaryModule | None:
-        """Add what the base adds."""
-        return self.base.companion(network, task)
-
-    def remark(self, network: TaskNetwork) -> str:
-        """Say what the base says."""
-        return self.base.remark(network)
-
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start the base, and an empty bank."""
-        state = self.base.init(shared, trainable, clients)
+        state = super().init(shared, trainable, clients)
         return _with_bank(replace(state, notes={**state.notes, "clients": len(clients)}), KnowledgeBank.empty(), {})
 
     def broadcast(self, state: ServerState) -> Broadcast:
         """Add the bank to what the base sends."""
-        sent = self.base.broadcast(state)
+        sent = super().broadcast(state)
         extra, notes = bank_to_broadcast(state.memory, state.notes, self.retrieve)
         return replace(sent, extra={**sent.extra, **extra}, notes={**sent.notes, **notes})
-
-    def message(self, state: ServerState, client: str) -> Tensors:
-        """Send what the base sends."""
-        return self.base.message(state, client)
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Retrieve from the bank that came."""
         entries, _ = retrievable(broadcast, trainer.client.name, self.retrieve)
         use_bank(trainer, entries)
-        self.base.receive(broadcast, client, trainer)
+        super().receive(broadcast, client, trainer)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Let the base train, and add prototypes and retrieval counts to its upload."""
@@ -130,12 +101,12 @@ class OmniFM(Algorithm):
         use_bank(trainer, entries)
         seen = TokenCollector()
         with trainer.with_hooks(seen.hooks):
-            upload, client = self.base.client_update(broadcast, client, trainer)
+            upload, client = super().client_update(broadcast, client, trainer)
         return add_bank_upload(upload, make_bank_upload(trainer, seen, broadcast.round, self.bank, rows)), client
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Expect an offer beside what the base expects."""
-        return {**self.base.expected(broadcast), **bank_upload_like(broadcast.extra["bank"])}
+        return {**super().expected(broadcast), **bank_upload_like(broadcast.extra["bank"])}
 
     def check(self, upload: Upload, broadcast: Broadcast) -> None:
         """Look at the offer too: it must speak of entries that the bank has."""
@@ -144,7 +115,7 @@ class OmniFM(Algorithm):
 
     def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:
         """Tell the prototypes from what the base sends."""
-        return self.base.kinds(upload, trainable) | offer_kinds(upload)
+        return super().kinds(upload, trainable) | offer_kinds(upload)
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
@@ -158,7 +129,7 @@ class OmniFM(Algorithm):
                 report.take(bank_upload)
                 yield upload
 
-        state = self.base.server_update(state, passing(), on_mean)
+        state = super().server_update(state, passing(), on_mean)
         return _with_bank(state, refreshment.result(), report.result())
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.centralised import Centralised
-from omnifm.algorithms.composition import BuildContext, Composed
+from omnifm.algorithms.composition import BuildContext, ComposingSettings
 from omnifm.algorithms.ditto import Ditto
 from omnifm.algorithms.fedadam import FedAdam
 from omnifm.algorithms.fedavg import FedAvg
@@ -48,14 +48,14 @@ SETTINGS: dict[str, type] = {
 }
 """What each name's section in the experiment file may hold. For most, the settings are the algorithm."""
 
-Settings = TypeVar("Settings", bound=type[Algorithm] | type[Composed])
+Settings = TypeVar("Settings", bound=type[Algorithm] | type[ComposingSettings])
 
 
 def register(name: str) -> Callable[[Settings], Settings]:
     """Return a class decorator that makes an algorithm known by a name, for experiments and ``[name]`` in them.
 
     The class is a frozen dataclass whose fields, all with defaults, are its parameters: the algorithm itself, or
-    settings that :meth:`~omnifm.algorithms.composition.Composed.build` it.
+    settings that :meth:`~omnifm.algorithms.composition.ComposingSettings.build` it.
 
     Raises:
         ValueError: (from the decorator) the name is taken, or the class is no dataclass.
@@ -69,6 +69,6 @@ def make_algorithm(name: str, context: BuildContext) -> Algorithm:
     Raises:
         ExperimentError: the base that it is asked to build upon is none.
     """
-    chosen: Algorithm | Composed = context.sections[name]
+    chosen: Algorithm | ComposingSettings = context.sections[name]
     made = chosen if isinstance(chosen, Algorithm) else chosen.build(context)
     return made.with_aggregator(context.aggregator)

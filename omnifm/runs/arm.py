@@ -213,6 +213,11 @@ def _build(experiment: Experiment, task: Task, algorithm: Algorithm, data_spec: 
     The adapter draws next, the algorithm's companion last.
     """
     settings = experiment.adapter
+    if algorithm.adapter and settings.use == "off":
+        raise IncompatibleError(
+            f"adapter.use = 'off': {experiment.algorithm!r} makes its prototypes in the adapter. Leave adapter.use "
+            f"out, or choose the algorithm that it builds upon."
+        )
     wanted = algorithm.adapter if settings.use == "auto" else settings.use == "on"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(experiment.seed, "weights"))

@@ -8,11 +8,11 @@ import pytest
 import torch
 from helpers import same, small_arm, small_experiment
 
-from omnifm.algorithms.aggregation.aggregator import Aggregator, Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.aggregation.median import Median
 from omnifm.algorithms.algorithm import Algorithm, OnMean, unchanged
 from omnifm.algorithms.centralised import Centralised
-from omnifm.algorithms.composition import BuildContext
+from omnifm.algorithms.composition import BuildContext, ComposedAlgorithm
 from omnifm.algorithms.ditto import Ditto
 from omnifm.algorithms.fedadam import FedAdam
 from omnifm.algorithms.fedavg import FedAvg
@@ -177,19 +177,16 @@ def test_an_algorithm_without_settings_of_its_own_must_be_a_dataclass() -> None:
 
 
 @dataclass(frozen=True)
-class Twice(Algorithm):
+class Twice(ComposedAlgorithm):
     """Its base's round with the mean counted twice, by an outsider."""
 
     base: Algorithm
-
-    def with_aggregator(self, aggregator: Aggregator) -> Twice:
-        return replace(self, base=self.base.with_aggregator(aggregator))
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
         def twice(mean: Mean) -> Mean:
             return on_mean(mean._replace(change={name: 2 * value for name, value in mean.change.items()}))
 
-        return self.base.server_update(state, uploads, twice)
+        return super().server_update(state, uploads, twice)
 
 
 @pytest.mark.usefixtures("clean")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import astuple, replace
 
 import pytest
 import torch
 from helpers import made_dataset, same, small_arm
 
 from omnifm.callbacks.callback import Callback
-from omnifm.callbacks.events import RoundEvent, UploadEvent
+from omnifm.callbacks.events import RoundEvent
+from omnifm.callbacks.events import UploadEvent
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Upload
 from omnifm.engines.in_process import InProcess
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.core.records import ServerState
+from omnifm.core.tensors import Tensors
+from omnifm.data.client_stats import ClientStats
+from omnifm.federation.loop import Callback
+from omnifm.federation.loop import Checkpoint
+from omnifm.federation.loop import RoundEvent
+from omnifm.privacy.clip import ClipNorm
 from omnifm.runs.arm import Arm
-from omnifm.utils.errors import ExperimentError
+from omnifm.utils.errors import ExperimentError, IncompatibleError
 
 ALL = ("centralised", "fedavg", "local", "omnifm")
 
@@ -45,6 +55,39 @@ def weight_of(arm: Arm) -> int:
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     statistics = sum(2 * m.num_features for m in norms)
     return 4 * (sum(p.numel() for p in network.parameters()) + statistics) + 8 * len(norms)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "expected"),
+    [
+        ("fedavg", [("CT-1", "CT", 24, 12, 12), ("CT-2", "CT", 18, 12, 12), ("MRI", "MRI", 12, 12, 12)]),
+        ("centralised", [("centralised", "CT+MRI", 54, 36, 36)]),
+    ],
+)
+def test_the_algorithm_starts_from_what_is_known_of_the_clients(
+    algorithm: str, expected: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[object, ...]] = []
+
+    def init(
+        self: Algorithm, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]
+    ) -> ServerState:
+        told.extend(astuple(client) for client in clients)
+        return ServerState(shared)
+
+    monkeypatch.setattr(Algorithm, "init", init)
+    small_arm(algorithm).start()
+    assert told == expected
+
+
+def test_an_algorithm_that_lives_on_the_adapter_needs_it() -> None:
+    with pytest.raises(IncompatibleError, match=r"adapter\.use = 'off': 'omnifm' makes its prototypes in the adapter"):
+        small_arm("omnifm", adapter={"use": "off"})
+
+
+def test_steps_are_those_of_the_experiment() -> None:
+    assert small_arm("fedavg").runtime.steps == []
+    assert small_arm("fedavg", privacy={"clip": 0.5}).runtime.steps == [ClipNorm(0.5)]
 
 
 def test_local_sends_nothing() -> None:
