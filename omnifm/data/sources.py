@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from omnifm.data.brats import BratsSource
 from omnifm.data.breakhis import BreaKHisSource
@@ -20,6 +21,18 @@ from omnifm.data.slake import SLAKESource
 from omnifm.data.tile_folder import TileFolderSource
 from omnifm.data.vqa_med import VQAMedSource
 from omnifm.data.vqa_rad import VQARADSource
+
+
+class _AsMade:
+    """Lets a source pass that Python code has made, be it of a class that is not listed here."""
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        read = handler(kind)
+        made = core_schema.no_info_wrap_validator_function(
+            lambda source, read: source if hasattr(source, "load") else read(source), read
+        )
+        return core_schema.json_or_python_schema(read, made)
+
 
 AnySource = Annotated[
     PhantomSource
@@ -37,5 +50,6 @@ AnySource = Annotated[
     | SLAKESource
     | VQAMedSource,
     Field(discriminator="kind"),
+    _AsMade(),
 ]
 SOURCES: dict[str, type] = {source.kind: source for source in get_args(get_args(AnySource)[0])}

@@ -149,7 +149,7 @@ def test_a_users_algorithm_is_checked_and_may_be_a_base() -> None:
     known()
     with pytest.raises(ExperimentError, match=r"lazy\.share"):
         small_experiment("lazy", lazy={"share": "half"})
-    with pytest.raises(ExperimentError, match=r"Unknown algorithm 'lazzy'\. Did you mean 'lazy'\?"):
+    with pytest.raises(ExperimentError, match=r"algorithm: unknown name 'lazzy'\. Did you mean 'lazy'\?"):
         small_experiment("lazzy")
     arm = small_arm("omnifm", omnifm={"base": "lazy"}, lazy={"share": 0.75})
     assert isinstance(arm.algorithm, OmniFM)

@@ -57,7 +57,10 @@ def test_unequal_budgets_are_refused() -> None:
         ({"grid": {"fedprox": {"mu": [1.0]}}}, r"put it under \[compare\.grids\.fedprox\]"),
         ({"grids": {"fedprocks": {"a": [1]}}}, r"compare\.grids\.fedprocks: there is no algorithm"),
         ({"grid": {"training": {"learning_rat": [1.0]}}}, r"In arm 'fedavg': .*Did you mean 'learning_rate'"),
-        ({"grid": {"training": {"learning_rate": [-1.0]}}}, r"In arm 'fedavg': training.*must be positive"),
+        (
+            {"grid": {"training": {"learning_rate": [-1.0]}}},
+            r"In arm 'fedavg': training\.learning_rate: .*above 0",
+        ),
         ({"grids": {"fedprox": {"fedprox": {"beta": [0.5]}}}}, r"In arm 'fedprox': Unknown key 'fedprox\.beta'"),
         ({"participation": [1.5]}, r"compare\.participation"),
         ({"tuning_seed": 1}, r"Unknown key 'compare\.tuning_seed'\. Did you mean 'tuning_seeds'"),

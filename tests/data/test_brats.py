@@ -305,9 +305,9 @@ def test_no_folder_and_no_cases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sequences": ("t1", "t1c")}, r"sequences: unknown name 't1c'. Did you mean 't1ce'"),
-        ({"regions": ("tumor",)}, "regions: unknown name 'tumor'"),
-        ({"slices": 0}, "slices must be 1 or more"),
+        ({"sequences": ("t1", "t1c")}, r"sequences\.1\n.*unknown name 't1c'. Did you mean 't1ce'"),
+        ({"regions": ("tumor",)}, r"regions\.0\n.*unknown name 'tumor'"),
+        ({"slices": 0}, "slices\n.*greater than or equal to 1"),
         ({"split": "slabs", "axes": 3}, "needs axes = 2 and at least 5 slices"),
     ],
 )

@@ -143,10 +143,10 @@ def test_no_images(root: Path) -> None:
     ("changes", "message"),
     [
         ({"masks": "mask.png"}, "must hold {name}"),
-        ({"modality": ""}, "modality is empty"),
-        ({"region": ""}, "region is empty"),
-        ({"threshold": 256}, "threshold must lie in 0 to 255"),
-        ({"tile": -1}, "tile and limit must be 0 or more"),
+        ({"modality": ""}, "modality\n.*at least 1 character"),
+        ({"region": ""}, "region\n.*at least 1 character"),
+        ({"threshold": 256}, "threshold\n.*less than or equal to 255"),
+        ({"tile": -1}, "tile\n.*greater than or equal to 0"),
         ({"patient_pattern": "p"}, "has 0 groups, not one"),
     ],
 )

@@ -87,9 +87,9 @@ def test_damaged_image_is_named(root: Path) -> None:
 
 
 def test_settings_are_checked(root: Path) -> None:
-    with pytest.raises(ValueError, match="modality is empty"):
-        TileFolderSource("set", "")
-    with pytest.raises(ValueError, match="tile = -1"):
+    with pytest.raises(ValueError, match=r"modality\n.*at least 1 character"):
+        TileFolderSource("set", modality="")
+    with pytest.raises(ValueError, match=r"tile\n.*greater than or equal to 0"):
         TileFolderSource("set", "histology", tile=-1)
     with pytest.raises(ValueError, match="tiles = 2, but tile = 0"):
         TileFolderSource("set", "histology", tiles=2)

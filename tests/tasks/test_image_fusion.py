@@ -207,8 +207,8 @@ def test_data_that_are_no_pairs_or_too_small() -> None:
     ("settings", "message"),
     [
         ({"width": 6}, "multiple of 4"),
-        ({"layers": 0}, "layers = 0"),
-        ({"gradient": -1.0}, "gradient = -1.0"),
+        ({"layers": 0}, "layers\n.*greater than or equal to 1"),
+        ({"gradient": -1.0}, "gradient\n.*greater than or equal to 0"),
         ({"structure": 0.0, "intensity": 0.0, "gradient": 0.0}, "nothing is left to learn from"),
         ({"patch": 10}, "at least 11 pixels"),
     ],

@@ -42,7 +42,7 @@ def shared_information(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_only_pairs_of_known_modalities() -> None:
-    with pytest.raises(ValueError, match=r"modalities: unknown name 'CT-T3'. Did you mean 'CT-T"):
+    with pytest.raises(ValueError, match=r"modalities\.0\n.*unknown name 'CT-T3'. Did you mean 'CT-T"):
         PhantomPairsSource(modalities=("CT-T3",))
     with pytest.raises(ValueError, match="unknown name 'CT'"):
         PhantomPairsSource(modalities=("CT",))

@@ -54,8 +54,8 @@ def test_volumes(anatomy: Anatomy, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"regions": ("tumour",)}, "regions: unknown name 'tumour'"),
-        ({"regions": ()}, "regions must name at least one"),
+        ({"regions": ("tumour",)}, r"regions\.0\n.*unknown name 'tumour'"),
+        ({"regions": ()}, "regions\n.*at least 1 item"),
         ({"classes": ("glioma", "ms")}, r"'ms' has no 'whole tumour': set regions = \['lesion'\]"),
         ({"axes": 3, "slices": 2}, "with axes = 3 a patient gives one volume"),
     ],
