@@ -114,7 +114,7 @@ def test_volumes_are_not_read(model: Path) -> None:
     "changes", [{"rank": 0}, {"max_new_tokens": 0}, {"alpha": 0}, {"dropout": 1.0}, {"dropout": -0.1}]
 )
 def test_settings_are_checked(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must"):
+    with pytest.raises(ValueError, match=next(iter(changes))):
         LlavaSettings(**changes)
 
 

@@ -291,5 +291,5 @@ def test_colour_panels() -> None:
 
 @pytest.mark.parametrize("width", [0, 4, 12, -8])
 def test_width_is_checked(width: int) -> None:
-    with pytest.raises(ValueError, match="multiple of 8"):
+    with pytest.raises(ValueError, match=r"width\n.*(multiple of 8|equal to 8)"):
         ClassificationSettings(width=width)
