@@ -28,19 +28,18 @@ class PartitionSettings:
 
     ``kind`` is one of
 
-    - ``modality``: each hospital holds one modality. With more clients than modalities, a modality is dealt
-      over several hospitals ("CT-1", "CT-2"), as evenly as can be: those with the most patients get one more.
+    - ``modality``: each hospital holds one modality. With more clients than modalities, a modality is dealt over
+      several hospitals ("CT-1", "CT-2"), as evenly as can be: those with the most patients get one more.
     - ``institution``: each hospital holds what its source says.
     - ``iid``: each hospital holds all modalities, in the same proportions.
     - ``dirichlet``: hospitals of equal size, whose classes are skewed (Hsu et al., "Measuring the Effects of
-      Non-Identical Data Distribution for Federated Visual Classification", 2019): hospital k draws its
-      patients by q_k ~ Dirichlet(alpha p), p being the classes of all patients.
+      Non-Identical Data Distribution for Federated Visual Classification", 2019): hospital k draws its patients by
+      q_k ~ Dirichlet(alpha p), p being the classes of all patients.
     - ``quantity``: the same classes, but sizes drawn from Dirichlet(alpha, ..., alpha).
 
-    ``clients`` is the number of hospitals; 0 means as many as institutions for ``institution``, and as many
-    as modalities otherwise. The smaller ``alpha``, the greater the skew. ``validation`` and ``test`` are the
-    fractions of a hospital's patients held out where no split is published: rounds are chosen on validation data and
-    reported on test data, so that neither may be 0.
+    ``clients`` is the number of hospitals; 0 means as many as institutions for ``institution``, and as modalities else.
+    The smaller ``alpha``, the greater the skew. ``validation`` and ``test`` are the fractions of a hospital's patients
+    held out where no split is published: rounds are chosen on one and reported on the other, so neither is 0.
     """
 
     kind: Literal["modality", "dirichlet", "quantity", "iid", "institution"] = "modality"
@@ -51,9 +50,7 @@ class PartitionSettings:
 
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation + test = {self.validation + self.test} must be below 1, to leave training data"
-            )
+            raise ValueError(f"validation + test = {self.validation + self.test} must be below 1: nothing would train")
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def test_a_folder_that_holds_a_run(experiment: Path, whole: Path) -> None:
             "data/x: no such folder. Lay the images there as <class>/<image>, or",
         ),
         (['data.sources.1.classes=["lift"]'], "has no class 'lift'. Did you mean 'left'?"),
-        (["data.sources=[]"], "name at least one source of data"),
+        (["data.sources=[]"], "data.sources: must name at least 1."),
         (["data.sources.0.kind=image_foldr"], "'image_foldr'"),
     ],
 )

@@ -198,7 +198,7 @@ def test_client_without_samples_is_named() -> None:
         ({"alpha": float("nan")}, "alpha\n.*finite"),
         ({"validation": -0.1}, "validation\n.*greater than 0"),
         ({"test": 1.0}, "test\n.*less than 1"),
-        ({"validation": 0.5, "test": 0.5}, "must be below 1, to leave training data"),
+        ({"validation": 0.5, "test": 0.5}, "must be below 1: nothing would train"),
     ],
 )
 def test_settings_are_checked(wrong: dict[str, Any], message: str) -> None:
