@@ -52,8 +52,8 @@ def make_callbacks(document: Document) -> list[Callback]:
         kind = parameters.pop("kind", None)
         if kind is None:
             raise ExperimentError(f"{place}.kind: this key is required. Known: {', '.join(sorted(CALLBACKS))}.")
-        if kind not in CALLBACKS:
-            raise ExperimentError(f"{place}.kind: there is no {kind!r}. {did_you_mean(str(kind), CALLBACKS)}")
-        callback: Callback = checked(CALLBACKS[kind], parameters, ("callbacks", str(number)))
+        if (name := str(kind)) not in CALLBACKS:
+            raise ExperimentError(f"{place}.kind: there is no {kind!r}. {did_you_mean(name, CALLBACKS)}")
+        callback: Callback = checked(CALLBACKS[name], parameters, ("callbacks", str(number)))
         made.append(callback)
     return made

@@ -184,5 +184,6 @@ class Federation:
         return server
 
     def _notify(self, method: Callable[[Callback, Event], Answer], event: Event) -> Stop | None:
-        self.stop = self.stop or notify(self.callbacks, method, event)
+        asked = notify(self.callbacks, method, event)
+        self.stop = self.stop or asked
         return self.stop

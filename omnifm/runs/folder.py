@@ -70,7 +70,8 @@ class ArmFolder:
             stats = tuple(ClientStats(**one) for one in plain["client_stats"])
             return DataSpec(shape, plain["channels"], plain["axes"], stats), plain["here"]
         except FileNotFoundError:
-            raise CheckpointError(f"{self.path} has not begun: there is no {self._data}. Resume the run.") from None
+            text = f"{self.path} has not begun: it has no round that validation chose yet. Go on with the run first."
+            raise CheckpointError(text) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self._data} is damaged: {error!r}. Resume the run, which rewrites it.") from None
 

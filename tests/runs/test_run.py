@@ -82,6 +82,7 @@ def test_the_folder_holds_all_that_is_promised(whole: Path) -> None:
     for arm in ("fedavg", "omnifm"):
         assert {str(path.relative_to(whole / arm)) for path in (whole / arm).rglob("*") if path.parent.name == arm} == {
             "experiment.toml",
+            "data.json",
             "metrics.jsonl",
             "checkpoints",
             "result.json",
