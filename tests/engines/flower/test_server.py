@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diary import known_diary
 from fake_grid import FakeGrid, write_client_config
 from messenger import messenger_known
 from small_run import document, hashes, log_lines, write_images
@@ -26,7 +27,7 @@ from omnifm.export.weights import export_arm
 from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
-from omnifm.utils.errors import DeploymentError, ExperimentError
+from omnifm.utils.errors import DeploymentError, ExperimentError, OutOfTime
 
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))
@@ -278,6 +279,25 @@ def test_a_killed_server_goes_on(town: Town, tmp_path: Path, group: str, algorit
         server_run(plan, grid, tmp_path / "deployed")
     again = town.grid(tmp_path / "hospitals")
     assert server_run(None, again, tmp_path / "deployed", resume=True) == here
+
+
+def test_callbacks_of_the_experiment_are_told_on_the_server(town: Town, tmp_path: Path) -> None:
+    plan, grid, file = town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "diary"
+    with known_diary():
+        told = make_plan({**plan.document, "callbacks": [{"kind": "diary", "file": str(file), "pause": 2}]})
+        with pytest.raises(OutOfTime, match="It is late"):
+            server_run(told, grid, tmp_path / "deployed")
+        assert "finished" not in [event for event, _ in events(tmp_path / "deployed")]
+        again = make_plan({**plan.document, "callbacks": [{"kind": "diary", "file": str(file)}]})
+        found = server_run(again, town.grid(tmp_path / "hospitals"), tmp_path / "deployed", resume=True)
+    assert found == here_played(plan, tmp_path / "here")
+    each = [[f"validation {number}", f"round {number + 1}"] for number in (1, 2)]
+    assert [line.removeprefix("tiny fedavg s0 ") for line in file.read_text().splitlines()] == [
+        *("run tiny", "from 0", "round 1", "validation 1", "end OutOfTime", "run end OutOfTime"),
+        *("run tiny", "from 1", *each[0][1:], *each[1], "validation 3", "test 1", "end NoneType", "run end NoneType"),
+    ]
+    names = [event for event, _ in events(tmp_path / "deployed")]
+    assert [name for name in names if name in ("begun", "resumed", "finished")] == ["begun", "resumed", "finished"]
 
 
 def test_states_that_nobody_needs_are_removed(town: Town, tmp_path: Path) -> None:
