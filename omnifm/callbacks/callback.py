@@ -26,7 +26,7 @@ Event = TypeVar("Event")
 class Stop:
     """Asks the rounds of an arm to stop, and says why.
 
-    The round under way is finished, evaluated where that is due, and its checkpoint written; a round that has not
+    The round under way is finished, evaluated as the last one is, and its checkpoint written; a round that has not
     begun (:meth:`Callback.on_arm_start`, :meth:`Callback.on_round_start`) does not begin. Then the arm is tested and
     the next one starts. With ``pause`` nothing is tested: the run ends here with exit status 75 and can be resumed.
     """

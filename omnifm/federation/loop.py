@@ -135,7 +135,7 @@ class Federation:
             server = self._round(checkpoint.server, chosen)
             best, improved = dict(checkpoint.best), []
             checkpoint = Checkpoint(server, self.engine.states, best)
-            if number % self.settings.evaluate_every == 0 or number == self.settings.rounds:
+            if number % self.settings.evaluate_every == 0 or number == self.settings.rounds or self._is_last:
                 for point in self.settings.evaluate:
                     score = self.evaluate(server, "validation", point).mean(self.metric)
                     if point not in best or score > best[point][1]:
@@ -182,6 +182,11 @@ class Federation:
         )
         self._notify(Callback.on_round_end, event)
         return server
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether a round under way is the last, since someone has asked to stop for good."""
+        return self.stop is not None and not self.stop.pause
 
     def _notify(self, method: Callable[[Callback, Event], Answer], event: Event) -> Stop | None:
         asked = notify(self.callbacks, method, event)

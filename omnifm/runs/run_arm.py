@@ -16,7 +16,7 @@ from omnifm.runs.backend import Backend
 from omnifm.runs.folder import ArmFolder
 from omnifm.runs.result import about, ending, tested
 from omnifm.utils.atomic_write import write_atomically
-from omnifm.utils.errors import OutOfTime
+from omnifm.utils.errors import ExperimentError, OutOfTime
 
 
 def run_arm(
@@ -32,6 +32,7 @@ def run_arm(
 
     Raises:
         OutOfTime: a callback has asked to pause before the last round.
+        ExperimentError: a callback has stopped the arm before any round was evaluated.
     """
     arm = backend.arm(experiment, folder.kept)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -50,6 +51,12 @@ def run_arm(
         if federation.stop and federation.stop.pause and last.server.round < info.rounds:
             raise OutOfTime(federation.stop.reason)
         if test:
+            if lacking := [point for point in info.points if point not in last.best]:
+                reason = federation.stop.reason if federation.stop else "there was no round"
+                raise ExperimentError(
+                    f"Arm {name!r} ended before any round was evaluated ({reason}), so that no model of "
+                    f"{lacking[0]!r} can be tested: lower federation.evaluate_every, or stop later."
+                )
             end = ending(federation, last)
             found = {**about(name, arm, backend.data_spec(arm)), **end, **tested(arm, federation, folder, checkpoints)}
             write_atomically(folder.result, json.dumps(found, indent=1).encode())

@@ -251,6 +251,13 @@ def test_any_event_can_stop_the_rounds(event: str, played: int) -> None:
     assert len([line for line in diary.lines if line[0] == "evaluated"]) == 2 * played
 
 
+def test_the_round_that_a_stop_makes_the_last_is_judged() -> None:
+    for pause, evaluated in ((False, {2}), (True, set())):
+        engine = FakeEngine()
+        federation(engine, Stopping("on_upload", Stop("enough", pause)), rounds=9, evaluate_every=5).run(start())
+        assert {number for number, _, _ in engine.evaluated} == evaluated
+
+
 def test_true_stops_too_and_names_the_callback() -> None:
     loop = federation(FakeEngine(), Stopping("on_upload", True), rounds=5)
     assert loop.run(start()).server.round == 2
