@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.events import ArmEnd, ArmStart, EvaluationEvent, RoundEvent, RunInfo
@@ -20,7 +21,8 @@ from omnifm.utils.errors import ExperimentError, OutOfTime
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_PARAMETERS_AT_ONCE = 100
+Value = TypeVar("Value")
+_AT_ONCE = 100  # MLflow takes no more parameters in one request
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a comparison's forked workers must not share a connection
@@ -67,8 +69,8 @@ class MLflow(Callback):
         from mlflow.entities import Param
 
         parameters = [Param(_allowed(key), str(value)) for key, value in _flat({"arm": arm.name, **arm.experiment})]
-        for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
-            client.log_batch(self._id, params=parameters[start : start + _PARAMETERS_AT_ONCE])
+        for some in _batches(parameters):
+            client.log_batch(self._id, params=some)
 
     def on_round_end(self, event: RoundEvent) -> None:
         """Write a round's loss, bytes and seconds."""
@@ -87,9 +89,11 @@ class MLflow(Callback):
             self._id = ""
 
     def _write(self, run: RunInfo, scalars: Iterator[tuple[str, float]], step: int) -> None:
-        client = self._client(run)
-        for name, value in scalars:
-            client.log_metric(self._id, _allowed(name), value, step=step, synchronous=True)
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        for some in _batches([Metric(_allowed(name), value, now, step) for name, value in scalars]):
+            self._client(run).log_batch(self._id, metrics=some, synchronous=True)
 
     def _experiment(self, run: RunInfo) -> str:
         client, name = self._client(run), self.experiment or run.name
@@ -116,6 +120,11 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _batches(values: list[Value]) -> Iterator[list[Value]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
 
 
 def _allowed(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from omnifm.config.toml import parse
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
-from omnifm.utils.errors import DeploymentError, OmniFMError
+from omnifm.utils.errors import DeploymentError
+from omnifm.utils.errors import OmniFMError
+from omnifm.experiment import make_plan
+from omnifm.utils.errors import OutOfTime
 
 _LIFE = 120.0
 """How many seconds a message outlives a round's deadline."""
@@ -38,7 +42,11 @@ def main(grid: Grid, context: Context) -> None:
         def make_transport(settings: DeploySettings) -> GridTransport:
             return GridTransport(grid, settings.max_bytes, settings.deadline + _LIFE)
 
-        run_server(plan, Path(out), resume, make_transport)
+        try:
+            run_server(plan, Path(out), resume, make_transport)
+        except OutOfTime as end:
+            again = f"omnifm deploy run OPERATOR --resume {shlex.quote(Path(out).name)}"
+            raise DeploymentError(f"{end}. The finished rounds are kept: go on with  {again}") from None
     except OmniFMError as error:
         logging.getLogger("omnifm.deploy").error("Error: %s", error)
         raise  # so that Flower counts the run as failed
