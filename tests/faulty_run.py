@@ -24,6 +24,7 @@ from small_run import Outcome, Process, family, hashes, living, log_lines, resul
 
 from omnifm.checkpoint.file import read_plain
 from omnifm.federation.client import ClientRuntime
+from omnifm.utils.lock import is_held
 
 ARMS = ("fedavg", "omnifm", "scaffold")
 ROUNDS = 4
@@ -223,7 +224,7 @@ def _second_run(trial: Trial) -> Outcome:
     def start(process: Process) -> None:
         os.kill(process.pid, signal.SIGSTOP)  # that it cannot end before the second has begun
         try:
-            if (trial.out / ".lock").exists():
+            if is_held(trial.out):
                 refused.append(trial.start().wait())
         finally:
             os.kill(process.pid, signal.SIGCONT)

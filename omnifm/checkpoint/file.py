@@ -15,7 +15,6 @@ from torch import Tensor
 
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError
-from omnifm.utils.signals import uninterrupted
 
 
 def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
@@ -29,7 +28,7 @@ def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], plain: Any) -> None:
-    """Write a checkpoint atomically; Ctrl-C waits until it is written.
+    """Write a checkpoint atomically: it is there as a whole or not at all.
 
     Raises:
         CheckpointError: the disk is full or not writable; older checkpoints are untouched.
@@ -39,8 +38,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], plain: Any) -> N
     data = save(whole, {"plain": text, "sha256": digest(whole, text)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with uninterrupted():
-            write_atomically(path, data)
+        write_atomically(path, data)
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {path} ({len(data) / 1e6:.1f} MB) cannot be written: {error.strerror}. What was written "

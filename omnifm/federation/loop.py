@@ -25,6 +25,7 @@ from omnifm.core.tensors import Tensors
 from omnifm.privacy.step import UploadStep, apply_on_server
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.seeding import derive_seeds
+from omnifm.utils.signals import check_interrupts
 
 Messages = Mapping[str, Tensors]
 """What clients receive that others do not, by name; those that receive nothing are left out."""
@@ -129,6 +130,7 @@ class Federation:
         self.engine.restore(checkpoint.clients)
         self._notify(Callback.on_arm_start, ArmStart(self.info, checkpoint))
         for number in range(checkpoint.server.round + 1, self.settings.rounds + 1):
+            check_interrupts()
             chosen = sample(self.participants, self.settings.participation, self.seed, number)
             if self.stop or self._notify(Callback.on_round_start, RoundStart(self.info, number, chosen)):
                 break
@@ -165,6 +167,7 @@ class Federation:
 
         def arriving() -> Iterator[Upload]:
             for upload in self.engine.update(broadcast, chosen, messages):
+                check_interrupts()
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
                 sizes.append(upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))

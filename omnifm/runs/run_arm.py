@@ -17,6 +17,7 @@ from omnifm.runs.folder import ArmFolder
 from omnifm.runs.result import about, ending, tested
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import ExperimentError, OutOfTime
+from omnifm.utils.signals import cooperative
 
 
 def run_arm(
@@ -43,6 +44,7 @@ def run_arm(
     folder.metrics.forget_after(checkpoint.server.round)
     info = arm.info(run or RunInfo(experiment.name, folder.path.parent), name, folder.path)
     with (
+        cooperative(),
         backend.engine(name, arm, checkpoints) as engine,
         telling_the_end(callbacks, Callback.on_arm_end, partial(ArmEnd, info)),
     ):

@@ -25,6 +25,7 @@ from omnifm.training.weight_cache import WeightCache
 from omnifm.utils.device import as_float32, autocast, deterministic, fork_rng, to_device
 from omnifm.utils.errors import NonFiniteLossError
 from omnifm.utils.seeding import derive_seed, generator
+from omnifm.utils.signals import check_interrupts
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -216,6 +217,7 @@ class Trainer:
     def _batches(self, examples: Subset, order: torch.Generator, *, augmented: bool) -> Iterator[Batch]:
         """Yield the examples in shuffled batches on the pipeline's device."""
         for rows in shuffled_batches(len(examples), self.settings.batch_size, order):
+            check_interrupts()
             batch = examples.batch(rows)
             yield to_device(
                 self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch), self._device
@@ -273,6 +275,7 @@ class Trainer:
         self.model.eval()
         all_places, size = torch.arange(len(examples)), min(self.settings.batch_size, 64)
         for rows in torch.split(all_places if places is None else places, size):
+            check_interrupts()
             batch = to_device(self.task.prepare_batch(examples.batch(rows)), self._device)
             yield batch, self._output(batch)
 

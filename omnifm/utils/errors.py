@@ -18,6 +18,10 @@ class ExperimentError(OmniFMError):
     """The experiment file, or a ``--set``, asks for something that does not exist or does not fit."""
 
 
+class FolderInUseError(ExperimentError):
+    """Another process is working in the folder; names it."""
+
+
 class IncompatibleError(ExperimentError):
     """An algorithm cannot serve this task or these settings; says why."""
 

@@ -1,4 +1,8 @@
-"""Requests to end: Ctrl-C, SIGTERM, a terminal that is gone. All end the work in the same way."""
+"""Requests to end the program: Ctrl-C, SIGTERM, or a terminal that has been closed.
+
+The signal handler sets a flag, and the loops that do the long work look at it. Where no such loop is running (imports,
+loading of data) the handler raises :class:`Interrupted` itself. If a library swallows that, the next loop still ends.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,19 @@ import contextlib
 import os
 import signal
 import stat
-import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _HANGUP = getattr(signal, "SIGHUP", None)
-_AGAIN = 0.05
-"""Seconds after which a request that was dropped is made again."""
+_SAME_REQUEST = 1.0
+"""Seconds in which further signals belong to the first: ``timeout`` and a closed terminal send it more than once."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A request to end has come, as this signal."""
+    """The program was asked to end, by this signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -31,89 +34,91 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
 
+class _Request:
+    """The signal that asked for the end, 0 if none has, and how many loops are looking out for it."""
+
+    def __init__(self) -> None:
+        self.number, self.time, self.loops = 0, 0.0, 0
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        if number == _HANGUP:
+            _leave_terminal()
+        if not self.number:
+            self.number, self.time = number, time.monotonic()
+            if not self.loops:
+                raise Interrupted(number)
+        elif time.monotonic() > self.time + _SAME_REQUEST:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
+_request = _Request()
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let a request to end raise :class:`Interrupted` in this block; while one is carried out, others do nothing.
+    """Let a signal that asks for the end raise :class:`Interrupted` in this block; a second one ends the process.
 
     A signal that was ignored before stays so: ``nohup`` means it.
     """
+    global _request
+    _request = request = _Request()
     before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
     for number in before:
-        signal.signal(number, _raise)
+        signal.signal(number, request.handle)
     try:
-        with _insistent():
-            yield
+        yield
     except Interrupted:
-        before = dict.fromkeys(before, signal.SIG_IGN)  # what is left to do is to say so and to leave
+        before = {}  # what is left to do is to say so and to leave: only a second signal may cut that short
         raise
     finally:
+        _request = _Request()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C, and every other request to end, until the block is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    before = {number: signal.signal(number, lambda n, _: held.append(n)) for number in SIGNALS}
+def cooperative() -> Iterator[None]:
+    """Let no signal interrupt this block but where it calls :func:`check_interrupts`, and at its end."""
+    request = _request
+    request.loops += 1
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if held:
-            signal.raise_signal(held[0])
+        request.loops -= 1
+    check_interrupts()
 
 
-def _raise(number: int, _: FrameType | None) -> None:
-    if number == _HANGUP:
-        _leave_terminal()
-    if not _is_ending():
-        raise Interrupted(number)
-
-
-def _is_ending() -> bool:
-    """Tell whether a request is being carried out: what runs, runs because of it."""
-    error = sys.exc_info()[1]
-    while error is not None and not isinstance(error, Interrupted):
-        error = error.__context__
-    return error is not None
+def check_interrupts() -> None:
+    """Raise :class:`Interrupted` if the program was asked to end; cheap enough to be called for every batch."""
+    if _request.number:
+        raise Interrupted(_request.number)
 
 
 @contextmanager
-def _insistent() -> Iterator[None]:
-    """Make a request again that came where Python drops every exception: in a destructor, or a hook of fork."""
-    dropped: list[int] = []
-    hook = sys.unraisablehook
-
-    def notice(unraisable: sys.UnraisableHookArgs) -> None:
-        if isinstance(unraisable.exc_value, Interrupted):
-            dropped.append(unraisable.exc_value.number)
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
-        else:
-            hook(unraisable)
-
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-    alarm = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(dropped[-1]))
-    sys.unraisablehook = notice
+def forking() -> Iterator[None]:
+    """Keep signals from a process that is forked in this block, until it calls :func:`leave_to_parent`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, alarm)
-        sys.unraisablehook = hook
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_to_parent() -> None:
+    """Let a worker process heed none of the requests but SIGTERM: its parent decides what they mean, and ends it."""
+    global _request
+    _request = _Request()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _leave_terminal() -> None:
-    """Write into nothing from now on: every word to a terminal that is gone would be an error of its own."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
+    """Write to nowhere from now on: every write to a terminal that is gone would be an error of its own."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):  # it may be closed
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(nothing, descriptor)
-    os.close(nothing)
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)

@@ -1,1 +1,1 @@
-"""Processes that work side by side on one machine, outlive any one of them, and leave nothing behind."""
+"""Worker processes on one machine: they are replaced when they die, and leave nothing behind."""

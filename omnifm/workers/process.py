@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from omnifm.utils.signals import SIGNALS, uninterrupted
+from omnifm.utils.signals import forking, leave_to_parent
 from omnifm.workers.memory import is_shortage, keep_heap
 
 _PR_SET_PDEATHSIG = 1
@@ -42,23 +42,23 @@ class Worker:
         self.connection, there = context.Pipe()
         ends = [self.connection, *(worker.connection for worker in siblings)]
         self.process = context.Process(target=_serve, args=(work, there, ends, os.getpid()), daemon=True)
-        with uninterrupted():  # a child that is just being made must not heed what is meant for us
+        with forking():
             try:
                 self.process.start()
             finally:
                 there.close()
-        self.at: deque[int] = deque()
-        """The numbers of the requests that it holds; it works on the first."""
+        self.held: deque[int] = deque()
+        """The numbers of the requests that it holds; it is working on the first."""
 
     def ask(self, number: int, request: Any) -> None:
         """Hand over a request; raises OSError if the worker is dead."""
         self.connection.send((number, request))
-        self.at.append(number)
+        self.held.append(number)
 
     def answer(self) -> Reply:
         """Return the next reply; raises EOFError or OSError if the worker is dead."""
         reply: Reply = self.connection.recv()
-        self.at.remove(reply.number)
+        self.held.remove(reply.number)
         return reply
 
     def end(self) -> str:
@@ -71,9 +71,7 @@ class Worker:
 
 
 def _serve(work: Callable[[Any], Any], here: Connection, ends: list[Connection], parent: int) -> None:
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # the parent decides what Ctrl-C means, or a terminal that is gone
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    leave_to_parent()
     _die_with(parent)
     for end in ends:  # else a sibling would keep this worker's pipe open when the parent is gone
         end.close()

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import signal
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from omnifm.checkpoint import file as checkpoint
 from omnifm.checkpoint.file import digest, read_checkpoint, read_plain, write_checkpoint
 from omnifm.utils.errors import CheckpointError
+from omnifm.utils.signals import Interrupted, cooperative, interruptible
 
 TENSORS = {
     "server/weight": torch.tensor([[1.5, -2.0], [torch.nan, torch.inf]]),
@@ -104,26 +106,24 @@ def test_full_disk_leaves_the_old_file_of_that_name(tmp_path: Path, monkeypatch:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
-def test_a_signal_waits_for_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
-    real, heard = os.fsync, []
-    before = signal.signal(number, lambda n, _: heard.append((n, (tmp_path / "one.safetensors").exists())))
+@pytest.mark.usefixtures("restored_signals")
+@pytest.mark.parametrize("loop", [cooperative, contextlib.nullcontext])
+def test_a_signal_never_cuts_a_file_in_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: Callable[[], contextlib.AbstractContextManager[None]]
+) -> None:
+    real = os.fsync
+    path = saved(tmp_path)
+    before = path.read_bytes()
 
     def interrupted(descriptor: int) -> None:
-        signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", interrupted)
-    try:
-        path = saved(tmp_path)
-    finally:
-        signal.signal(number, before)
-    assert heard == [(number, True)]
-    assert read_checkpoint(path)[1] == PLAIN
-
-
-def test_another_thread_can_write(tmp_path: Path) -> None:
-    thread = threading.Thread(target=saved, args=(tmp_path,))
-    thread.start()
-    thread.join()
-    assert read_checkpoint(tmp_path / "one.safetensors")[1] == PLAIN
+    with pytest.raises(Interrupted), interruptible(), loop():
+        write_checkpoint(path, {}, "new")
+    if loop is cooperative:
+        assert read_checkpoint(path) == ({}, "new")
+    else:
+        assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

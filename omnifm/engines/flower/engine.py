@@ -24,6 +24,7 @@ from omnifm.federation.loop import NO_MESSAGES, Messages, sample
 from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.errors import DeploymentError
+from omnifm.utils.signals import check_interrupts
 
 TRIES = 3
 """How often a hospital is asked the same that loses the message, or its process, while it is connected."""
@@ -148,6 +149,7 @@ class FlowerEngine:
         """Return those who are there, or have not been gone for long; wait until they are enough to begin."""
         need, told_of_waiting = min(self.settings.min_answers, len(clients)), False
         while True:
+            check_interrupts()
             found = [name for name in clients if self.hospitals.gone_for(name) <= self.settings.grace]
             if len(found) >= need:
                 break
@@ -173,6 +175,7 @@ class FlowerEngine:
         waiting, reasons, told_of_waiting = dict(jobs), dict[str, str](), False
         started, answered, tries = self.hospitals.clock(), 0, dict.fromkeys(jobs, TRIES)
         while waiting:
+            check_interrupts()
             for name, job in waiting.items():
                 if self.hospitals.there(name) and not self.hospitals.busy(name):
                     self._send(name, broadcast.round, packed, messages.get(name), job)

@@ -25,8 +25,12 @@ from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.runs import run as runs
 from omnifm.runs.arm import Arm, DataSpec
-from omnifm.utils.errors import DeploymentError, ExperimentError
+from omnifm.utils.errors import DeploymentError
+from omnifm.utils.errors import ExperimentError
+from omnifm.runs.run_arm import Watcher
+from omnifm.utils.errors import FolderInUseError
 from omnifm.utils.lock import locked
+from omnifm.utils.signals import check_interrupts
 
 _log = logging.getLogger("omnifm.deploy")
 _PATIENCE = 60.0
@@ -53,9 +57,10 @@ def _locked(folder: Path) -> Iterator[None]:
             try:
                 stack.enter_context(locked(folder))
                 break
-            except ExperimentError:
+            except FolderInUseError:
                 if time.monotonic() > end:
                     raise
+                check_interrupts()
                 time.sleep(1)
         yield
 
@@ -128,6 +133,7 @@ def _assemble(hospitals: ClientManager, settings: DeploySettings) -> Membership:
     asked, begun = bool(wanted or settings.wait_for), hospitals.clock()
     shown: list[str] | None = None
     while True:
+        check_interrupts()
         hospitals.turn()
         there = [name for name in hospitals.known if hospitals.there(name) and (not wanted or name in wanted)]
         first = min(settings.first, len(hospitals.membership.names)) if hospitals.membership else settings.first
