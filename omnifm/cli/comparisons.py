@@ -54,6 +54,8 @@ def compare(
     document = given.document if given else None
     fresh = asked.design(document) if document and resume is None else None
     folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
+    if resume is not None:
+        folder.check_begun()  # else a lock would be left in a folder of something else
     begun = folder.has_begun
     with stoppable("compare", "cells", folder.path, begun), locked(folder.path):
         if given and fresh:

@@ -121,6 +121,8 @@ def _play(
     from omnifm.runs.backend import make_backend
     from omnifm.workers.pool import auto_workers
 
+    if not fresh:
+        runs.plan_of(folder, "no run to resume")  # else a lock would be left in a folder of something else
     begun = partial(runs.has_begun, folder)
     backend, live = make_backend(engine, workers or auto_workers()), LiveProgress(err)
     with stoppable(command, "rounds", folder, begun), locked(folder):

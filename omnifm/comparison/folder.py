@@ -102,6 +102,16 @@ class ComparisonFolder:
         """Tell whether there is a comparison to go on with."""
         return self.record.exists() and self.document.exists()
 
+    def check_begun(self) -> None:
+        """Make sure that there is a comparison to go on with.
+
+        Raises:
+            ExperimentError: there is none.
+        """
+        if not self.has_begun():
+            missing = self.document if self.record.exists() else self.record
+            raise ExperimentError(f"{self.path} holds no comparison to resume: there is no {missing}.")
+
     def check_free(self) -> None:
         """Make sure that nothing is there yet.
 
@@ -135,9 +145,7 @@ class ComparisonFolder:
         Raises:
             ExperimentError: there is none, or it has changed since; names the difference.
         """
-        if not self.has_begun():
-            missing = self.document if self.record.exists() else self.record
-            raise ExperimentError(f"{self.path} holds no comparison to resume: there is no {missing}.")
+        self.check_begun()
         remove_strays(self.path)
         old_asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
         old_document = read_plan(self.document).document
