@@ -276,6 +276,7 @@ def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
     spoilt.write_bytes(b"")
     refused(omnifm("run", path, "--out", tmp_path / "[x]"), f"{spoilt}: cannot be read")
     refused(omnifm("run", path, "--resume", tmp_path / "[no]"), f"{tmp_path / '[no]'} holds no run")
+    assert not (tmp_path / "[no]").exists()
 
 
 STOPPED = "Stopped. The finished rounds are kept: go on with  omnifm run --resume "

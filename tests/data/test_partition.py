@@ -150,6 +150,14 @@ def test_published_and_unpublished_rows_side_by_side() -> None:
     assert len(share.test) == 2 + 2
 
 
+def test_two_patients_are_enough_for_validation_and_test() -> None:
+    # A fifth of two patients is rounded to none, and each of these splits needs one.
+    beside_a_published_one = Rows(("a", "b", "c"), ("M",) * 3, ("I",) * 3, ("train", None, None), (0, 0, 0))
+    (share,) = partition_rows(beside_a_published_one, PartitionSettings(validation=0.2, test=0.2), 0)
+    assert share.train == (0,)
+    assert (len(share.validation), len(share.test)) == (1, 1)
+
+
 def test_patient_of_several_published_splits_stays_as_published(caplog: pytest.LogCaptureFixture) -> None:
     torn = Rows(("a", "a", "b"), ("M",) * 3, ("I",) * 3, ("train", "test", "validation"), (0, 0, 0))
     with caplog.at_level(logging.WARNING, logger="omnifm"):

@@ -178,6 +178,14 @@ def test_an_old_request_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_request_that_is_delivered_again_is_answered_again(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "ditto")
+    broadcast = visit.broadcast()
+    first, again = (visit.ask(broadcast=broadcast, train=True, issued=9) for _ in range(2))
+    assert (first.outcome, again.outcome) == ("done", "done")
+    assert first.state == again.state
+
+
 def test_the_server_cannot_choose_data_nor_places(tmp_path: Path) -> None:
     visit = Visit(tmp_path, "fedavg")
     document = public_config(visit.experiment)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
 from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast
-from omnifm.engines.flower import client_manager, server, transport
+from omnifm.engines.flower import client_manager
+from omnifm.engines.flower import server
+from omnifm.engines.flower import transport
+from omnifm.engines.flower import afar
+from omnifm.engines.flower import envelope
+from omnifm.engines.flower import hospitals
+from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
 from omnifm.engines.flower.transport import GridTransport
@@ -27,7 +34,14 @@ from omnifm.export.weights import export_arm
 from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
-from omnifm.utils.errors import DeploymentError, ExperimentError, OutOfTime
+from omnifm.utils.errors import DeploymentError
+from omnifm.utils.errors import ExperimentError
+from omnifm.utils.errors import OutOfTime
+from omnifm.runs.run_arm import LocalBackend
+from omnifm.utils.errors import FolderInUseError
+from omnifm.utils.signals import Interrupted
+from omnifm.utils.signals import cooperative
+from omnifm.utils.signals import interruptible
 
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))
@@ -300,6 +314,60 @@ def test_callbacks_of_the_experiment_are_told_on_the_server(town: Town, tmp_path
     assert [name for name in names if name in ("begun", "resumed", "finished")] == ["begun", "resumed", "finished"]
 
 
+@pytest.mark.usefixtures("restored_signals")
+@pytest.mark.parametrize("group", ["hello", "round 1", "round 3"])
+def test_a_server_that_is_asked_to_end_while_it_waits_goes_on_later(town: Town, tmp_path: Path, group: str) -> None:
+    plan, grid = town.plan("scaffold", deploy=ALL_THERE), town.grid(tmp_path / "hospitals")
+
+    def fault(name: str, of: str) -> str:
+        if (name, of) != ("MRI", group):
+            return ""
+        signal.raise_signal(signal.SIGTERM)
+        return "never"
+
+    grid.fault = fault
+    with pytest.raises(Interrupted), interruptible(), cooperative():
+        server_run(plan, grid, tmp_path / "deployed")
+    grid = town.grid(tmp_path / "hospitals")
+    resume = (tmp_path / "deployed/experiment.toml").exists()
+    assert server_run(plan, grid, tmp_path / "deployed", resume) == here_played(plan, tmp_path / "here")
+
+
+@pytest.mark.usefixtures("restored_signals")
+def test_one_that_waits_for_hospitals_who_went_away_can_be_asked_to_end(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("fedavg", deploy={**ALL_THERE, "grace": 5.0}), town.grid(tmp_path / "hospitals")
+
+    def look() -> None:
+        if ("MRI", "round 1") in grid.starts:
+            grid.disconnect("MRI")
+        if grid.clock > 1000:
+            signal.raise_signal(signal.SIGTERM)
+
+    grid.each_look = look
+    with pytest.raises(Interrupted), interruptible(), cooperative():
+        server_run(plan, grid, tmp_path / "deployed")
+
+
+def test_a_folder_that_cannot_be_written_is_not_waited_for(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(afar, "_PATIENCE", 0.5)
+    monkeypatch.setattr(afar.time, "sleep", waits.append)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExperimentError, match="cannot be written: Not a directory"):
+        server_run(town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "file/run")
+    assert not waits
+
+    def held(folder: Path) -> Any:
+        raise FolderInUseError(f"{folder} is in use")
+
+    monkeypatch.setattr(afar, "locked", held)
+    with pytest.raises(FolderInUseError):
+        server_run(town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "run")
+    assert waits
+
+
 def test_states_that_nobody_needs_are_removed(town: Town, tmp_path: Path) -> None:
     plan, grid = town.plan("ditto", federation={"rounds": 6}), town.grid(tmp_path / "hospitals")
     server_run(plan, grid, tmp_path / "deployed")
@@ -325,6 +393,27 @@ def test_a_spoilt_answer_counts_as_none(town: Town, tmp_path: Path) -> None:
     text = (tmp_path / "deployed/deploy.jsonl").read_text()
     assert '"client": "PET"' in text
     assert "its answer is not understood" in text
+
+
+def test_an_upload_of_more_samples_than_a_hospital_has_counts_as_none(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ClientHandler._worked
+
+    def boasting(self: ClientHandler, request: Any, *more: Any) -> Any:
+        reply = real(self, request, *more)
+        if self.hospital.name == "PET" and request.broadcast.round == 2:
+            assert reply.upload is not None
+            reply = replace(reply, upload=replace(reply.upload, samples=reply.upload.samples + 1))
+        return reply
+
+    monkeypatch.setattr(ClientHandler, "_worked", boasting)
+    plan = town.plan("fedavg")
+    assert server_run(plan, town.grid(tmp_path / "hospitals"), tmp_path / "deployed") == here_played(
+        plan, tmp_path / "here", [("PET", 2)]
+    )
+    assert ("rejected", "PET") in events(tmp_path / "deployed")
+    assert "13 samples are more than it has" in (tmp_path / "deployed/deploy.jsonl").read_text()
 
 
 def test_too_few_answers_end_the_run_and_say_why(town: Town, tmp_path: Path) -> None:
