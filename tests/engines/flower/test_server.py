@@ -335,15 +335,18 @@ def test_a_server_that_is_asked_to_end_while_it_waits_goes_on_later(town: Town, 
 
 @pytest.mark.usefixtures("restored_signals")
 def test_one_that_waits_for_hospitals_who_went_away_can_be_asked_to_end(town: Town, tmp_path: Path) -> None:
-    plan, grid = town.plan("fedavg", deploy={**ALL_THERE, "grace": 5.0}), town.grid(tmp_path / "hospitals")
+    plan = town.plan("fedavg", deploy={**ALL_THERE, "min_answers": 2, "grace": 5.0})
+    grid = town.grid(tmp_path / "hospitals")
 
     def look() -> None:
-        if ("MRI", "round 1") in grid.starts:
-            grid.disconnect("MRI")
-        if grid.clock > 1000:
+        for name in ("MRI", "PET"):
+            if (name, "round 1") in grid.starts:
+                grid.disconnect(name)
+        if grid.clock > 100:
             signal.raise_signal(signal.SIGTERM)
 
     grid.each_look = look
+    grid.fault = lambda name, group: "never" if (name, group) == ("CT", "round 1") and grid.clock < 50 else ""
     with pytest.raises(Interrupted), interruptible(), cooperative():
         server_run(plan, grid, tmp_path / "deployed")
 
