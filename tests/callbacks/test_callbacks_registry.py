@@ -10,7 +10,7 @@ from diary import Diary, known_diary
 
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.registry import CALLBACKS, make_callbacks, register_callback
-from omnifm.experiment import make_plan
+from omnifm.config.experiment import make_plan
 from omnifm.utils.errors import ExperimentError
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from omnifm.engines.flower.hospital import read_hospital
-from omnifm.errors import ExperimentError
 
 from omnifm.comparison.folder import Asked
 from omnifm.config import deprecated
 from omnifm.config.deprecated import KEYS, VALUES, upgraded
 from omnifm.config.experiment import make_plan, read_plan
+from omnifm.utils.errors import ExperimentError
 
 OLD = '[federation]\nreadings = ["personalised", "received"]\n[partition]\nkind = "mixed"\n'
 WARNINGS = [

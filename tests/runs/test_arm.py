@@ -9,19 +9,14 @@ import pytest
 import torch
 from helpers import made_dataset, same, small_arm
 
-from omnifm.callbacks.callback import Callback
-from omnifm.callbacks.events import RoundEvent
-from omnifm.callbacks.events import UploadEvent
-from omnifm.core.checkpoint import Checkpoint
-from omnifm.core.records import Upload
-from omnifm.engines.in_process import InProcess
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.core.records import ServerState
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.events import RoundEvent, UploadEvent
+from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.records import ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.client_stats import ClientStats
-from omnifm.federation.loop import Callback
-from omnifm.federation.loop import Checkpoint
-from omnifm.federation.loop import RoundEvent
+from omnifm.engines.in_process import InProcess
 from omnifm.privacy.clip import ClipNorm
 from omnifm.runs.arm import Arm
 from omnifm.utils.errors import ExperimentError, IncompatibleError

@@ -19,8 +19,8 @@ from omnifm.checkpoint.kept_weights import KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin, read_weights, write_weights
 from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import FederatedDataset
-from omnifm.runs.arm import Arm
 from omnifm.runs import initial_weights as start
+from omnifm.runs.arm import Arm
 from omnifm.utils.errors import CheckpointError, ExperimentError
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from omnifm.config.experiment import Experiment, FederationSettings
 from omnifm.data.partition import PartitionSettings
-from omnifm.training.trainer import TrainingSettings
+from omnifm.training.settings import TrainingSettings
 from omnifm.utils.settings import Count, Distinct, MultipleOf4, OneOf, Some, settings
 
 KNOWN = {"one": 1}

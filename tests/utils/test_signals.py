@@ -105,7 +105,7 @@ def test_signals_that_come_together_are_one_request() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("looping", [True, False])
 def test_a_second_request_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch, looping: bool) -> None:
-    monkeypatch.setattr(interrupts, "_SAME_REQUEST", -1.0)
+    monkeypatch.setattr(signals, "_SAME_REQUEST", -1.0)
     if not (child := os.fork()):
         with contextlib.suppress(Interrupted), interruptible(), cooperative() if looping else contextlib.nullcontext():
             os.kill(os.getpid(), signal.SIGINT)

@@ -25,10 +25,7 @@ from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.runs import run as runs
 from omnifm.runs.arm import Arm, DataSpec
-from omnifm.utils.errors import DeploymentError
-from omnifm.utils.errors import ExperimentError
-from omnifm.runs.run_arm import Watcher
-from omnifm.utils.errors import FolderInUseError
+from omnifm.utils.errors import DeploymentError, FolderInUseError
 from omnifm.utils.lock import locked
 from omnifm.utils.signals import check_interrupts
 

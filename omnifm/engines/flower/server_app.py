@@ -15,10 +15,7 @@ from omnifm.config.toml import parse
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
-from omnifm.utils.errors import DeploymentError
-from omnifm.utils.errors import OmniFMError
-from omnifm.experiment import make_plan
-from omnifm.utils.errors import OutOfTime
+from omnifm.utils.errors import DeploymentError, OmniFMError, OutOfTime
 
 _LIFE = 120.0
 """How many seconds a message outlives a round's deadline."""

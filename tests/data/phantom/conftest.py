@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from omnifm.data.phantom import Anatomy, load_anatomy
+from omnifm.data.phantom.anatomy import Anatomy, load_anatomy
 
 
 @pytest.fixture(scope="session")

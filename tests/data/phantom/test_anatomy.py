@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnifm.data.phantom import Anatomy
 from omnifm.data.phantom import anatomy as module
+from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.utils.errors import DataError
 
 

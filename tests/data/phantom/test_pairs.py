@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from omnifm.data.phantom import Anatomy
+from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.data.phantom.pairs import PhantomPairsSource
 from omnifm.data.source import Loading
 from omnifm.utils.errors import DataError

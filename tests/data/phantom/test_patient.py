@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from omnifm.data.phantom import KINDS, LESION_CODES, TISSUE_CODES, Anatomy, make_patient
+from omnifm.data.phantom.anatomy import Anatomy
+from omnifm.data.phantom.lesions import KINDS
+from omnifm.data.phantom.patient import make_patient
+from omnifm.data.phantom.tissues import LESION_CODES, TISSUE_CODES
 
 ILL = [kind for kind in KINDS if kind != "healthy"]
 CODES = {"glioma": {1, 2, 4}, "infarct": {5}, "haemorrhage": {2, 6}, "ms": {7}}

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from omnifm.data.columns import Shared, as_tensor, read_texts
-from omnifm.data.phantom import Anatomy, PhantomQuestionsSource, PhantomSource
-from omnifm.data.phantom.questions import PHRASINGS, TYPES, answers, ventricles
+from omnifm.data.phantom.anatomy import Anatomy
+from omnifm.data.phantom.questions import PHRASINGS, TYPES, PhantomQuestionsSource, answers, ventricles
+from omnifm.data.phantom.source import PhantomSource
 from omnifm.data.source import Loading
 
 SETTINGS = {"modalities": ("T2", "CT"), "classes": ("healthy", "ms"), "patients": 4, "slices": 2}

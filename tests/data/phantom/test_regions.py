@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from omnifm.data.phantom import Anatomy, PhantomSource
+from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.data.phantom.regions import PhantomRegionsSource
+from omnifm.data.phantom.source import PhantomSource
 from omnifm.data.source import Loading
 
 

@@ -6,16 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnifm.data.phantom import (
-    LESION_CODES,
-    MODALITIES,
-    TISSUE_CODES,
-    Anatomy,
-    Scanner,
-    make_patient,
-    render,
-)
-from omnifm.data.phantom.patient import Truth
+from omnifm.data.phantom import render
+from omnifm.data.phantom.anatomy import Anatomy
+from omnifm.data.phantom.patient import Truth, make_patient
+from omnifm.data.phantom.scanner import MODALITIES, Scanner
+from omnifm.data.phantom.tissues import LESION_CODES, TISSUE_CODES
 from omnifm.utils.seeding import numpy_generator
 
 CSF, WHITE, BONE = (TISSUE_CODES[name] for name in ("csf", "white", "bone"))

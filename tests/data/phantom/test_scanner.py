@@ -1,6 +1,6 @@
 import pytest
 
-from omnifm.data.phantom import MODALITIES, Scanner
+from omnifm.data.phantom.scanner import MODALITIES, Scanner
 
 
 def test_hospital_keeps_its_scanner() -> None:

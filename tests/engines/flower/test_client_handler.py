@@ -22,9 +22,7 @@ from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import ClientProperties, Reply, Request
-from omnifm.experiment import make_plan
-from omnifm.privacy.secret import ClientSecret
-from omnifm.privacy.secret import private_generator
+from omnifm.privacy.secret import ClientSecret, private_generator
 from omnifm.privacy.settings import PrivacySettings
 from omnifm.runs.arm import build_arm
 

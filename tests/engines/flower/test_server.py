@@ -19,12 +19,7 @@ from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
 from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast
-from omnifm.engines.flower import client_manager
-from omnifm.engines.flower import server
-from omnifm.engines.flower import transport
-from omnifm.engines.flower import afar
-from omnifm.engines.flower import envelope
-from omnifm.engines.flower import hospitals
+from omnifm.engines.flower import afar, client_manager, server, transport
 from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
@@ -34,14 +29,8 @@ from omnifm.export.weights import export_arm
 from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
-from omnifm.utils.errors import DeploymentError
-from omnifm.utils.errors import ExperimentError
-from omnifm.utils.errors import OutOfTime
-from omnifm.runs.run_arm import LocalBackend
-from omnifm.utils.errors import FolderInUseError
-from omnifm.utils.signals import Interrupted
-from omnifm.utils.signals import cooperative
-from omnifm.utils.signals import interruptible
+from omnifm.utils.errors import DeploymentError, ExperimentError, FolderInUseError, OutOfTime
+from omnifm.utils.signals import Interrupted, cooperative, interruptible
 
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))
