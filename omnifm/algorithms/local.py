@@ -1,4 +1,4 @@
-"""Local: every client alone. The yardstick that matters to a hospital: what does joining buy?"""
+"""Local: every client alone. The baseline that matters to a hospital: what does joining buy?"""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def compare(
     from omnifm.comparison.folder import Asked, ComparisonFolder
     from omnifm.comparison.run import Comparison
     from omnifm.config.experiment import read_plan
-    from omnifm.results.comparison.write import write_comparison
+    from omnifm.results.write import terminal_tables, write_results
     from omnifm.workers.pool import auto_workers
 
     if resume is not None and out is not None:
@@ -68,4 +68,5 @@ def compare(
             if fresh:
                 folder.open(fresh.document, asked)
             comparison.play()
-    tell(write_comparison(folder.path), folder.path)
+    write_results(folder.path)
+    tell(terminal_tables(folder.path), folder.path)

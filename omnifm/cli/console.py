@@ -6,9 +6,8 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 out, err = Console(), Console(stderr=True)
 
@@ -18,7 +17,7 @@ def say(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def tell(tables: Iterable[Table], folder: Path) -> None:
+def tell(tables: Iterable[RenderableType], folder: Path) -> None:
     """Print tables, and where the report is."""
     for table in tables:
         out.print(table)

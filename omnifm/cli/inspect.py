@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 
 def report(folder: Annotated[Path, typer.Argument(help="The folder of a run or a comparison.")]) -> None:
-    """Print the tables of a run or a comparison and write its report anew."""
-    from omnifm.results.comparison.write import is_comparison, write_comparison
-    from omnifm.results.report import write_report
-    from omnifm.results.table import result_table
+    """Print the tables of a run or a comparison, and write its tables and report again."""
+    from omnifm.results.write import terminal_tables, write_results
 
-    if is_comparison(folder):
-        tables = write_comparison(folder)
-    else:
-        write_report(folder)
-        tables = [result_table(folder)]
-    tell(tables, folder)
+    write_results(folder)
+    tell(terminal_tables(folder), folder)
 
 
 def show_data(

@@ -84,7 +84,7 @@ def export(
 ) -> None:
     """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
     from omnifm.export.weights import export_arm
-    from omnifm.results.comparison.write import is_comparison
+    from omnifm.results.folder import is_comparison
     from omnifm.runs import run as runs
 
     if is_comparison(run):
@@ -116,7 +116,7 @@ def _play(
 ) -> Plan:
     """Run a plan into its folder and print what it found."""
     from omnifm.callbacks.progress import LiveProgress
-    from omnifm.results.table import result_table
+    from omnifm.results.write import terminal_tables
     from omnifm.runs import run as runs
     from omnifm.runs.backend import make_backend
     from omnifm.workers.pool import auto_workers
@@ -129,5 +129,5 @@ def _play(
         plan = runs.create(folder, given) if given and fresh else runs.resume(folder, given)
         with kept("rounds", folder, begun), live:
             runs.execute(plan, folder, backend, [limit, live])
-    tell([result_table(folder)], folder)
+    tell(terminal_tables(folder), folder)
     return plan

@@ -1,4 +1,4 @@
-"""The arms of a comparison: algorithms, yardsticks, ablations and controls, each as changes to the experiment."""
+"""The arms of a comparison: algorithms, baselines, ablations and controls, each as changes to the experiment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnifm.config.overrides import merged
 from omnifm.config.toml import Document, parse
 from omnifm.utils.errors import ExperimentError, did_you_mean
 
-Kind = Literal["reference", "omnifm", "yardstick", "ablation", "control", "sweep", "own"]
+Kind = Literal["reference", "omnifm", "baseline", "ablation", "control", "sweep", "own"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class ArmPlan:
     about: str = ""
 
 
-LOCAL = ArmPlan("local", "yardstick", {"algorithm": "local"}, "every hospital alone, bare backbone")
+LOCAL = ArmPlan("local", "baseline", {"algorithm": "local"}, "every hospital alone, bare backbone")
 ALONE = ArmPlan(
-    "alone", "yardstick", {"algorithm": "local", "adapter": {"use": "on"}}, "every hospital alone, OmniFM's own network"
+    "alone", "baseline", {"algorithm": "local", "adapter": {"use": "on"}}, "every hospital alone, OmniFM's own network"
 )
 OMNIFM = ArmPlan("omnifm", "omnifm", {"algorithm": "omnifm"})
-BASELINES = (LOCAL, ALONE, ArmPlan("centralised", "yardstick", {"algorithm": "centralised"}, "all data in one place"))
+BASELINES = (LOCAL, ALONE, ArmPlan("centralised", "baseline", {"algorithm": "centralised"}, "all data in one place"))
 KNOWN = {
     **{name: ArmPlan(name, "reference", {"algorithm": name}) for name in REFERENCES},
     **{arm.name: arm for arm in (OMNIFM, *BASELINES)},

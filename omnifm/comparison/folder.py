@@ -30,7 +30,7 @@ class Asked:
     sweep: tuple[str, ...] = ()
 
     def arms(self, document: Document) -> list[ArmPlan]:
-        """Return the arms, the yardsticks among them."""
+        """Return the arms, the baselines among them."""
         chosen: list[ArmPlan] = []
         if self.algorithms is not None:
             chosen = named_arms(self.algorithms, document)

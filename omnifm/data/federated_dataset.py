@@ -128,7 +128,7 @@ def load_dataset(
 
 
 def pooled(dataset: FederatedDataset) -> ClientData:
-    """Return all hospitals as if they were one, for the centralised yardstick."""
+    """Return all hospitals as if they were one, for the centralised baseline."""
     clients = dataset.clients
     return ClientData(
         name="centralised",

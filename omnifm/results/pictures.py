@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from omnifm.results.run_reader import Run
-from omnifm.results.scores import best_first
-from omnifm.results.view import View
+from omnifm.results.folder import ArmRecord
 
 PICTURE_BYTES = 4_500_000
-OPEN_CLIENTS = 8
-OPEN_STRIPS = 3
 CRISP_UP_TO = 96
 """Pictures of no more pixels a side are enlarged with their pixels to be seen, larger ones smoothly."""
 
@@ -25,118 +20,97 @@ _PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True)
-class _Hung:
-    """A picture as its file has it."""
+class PictureFile:
+    """A PNG file of an arm."""
 
     title: str
     data: bytes
 
     @property
-    def key(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
+    def source(self) -> str:
+        """The picture as a URL; base64 has no letter that HTML would read as its own."""
+        return "data:image/png;base64," + base64.b64encode(self.data).decode()
 
-    def view(self) -> View:
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
         width, height = struct.unpack(">II", self.data[16:24])
-        # Base64 has no letter that HTML would read as its own.
-        source = "data:image/png;base64," + base64.b64encode(self.data).decode()
-        crisp = max(width, height) <= CRISP_UP_TO
-        return {"title": self.title, "source": source, "width": width, "height": height, "crisp": crisp}
+        return int(width), int(height)
+
+    @property
+    def crisp(self) -> bool:
+        """Whether its pixels are to be seen."""
+        return max(self.size) <= CRISP_UP_TO
+
+
+class Made(NamedTuple):
+    """A picture that an arm made of an example. ``right`` is None where that cannot be said."""
+
+    arm: str
+    picture: PictureFile
+    caption: str
+    right: bool | None
 
 
 @dataclass
-class _Example:
+class Example:
     """One test example: a question, if one was asked, what was given, and what the arms made or said."""
 
     question: str
-    given: list[_Hung]
-    made: list[tuple[str, _Hung, str, bool | None]] = field(default_factory=list)
+    given: list[PictureFile]
+    made: list[Made] = field(default_factory=list)
     said: dict[tuple[str, bool | None], list[str]] = field(default_factory=dict)
 
-    def pictures(self) -> Iterator[_Hung]:
-        yield from self.given
-        yield from (picture for _, picture, _, _ in self.made)
+    @property
+    def form(self) -> str:
+        """How it is laid out: pictures in a row, a question beside its picture, or a card."""
+        return "strip" if self.made or len(self.given) > 1 else "asked" if self.question else "card"
 
-    def view(self) -> View:
-        form = "strip" if self.made or len(self.given) > 1 else "asked" if self.question else "card"
-        return {
-            "form": form,
-            "question": self.question,
-            "given": [picture.view() for picture in self.given],
-            "made": [
-                {**picture.view(), "arm": arm, "caption": caption, "right": right}
-                for arm, picture, caption, right in self.made
-            ],
-            "said": self.said,
-        }
+    @property
+    def cost(self) -> int:
+        """The bytes of its pictures."""
+        return sum(len(picture.data) for picture in (*self.given, *(made.picture for made in self.made)))
+
+    def evaluations(self) -> Iterator[bool | None]:
+        """Tell of everything that was made or said whether it is right."""
+        yield from (made.right for made in self.made)
+        yield from (right for _, right in self.said)
 
 
-def pictures(run: Run) -> View | None:
-    """Show each example once, with what every arm made of it: a picture or words; equal words stand together.
+def read_examples(arms: list[ArmRecord]) -> tuple[dict[str, list[Example]], int]:
+    """Return the examples of each client, and how many more were left out to keep the report small.
 
-    When there is no more room, examples are left out whole, and every hospital keeps its first ones.
+    Each example stands once, with what every arm made of it: a picture or words; equal words stand together. Every
+    client keeps its first examples.
     """
-    found = _examples(run)
-    shown = _in_room(found)
-    clients = [(client, shown[client]) for client in found if client in shown]
-    if not clients:
-        return None
-    order = {name: place for place, name in enumerate(run.clients)}
-    clients.sort(key=lambda pair: order.get(pair[0], len(order)))
-    views = [(client, *_folded([example.view() for example in examples])) for client, examples in clients]
-    kept = [example for _, examples in clients for example in examples]
-    return {
-        "open": views[:OPEN_CLIENTS],
-        "folded": views[OPEN_CLIENTS:],
-        "left_out": sum(map(len, found.values())) - len(kept),
-        "judged": any(_judgements(kept)),
-    }
-
-
-def _folded(views: list[View]) -> tuple[list[View], list[View]]:
-    """Return the examples to be seen at once, and those behind a fold: rows of pictures fill a page soon."""
-    count = OPEN_STRIPS if views[0]["form"] == "strip" else len(views)
-    return views[:count], views[count:]
-
-
-def _examples(run: Run) -> dict[str, list[_Example]]:
-    found: dict[str, dict[Any, _Example]] = {}
-    for arm in best_first(run):
-        for client, panels in (arm.result or {}).get("panels", {}).items():
+    found: dict[str, dict[Any, Example]] = {}
+    for arm in arms:
+        for client, panels in arm.cells[0].result.get("panels", {}).items():
             for panel in panels:
-                given = [_read(arm.folder, picture) for picture in panel.get("given", ())]
-                whole = [picture for picture in given if picture]
-                question, caption, right = panel.get("question", ""), panel.get("caption", ""), panel.get("right")
-                if len(whole) < len(given) or not (whole or question):
-                    continue
-                key = (question, *(picture.key for picture in whole))
-                example = found.setdefault(client, {}).setdefault(key, _Example(question, whole))
-                if made := _read(arm.folder, panel.get("found")):
-                    example.made.append((arm.name, made, caption, right))
-                elif caption:
-                    example.said.setdefault((caption, right), []).append(arm.name)
-    return {client: list(examples.values()) for client, examples in found.items()}
-
-
-def _in_room(found: dict[str, list[_Example]]) -> dict[str, list[_Example]]:
-    """Return as many examples as there is room for: the first of every hospital, then the second of every one."""
-    room, shown = PICTURE_BYTES, dict[str, list[_Example]]()
-    for turn in zip_longest(*found.values()):
+                _add(arm.name, arm.cells[0].folder, panel, found.setdefault(client, {}))
+    room, shown = PICTURE_BYTES, dict[str, list[Example]]()
+    for turn in zip_longest(*(examples.values() for examples in found.values())):
         for client, example in zip(found, turn, strict=True):
-            cost = sum(len(picture.data) for picture in example.pictures()) if example else 0
-            if example and cost <= room:
-                room -= cost
+            if example and example.cost <= room:
+                room -= example.cost
                 shown.setdefault(client, []).append(example)
-    return shown
+    return shown, sum(map(len, found.values())) - sum(map(len, shown.values()))
 
 
-def _judgements(examples: Iterable[_Example]) -> Iterator[bool]:
-    """Tell of everything that was made or said whether it is known to be right or wrong."""
-    for example in examples:
-        yield from (right is not None for _, _, _, right in example.made)
-        yield from (right is not None for _, right in example.said)
+def _add(arm: str, folder: Path, panel: dict[str, Any], examples: dict[Any, Example]) -> None:
+    """Add what an arm made of an example, unless what was given is lost."""
+    given = [picture for entry in panel.get("given", ()) if (picture := _read(folder, entry))]
+    question, caption, right = panel.get("question", ""), panel.get("caption", ""), panel.get("right")
+    if len(given) < len(panel.get("given", ())) or not (given or question):
+        return
+    example = examples.setdefault((question, *(picture.data for picture in given)), Example(question, given))
+    if made := _read(folder, panel.get("found")):
+        example.made.append(Made(arm, made, caption, right))
+    elif caption:
+        example.said.setdefault((caption, right), []).append(arm)
 
 
-def _read(folder: Path, picture: dict[str, str] | None) -> _Hung | None:
+def _read(folder: Path, picture: dict[str, str] | None) -> PictureFile | None:
     """Return a picture, or None if there is none or its file is no PNG."""
     if picture is None:
         return None
@@ -144,4 +118,4 @@ def _read(folder: Path, picture: dict[str, str] | None) -> _Hung | None:
         data = (folder / picture["file"]).read_bytes()
     except OSError:
         return None
-    return _Hung(picture.get("title", ""), data) if data.startswith(_PNG) and len(data) > 24 else None
+    return PictureFile(picture.get("title", ""), data) if data.startswith(_PNG) and len(data) > 24 else None

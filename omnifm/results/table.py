@@ -1,41 +1,127 @@
-"""The table that a run prints: one line a client, one column an arm."""
+"""One table, four forms: for a terminal, as plain text, LaTeX and HTML."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
+import pandas as pd
+from markupsafe import Markup, escape
+from rich import box
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from omnifm.results.numerals import metric_title, number
-from omnifm.results.run_reader import mean, read_run
+_FITTED = 4
+"""LaTeX tables of more columns are scaled to the width of the text."""
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "*": "{*}",
+    "−": "$-$", "±": r"$\pm$", "–": "--",  # noqa: RUF001 - the minus sign, and the dash for nothing here
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+}  # fmt: skip
 
 
-def result_table(out: Path) -> Table:
-    """Return the test results of all finished arms, ``as received / personalised`` or one of them.
+@dataclass(frozen=True)
+class TextTable:
+    """A table whose cells are text.
 
-    Arms stand in the order of the experiment file. A client without the metric has a dash and is left out of the mean.
-
-    Raises:
-        ExperimentError: the folder holds no run.
+    The index of ``cells`` has two levels, group and row; so have the columns, group and head. ``bold`` is a mask of
+    the same shape. ``notes`` stand below, in LaTeX and plain text.
     """
-    run = read_run(out)
-    metric = run.main_metric
-    if metric is None:
-        return Table("No arm is finished yet")
-    title = Text(f"Test {metric_title(metric)}: {' / '.join(run.points.values())}")
-    table = Table(title=title, title_justify="left", min_width=len(title))
-    table.add_column("client")
-    scores, decimals = [], run.places(metric)
-    for arm in run.finished:
-        table.add_column(Text(arm.name), justify="right")
-        scores.append([arm.scores(point, metric) for point in run.points])
-    for client in run.clients:
-        table.add_row(Text(client), *(_cell([s.get(client) for s in both], decimals) for both in scores))
-    table.add_section()
-    table.add_row("mean", *(_cell([mean(s.values()) for s in both], decimals) for both in scores), style="bold")
-    return table
+
+    key: str
+    title: str
+    cells: pd.DataFrame
+    bold: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+    def only(self, heads: Iterable[str]) -> TextTable:
+        """Return the table with only these columns, for a narrow place."""
+        kept = self.cells.columns.get_level_values(1).isin(list(heads))
+        return TextTable(self.key, self.title, self.cells.loc[:, kept], self.bold.loc[:, kept], self.notes)
+
+    def transposed(self) -> TextTable:
+        """Return the table with rows and columns exchanged."""
+        return TextTable(self.key, self.title, self.cells.T, self.bold.T, self.notes)
+
+    def to_rich(self) -> Group:
+        """Return the table for a terminal, with room between groups of rows."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("", overflow="fold")
+        several = self.cells.columns.get_level_values(0).nunique() > 1
+        for group, head in self.cells.columns:
+            text = f"{group}\n{head}".replace(" [", "\n[") if several else head
+            table.add_column(Text(text), justify="right", overflow="fold")
+        before = None
+        for (group, name), cells in self.cells.iterrows():
+            if before not in (None, group):
+                table.add_section()
+            before, bold = group, self.bold.loc[(group, name)]
+            texts = (Text(cell, "bold" if strong else "") for cell, strong in zip(cells, bold, strict=True))
+            table.add_row(Text(str(name)), *texts)
+        return Group(Text(self.title), table)
+
+    def to_html(self) -> Markup:
+        """Return the table as HTML; differences have the class ``plus`` or ``minus``."""
+        marked = self._marked(escape, "<b>{}</b>")
+        text = marked.to_html(escape=False, border=0, index_names=False, sparsify=True)
+        text = re.sub(r"<td>((?:<b>)?[+−])", _toned, text)  # noqa: RUF001 - the minus sign
+        return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>').format(
+            self.title, Markup(text)
+        )
+
+    def to_latex(self) -> str:
+        """Return the table for a paper, with booktabs; the notes stand below it."""
+        marked = self._marked(latex, "\\textbf{{{}}}")
+        levels = marked.index.nlevels
+        text = str(
+            marked.to_latex(
+                escape=False, caption=latex(self.title), label=f"tab:{self.key}", position="t", multicolumn_format="c",
+                column_format="l" * levels + "r" * marked.shape[1], index_names=False, multirow=False,
+            )
+        )  # fmt: skip
+        text = text.replace("\\begin{table}[t]\n", "\\begin{table}[t]\n\\centering\n")
+        if marked.shape[1] > _FITTED:
+            text = text.replace("\\begin{tabular}", "\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}")
+            text = text.replace("\\end{tabular}", "\\end{tabular}}")
+        notes = "; ".join(latex(note) for note in self.notes)
+        return text.replace(
+            "\\end{table}", f"\\\\[2pt] \\footnotesize {notes}\n\\end{{table}}" if notes else "\\end{table}"
+        )
+
+    def _marked(self, escaped: Callable[[str], str], strong: str) -> pd.DataFrame:
+        """Return the cells as markup; a level of rows or columns that says nothing is left out."""
+        cells = self.cells.map(lambda cell: str(escaped(cell)))
+        marked = cells.mask(self.bold, cells.map(strong.format))
+        marked.index, marked.columns = (_labels(index, escaped) for index in (cells.index, cells.columns))
+        return marked
 
 
-def _cell(values: list[float | None], decimals: int) -> str:
-    return " / ".join(number(value, decimals) for value in values)
+def _labels(index: pd.MultiIndex, escaped: Callable[[str], str]) -> pd.Index:
+    keys = [tuple(str(escaped(str(part))) for part in key) for key in index]
+    several = len({group for group, _ in keys}) > 1
+    return pd.MultiIndex.from_tuples(keys) if several else pd.Index([name for _, name in keys], dtype=object)
+
+
+def latex(text: str) -> str:
+    """Return text that LaTeX prints as it stands, on one line."""
+    return re.sub(r"\s+", " ", "".join(_LATEX.get(letter, letter) for letter in text))
+
+
+def plain_text(tables: Iterable[TextTable], notes: Iterable[str]) -> str:
+    """Return tables and notes as plain text."""
+    console = Console(file=io.StringIO(), width=1000, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        for table in tables:
+            console.print(table.to_rich())
+        for note in notes:
+            console.print(Text(note))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n"
+
+
+def _toned(match: re.Match[str]) -> str:
+    return f'<td class="{"plus" if match[1].endswith("+") else "minus"}">{match[1]}'

@@ -19,7 +19,7 @@ from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.config.experiment import Plan, read_plan, renewed, to_document
 from omnifm.config.overrides import differences
 from omnifm.config.toml import to_toml
-from omnifm.results.report import write_report
+from omnifm.results.write import write_results
 from omnifm.runs.backend import Backend
 from omnifm.runs.folder import ArmFolder
 from omnifm.runs.run_arm import run_arm
@@ -87,7 +87,7 @@ def plan_of(out: Path, lacking: str = "no run") -> Plan:
 
 
 def execute(plan: Plan, out: Path, backend: Backend, callbacks: Sequence[Callback] = ()) -> None:
-    """Run every arm that is not finished, then write ``report.html``.
+    """Run every arm that is not finished, then write the tables and the report.
 
     The callbacks that the experiment asks for are told after those given here.
 
@@ -106,7 +106,7 @@ def execute(plan: Plan, out: Path, backend: Backend, callbacks: Sequence[Callbac
                 run_arm(name, experiment, backend, arm_folder(out, name), run, told)
             for name in plan.arms:
                 remove_strays(out / name)  # of workers that were killed; what `report` may be writing lies beside
-            write_report(out)
+            write_results(out)
 
 
 def arm_folder(out: Path, name: str) -> ArmFolder:

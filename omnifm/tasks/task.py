@@ -154,7 +154,7 @@ class Task:
         raise NotImplementedError
 
     def metric(self, train: Subset) -> Metric:
-        """Return an empty meter; ``train`` are the client's training examples, for yardsticks that learn from them."""
+        """Return an empty meter; ``train`` are the client's training examples, for baselines that learn from them."""
         raise NotImplementedError
 
     def visualise(self, prediction: Prediction, batch: Batch) -> list[Panel]:

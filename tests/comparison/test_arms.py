@@ -11,7 +11,7 @@ from omnifm.engines.in_process import InProcess
 from omnifm.utils.errors import ExperimentError
 
 
-def test_all_are_the_references_omnifm_and_the_yardsticks() -> None:
+def test_all_are_the_references_omnifm_and_the_baselines() -> None:
     names = [arm.name for arm in named_arms("all", {})]
     assert names == [*REFERENCES, "omnifm", "local", "alone", "centralised"]
     assert len(REFERENCES) == 12

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omnifm.engines.flower.hospital import read_hospital
+from omnifm.engines.flower.client_config import read_client_config
 
 from omnifm.comparison.folder import Asked
 from omnifm.config import deprecated
@@ -91,7 +91,7 @@ def test_grids_and_sweeps_of_a_comparison() -> None:
 
 def test_the_file_of_a_hospital(tmp_path: Path) -> None:
     text = 'name = "A"\n[data]\nsources = [{kind = "phantom"}]\n[permits]\ntasks = ["*"]\nalgorithms = ["*"]\n'
-    assert read_hospital(write(tmp_path, text + '[partition]\nkind = "mixed"\n')).partition.kind == "iid"
+    assert read_client_config(write(tmp_path, text + '[partition]\nkind = "mixed"\n')).partition.kind == "iid"
 
 
 def test_both_names_at_once_are_refused(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from PIL import Image
 from run_folder import change_result, write_run
 
 from omnifm.results import pictures as module
-from omnifm.results.pictures import pictures
-from omnifm.results.report import write_report
-from omnifm.results.run_reader import read_run
+from omnifm.results.findings import read_findings
+from omnifm.results.pictures import Example, read_examples
+from omnifm.results.report import best_first, report_html
 
 ARMS = {"local": "local", "fedavg": "fedavg", "omnifm": "omnifm"}
 CLIENTS = ("T1", "CT")
@@ -49,14 +49,12 @@ def written(out: Path, make: Make, count: int = 2) -> Path:
     return out
 
 
-def shown(out: Path) -> dict[str, list[dict[str, Any]]]:
-    view = pictures(read_run(out))
-    assert view is not None
-    return {client: [*first, *more] for client, first, more in view["open"]}
+def shown(out: Path) -> dict[str, list[Example]]:
+    return read_examples(best_first(read_findings(out)))[0]
 
 
 def html(out: Path) -> str:
-    text = write_report(out).read_text(encoding="utf-8")
+    text = report_html(read_findings(out))
     Page(text)
     return text[text.index('<section id="pictures">') : text.index('<section id="bank">')]
 
@@ -68,14 +66,13 @@ def test_words_stand_beside_one_image(tmp_path: Path) -> None:
 
     out = written(tmp_path / "r", make)
     first, second = shown(out)["T1"]
-    assert first["form"] == "card"
-    assert first["made"] == []
-    assert first["said"] == {("healthy", True): ["omnifm", "fedavg"], ("glioma, is healthy", False): ["local"]}
-    assert first["given"][0]["source"] != second["given"][0]["source"]
+    assert (first.form, first.made) == ("card", [])
+    assert first.said == {("healthy", True): ["omnifm", "fedavg"], ("glioma, is healthy", False): ["local"]}
+    assert first.given[0].source != second.given[0].source
     text = html(out)
-    assert text.count('<span class="sign" title="right">✓</span>') == 4
-    assert text.count('<span class="sign" title="wrong">✗</span>') == 4
-    assert "✓</span> right" in text
+    assert text.count('<span class="plus">✓</span> healthy <i>omnifm, fedavg</i>') == 4
+    assert text.count('<span class="minus">✗</span> glioma, is healthy <i>local</i>') == 4
+    assert "✓ right, ✗ wrong." in text
 
 
 def test_a_question_stands_above_its_answers(tmp_path: Path) -> None:
@@ -85,7 +82,7 @@ def test_a_question_stands_above_its_answers(tmp_path: Path) -> None:
 
     out = written(tmp_path / "r", make)
     found = shown(out)["CT"]
-    assert [(e["form"], e["question"], list(e["said"])) for e in found] == [
+    assert [(e.form, e.question, list(e.said)) for e in found] == [
         ("asked", "Which side?", [("left", True)]),
         ("asked", "How many?", [("two", True)]),
     ]
@@ -100,14 +97,14 @@ def test_every_arm_shows_the_picture_that_it_made(tmp_path: Path) -> None:
 
     out = written(tmp_path / "r", make)
     example = shown(out)["T1"][0]
-    assert example["form"] == "strip"
-    assert [(p["title"], p["width"], p["crisp"]) for p in example["given"]] == [("low", 4, True), ("true", 200, False)]
-    assert [(p["arm"], p["caption"], p["right"]) for p in example["made"]] == [
+    assert example.form == "strip"
+    assert [(p.title, p.size, p.crisp) for p in example.given] == [("low", (4, 4), True), ("true", (200, 200), False)]
+    assert [(m.arm, m.caption, m.right) for m in example.made] == [
         ("omnifm", "30 dB", None),
         ("local", "28 dB", None),
         ("fedavg", "29 dB", None),
     ]
-    assert len({p["source"] for p in example["made"]}) == 3
+    assert len({m.picture.source for m in example.made}) == 3
     text = html(out)
     assert text.count("<img") == 2 * 2 * 5
     assert text.count('class="crisp"') == 2 * 2
@@ -120,8 +117,8 @@ def test_what_was_made_may_be_right_or_wrong(tmp_path: Path) -> None:
         return {"given": [("", shade(1))], "found": ("map", shade(arm)), "caption": "lesion", "right": arm == 2}
 
     text = html(written(tmp_path / "r", make, 1))
-    assert len(re.findall(r'class="made right.*?✓</span> lesion', text)) == 2
-    assert len(re.findall(r'class="made wrong.*?✗</span> lesion', text)) == 4
+    assert len(re.findall(r"<b>omnifm</b>.*✓</span> lesion", text)) == 2
+    assert len(re.findall(r"<b>(?:local|fedavg)</b>.*✗</span> lesion", text)) == 4
 
 
 def test_rows_beyond_the_third_are_folded(tmp_path: Path) -> None:
@@ -129,10 +126,8 @@ def test_rows_beyond_the_third_are_folded(tmp_path: Path) -> None:
         return {"given": [("a", shade(example)), ("b", shade(example + 9))], "found": ("", shade(arm))}
 
     out = written(tmp_path / "r", make, 5)
-    view = pictures(read_run(out))
-    assert view is not None
-    assert [(client, len(first), len(more)) for client, first, more in view["open"]] == [("T1", 3, 2), ("CT", 3, 2)]
     assert html(out).count("2 more examples") == 2
+    assert html(written(tmp_path / "s", make, 4)).count("1 more example<") == 2
 
 
 def test_a_lost_picture_leaves_its_words(tmp_path: Path) -> None:
@@ -144,9 +139,9 @@ def test_a_lost_picture_leaves_its_words(tmp_path: Path) -> None:
     (out / "local/pictures/T1-0-found.png").write_bytes(b"no picture")
     (out / "omnifm/pictures/CT-0-0.png").unlink()
     found = shown(out)
-    assert [p["arm"] for p in found["T1"][0]["made"]] == ["omnifm"]
-    assert found["T1"][0]["said"] == {("seen", True): ["local", "fedavg"]}
-    assert [p["arm"] for p in found["CT"][0]["made"]] == ["local", "fedavg"]
+    assert [made.arm for made in found["T1"][0].made] == ["omnifm"]
+    assert found["T1"][0].said == {("seen", True): ["local", "fedavg"]}
+    assert [made.arm for made in found["CT"][0].made] == ["local", "fedavg"]
 
 
 def test_without_room_every_hospital_keeps_its_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,11 +150,8 @@ def test_without_room_every_hospital_keeps_its_first(tmp_path: Path, monkeypatch
 
     out = written(tmp_path / "r", make, 4)
     monkeypatch.setattr(module, "PICTURE_BYTES", 3 * 4 * max(len(shade(value)) for value in range(12)))
-    view = pictures(read_run(out))
-    assert view is not None
-    assert [(client, len(first)) for client, first, _ in view["open"]] == [("T1", 2), ("CT", 1)]
-    assert view["left_out"] == 5
-    assert "5 examples are left out" in html(out)
+    assert {client: len(examples) for client, examples in shown(out).items()} == {"T1": 2, "CT": 1}
+    assert "5 left out to keep this file small" in html(out)
 
 
 def test_hostile_words_are_escaped(tmp_path: Path) -> None:

@@ -76,6 +76,10 @@ def test_the_folder_holds_all_that_is_promised(whole: Path) -> None:
         "experiment.toml",
         "versions.json",
         "report.html",
+        "results.csv",
+        "table.csv",
+        "table.txt",
+        "table.tex",
         "fedavg",
         "omnifm",
     }

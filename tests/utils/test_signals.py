@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from omnifm.utils import signals
 from omnifm.utils.signals import (
     SIGNALS,
     Interrupted,

@@ -19,7 +19,7 @@ from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
 from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast
-from omnifm.engines.flower import afar, client_manager, server, transport
+from omnifm.engines.flower import client_manager, server, transport
 from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
@@ -345,7 +345,7 @@ def test_a_folder_that_cannot_be_written_is_not_waited_for(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(afar, "_PATIENCE", 0.5)
-    monkeypatch.setattr(afar.time, "sleep", waits.append)
+    monkeypatch.setattr(server.time, "sleep", waits.append)
     (tmp_path / "file").write_text("")
     with pytest.raises(ExperimentError, match="cannot be written: Not a directory"):
         server_run(town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "file/run")

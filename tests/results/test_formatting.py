@@ -4,7 +4,19 @@ import math
 
 import pytest
 
-from omnifm.results.numerals import metric_name, metric_title, number, places, signed
+from omnifm.results.formatting import (
+    joined,
+    metric_name,
+    metric_title,
+    number,
+    p_value,
+    percent,
+    places,
+    settings_text,
+    signed,
+    with_interval,
+    with_spread,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +50,21 @@ def test_differences_bear_their_sign() -> None:
 
 
 def test_nothing_is_a_dash() -> None:
-    assert number(None) == "–"  # noqa: RUF001
+    assert [number(None), number(math.nan), signed(math.nan)] == ["–"] * 3  # noqa: RUF001
+
+
+def test_spreads_and_intervals_stand_behind_their_number() -> None:
+    assert with_spread(0.5, 0.0123) == "0.500 ± 0.012"
+    assert with_spread(0.5, math.nan, 2) == "0.50"
+    assert with_interval(-0.1, -0.25, 0.05, 2) == "−0.10 [−0.25, +0.05]"  # noqa: RUF001
+    assert with_interval(0.1, math.nan, math.nan) == "+0.100"
+
+
+def test_p_values_percents_settings_and_lists() -> None:
+    assert [p_value(0.0004), p_value(0.0126), p_value(math.nan)] == ["<0.001", "0.013", "–"]  # noqa: RUF001
+    assert [percent(0.2), percent(1.0)] == ["20 %", "100 %"]
+    assert settings_text({"training.learning_rate": 0.020, "moon.mu": 1, "x": "on"}) == "learning_rate 0.02, mu 1, x on"
+    assert [joined(["a"]), joined(["a", "b", "c"])] == ["a", "a, b and c"]
 
 
 @pytest.mark.parametrize(

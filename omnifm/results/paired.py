@@ -1,12 +1,13 @@
-"""Paired comparison of two arms over seeds and hospitals, with an interval that few of either do not make too narrow.
+"""Paired comparison of two arms over seeds and clients, with an interval that stays honest where both are few.
 
-The pairs are not independent: the hospitals of one seed share one federation, and a hospital recurs in every seed. A
-test that takes 3 x 5 pairs for fifteen independent ones (Wilcoxon's) claims far too much. So seeds and hospitals are
-resampled, each with replacement and crossed, and the spread of the mean difference over the resamples is its doubt.
+The pairs are not independent: the clients of one seed share one federation, and a client recurs in every seed. A
+test that treats 3 x 5 pairs as fifteen independent ones (Wilcoxon's) claims far too much. So seeds and clients are
+resampled, each with replacement and crossed (the pigeonhole bootstrap, Owen 2007), and the spread of the mean
+difference over the resamples is its standard error.
 
-Three seeds have ten distinct resamples, and resampling n units understates their variance by (n - 1) / n. Left so, an
-interval meant to miss one time in twenty misses one time in six where five hospitals differ, and one in four where
-three seeds do. Therefore it is widened: by that factor, and by Student's t in place of the normal, with degrees of
+Three seeds have ten distinct resamples, and resampling n units understates their variance by (n - 1) / n. Uncorrected,
+an interval meant to miss one time in twenty misses one time in six where five clients differ, and one in four where
+three seeds do. It is therefore widened by that factor, and by Student's t in place of the normal, with degrees of
 freedom from the two variances (Satterthwaite). It then misses at most about one time in sixteen from three seeds on,
 and far less where most of the spread is noise; ``tests/results/test_paired.py`` measures it.
 """
@@ -14,12 +15,14 @@ and far less where most of the spread is noise; ``tests/results/test_paired.py``
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-from omnifm.results.comparison.reader import Matrix
+Matrix = npt.NDArray[np.float64]
+"""Numbers of seeds by clients; NaN where there is none."""
 
 RESAMPLES = 10_000
 _SMALLEST = 1 / (RESAMPLES + 1)
@@ -27,26 +30,24 @@ _LEVEL = 0.95
 _NORMAL = 1.959964
 
 
-@dataclass(frozen=True)
-class Paired:
-    """A mean difference, its 95 % interval and two-sided p; both are None where there is one pair only."""
+class Paired(NamedTuple):
+    """A mean difference, its 95 % interval and two-sided p; the last three are NaN where there is one pair only."""
 
     difference: float
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    holm: float | None = None
+    low: float = np.nan
+    high: float = np.nan
+    p: float = np.nan
 
 
-def compare(differences: Matrix) -> Paired | None:
-    """Judge paired differences, seeds by hospitals; NaN where a pair is missing. None without any pair.
+def compare_pairs(differences: Matrix) -> Paired:
+    """Judge paired differences, seeds by clients; NaN where a pair is missing, and all NaN without any pair.
 
-    With one seed only the hospitals are resampled, and with one hospital only the seeds.
+    With one seed only the clients are resampled, and with one client only the seeds.
     """
     there = ~np.isnan(differences)
     pairs = differences[there.any(axis=1)][:, there.any(axis=0)]
     if not pairs.size:
-        return None
+        return Paired(np.nan)
     difference = float(np.nanmean(pairs))
     if pairs.size == 1:
         return Paired(difference)
@@ -71,14 +72,6 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Return the mean and the standard deviation of the values that are numbers; no deviation of one value."""
-    known = [value for value in values if not np.isnan(value)]
-    if not known:
-        return None, None
-    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None
-
-
 def _resampled_means(pairs: Matrix) -> Matrix:
     """Return the mean of each crossed resample of rows and columns; resamples without a single pair are left out."""
     generator = np.random.default_rng(0)
@@ -97,7 +90,7 @@ def _widening(pairs: Matrix) -> tuple[float, float]:
     means = [np.nanmean(pairs, axis=axis) for axis in (0, 1) if pairs.shape[1 - axis] > 1]
     counts = np.array([len(values) for values in means])
     variances = np.array([values.var() / len(values) for values in means])
-    if variances.sum() < 1e-20:  # equal means of different pairs: nothing says which of the two varies
+    if variances.sum() < 1e-20:  # equal means of different pairs: no telling which of the two varies
         variances = np.ones(len(means))
     corrected = variances * counts / (counts - 1)
     freedom = corrected.sum() ** 2 / (corrected**2 / (counts - 1)).sum()

@@ -1,9 +1,10 @@
-"""How numbers and metrics are written, the same in tables, reports and sentences."""
+"""How numbers, metrics and settings are written, the same in tables, reports and sentences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 MISSING = "–"  # noqa: RUF001 - the typographic sign for nothing here
 
@@ -35,14 +36,52 @@ def places(values: Iterable[float | None]) -> int:
 
 
 def number(value: float | None, decimals: int = 3) -> str:
-    """Return a value with a true minus sign."""
-    return MISSING if value is None else f"{value:.{decimals}f}".replace("-", "−")  # noqa: RUF001 - the minus sign
+    """Return a value with a true minus sign, and a dash for None and NaN."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{value:.{decimals}f}".replace("-", "−")  # noqa: RUF001 - the minus sign
 
 
 def signed(value: float, decimals: int = 3) -> str:
-    """Return a difference with its sign."""
+    """Return a difference with its sign, and a dash for NaN."""
+    if math.isnan(value):
+        return MISSING
     text = f"{value:+.{decimals}f}"
     return f"±{text[1:]}" if float(text) == 0 else text.replace("-", "−")  # noqa: RUF001 - the minus sign
+
+
+def with_spread(value: float, spread: float, decimals: int = 3) -> str:
+    """Return ``mean ± standard deviation``, without the latter where there is none."""
+    text = number(value, decimals)
+    return text if math.isnan(spread) else f"{text} ± {number(spread, decimals)}"
+
+
+def with_interval(value: float, low: float, high: float, decimals: int = 3) -> str:
+    """Return a difference with its interval, without the latter where there is none."""
+    text = signed(value, decimals)
+    return text if math.isnan(low) else f"{text} [{signed(low, decimals)}, {signed(high, decimals)}]"
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with three decimals."""
+    return "<0.001" if p < 0.001 else number(p)
+
+
+def percent(share: float) -> str:
+    """Return a share in percent."""
+    return f"{100 * share:g} %"
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return settings in one line, each by the last part of its name."""
+    values = ((key, f"{value:g}" if isinstance(value, float) else value) for key, value in settings.items())
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in values)
+
+
+def joined(names: Iterable[str]) -> str:
+    """Return ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def metric_name(metric: str) -> str:
