@@ -294,7 +294,7 @@ def test_callbacks_of_the_experiment_are_told_on_the_server(town: Town, tmp_path
         again = make_plan({**plan.document, "callbacks": [{"kind": "diary", "file": str(file)}]})
         found = server_run(again, town.grid(tmp_path / "hospitals"), tmp_path / "deployed", resume=True)
     assert found == here_played(plan, tmp_path / "here")
-    best = json.loads((tmp_path / "afar/fedavg/result.json").read_text())["best"]["before_local_training"][0]
+    best = json.loads((tmp_path / "deployed/fedavg/result.json").read_text())["best"]["before_local_training"][0]
     assert [line.removeprefix("tiny fedavg s0 ") for line in file.read_text().splitlines()] == [
         *("run tiny", "from 0", "round 1", "validation 1", "end OutOfTime", "run end OutOfTime"),
         *("run tiny", "from 1", "round 2", "validation 2", "round 3", "validation 3"),

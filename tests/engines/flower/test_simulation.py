@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_grid import FakeGrid
+from flwr.clientapp import ClientApp
 from small_run import document, hashes, omnifm, write_experiment, write_images
 
 from omnifm.config.experiment import make_plan
@@ -17,8 +20,10 @@ from omnifm.engines.flower import simulation
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
+from omnifm.experiment import make_plan
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
+from omnifm.utils.errors import DeploymentError
 
 ROUNDS = {"rounds": 2, "evaluate_every": 1}
 
@@ -31,18 +36,33 @@ def flower_log() -> Iterator[None]:
     log.setLevel(level)
 
 
-def test_the_hospitals_are_those_of_the_experiment(tmp_path: Path) -> None:
+def test_the_hospitals_are_those_of_the_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = document(tmp_path / "data", write_images(tmp_path / "data"), "omnifm")
     content |= {"federation": ROUNDS, "partition": {"kind": "dirichlet", "clients": 2}}
     plan, out = make_plan(content), tmp_path / "deployed"
-    files = simulation._write_client_configs(plan, out)
-    assert list(files) == ["hospital-1", "hospital-2"]
-    grid = FakeGrid(files, simulation._client_app(list(files.values())))
-    settings = DeploySettings(hospitals=tuple(files), poll=0.001)
-    run_server(plan, out, False, lambda told: GridTransport(grid, told.max_bytes, 9.0), settings=settings)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def simulated(app: ClientApp, clients: int, workers: int) -> Iterator[FakeGrid]:
+        files = {path.parent.name: path for path in sorted(out.glob("hospitals/*/client.toml"))}
+        assert (list(files), clients, workers) == (["hospital-1", "hospital-2"], 2, 3)
+        yield FakeGrid(files, app)
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: real("json" if name == "ray" else name, *more))
+    monkeypatch.setattr(simulation, "_simulated", simulated)
+    runs.execute(runs.create(out, plan), out, simulation.SimulationBackend(3))
     runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend())
     assert hashes(out) == hashes(tmp_path / "here")
-    assert json.loads((out / "omnifm/result.json").read_text())["clients"].keys() == files.keys()
+    assert list(json.loads((out / "omnifm/result.json").read_text())["clients"]) == ["hospital-1", "hospital-2"]
+
+
+def test_a_simulation_that_has_failed_ends_the_run() -> None:
+    failures: list[BaseException] = []
+    grid = simulation._Grid(SimpleNamespace(get_nodes=lambda: ["node"]), failures)  # type: ignore[arg-type]
+    assert grid.get_nodes() == ["node"]
+    failures.append(RuntimeError("no memory"))
+    with pytest.raises(DeploymentError, match="Flower's simulation has failed: no memory"):
+        grid.get_nodes()
 
 
 def test_without_ray_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
