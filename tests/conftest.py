@@ -5,9 +5,14 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
-from omnifm.utils.signals import SIGNALS
+# Property tests look at the same examples each time, so that none fails now and then. To look at new ones:
+# pytest --hypothesis-profile=search
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # that nohup, under which the tests may run, is not taken for a wish
