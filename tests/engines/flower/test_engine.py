@@ -40,11 +40,11 @@ EXPERIMENT = make_experiment(
     }
 )
 SETTINGS = DeploySettings(NAMES, min_answers=2, grace=50.0, deadline=100.0)
-TROUBLED, KIND = 12, 12
+TROUBLED, KIND = 12, 20
 """For how many looks of a round there may be trouble, and in how many without any it must then end."""
 
 
-class ServerKilled(Exception):
+class Killed(BaseException):
     """The server's process is gone, in the midst of a round."""
 
 
@@ -209,6 +209,7 @@ class Rounds(RuleBasedStateMachine):
     @rule(data=st.data(), judge_first=st.booleans())
     def round(self, data: st.DataObject, judge_first: bool) -> None:
         self._looks, self.network.trouble, Watched.outcomes = 0, 0, []
+        self.silent: str | None = None
         try:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(module, "time", SimpleNamespace(sleep=lambda _: self._look(data)))
@@ -225,7 +226,7 @@ class Rounds(RuleBasedStateMachine):
                 self._looks = 0
                 chosen = sample(NAMES, EXPERIMENT.federation.participation, EXPERIMENT.seed, self.number)
                 uploads = list(self.engine.update(self._broadcast, chosen))
-        except ServerKilled:
+        except Killed:
             self.restart_server()
             return
         except DeploymentError:
@@ -263,7 +264,7 @@ class Rounds(RuleBasedStateMachine):
         if self._looks <= TROUBLED:
             self._happen(data)
             if data.draw(st.integers(0, 40), label="kill") == 40:
-                raise ServerKilled
+                raise Killed
             return
         assert self._looks <= TROUBLED + KIND, "the round does not end"
         network = self.network
@@ -272,8 +273,13 @@ class Rounds(RuleBasedStateMachine):
             network.impostor = None
             for client in NAMES:
                 network.connect(client)
+            # One that is silent or away does not hold up the others, if none of them has failed.
+            self.silent = data.draw(st.none() | st.sampled_from(NAMES), label="silent") if not network.trouble else None
+            if self.silent and data.draw(st.booleans(), label="away"):
+                network.disconnect(self.silent)
         for message in list(network.in_flight.values()):
-            network.answer(message)
+            if message.client != self.silent:
+                network.answer(message)
 
     def _happen(self, data: st.DataObject) -> None:
         network = self.network
