@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
+import jaxtyping
 import pytest
+
+# In tests, and nowhere else, the shapes in the annotations of omnifm.spectral are checked on every call.
+jaxtyping.install_import_hook("omnifm.spectral", "beartype.beartype")
 
 # Property tests look at the same examples each time, so that none fails now and then. To look at new ones:
 # pytest --hypothesis-profile=search

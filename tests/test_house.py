@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,34 @@ from omnifm.tasks import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "omnifm").rglob("*.py"))
+TEXTS = {".py", ".md", ".toml", ".html", ".j2", ".css", ".js", ".txt", ".sh", ".yml", ".service", ".svg"}
 BLIND = [path for path in SOURCES if path.relative_to(ROOT / "omnifm").parts[0] not in ("tasks", "networks", "data")]
+
+
+# TEMPORARY, all of it: what the renames that are under way will have removed. The merge empties each of these.
+NAMED_TWICE = set(
+    re.findall(
+        r"\w+",
+        """ALONE Answer CHUNK COLOURS Cell Column Comparison FILE FORMAT Features GROUPS Hospitals Kind MOST_CLASSES
+        Node Patient Plan Point Reply Request ResidualBlock SEQUENCES SETTINGS SUFFIX Stage Task YARDSTICKS add app
+        check compare difference init main make_plan places prepare read_plan register rekey render renew run sequence
+        shrunk to_toml told""",
+    )
+)
+FILES_NAMED_TWICE = set(
+    re.findall(
+        r"\w+",
+        "answers charts columns files hospitals images questions regions report runs settings source table verdict",
+    )
+)
+TOO_LONG = {"experiment.py", "results/charts.py", "training.py"}
+
+PARALLEL = frozenset({"__init__", "registry"})
+"""File names that say the same of each package: its contents, and what users register in it."""
+
+FORBIDDEN = ["ward", "ledger", "roster", "letters", "desk", "afar", "crew", "cohort", "yardstick", "playing"]
+ORDINARY = r"letters(,| and) digits|lower-case letters|capital letters"
+"""Where a forbidden word is no name for a thing of ours."""
 
 
 def calls(path: Path) -> list[tuple[int, str]]:
@@ -68,6 +97,87 @@ def test_the_command_answers_before_torch_is_loaded() -> None:
     loaded = modules("omnifm.cli")
     assert "typer" in loaded
     assert not loaded & {"torch", "monai", "nilearn", "sklearn", "scipy", "matplotlib"}
+
+
+def public_names(path: Path) -> list[str]:
+    """Return the classes, functions and constants that a file defines at its top, but for those of its own use."""
+    found: list[str] = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found += [target.id for target in targets if isinstance(target, ast.Name)]
+    return [name for name in dict.fromkeys(found) if not name.startswith("_")]
+
+
+def twice(places: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return, of names and the places where they stand, those that stand in several."""
+    found = defaultdict(list)
+    for name, place in places:
+        found[name].append(place)
+    return {name: where for name, where in found.items() if len(where) > 1}
+
+
+def inside(path: Path) -> str:
+    return path.relative_to(ROOT / "omnifm").as_posix()
+
+
+def test_no_public_name_is_given_twice() -> None:
+    found = twice((name, inside(path)) for path in SOURCES for name in public_names(path))
+    assert not {name: where for name, where in found.items() if name not in NAMED_TWICE}
+
+
+def test_no_two_files_bear_one_name() -> None:
+    found = twice((path.stem, inside(path)) for path in SOURCES)
+    assert not {name: where for name, where in found.items() if name not in FILES_NAMED_TWICE | PARALLEL}
+
+
+def test_files_are_short() -> None:
+    lengths = {inside(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert not {name: lines for name, lines in lengths.items() if lines > 300 and name not in TOO_LONG}
+
+
+@pytest.mark.xfail(reason="renames under way; to be removed at the merge, and the lists with it", strict=False)
+def test_nothing_is_excused_any_more() -> None:
+    assert not NAMED_TWICE | FILES_NAMED_TWICE | TOO_LONG
+
+
+def words(text: str) -> set[str]:
+    """Return the words of a text in small letters; those that an identifier is made of count one by one."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", re.sub(ORDINARY, "", text))}
+
+
+def old_words(text: str) -> set[str]:
+    return words(text) & {form for word in FORBIDDEN for form in (word, f"{word}s")}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("forward, backward, towards, afterwards, reward, forwards", set()),
+        ("ordinary letters and digits", set()),
+        ("load_cohort(Ward)", {"cohort", "ward"}),
+        ("a LedgerEntry of the crew's", {"ledger", "crew"}),
+        ("AFAR_PLAYED, yardsticks", {"afar", "yardsticks"}),
+    ],
+)
+def test_old_words_are_told_from_ordinary_ones(text: str, found: set[str]) -> None:
+    assert old_words(text) == found
+
+
+@pytest.mark.xfail(reason="renames under way; to be removed at the merge", strict=False)
+@pytest.mark.parametrize("place", ["omnifm", "docs", "README.md", "examples"])
+def test_the_old_words_are_gone(place: str) -> None:
+    files = [path for path in [ROOT / place, *(ROOT / place).rglob("*")] if path.suffix in TEXTS]
+    assert files
+    found = {}
+    for path in files:
+        name = path.relative_to(ROOT).as_posix()
+        for number, line in enumerate([name, *path.read_text(encoding="utf-8").splitlines()]):
+            if old := old_words(line):
+                found[f"{name}:{number}"] = sorted(old)
+    assert not found
 
 
 def modules(name: str) -> set[str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
+from pydantic import Field
+from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from omnifm.spectral.alignment import spectral_proximal_loss
@@ -56,10 +59,10 @@ class AdapterOutput(NamedTuple):
     ``alignment`` is the weighted spectral-proximal loss, a scalar; ``retrieved`` ``(batch, k)`` are bank rows.
     """
 
-    tokens: Tensor
-    spectral: Tensor
-    alignment: Tensor
-    retrieved: Tensor
+    tokens: Float[Tensor, "batch length dim"]
+    spectral: Float[Tensor, "batch token_dim"]
+    alignment: Float[Tensor, ""]
+    retrieved: Int[Tensor, "batch k"]
 
 
 class SpectralAdapter(nn.Module):
@@ -86,19 +89,28 @@ class SpectralAdapter(nn.Module):
         self.prompting = PrefixSuffixPrompting(dim, settings.heads, settings.suffix)
         self.register_buffer("bank", torch.zeros(0, settings.token_dim), persistent=False)
 
-    def use_bank(self, entries: Tensor | None) -> None:
+    def use_bank(self, entries: Float[Tensor, "n token_dim"] | None) -> None:
         """Retrieve from ``entries`` ``(n, token_dim)`` from now on; without any, each image's own token serves."""
         empty = self.bank.new_zeros(0, self.settings.token_dim)
         self.bank = empty if entries is None or not len(entries) else entries.to(self.bank)
 
-    def forward(self, tokens: Tensor, image: Tensor) -> AdapterOutput:
+    def forward(
+        self, tokens: Float[Tensor, "batch length dim"], image: Float[Tensor, "batch channels *size"]
+    ) -> AdapterOutput:
         """Condition tokens ``(batch, L, dim)`` of ``image`` ``(batch, channels, *size)`` on the bank."""
         with torch.autocast(image.device.type, enabled=False):
             spectral, asked, alignment, retrieved = self._ask(image)
         prefix = None if self.fusion is None else self.fusion(tokens, asked)
         return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)
 
-    def _ask(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _ask(
+        self, image: Float[Tensor, "batch channels *size"]
+    ) -> tuple[
+        Float[Tensor, "batch token_dim"],
+        Float[Tensor, "batch asked token_dim"],
+        Float[Tensor, ""],
+        Int[Tensor, "batch k"],
+    ]:
         """Return the spectral token, what it is to be fused from, the alignment loss and the bank rows retrieved.
 
         In float32 at any precision of training: the entries of a bank must be comparable whoever made them.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
 from torch import Tensor
 
 
-def spectral_proximal_loss(token: Tensor, prototypes: Tensor) -> Tensor:
+def spectral_proximal_loss(
+    token: Float[Tensor, "batch dim"], prototypes: Float[Tensor, "batch k dim"]
+) -> Float[Tensor, ""]:
     """Mean over the batch of ``||s - s_bar||^2``, ``s_bar`` the centroid of the retrieved prototypes.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from omnifm.spectral.categorical import Categorical
@@ -41,15 +42,17 @@ class Prototypes:
 
     client: str
     group: str
-    tokens: Tensor
-    sizes: Tensor
+    tokens: Float[Tensor, "c dim"]
+    sizes: Int[Tensor, "c"]
 
-    def select(self, rows: Tensor) -> Prototypes:
+    def select(self, rows: Int64[Tensor, "m"]) -> Prototypes:
         """Return those of ``rows`` ``(m,)`` int64."""
         return replace(self, tokens=self.tokens[rows], sizes=self.sizes[rows])
 
 
-def retrieve(tokens: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def retrieve(
+    tokens: Float[Tensor, "batch dim"], entries: Float[Tensor, "n dim"], k: int
+) -> tuple[Float[Tensor, "batch m dim"], Int64[Tensor, "batch m"]]:
     """Return, for tokens ``(batch, dim)``, the ``k`` most similar of ``entries`` ``(n, dim)`` by cosine.
 
     Both are of norm 1. Gives the entries ``(batch, min(k, n), dim)`` and their indices ``(batch, min(k, n))``. A large
@@ -64,7 +67,7 @@ def retrieve(tokens: Tensor, entries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return entries[indices], indices
 
 
-def _nearest(tokens: Tensor, entries: Tensor, k: int) -> torch.return_types.topk:
+def _nearest(tokens: Float[Tensor, "batch dim"], entries: Float[Tensor, "n dim"], k: int) -> torch.return_types.topk:
     return (tokens @ entries.T).topk(min(k, len(entries)), dim=1)
 
 
@@ -77,10 +80,10 @@ class KnowledgeBank:
     whose it is.
     """
 
-    tokens: Tensor
-    sizes: Tensor
-    frequency: Tensor
-    age: Tensor
+    tokens: Float[Tensor, "n dim"]
+    sizes: Int[Tensor, "n"]
+    frequency: Float[Tensor, "n"]
+    age: Int[Tensor, "n"]
     clients: Categorical
     groups: Categorical
 
@@ -99,7 +102,7 @@ class KnowledgeBank:
     def __len__(self) -> int:
         return len(self.age)
 
-    def select(self, rows: Tensor) -> KnowledgeBank:
+    def select(self, rows: Int64[Tensor, "m"]) -> KnowledgeBank:
         """Return the entries of ``rows`` ``(m,)`` int64, in that order."""
         return KnowledgeBank(
             self.tokens[rows],
@@ -110,7 +113,7 @@ class KnowledgeBank:
             self.groups.select(rows),
         )
 
-    def credit(self, rows: Tensor, counts: Tensor) -> KnowledgeBank:
+    def credit(self, rows: Int64[Tensor, "m"], counts: Int[Tensor, "m"]) -> KnowledgeBank:
         """Add one client's retrieval ``counts`` ``(m,)`` to the frequency of the entries ``rows`` ``(m,)``."""
         return replace(self, frequency=self.frequency.index_add(0, rows, counts.to(self.frequency)))
 
@@ -144,7 +147,7 @@ class KnowledgeBank:
             self.groups.with_more([new.group for new in fresh for _ in new.tokens]),
         )
 
-    def _split(self, new: Prototypes, merge_above: float) -> tuple[Tensor, Prototypes, Prototypes]:
+    def _split(self, new: Prototypes, merge_above: float) -> tuple[Int64[Tensor, "m"], Prototypes, Prototypes]:
         """Return the entries that a client refreshes, the prototypes that do it, and those that are fresh.
 
         One after another, each prototype takes the nearest of its client's entries that none before it has taken.
@@ -180,7 +183,7 @@ class KnowledgeBank:
         return bank.select(kept.sort().values)
 
 
-def _rank(codes: Tensor) -> Tensor:
+def _rank(codes: Int64[Tensor, "n"]) -> Int64[Tensor, "n"]:
     """Return for each row how many before it have the same code, ``(n,)``."""
     together = codes.argsort(stable=True)
     counts = torch.bincount(codes)
@@ -190,5 +193,5 @@ def _rank(codes: Tensor) -> Tensor:
     return rank
 
 
-def _rows(numbers: list[int]) -> Tensor:
+def _rows(numbers: list[int]) -> Int64[Tensor, "n"]:
     return torch.tensor(numbers, dtype=torch.int64)

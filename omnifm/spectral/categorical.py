@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 
@@ -14,7 +15,7 @@ from torch import Tensor
 class Categorical:
     """One name for each of ``n`` rows: ``codes`` ``(n,)`` int64 into ``names``, each of which occurs."""
 
-    codes: Tensor
+    codes: Int64[Tensor, "n"]
     names: tuple[str, ...] = ()
 
     @classmethod
@@ -33,7 +34,7 @@ class Categorical:
     def _code(self) -> dict[str, int]:
         return {name: code for code, name in enumerate(self.names)}
 
-    def rows_of(self, name: str) -> Tensor:
+    def rows_of(self, name: str) -> Int64[Tensor, "m"]:
         """Return the rows ``(m,)`` int64 that bear a name."""
         return (self.codes == self._code.get(name, -1)).nonzero().flatten()
 
@@ -45,7 +46,7 @@ class Categorical:
             torch.cat([self.codes, torch.tensor([code[name] for name in more], dtype=torch.int64)]), names
         )
 
-    def select(self, rows: Tensor) -> Categorical:
+    def select(self, rows: Int64[Tensor, "m"]) -> Categorical:
         """Return the column of ``rows`` ``(m,)`` int64, in that order; names that no longer occur are dropped."""
         codes = self.codes[rows]
         occurs = torch.bincount(codes, minlength=len(self.names)) > 0

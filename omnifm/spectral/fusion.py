@@ -7,13 +7,19 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+def attend(
+    query: Float[Tensor, "batch length dim"],
+    key: Float[Tensor, "batch asked dim"],
+    value: Float[Tensor, "batch asked dim"],
+    heads: int,
+) -> Float[Tensor, "batch length dim"]:
     """Multi-head ``softmax(Q K^T / sqrt(d_h)) V`` of ``(batch, length, dim)`` tensors; returns query's shape."""
 
-    def split(x: Tensor) -> Tensor:
+    def split(x: Float[Tensor, "batch any dim"]) -> Float[Tensor, "batch heads any head_dim"]:
         batch, length, dim = x.shape
         return x.reshape(batch, length, heads, dim // heads).transpose(1, 2)
 
@@ -36,7 +42,9 @@ class PrototypeFusion(nn.Module):
             self.key = nn.Linear(prototype_dim, dim)
         self.value = nn.Linear(prototype_dim, dim)
 
-    def forward(self, tokens: Tensor, prototypes: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Float[Tensor, "batch length dim"], prototypes: Float[Tensor, "batch k prototype_dim"]
+    ) -> Float[Tensor, "batch m dim"]:
         """Fuse tokens ``(batch, L, dim)`` with prototypes ``(batch, k, prototype_dim)``: ``(batch, m, dim)``."""
         if not self.attention:
             mean = self.value(prototypes.mean(dim=1, keepdim=True))
@@ -46,7 +54,7 @@ class PrototypeFusion(nn.Module):
 
 
 @lru_cache
-def _windows(length: int, count: int, device: torch.device) -> Tensor:
+def _windows(length: int, count: int, device: torch.device) -> Float[Tensor, "{count} {length}"]:
     """Return the matrix ``(count, length)`` of means over ``count`` windows of equal length, as near as can be.
 
     Adaptive pooling as a product: on a GPU the gradient of torch's own is not the same bits each time.

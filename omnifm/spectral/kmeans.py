@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
 def spherical_k_means(
-    tokens: Tensor, clusters: int, generator: torch.Generator, min_cluster: int = 5, iterations: int = 20
-) -> tuple[Tensor, Tensor]:
+    tokens: Float[Tensor, "samples dim"],
+    clusters: int,
+    generator: torch.Generator,
+    min_cluster: int = 5,
+    iterations: int = 20,
+) -> tuple[Float[Tensor, "c dim"], Int64[Tensor, "c"]]:
     """Cluster unit vectors by cosine similarity (Dhillon and Modha, 2001).
 
     Clusters of fewer than ``min_cluster`` members are dissolved into their neighbours, smallest first, so that every
@@ -47,17 +52,21 @@ def spherical_k_means(
     return centroids, sizes
 
 
-def _assign(tokens: Tensor, centroids: Tensor) -> Tensor:
+def _assign(tokens: Float[Tensor, "samples dim"], centroids: Float[Tensor, "c dim"]) -> Int64[Tensor, "samples"]:
     return (tokens @ centroids.T).argmax(dim=1)
 
 
-def _centroids(tokens: Tensor, member: Tensor, before: Tensor) -> Tensor:
+def _centroids(
+    tokens: Float[Tensor, "samples dim"], member: Int64[Tensor, "samples"], before: Float[Tensor, "c dim"]
+) -> Float[Tensor, "c dim"]:
     sums = torch.zeros_like(before).index_add_(0, member, tokens)
     empty = sums.norm(dim=1, keepdim=True) == 0
     return F.normalize(torch.where(empty, before, sums), dim=1)
 
 
-def _spread(tokens: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
+def _spread(
+    tokens: Float[Tensor, "samples dim"], clusters: int, generator: torch.Generator
+) -> Float[Tensor, "{clusters} dim"]:
     """Choose initial centroids far from each other (k-means++, with 1 - cosine as the squared distance)."""
     chosen = [int(torch.randint(len(tokens), (1,), generator=generator))]
     distance = torch.full((len(tokens),), torch.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnifm.spectral.fusion import attend
@@ -32,7 +33,9 @@ class PrefixSuffixPrompting(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, tokens: Tensor, prefix: Tensor | None) -> Tensor:
+    def forward(
+        self, tokens: Float[Tensor, "batch length dim"], prefix: Float[Tensor, "batch m dim"] | None
+    ) -> Float[Tensor, "batch length dim"]:
         """Condition ``tokens`` ``(batch, L, dim)`` on ``prefix`` ``(batch, m, dim)``, if any, and the suffix."""
         batch, length, _ = tokens.shape
         asked = self.norm_attention(tokens)

@@ -18,12 +18,15 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Complex64, Float, Float32
 from torch import Tensor
 
 REFERENCE_PIXELS = 64 * 64
 
 
-def low_pass_log_amplitude(image: Tensor, rho: float = 0.25, grid: int = 15) -> Tensor:
+def low_pass_log_amplitude(
+    image: Float[Tensor, "batch channels *size"], rho: float = 0.25, grid: int = 15
+) -> Float32[Tensor, "batch channels {grid} *grids"]:
     """Return the centred low-pass log-amplitude spectrum on a fixed grid.
 
     The amplitude is kept for the frequencies ``-k .. k`` of every axis, ``k = rho * axis length / 2`` (at least 1),
@@ -60,7 +63,7 @@ def low_pass_log_amplitude(image: Tensor, rho: float = 0.25, grid: int = 15) -> 
 
 
 @lru_cache
-def _waves(length: int, reach: int, device: torch.device) -> Tensor:
+def _waves(length: int, reach: int, device: torch.device) -> Complex64[Tensor, "{length} {2*reach+1}"]:
     """Return ``exp(-2 pi i x f / length)`` for places x and frequencies f from -reach to reach: ``(length, 2k + 1)``.
 
     A real image times this is its discrete Fourier transform at these frequencies and no others.
@@ -71,7 +74,7 @@ def _waves(length: int, reach: int, device: torch.device) -> Tensor:
 
 
 @lru_cache
-def _frequency(shape: Sequence[int], device: torch.device) -> Tensor:
+def _frequency(shape: Sequence[int], device: torch.device) -> Float32[Tensor, "*shape"]:
     """Return the distance of each bin of a centred spectrum from its middle, one half in the middle itself."""
     with torch.inference_mode(False):
         offsets = [torch.arange(length) - length // 2 for length in shape]
@@ -80,7 +83,7 @@ def _frequency(shape: Sequence[int], device: torch.device) -> Tensor:
 
 
 @lru_cache
-def _resampling(length: int, grid: int, device: torch.device) -> Tensor:
+def _resampling(length: int, grid: int, device: torch.device) -> Float32[Tensor, "{length} {grid}"]:
     """Return the matrix ``(length, grid)`` of linear resampling that keeps both ends in place."""
     with torch.inference_mode(False):
         lines = torch.eye(length)[None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -22,7 +23,7 @@ class FreqMixTokenizer(nn.Module):
         self.mix_channels = nn.Linear(channels, channels)
         self.pool = nn.Linear(channels * self.bins, dim, bias=False)
 
-    def forward(self, spectrum: Tensor) -> Tensor:
+    def forward(self, spectrum: Float[Tensor, "batch channels *grid"]) -> Float[Tensor, "batch dim"]:
         """Map ``(batch, channels, *grid)`` to tokens ``(batch, dim)`` of Euclidean norm 1."""
         x = self.norm(spectrum.flatten(2)[..., : self.bins])
         x = x + self.mix_bins(x)

@@ -24,7 +24,7 @@ def bank_of(groups: str, frequency: list[float] | None = None, age: list[int] | 
         random_units(count, 3),
         torch.arange(count),
         torch.tensor(frequency or [0.0] * count),
-        torch.tensor(age or [0] * count),
+        torch.tensor(age or [0] * count, dtype=torch.int64),
         Categorical.none().with_more(groups),
         Categorical.none().with_more(groups),
     )
