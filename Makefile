@@ -1,9 +1,9 @@
 # From a fresh clone and a bare python3: `make demo` trains, `make demo-flower` trains over a network of processes,
-# `make test` tests. Each sets up .venv, once.
+# `make test` tests, `make test-fast` in two minutes. Each sets up .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-flower test clean
+.PHONY: demo demo-flower test test-fast clean
 
 demo: .venv/ready
 	$(BIN)/omnifm run examples/classification-phantom.toml --out $(or $(OUT),runs/demo-$(shell date +%Y%m%d-%H%M%S))
@@ -17,6 +17,9 @@ test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
+
+test-fast: .venv/ready
+	$(BIN)/pytest -n 2 -m "not slow"
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from step import CLASSES, full_bank, made_examples
@@ -82,8 +83,8 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 @contextmanager
 def any_bits() -> Iterator[None]:
     """Let a GPU choose its algorithms freely in this block."""
-    before = training.deterministic
-    training.deterministic = lambda device: nullcontext()  # type: ignore[attr-defined, assignment]
+    before = training.deterministic  # type: ignore[attr-defined]
+    training.deterministic = lambda device: nullcontext()  # type: ignore[attr-defined, assignment, return-value]
     try:
         yield
     finally:
@@ -104,7 +105,7 @@ def rounds(work: Work, cuda: bool) -> None:
                     torch.cuda.reset_peak_memory_stats()
                 made, broadcast = runtime(algorithm, network, size, device, precision, work)
                 with any_bits() if bits == "any" else nullcontext():
-                    took = seconds(lambda m=made, b=broadcast: play(m, b, "a"), work.repeats)
+                    took = seconds(partial(play, made, broadcast, "a"), work.repeats)
                 peak = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}" if device == "cuda" else "-"
                 row = (
                     network,

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -200,16 +201,18 @@ def main() -> None:
     print("\nOmniFM's network against the bare backbone, ms a step")
     print(f"{'network':10} {'size':>5} {'batch':>6} {'bare':>7} {'adapted':>8} {'ratio':>6} {'spectrum':>9}")
     for network, size, batch_size in cases:
-        bare, ours = compared(*(stepper(name, network, size, batch_size) for name in ("fedavg", "omnifm")))
+        both = [stepper(name, network, size, batch_size) for name in ("fedavg", "omnifm")]
+        bare, ours = compared(both[0], both[1])
         images = torch.rand(batch_size, 1, size, size)
-        spectrum = statistics.median(spent(lambda images=images: low_pass_log_amplitude(images)) for _ in range(50))
+        spectrum = statistics.median(spent(partial(low_pass_log_amplitude, images)) for _ in range(50))
         print(f"{network:10} {size:5d} {batch_size:6d} {bare:7.1f} {ours:8.1f} {ours / bare:6.2f} {spectrum:9.2f}")
 
     print(f"\nA client's round, {TRAIN} training and {VALIDATION} validation images, s")
     print(f"{'network':10} {'size':>5} {'batch':>6} {'fedavg':>7} {'omnifm':>8} {'ratio':>6}")
     for network, size, batch_size in cases:
         repeats = 3 if network == "resnet18" else REPEATS
-        bare, ours = compared(*(rounds(name, network, size, batch_size) for name in ("fedavg", "omnifm")), repeats)
+        both = [rounds(name, network, size, batch_size) for name in ("fedavg", "omnifm")]
+        bare, ours = compared(both[0], both[1], repeats)
         print(f"{network:10} {size:5d} {batch_size:6d} {bare / 1000:7.3f} {ours / 1000:8.3f} {ours / bare:6.2f}")
 
 

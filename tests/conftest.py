@@ -24,13 +24,12 @@ if hasattr(signal, "SIGHUP"):
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def restored_signals() -> Iterator[None]:
-    """Give the signals that ask for the end their handlers back after the test."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in tests/engines/flower."""
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests/engines/flower"):
+            item.add_marker("flower")
 
 
 @pytest.fixture(scope="session")

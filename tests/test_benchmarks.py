@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 if sys.platform != "linux":

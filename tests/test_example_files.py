@@ -31,21 +31,25 @@ def test_the_comparisons_tune_every_algorithm_equally(name: str) -> None:
     assert len(design.levels) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_an_algorithm_of_ones_own(tmp_path: Path) -> None:
     script, out = EXAMPLES / "own_algorithm.py", tmp_path / "out"
     assert len(script.read_text(encoding="utf-8").splitlines()) < 40
     experiment = write_experiment(tmp_path, arms={}, federation={"rounds": 1}, fair={"q": 2.0})
-    arguments = ["compare", experiment, "--algorithms", "fedavg,fair", "--seeds", "1", "--out", out]
-    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+    arguments = ["compare", str(experiment), "--algorithms", "fedavg,fair", "--seeds", "1", "--out", str(out)]
+    done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with (out / "table.csv").open(encoding="utf-8") as file:
         assert {row["arm"] for row in csv.DictReader(file)} == {"fedavg", "fair", "local", "alone"}
     assert "q = 2.0" in next(out.glob("cells/fair/*/experiment.toml")).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_its_parameters_are_held_to(tmp_path: Path) -> None:
     experiment = write_experiment(tmp_path, arms={}, fair={"p": 2.0})
-    command = [sys.executable, EXAMPLES / "own_algorithm.py", "run", experiment]
+    command = [sys.executable, str(EXAMPLES / "own_algorithm.py"), "run", str(experiment)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Unknown key 'fair.p'. Known: q." in done.stderr

@@ -23,7 +23,7 @@ documents = st.dictionaries(
 
 def leaves(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of a document by their path."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in document.items():
         found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from faulty_run import FAULTS, Reference, can_mount, make_reference, try_fault
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 if sys.platform != "linux":
     pytest.skip("needs fork, /proc and prlimit", allow_module_level=True)
 

@@ -10,4 +10,4 @@ def test_every_public_name_is_there(name: str) -> None:
 
 def test_no_other_name_is() -> None:
     with pytest.raises(AttributeError, match="no attribute 'make_arms'"):
-        _ = omnifm.make_arms  # type: ignore[attr-defined]
+        _ = omnifm.make_arms

@@ -26,7 +26,7 @@ from omnifm.federation.loop import Checkpoint
 from omnifm.utils.atomic_write import remove_strays
 
 CLIENTS = ("CT", "MRI")
-rounds = {
+rounds: dict[str, Any] = {
     "trained": st.lists(st.sampled_from(CLIENTS), unique=True),
     "best": st.lists(st.sampled_from(EVALUATION_POINTS), unique=True),
 }

@@ -48,7 +48,7 @@ class Judged(nn.Module):
         return {"accuracy": Weighted(hits, len(labels))}
 
 
-class Notes(TrainingProcessCallback):
+class Notes(TrainingProcessCallback):  # type: ignore[misc]
     """Notes the end of each round; pfl judges before the first one instead of after it."""
 
     def __init__(self, contest: Contest) -> None:

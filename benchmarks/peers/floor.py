@@ -38,7 +38,7 @@ def _begin(contest: Contest) -> None:
     global _contest, _net
     torch.set_num_threads(1)
     keep_heap()
-    _contest, _net = contest, contest.workload.first_network().to(memory_format=torch.channels_last)
+    _contest, _net = contest, contest.workload.first_network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _train(client: int) -> None:

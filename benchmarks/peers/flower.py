@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -27,9 +28,12 @@ def client_app(contest: Contest) -> ClientApp:
     def fit(message: Message, context: Context) -> Message:
         net = contest.workload.network()
         net.load_state_dict(message.content["arrays"].to_torch_state_dict())
-        images, labels = contest.images.client(context.node_config["partition-id"])
+        images, labels = contest.images.client(int(context.node_config["partition-id"]))
         train(net, images, labels, contest.workload)
-        found = {"arrays": ArrayRecord(net.state_dict()), "metrics": MetricRecord({"num-examples": len(labels)})}
+        found: dict[str, Any] = {
+            "arrays": ArrayRecord(net.state_dict()),
+            "metrics": MetricRecord({"num-examples": len(labels)}),
+        }
         return Message(content=RecordDict(found), reply_to=message)
 
     return app

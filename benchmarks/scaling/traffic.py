@@ -15,7 +15,7 @@ from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.runs.arm import Arm, make_arm
 
 CLIENTS, TRAINED = 10, 2
-PAPER = {"personal": []}
+PAPER: dict[str, list[str]] = {"personal": []}
 
 
 def traffic(arm: Arm) -> dict[str, int]:

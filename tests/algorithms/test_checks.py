@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,8 @@ def omnifm() -> tuple[Arm, Broadcast, Upload]:
 def _with(part: str, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Upload], Upload]:
     def changed(upload: Upload) -> Upload:
         tensors = getattr(upload, part)
-        return replace(upload, **{part: {**tensors, name: change(tensors[name])}})
+        changes: Any = {part: {**tensors, name: change(tensors[name])}}
+        return replace(upload, **changes)
 
     return changed
 

@@ -168,7 +168,7 @@ def test_normalisation_of_the_body_is_the_bodys_unless_it_is_personal() -> None:
     norms = {name for name in body.names or () if "norm" in name or name.startswith("network.backbone.1.")}
     assert len(norms) == 2 * 7
     assert own.names == HEADS | norms
-    assert shared.names == body.names - norms  # type: ignore[operator]
+    assert shared.names == body.names - norms
 
 
 # FedRep has no setting that makes it FedAvg or FedPer with a personal head. Nearest is one without a head of its own:

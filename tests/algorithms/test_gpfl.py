@@ -261,7 +261,8 @@ def several_labels() -> FederatedDataset:
         return examples.with_constant("exclusive", torch.tensor(False))
 
     clients = [
-        replace(c, **{s: loosened(getattr(c, s)) for s in ("train", "validation", "test")}) for c in dataset.clients
+        replace(c, train=loosened(c.train), validation=loosened(c.validation), test=loosened(c.test))
+        for c in dataset.clients
     ]
     return FederatedDataset(tuple(clients), dataset.label_names)
 

@@ -68,7 +68,7 @@ NEUTRAL = [
 
 
 @pytest.mark.parametrize(("name", "settings"), NEUTRAL)
-def test_the_neutral_setting_is_fedavg_to_the_bit(name: str, settings: dict[str, float]) -> None:
+def test_the_neutral_setting_is_fedavg_to_the_bit(name: str, settings: Any) -> None:
     away = {2: ["CT-2"]}
     plainly = arm_rounds(small_arm("fedavg"), 3, away)
     neutrally = arm_rounds(small_arm(name, **{name: settings}), 3, away)
@@ -86,7 +86,7 @@ def test_by_default_it_is_not_fedavg(name: str) -> None:
 
 @every
 def test_statistics_are_averaged_and_never_optimised(name: str) -> None:
-    arm = small_arm(name, **{name: BOLD[name]})
+    arm = small_arm(name, None, **{name: BOLD[name]})
     trainable = {n for n, _ in arm.runtime.model.named_parameters()}
     for before, uploads, after in arm_rounds(arm, 3, {2: ["CT-1"]}):
         buffers = [n for n in after.shared if n not in trainable]
@@ -235,7 +235,8 @@ def flower_course(strategy: Any, changes: Changes, etas: list[float] | None = No
         for samples, change in clients:
             arrays = record({name: value.double() + change[name] for name, value in weights.items()})
             content = RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": samples})})
-            replies.append(Message(content, metadata=Metadata(0, "", 0, 0, "", "", 0.0, 1.0, "train")))
+            metadata = Metadata(0, "", 0, 0, "", "", 0.0, 1.0, "train")
+            replies.append(Message(content, metadata=metadata))  # type: ignore[call-overload]
         moved, _ = strategy.aggregate_train(number, replies)
         weights = {name: torch.tensor(array.numpy()) for name, array in moved.items()}
         course.append({name: value.float() for name, value in weights.items()})

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import same_checkpoint
 
-from omnifm.checkpoint.client_store import StoredStates
+from omnifm.checkpoint.client_store import ClientStateStore, StoredStates
 from omnifm.checkpoint.file import write_checkpoint
 from omnifm.checkpoint.manager import KEEP, CheckpointManager
 from omnifm.core.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from omnifm.utils.errors import CheckpointError
 def checkpoint(folder: CheckpointManager, number: int, **clients: float) -> Checkpoint:
     """Make a checkpoint after ``number`` rounds, with these states in the folder."""
     states = {name: ClientState({"w": torch.tensor([value])}) for name, value in clients.items()}
+    assert isinstance(folder.states, ClientStateStore)
     digests = {name: folder.states.write(name, state) for name, state in states.items()}
     server = ServerState({"w": torch.full((2,), float(number))}, number, notes={"n": number})
     return Checkpoint(server, StoredStates(folder.states, digests), {"before_local_training": (number, 0.25)})

@@ -33,7 +33,7 @@ from small_run import (
     write_images,
 )
 
-from omnifm.utils.lock import is_held
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc")
 
@@ -288,7 +288,7 @@ def test_ctrl_c_in_a_real_process(experiment: Path, whole: Path, tmp_path: Path)
     out = tmp_path / "a run"
     code = "import sys; from omnifm.cli import main; sys.argv[0] = 'omnifm'; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "run", experiment, "--out", out, "--workers", "2"],
+        [sys.executable, "-c", code, "run", str(experiment), "--out", str(out), "--workers", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -381,7 +381,8 @@ def test_a_terminal_that_is_gone_ends_it_cleanly(experiment: Path, whole: Path, 
     out, code = tmp_path / "run", "import sys; from omnifm.cli import main; sys.argv[0] = 'omnifm'; main()"
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-c", code, "run", experiment, "--out", out, "--workers", "2"])
+        command = [sys.executable, "-c", code, "run", str(experiment), "--out", str(out), "--workers", "2"]
+        os.execv(sys.executable, command)
     wait_until(reached(out / "fedavg", 1))
     children = halted(pid)
     os.kill(pid, signal.SIGCONT)
@@ -420,7 +421,8 @@ def test_a_limit_that_is_no_time(experiment: Path, tmp_path: Path, limit: str) -
 
 
 def test_a_run_by_and_by(experiment: Path, whole: Path, tmp_path: Path) -> None:
-    out, start = tmp_path / "run", ("run", experiment, "--out", tmp_path / "run")
+    out = tmp_path / "run"
+    start: tuple[str | Path, ...] = ("run", experiment, "--out", out)
     for number in range(1, ROUNDS):
         outcome = omnifm(*start, "--workers", 1, "--time-limit", "0.001s")
         assert outcome.status == 75

@@ -44,7 +44,7 @@ def test_a_mistyped_algorithm_is_suggested() -> None:
 def test_arms_of_the_file_have_names_too() -> None:
     document = {"rounds": 3, "arms": {"gentle": {"algorithm": "fedprox", "fedprox": {"mu": 0.5}}}}
     (arm,) = named_arms("gentle", document)
-    assert (arm.kind, arm.changes) == ("own", document["arms"]["gentle"])  # type: ignore[index]
+    assert (arm.kind, arm.changes) == ("own", document["arms"]["gentle"])
     assert base_of({**document, "compare": {}}) == {"rounds": 3}
 
 

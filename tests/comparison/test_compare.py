@@ -15,6 +15,8 @@ from small_run import Process, ended, omnifm, wait_until, write_experiment
 from omnifm.results.write import terminal_tables
 from omnifm.runs import run_arm as module
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 GRID = {"grid": {"training": {"learning_rate": [0.05, 0.1]}}, "participation": [0.4]}
 ASKED = ("--algorithms", "fedavg,scaffold", "--seeds", 2, "--workers", 1)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc")
@@ -257,7 +259,7 @@ def test_an_arm_whose_points_all_diverge_has_failed(tmp_path: Path) -> None:
 
 def test_ablation_and_sweep(tmp_path: Path) -> None:
     path = write(tmp_path / "e", rounds=1, tuning_seeds=1)
-    arguments = ("--ablate", "--seeds", 1, "--workers", 1)
+    arguments: tuple[str | int, ...] = ("--ablate", "--seeds", 1, "--workers", 1)
     assert omnifm("compare", path, *arguments, "--out", tmp_path / "ablation").status == 0
     kinds = [arm["kind"] for arm in record(tmp_path / "ablation")["arms"]]
     assert kinds == ["omnifm"] + ["ablation"] * 5 + ["control"] * 4 + ["baseline"] * 2

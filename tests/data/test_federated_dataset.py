@@ -133,7 +133,7 @@ def test_pooled_is_all_hospitals_in_one() -> None:
 
 
 def test_same_seed_same_cohort() -> None:
-    data = DataSettings(size=2, sources=(MadeSource("CT", ("a", "b")),))  # type: ignore[arg-type]
+    data = DataSettings(size=2, sources=(MadeSource("CT", ("a", "b")),))
     one, same, other = (load_dataset(data, PartitionSettings(), seed) for seed in (0, 0, 1))
     assert one.clients[0].test.patients == same.clients[0].test.patients
     assert one.clients[0].test.patients != other.clients[0].test.patients

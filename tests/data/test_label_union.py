@@ -49,7 +49,7 @@ class MadeSource:
 
 
 def united(sources: list[MadeSource], labels: tuple[str, ...] = ()) -> FederatedDataset:
-    settings: Any = DataSettings(size=2, sources=tuple(sources))  # type: ignore[arg-type]
+    settings: Any = DataSettings(size=2, sources=tuple(sources))
     return load_dataset(settings, PartitionSettings(), seed=0, labels=labels)
 
 

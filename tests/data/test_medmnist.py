@@ -32,7 +32,7 @@ def arrays(name: str, rows: int = 4, pixels: int = 28) -> dict[str, NDArray[Any]
 def write(root: Path, file: str, made: dict[str, NDArray[Any]]) -> Path:
     path = root / "medmnist" / file
     path.parent.mkdir(exist_ok=True)
-    np.savez(path, **made)  # type: ignore[arg-type]
+    np.savez(path, **made)
     return path
 
 

@@ -61,6 +61,7 @@ def rad_folder(root: Path, *changes: dict[str, Any], without: str = "") -> Path:
     return folder / "trainset.json"
 
 
+@pytest.mark.slow
 def test_vqa_rad_as_published(shared_data: Path) -> None:
     table = VQARADSource(split="question").load(loading(shared_data))
     assert len(table) == 3064 + 451

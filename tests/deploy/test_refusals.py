@@ -22,6 +22,8 @@ from omnifm.engines.flower.certificates import make_authority, make_client_key, 
 from omnifm.engines.flower.control import Control, try_key
 from omnifm.utils.errors import DeploymentError
 
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.flower]
+
 LIST = "/v1/control/list-nodes"
 
 

@@ -17,9 +17,13 @@ from omnifm.algorithms.fedavg import FedAvg
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.in_process import InProcess
+from omnifm.experiment import EvaluationPoint
+from omnifm.federation.loop import Checkpoint
 from omnifm.runs.arm import Arm
 from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import NonFiniteLossError, OmniFMError
+
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="workers need fork")
 
@@ -101,7 +105,7 @@ def test_the_readings_differ() -> None:
     arm = small_arm("fedavg", training={"epochs": 6})
     broadcast = arm.algorithm.broadcast(arm.start().server)
     with InProcess(arm.runtime) as engine:
-        points = ("before_local_training", "after_local_training", "before_local_training")
+        points: tuple[EvaluationPoint, ...] = ("before_local_training", "after_local_training", "before_local_training")
         found = [next(engine.evaluate(broadcast, ["CT-1"], "test", point))[1].numbers for point in points]
     # Six epochs are enough to learn the stripes; untrained weights cannot know them.
     assert [scores["accuracy"] for scores in found] == [0.5, 1.0, 0.5]

@@ -37,7 +37,7 @@ def test_tokens_say_how_much_of_each_feature_counts_where() -> None:
     """A gain of one at one place and feature doubles it there, a shift is added there, and nowhere else."""
     head = Reconstruction(1, 2, 2)
     head.enlarge = nn.Sequential()
-    head.last = nn.Identity()
+    head.last = nn.Identity()  # type: ignore[assignment]
     features = Features(torch.zeros(1, 2, 2, 3), torch.arange(12.0).view(1, 2, 2, 3))
     tokens = torch.zeros(1, 6, 2)
     tokens[0, 4, 1] = 1.0  # row 1, column 1; feature 1 decides

@@ -116,6 +116,7 @@ def test_another_width_is_refused_with_its_setting(tmp_path: Path) -> None:
     assert str(error.value).endswith("classification.width: 16 then, 8 now.")
 
 
+@pytest.mark.slow
 def test_another_network_is_refused(tmp_path: Path) -> None:
     path = given(tmp_path, small_arm("fedavg", classification={"network": "resnet18"}))
     with pytest.raises(ExperimentError, match=r"which this network has not.*'resnet18' then, 'compact' now"):

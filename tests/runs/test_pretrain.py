@@ -15,6 +15,8 @@ from omnifm.checkpoint.file import read_checkpoint
 from omnifm.checkpoint.weight_file import read_weights
 from omnifm.tasks.task import TaskNetwork
 
+pytestmark = pytest.mark.slow
+
 FEW = ("--set", "federation.rounds=2")
 
 

@@ -25,7 +25,7 @@ def trained(suffix: bool = True, full_attention_up_to: int = 256) -> PrefixSuffi
 
 
 def linear(layer: nn.Module, x: np.ndarray) -> np.ndarray:
-    return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()  # type: ignore[operator, union-attr]
+    return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
 
 
 def norm(layer: nn.LayerNorm, x: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ def reference(image: np.ndarray, rho: float, grid: int) -> np.ndarray:
     for axis in axes:
         length = spectrum.shape[axis]
         at = np.linspace(0, length - 1, grid)
-        spectrum = np.apply_along_axis(lambda line, at=at, n=length: np.interp(at, range(n), line), axis, spectrum)
+        spectrum = np.apply_along_axis(lambda line, at, n: np.interp(at, range(n), line), axis, spectrum, at, length)
     return spectrum
 
 

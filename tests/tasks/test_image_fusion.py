@@ -52,7 +52,8 @@ def test_tokens_and_the_fused_image() -> None:
 def test_the_decoder_reads_the_tokens() -> None:
     torch.manual_seed(0)
     network, given = task().network(), batch()
-    torch.nn.init.normal_(network.head.out.weight)
+    head: Any = network.head
+    torch.nn.init.normal_(head.out.weight)
     tokens, context = network.encode(given)
     one, other = (network.decode(tokens + shift, context, given) for shift in (0, torch.randn(tokens.shape)))
     assert (one - other).abs().max() > 0.01
@@ -95,7 +96,7 @@ def slope(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         {"structure": 0.5, "intensity": 2.0, "gradient": 3.0},
     ],
 )
-def test_the_loss_by_hand(weights: dict[str, float]) -> None:
+def test_the_loss_by_hand(weights: Any) -> None:
     made, given = task(**weights), batch()
     fused = given["image"].mean(dim=1, keepdim=True) ** 2
     assert made.loss(fused, given).item() == pytest.approx(by_hand(given, fused, made.settings), rel=2e-3)

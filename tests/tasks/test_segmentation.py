@@ -79,7 +79,7 @@ def test_loss_by_hand() -> None:
 
 
 def test_the_dice_of_a_batch_is_monais() -> None:
-    from monai.losses import DiceLoss
+    from monai.losses.dice import DiceLoss
 
     given = batch((logits(brain_and_eye(), 1) > 0.5).float(), [[True] * 3] * 2)
     prediction, truth = logits(given), given["mask"].float()
@@ -221,7 +221,7 @@ def test_the_slice_of_a_volume_with_most_of_the_truth_is_shown() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"width": 12}, {"width": 0}, {"depth": 0}])
-def test_settings_are_checked(settings: dict[str, int]) -> None:
+def test_settings_are_checked(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"width|depth"):
         SegmentationSettings(**settings)
 

@@ -148,7 +148,7 @@ def test_panels_show_the_same_place_in_every_picture() -> None:
     plain = enlarged(given["image"], 2)
     panels = made.visualise(torch.where(torch.tensor([True, False]).view(2, 1, 1, 1), image, plain), given)
     assert [picture.title for picture in panels[0].given] == ["low resolution", "bicubic", "truth"]
-    pictures = [picture.pixels for picture in panels[0].given] + [panels[0].found.pixels]  # type: ignore[union-attr]
+    pictures = [picture.pixels for picture in panels[0].given] + [panels[0].found.pixels]
     assert {picture.shape for picture in pictures} == {(16, 16, 3)}
     low, bicubic, truth, found = pictures
     np.testing.assert_allclose(truth / 255, image[0, :, 16:, 16:].permute(1, 2, 0), atol=1 / 255)

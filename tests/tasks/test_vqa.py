@@ -9,8 +9,12 @@ import pytest
 import torch
 from helpers import federated, made_dataset, same
 
-from omnifm.config.experiment import make_experiment, make_plan
-from omnifm.data.columns import Shared, Texts, read_texts
+from omnifm.config.experiment import make_experiment
+from omnifm.config.experiment import make_plan
+from omnifm.data.columns import Shared
+from omnifm.data.columns import Texts
+from omnifm.data.columns import read_texts
+from omnifm.data.columns import Column
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.networks.answering import Answered
@@ -28,7 +32,7 @@ def examples(rows: list[tuple[str, str, str]], name: str = "a") -> Subset:
     count = len(rows)
     draw = torch.Generator().manual_seed(len(name))
     kinds = torch.tensor([TYPES.index(kind) for kind, _, _ in rows])
-    fields = {
+    fields: dict[str, Column] = {
         "image": Shared(torch.rand((count + 1) // 2, 1, 16, 16, generator=draw), torch.arange(count) // 2),
         "question": Texts.of([question for _, question, _ in rows]),
         "answer": Texts.of([answer for _, _, answer in rows]),

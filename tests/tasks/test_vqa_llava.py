@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from omnifm.config.experiment import make_experiment, to_document
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState, Upload
-from omnifm.data.columns import Texts
+from omnifm.data.columns import Column, Texts
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import ClientData, Subset
 from omnifm.engines.in_process import InProcess
@@ -35,7 +35,7 @@ def made_questions(name: str, count: int, seed: int) -> Subset:
     rows = list(zip(right.tolist(), asks_side.tolist(), strict=True))
     questions = ["which side is it?" if side else "is it right?" for _, side in rows]
     answers = [("right" if r else "left") if side else ("yes" if r else "no") for r, side in rows]
-    fields = {
+    fields: dict[str, Column] = {
         "image": image,
         "question": Texts.of(questions),
         "answer": Texts.of(answers),
@@ -136,15 +136,19 @@ def test_one_worker_or_two_and_a_resumed_run_end_with_the_same_bits(
     assert same(frozen, {name: after[name].detach() for name in frozen})
 
 
+TRAINING: Any = "train"
+"""No split that a run is judged on, but that on which it must learn."""
+
+
 @pytest.mark.parametrize("train", BOTH)
 def test_it_learns(tiny_llava: Path, train: str) -> None:
     arm = made_arm(tiny_llava, "fedavg", train, federation={"rounds": 6}, llava={"dropout": 0.0})
     before = arm.runtime.evaluate(
-        arm.algorithm.broadcast(arm.start().server), "CT", ClientState(), "train", "before_local_training"
+        arm.algorithm.broadcast(arm.start().server), "CT", ClientState(), TRAINING, "before_local_training"
     )
     last = federated(arm)[-1]
     after = arm.runtime.evaluate(
-        arm.algorithm.broadcast(last.server), "CT", ClientState(), "train", "before_local_training"
+        arm.algorithm.broadcast(last.server), "CT", ClientState(), TRAINING, "before_local_training"
     )
     assert after.numbers["loss"] < before.numbers["loss"] - 1
     assert {"accuracy", "accuracy_closed", "accuracy_open", "f1_open"} <= after.numbers.keys()

@@ -25,11 +25,11 @@ def test_what_stands_there_already_is_left() -> None:
     net, given = network(), values(3.0)
     weights = WeightCache(net)
     weights.load(given)
-    version = net[0].weight._version  # type: ignore[index]
+    version = net[0].weight._version
     weights.load(given)
-    assert net[0].weight._version == version  # type: ignore[index]
+    assert net[0].weight._version == version
     weights.load({name: value.clone() for name, value in given.items()})
-    assert net[0].weight._version > version  # type: ignore[index]
+    assert net[0].weight._version > version
 
 
 def test_a_change_in_place_is_seen() -> None:
@@ -37,9 +37,9 @@ def test_a_change_in_place_is_seen() -> None:
     weights = WeightCache(net)
     weights.load(given)
     with torch.no_grad():
-        net[0].weight.mul_(2)  # type: ignore[index]
+        net[0].weight.mul_(2)
     weights.load(given)
-    assert (net[0].weight == 3).all()  # type: ignore[index]
+    assert (net[0].weight == 3).all()
 
 
 def test_statistics_that_training_moved_are_copied_anew() -> None:
@@ -49,8 +49,8 @@ def test_statistics_that_training_moved_are_copied_anew() -> None:
     net.train()(torch.randn(8, 2))
     weights.changed()
     weights.load(given)
-    assert (net[1].running_mean == 3).all()  # type: ignore[index]
-    assert net[1].num_batches_tracked == 3  # type: ignore[index]
+    assert (net[1].running_mean == 3).all()
+    assert net[1].num_batches_tracked == 3
 
 
 def test_what_no_gradient_acts_on_is_not_learned() -> None:

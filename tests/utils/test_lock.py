@@ -20,6 +20,8 @@ from small_run import wait_until
 from omnifm.utils.errors import ExperimentError, FolderInUseError
 from omnifm.utils.lock import is_held, locked
 
+pytestmark = pytest.mark.process
+
 if sys.platform == "win32":
     pytest.skip("Windows has no such lock", allow_module_level=True)
 

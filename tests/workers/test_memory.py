@@ -10,6 +10,8 @@ import torch
 
 from omnifm.workers.memory import is_shortage, kills
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
+
 glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc's allocator")
 
 MAPPED = """

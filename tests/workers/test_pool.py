@@ -15,7 +15,10 @@ from omnifm.utils.errors import DataError, OmniFMError
 from omnifm.workers import memory, process
 from omnifm.workers.pool import WorkerPool, auto_workers
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers need fork")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform != "linux", reason="workers need fork"),
+]
 
 
 def ran(pool: WorkerPool[str, str], *names: str) -> list[str]:
@@ -103,7 +106,7 @@ def test_workers_killed_while_idle_are_replaced(caplog: pytest.LogCaptureFixture
 
 def test_a_worker_that_exits_is_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = once(tmp_path)
-    with WorkerPool[str, str](1, lambda name: os._exit(7) if first(name) else name) as pool:  # type: ignore[return-value]
+    with WorkerPool[str, str](1, lambda name: os._exit(7) if first(name) else name) as pool:
         assert ran(pool, "a") == ["a"]
     assert "The worker process at 'a' died (exit status 7)" in caplog.text
 
@@ -199,7 +202,7 @@ def test_too_little_memory_for_one_worker() -> None:
 def test_a_crew_that_cannot_grow_goes_on_with_fewer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real, forked = os.fork, []
+    real, forked = os.fork, list[int]()
 
     def fork() -> int:
         if len(forked) == 1:

@@ -170,13 +170,15 @@ class Watched(FlowerEngine):
     """The engine, which also notes what becomes of each client that is asked."""
 
     outcomes: ClassVar[list[tuple[list[str], list[str]]]] = []
+    asked: Sequence[str] = ()
 
     def _ask(self, broadcast: Broadcast, jobs: Mapping[str, Job], need: int) -> Iterator[tuple[str, Reply | None]]:
-        found: list[str] = []
+        self.asked, found = list(jobs), list[str]()
         for name, reply in super()._ask(broadcast, jobs, need):
             found.append(name)
             yield name, reply
         self.outcomes.append((list(jobs), found))
+        self.asked = ()
 
 
 class Rounds(RuleBasedStateMachine):
@@ -291,8 +293,9 @@ class Rounds(RuleBasedStateMachine):
             network.impostor = None
             for client in [name for name in NAMES if name not in network.nodes]:
                 network.connect(client)
-            # One that is silent or away does not hold up the others, if none of them has failed.
-            self.silent = data.draw(st.none() | st.sampled_from(NAMES), label="silent") if not network.trouble else None
+            # One that is silent or away does not hold up the others, if none has failed and they are enough.
+            enough = not network.trouble and len(self.engine.asked) > SETTINGS.min_answers
+            self.silent = data.draw(st.sampled_from(self.engine.asked), label="silent") if enough else None
             if self.silent and data.draw(st.booleans(), label="away"):
                 network.disconnect(self.silent)
         for message in list(network.in_flight.values()):

@@ -17,7 +17,11 @@ from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="starts and kills groups of processes")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform != "linux", reason="starts and kills groups of processes"),
+]
 
 
 def free_ports(count: int) -> int:

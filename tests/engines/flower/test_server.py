@@ -32,6 +32,8 @@ from omnifm.runs.backend import LocalBackend
 from omnifm.utils.errors import DeploymentError, ExperimentError, FolderInUseError, OutOfTime
 from omnifm.utils.signals import Interrupted, cooperative, interruptible
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("CT", "MRI", "PET")
 FOLDERS = dict(zip("abc", NAMES, strict=True))
 BOTH = {"evaluate": ["before_local_training", "after_local_training"]}

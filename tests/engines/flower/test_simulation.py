@@ -25,6 +25,8 @@ from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
 from omnifm.utils.errors import DeploymentError
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = {"rounds": 2, "evaluate_every": 1}
 
 
