@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +85,8 @@ def server_run(plan: Plan | None, grid: FakeGrid, out: Path, resume: bool = Fals
         return GridTransport(grid, settings.max_bytes, 100.0)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "ClientManager", lambda *a: client_manager.ClientManager(*a, clock=grid.time))
-        server.run_server(plan, out, resume, make_transport)
+        patch.setattr(afar, "Hospitals", partial(hospitals.ClientManager, clock=grid.time))
+        afar.run_server(plan, out, resume, make_transport)
     return hashes(out)
 
 
