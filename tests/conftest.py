@@ -12,6 +12,8 @@ import pytest
 # In tests, and nowhere else, the shapes in the annotations of omnifm.spectral are checked on every call.
 jaxtyping.install_import_hook("omnifm.spectral", "beartype.beartype")
 
+from omnifm.utils.signals import SIGNALS
+
 # Property tests look at the same examples each time, so that none fails now and then. To look at new ones:
 # pytest --hypothesis-profile=search
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -47,3 +49,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the public data sets at {folder}")
     return folder
+
+
+@pytest.fixture
+def restored_signals() -> Iterator[None]:
+    """Give the signals that ask for the end their handlers back after the test."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -10,8 +10,8 @@ from typing import Any
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
-
 from omnifm.experiment import _apply_override, differences, merged, read_plan
+
 from omnifm.utils.errors import ExperimentError
 
 keys = st.sampled_from(["a", "b", "c", "d"])

@@ -16,12 +16,12 @@ from helpers import same_checkpoint
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from omnifm.experiment import EVALUATION_POINTS, EvaluationPoint
 
 from omnifm.checkpoint.client_store import ClientStateStore
 from omnifm.checkpoint.file import read_plain
 from omnifm.checkpoint.manager import KEEP, CheckpointManager
 from omnifm.core.records import ClientState, ServerState
-from omnifm.experiment import EVALUATION_POINTS, EvaluationPoint
 from omnifm.federation.loop import Checkpoint
 from omnifm.utils.atomic_write import remove_strays
 

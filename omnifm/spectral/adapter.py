@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import AfterValidator
-from pydantic import Field
-from jaxtyping import Float
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from omnifm.spectral.alignment import spectral_proximal_loss

@@ -33,6 +33,8 @@ from small_run import (
     write_images,
 )
 
+from omnifm.utils.lock import is_held
+
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc")

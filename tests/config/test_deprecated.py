@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omnifm.engines.flower.client_config import read_client_config
 
 from omnifm.comparison.folder import Asked
 from omnifm.config import deprecated
 from omnifm.config.deprecated import KEYS, VALUES, upgraded
 from omnifm.config.experiment import make_plan, read_plan
+from omnifm.engines.flower.client_config import read_client_config
 from omnifm.utils.errors import ExperimentError
 
 OLD = '[federation]\nreadings = ["personalised", "received"]\n[partition]\nkind = "mixed"\n'

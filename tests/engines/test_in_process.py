@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 from helpers import packed, same, same_checkpoint, same_record, small_arm
+from omnifm.experiment import EvaluationPoint
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.in_process import InProcess
-from omnifm.experiment import EvaluationPoint
 from omnifm.federation.loop import Checkpoint
 from omnifm.runs.arm import Arm
 from omnifm.training.trainer import Trainer

@@ -285,63 +285,9 @@ def test_missing_and_broken_values_do_no_harm(run: Path, tmp_path: Path, quick: 
     assert next(row for row in rows if row[0] == "fedavg")[1:7] == ["–"] * 6  # noqa: RUF001
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="holds no run"):
-        write_report(tmp_path)
-
-
-@pytest.mark.slow
-def test_a_large_run_stays_readable(tmp_path: Path) -> None:
-    kinds = ["local", "omnifm", *["fedavg"] * 10]
-    arms = {f"arm-{number:02d}": kind for number, kind in enumerate(kinds)}
-    out = write_run(tmp_path / "r", arms, [f"hospital {number:02d}" for number in range(40)], rounds=5)
-    path = write_report(out)
-    Page(path.read_text(encoding="utf-8"))
-    assert path.stat().st_size < 10_000_000
-
-
-def with_numbers(out: Path, arm: str, **more: Any) -> None:
-    """Give an arm other test scores: ``numbers`` by client, the same at both evaluation points."""
-    numbers = more.pop("numbers")
-    test = {point: {client: {"numbers": found} for client, found in numbers.items()} for point in EVALUATION_POINTS}
-    change_result(out / arm, test=test, **more)
-
-
-def many_metrics(out: Path) -> Path:
-    """Write a run of a task with several metrics, one of which only one hospital has."""
-    write_run(out, ARMS)
-    for place, arm in enumerate(ARMS):
-        base = {"psnr": 30.123 + place, "psnr_bicubic": 28.2, "hd95_core": 12.5 - place, "loss": 0.02}
-        numbers = {"T1": {**base, "dice_core": 0.5}, "CT": base}
-        with_numbers(out, arm, numbers=numbers, main_metric="psnr", lower_is_better=["hd95_core"])
-    return out
-
-
-def test_the_means_of_all_metrics_stand_in_one_table(tmp_path: Path) -> None:
-    text = report_of(many_metrics(tmp_path / "r"))
-    table = Page(text).tables[1]
-    assert table[0] == ["metric", "local", "fedavg", "omnifm"]
-    assert {row[0]: row[1::2] for row in table[2:]} == {
-        "PSNR (dB)": ["30.12", "31.12", "32.12"],
-        "PSNR, bicubic (dB)": ["28.20", "28.20", "28.20"],
-        "HD95, core": ["12.50", "11.50", "10.50"],
-        "loss": ["0.020", "0.020", "0.020"],
-        "Dice, core": ["0.500", "0.500", "0.500"],
-    }
-    assert "HD95, core<small>lower is better</small>" in text
-    assert "Dice, core<small>1 of 2 hospitals</small>" in text
-    assert "<b>10.50</b>" in text
-    assert "<b>12.50</b>" not in text
-    assert "<b>28.20</b>" not in text  # equal for all: none is the best
-    assert text.count("<details><summary>") >= 4
-    assert "HD95, core <span" in text
-
-
-def test_the_result_says_whether_lower_is_better(tmp_path: Path) -> None:
-    out = write_run(tmp_path / "r", ARMS)
-    for place, arm in enumerate(ARMS):
-        numbers = {"T1": {"dice": 0.5, "hd95": 5.0 + place}, "CT": {"dice": 0.6, "hd95": 8.0 + place}}
-        with_numbers(out, arm, numbers=numbers, main_metric="dice", lower_is_better=["hd95"])
+def test_a_large_run_stays_small_enough_to_be_sent(tmp_path: Path) -> None:
+    arms = {f"arm-{number:02d}": kind for number, kind in enumerate(["local", "omnifm", *["fedavg"] * 6])}
+    out = write_run(tmp_path / "r", arms, [f"hospital {number:02d}" for number in range(40)], rounds=3)
     text = report_of(out)
     Page(text)
     assert len(text) < 10_000_000

@@ -9,12 +9,8 @@ import pytest
 import torch
 from helpers import federated, made_dataset, same
 
-from omnifm.config.experiment import make_experiment
-from omnifm.config.experiment import make_plan
-from omnifm.data.columns import Shared
-from omnifm.data.columns import Texts
-from omnifm.data.columns import read_texts
-from omnifm.data.columns import Column
+from omnifm.config.experiment import make_experiment, make_plan
+from omnifm.data.columns import Column, Shared, Texts, read_texts
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import Batch, ClientData, Subset
 from omnifm.networks.answering import Answered

@@ -202,11 +202,7 @@ def test_a_gradient_hook_sees_weights_and_changes_gradients() -> None:
 
 def test_the_gradient_of_the_loss_is_clipped_and_not_the_correction() -> None:
     trainer = quadratic_trainer("a", [50.0], plain_sgd(0.1, clip_norm=1.0))
-
-    def correct(weights: Tensors, gradients: Tensors) -> None:
-        gradients[WEIGHT].add_(7.0)
-
-    trainer.fit(1, LocalTraining(correct=correct))
+    trainer.fit(1, LocalTraining(gradient_hook=lambda _, gradients: gradients[WEIGHT].add_(7.0)))
     assert weight(trainer) == pytest.approx(-0.6, rel=1e-4)
 
 

@@ -15,6 +15,7 @@ import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from omnifm.experiment import make_experiment
 
 from omnifm.core.records import Broadcast, Upload
 from omnifm.engines.flower import engine as module
@@ -24,7 +25,6 @@ from omnifm.engines.flower.engine import TRIES, FlowerEngine, Job
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
 from omnifm.engines.flower.transport import Node, Response
-from omnifm.experiment import make_experiment
 from omnifm.federation.loop import sample
 from omnifm.runs.arm import ClientStats
 from omnifm.tasks.task import DataShape, Scores

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,8 +84,8 @@ def server_run(plan: Plan | None, grid: FakeGrid, out: Path, resume: bool = Fals
         return GridTransport(grid, settings.max_bytes, 100.0)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(afar, "Hospitals", partial(hospitals.ClientManager, clock=grid.time))
-        afar.run_server(plan, out, resume, make_transport)
+        patch.setattr(server, "ClientManager", partial(client_manager.ClientManager, clock=grid.time))
+        server.run_server(plan, out, resume, make_transport)
     return hashes(out)
 
 

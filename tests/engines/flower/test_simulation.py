@@ -13,14 +13,11 @@ from types import SimpleNamespace
 import pytest
 from fake_grid import FakeGrid
 from flwr.clientapp import ClientApp
+from omnifm.experiment import make_plan
 from small_run import document, hashes, omnifm, write_experiment, write_images
 
 from omnifm.config.experiment import make_plan
 from omnifm.engines.flower import simulation
-from omnifm.engines.flower.deploy_settings import DeploySettings
-from omnifm.engines.flower.server import run_server
-from omnifm.engines.flower.transport import GridTransport
-from omnifm.experiment import make_plan
 from omnifm.runs import run as runs
 from omnifm.runs.backend import LocalBackend
 from omnifm.utils.errors import DeploymentError
