@@ -1,8 +1,8 @@
-"""Make a LLaVA model of a CLIP image encoder and a LLaMA language model, with a new projector between them.
+"""Compose a LLaVA model from a CLIP image encoder and a LLaMA language model, with a new projector between them.
 
     python examples/compose_llava.py openai/clip-vit-base-patch32 meta-llama/Llama-3.2-3B models/llava
 
-Each is a folder or a name on the Hugging Face hub. The projector is random: it is what a federation then trains.
+Each is a folder or a repository of the Hugging Face Hub. The projector is random; the federation trains it.
 """
 
 import sys
@@ -21,7 +21,7 @@ from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
 
 def compose(vision: str, language: str, folder: Path, seed: int = 0) -> None:
-    """Write the model's folder; its weights are of the types that the two have."""
+    """Write the model to a folder; its weights keep the data types of the two models."""
     encoder = CLIPVisionModel.from_pretrained(vision, dtype="auto")
     speaker = AutoModelForCausalLM.from_pretrained(language, dtype="auto")
     tokenizer = AutoTokenizer.from_pretrained(language)
@@ -31,7 +31,7 @@ def compose(vision: str, language: str, folder: Path, seed: int = 0) -> None:
     config = LlavaConfig(
         vision_config=encoder.config,
         text_config=speaker.config,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),  # type: ignore[arg-type]
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=(encoder.config.image_size // encoder.config.patch_size) ** 2,
     )
     with torch.device("meta"):

@@ -1,7 +1,7 @@
-"""A federation on this machine over real Flower processes: one SuperLink and three SuperNodes, TLS and node keys.
+"""Run a federation on this machine with real Flower processes: one SuperLink and three SuperNodes, TLS and node keys.
 
-It plays FedAvg, SCAFFOLD, Ditto and OmniFM on the phantom, once in this process and once over the network, and
-compares the SHA-256 of all that was learned. ``make demo-flower`` runs it.
+It trains FedAvg, SCAFFOLD, Ditto and OmniFM on the phantom, once in this process and once over the network, and
+compares the SHA-256 of the trained weights. ``make demo-flower`` runs it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from pathlib import Path
 
 import tomli_w
 
-from omnifm.config.experiment import make_plan
-from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
-from omnifm.runs.backend import LocalBackend
-from omnifm.runs.run import create, execute
+from omnifm import make_plan, open_run, play
+from omnifm.engines.flower.loopback import Loopback, wait_until
+from omnifm.playing import ThisMachine
 
 ARMS = ("fedavg", "scaffold", "ditto", "omnifm")
 PHANTOM = {"kind": "phantom", "patients": 30, "classes": ["healthy", "glioma"]}
 
 
 def experiment(hospitals: list[str], arms: list[str], rounds: int) -> str:
-    """Return the experiment file: the hospitals' data are in it only for the run in this process."""
+    """Return the experiment file. Only the run in this process uses its data section."""
     return tomli_w.dumps(
         {
             "name": "demo-flower",
@@ -39,28 +38,28 @@ def experiment(hospitals: list[str], arms: list[str], rounds: int) -> str:
     )
 
 
-def write_client_configs(folder: Path, names: list[str]) -> dict[str, Path]:
-    """Write each hospital's client.toml into a folder of its own."""
+def write_hospitals(folder: Path, names: list[str]) -> dict[str, Path]:
+    """Write a client.toml for each hospital, each in its own folder."""
     files = {}
     for name in names:
         place = folder / name
         place.mkdir(parents=True)
         data = {"sources": [{**PHANTOM, "modalities": [name]}]}
-        policy = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 5}
+        permits = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 5}
         files[name] = place / "client.toml"
-        content = {"name": name, "state": "state", "data": data, "policy": policy}
+        content = {"name": name, "state": "state", "data": data, "permits": permits}
         files[name].write_text(tomli_w.dumps(content), encoding="utf-8")
     return files
 
 
 def hashes(run: Path) -> dict[str, str]:
-    """Return the SHA-256 of what each finished arm has learned."""
+    """Return the SHA-256 of the trained weights of each finished arm."""
     found = {path.parent.name: json.loads(path.read_text())["weights_sha256"] for path in run.glob("*/result.json")}
     return dict(sorted(found.items()))
 
 
-def follow(town: LocalDeployment, out: Path, seconds: float) -> None:
-    """Show what the server says until the run has ended."""
+def follow(town: Loopback, out: Path, seconds: float) -> None:
+    """Print the server's log until the run has ended."""
     shown = 0
 
     def ended() -> bool:
@@ -92,31 +91,31 @@ def main() -> None:
     out.mkdir(parents=True)
     (out / "experiment.toml").write_text(text, encoding="utf-8")
 
-    with LocalDeployment(out / "network", write_client_configs(out / "hospitals", names), chosen.port) as town:
+    with Loopback(out / "network", write_hospitals(out / "hospitals", names), chosen.port) as town:
         print("Starting a SuperLink, with TLS, and registering the hospitals' keys.", flush=True)
         town.start_server()
         for name in names:
-            town.start_client(name)
-        print(f"Playing {', '.join(arms)} over the network.", flush=True)
+            town.start_hospital(name)
+        print(f"Running {', '.join(arms)} over the network.", flush=True)
         started = time.monotonic()
-        town.submit(text, out / "afar")
-        follow(town, out / "afar", 1800)
+        town.submit(text, out / "deployed")
+        follow(town, out / "deployed", 1800)
         print(f"Over the network: {time.monotonic() - started:.0f} s. Shutting down.", flush=True)
         trouble = town.log("run")
-    afar = hashes(out / "afar")
-    if sorted(afar) != sorted(arms):
+    deployed = hashes(out / "deployed")
+    if sorted(deployed) != sorted(arms):
         raise SystemExit(f"The run has not finished:\n{trouble[-3000:]}")
 
-    print("Playing the same in this process.", flush=True)
+    print("Running the same experiment in this process.", flush=True)
     import tomllib
 
     plan = make_plan(tomllib.loads(text))
-    execute(create(out / "here", plan), out / "here", LocalBackend())
-    here = hashes(out / "here")
+    play(open_run(out / "local", plan), out / "local", ThisMachine(), lambda name, arm: ())
+    local = hashes(out / "local")
     for arm in arms:
-        print(f"{arm:10}  {here[arm]}  {'the same' if afar[arm] == here[arm] else 'ANOTHER: ' + afar[arm]}")
-    print(f"Report: {out / 'afar' / 'report.html'}")
-    sys.exit(0 if afar == here else 1)
+        print(f"{arm:10}  {local[arm]}  {'the same' if deployed[arm] == local[arm] else 'DIFFERENT: ' + deployed[arm]}")
+    print(f"Report: {out / 'deployed' / 'report.html'}")
+    sys.exit(0 if deployed == local else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write a LLaVA model of 100,000 random weights: complete, and small enough to try what needs one.
+"""Write a complete LLaVA model with 100,000 random weights, small enough for trials and tests.
 
 python examples/tiny_llava.py runs/tiny-llava
 """
@@ -21,7 +21,7 @@ SPECIAL = ("<pad>", "<s>", "</s>", "<image>")
 
 
 def write(folder: Path, seed: int = 0) -> None:
-    """Write configuration, weights, a tokenizer whose words are bytes, and what the images must be like."""
+    """Write the configuration, the weights, a byte-level tokenizer and the image processor."""
     words = {word: number for number, word in enumerate([*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     vision = CLIPVisionConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, image_size=32, patch_size=8
@@ -36,7 +36,7 @@ def write(folder: Path, seed: int = 0) -> None:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
-        initializer_range=0.2,  # at the usual 0.02, random layers hardly tell one text from another
+        initializer_range=0.2,  # with the usual 0.02, random layers hardly distinguish texts
     )
     config = LlavaConfig(
         vision_config=vision,
@@ -52,7 +52,7 @@ def write(folder: Path, seed: int = 0) -> None:
 
 
 def tokenizer(words: dict[str, int]) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of these words that starts every text with ``<s>``."""
+    """Return a tokenizer with this vocabulary that starts every text with ``<s>``."""
     made = Tokenizer(models.BPE(vocab=words, merges=[]))
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-
-pytestmark = [pytest.mark.slow, pytest.mark.process]
+from safetensors.numpy import save_file
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -42,3 +44,70 @@ def test_peers(tmp_path: Path) -> None:
     (found,) = figures(tmp_path, "peers", *short, "--only", "ours", "--only", "floor").values()
     assert found["ours"][0]["accuracy"] > 0.1
     assert all(run["rounds"][0] > 0 and run["peak_bytes"] > 0 for (run,) in found.values())
+
+
+STATE = """
+import json, sys
+from pathlib import Path
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+for arm, sha in {weights}.items():
+    out.joinpath(arm).mkdir(parents=True)
+    out.joinpath(arm, "result.json").write_text(json.dumps({{"weights_sha256": sha}}))
+sys.exit({status})
+"""
+
+
+def write_state(root: Path, weights: dict[str, str], status: int = 0) -> None:
+    """Write a project whose every run ends with these weights, and with this exit status."""
+    package = root / "omnifm"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(STATE.format(weights=weights, status=status))
+
+
+def same_bits(root: Path, *arguments: str) -> tuple[int, str]:
+    """Compare the weights of one case of the project; return the exit status and what was printed."""
+    command = [sys.executable, str(root / "benchmarks/same_bits.py"), *arguments, "--only", "study-phantom"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_same_bits(tmp_path: Path) -> None:
+    root, saved = tmp_path / "project", str(tmp_path / "base.json")
+    write_state(root, {"fedavg": "abc", "omnifm": "def"})
+    (root / "benchmarks").mkdir()
+    shutil.copy(BENCHMARKS / "same_bits.py", root / "benchmarks")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+    status, text = same_bits(root, "HEAD", "--save", saved)
+    assert (status, "2 compared, 0 not the same" in text) == (0, True), text
+    write_state(root, {"fedavg": "abc", "omnifm": "other"})
+    assert same_bits(root, "--against", saved)[0] == 1
+    write_state(root, {"fedavg": "abc"})
+    status, text = same_bits(root, "--against", saved)
+    assert (status, text.count("missing")) == (1, 1), text
+    write_state(root, {"fedavg": "abc", "omnifm": "def"}, status=3)
+    status, text = same_bits(root, "--against", saved)
+    assert (status, "exit status 3" in text) == (1, True), text
+    trees = subprocess.run(["git", "-C", str(root), "worktree", "list"], capture_output=True, text=True, check=True)
+    assert len(trees.stdout.splitlines()) == 1
+
+
+def test_same_bits_leaves_out_no_example_that_needs_no_data() -> None:
+    examples = BENCHMARKS.parent / "examples"
+    compared = {case.example for case in runpy.run_path(str(BENCHMARKS / "same_bits.py"))["CASES"].values()}
+    assert compared >= {path.stem for path in examples.glob("*.toml") if "phantom" in path.read_text(encoding="utf-8")}
+    assert compared <= {path.stem for path in examples.glob("*.toml")}
+
+
+def test_same_bits_reads_only_the_tensors_of_a_file(tmp_path: Path) -> None:
+    sha256 = runpy.run_path(str(BENCHMARKS / "same_bits.py"))["tensors_sha256"]
+
+    def written(value: float, name: str = "a", about: str = "x") -> str:
+        save_file({name: np.array([value])}, tmp_path / "file", {"about": about})
+        return str(sha256(tmp_path / "file"))
+
+    assert written(1.0) == written(1.0, about="longer")
+    assert len({written(1.0), written(2.0), written(1.0, name="b")}) == 3

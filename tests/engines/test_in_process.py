@@ -18,7 +18,6 @@ from omnifm.algorithms.fedavg import FedAvg
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.in_process import InProcess
-from omnifm.federation.loop import Checkpoint
 from omnifm.runs.arm import Arm
 from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import NonFiniteLossError, OmniFMError

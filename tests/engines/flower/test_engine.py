@@ -159,7 +159,7 @@ class FakePost:
             yield Response(arrival.message) if late else arrival
 
 
-class QuietRoster(Membership):
+class QuietMembership(Membership):
     """One that is kept in memory."""
 
     def write(self, folder: Path) -> None:
@@ -190,8 +190,8 @@ class Rounds(RuleBasedStateMachine):
         for client in NAMES[:3]:
             self.network.connect(client)
         keys = {client: f"key of {client}" for client in NAMES}
-        holdings = {client: ClientStats(client, client, SAMPLES[client], 1, 1) for client in NAMES}
-        self.membership = QuietRoster("run", NAMES, SHAPE, 1, 2, keys, client_stats)
+        client_stats = {client: ClientStats(client, client, SAMPLES[client], 1, 1) for client in NAMES}
+        self.membership = QuietMembership("run", NAMES, SHAPE, 1, 2, keys, client_stats)
         self.restart_server()
 
     @rule()

@@ -348,7 +348,7 @@ def test_a_folder_that_cannot_be_written_is_not_waited_for(
     town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(afar, "_PATIENCE", 0.5)
+    monkeypatch.setattr(server, "_PATIENCE", 0.5)
     monkeypatch.setattr(server.time, "sleep", waits.append)
     (tmp_path / "file").write_text("")
     with pytest.raises(ExperimentError, match="cannot be written: Not a directory"):
@@ -358,7 +358,7 @@ def test_a_folder_that_cannot_be_written_is_not_waited_for(
     def held(folder: Path) -> Any:
         raise FolderInUseError(f"{folder} is in use")
 
-    monkeypatch.setattr(afar, "locked", held)
+    monkeypatch.setattr(server, "locked", held)
     with pytest.raises(FolderInUseError):
         server_run(town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "run")
     assert waits

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 from fake_grid import FakeGrid
 from flwr.clientapp import ClientApp
-from omnifm.experiment import make_plan
 from small_run import document, hashes, omnifm, write_experiment, write_images
 
 from omnifm.config.experiment import make_plan
