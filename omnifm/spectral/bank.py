@@ -43,7 +43,7 @@ class Prototypes:
     client: str
     group: str
     tokens: Float[Tensor, "c dim"]
-    sizes: Int[Tensor, "c"]
+    sizes: Int[Tensor, "_"]  # any length: those of an upload are compared with the tokens later (`check_offer`)
 
     def select(self, rows: Int64[Tensor, "m"]) -> Prototypes:
         """Return those of ``rows`` ``(m,)`` int64."""

@@ -58,4 +58,4 @@ def test_drift_is_the_distance_from_the_nearest_own_entry() -> None:
     new = torch.tensor([[0.6, 0.8], [1.0, 0.0]])
     assert drift(bank, Prototypes("a", "CT", new, torch.tensor([5, 5]))) == pytest.approx((0.2 + 0.0) / 2)
     assert drift(bank, Prototypes("b", "CT", new, torch.tensor([5, 5]))) is None
-    assert drift(bank, Prototypes("a", "CT", new[:0], torch.zeros(0))) is None
+    assert drift(bank, Prototypes("a", "CT", new[:0], torch.zeros(0, dtype=torch.int64))) is None

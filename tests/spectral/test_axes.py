@@ -27,11 +27,11 @@ def test_a_wrong_type_is_refused() -> None:
         low_pass_log_amplitude(torch.zeros(1, 1, 8, 8, dtype=torch.int64))
 
 
-def test_axes_of_one_name_are_of_one_length() -> None:
+def test_axes_and_types_are_those_of_the_annotation() -> None:
     with pytest.raises(TypeCheckError, match="entries"):
         retrieve(random_units(2, 4), random_units(5, 3), 2)
     with pytest.raises(TypeCheckError, match="sizes"):
-        Prototypes("CT-1", "CT", random_units(3, 4), torch.ones(2, dtype=torch.int64))
+        Prototypes("CT-1", "CT", random_units(3, 4), torch.ones(3))
 
 
 def test_the_columns_of_a_bank_are_of_one_length() -> None:
