@@ -178,7 +178,7 @@ def test_the_scenarios_of_the_page_can_be_run() -> None:
         (experiment,) = make_plan({"task": "vqa", **tomllib.loads(block)}).arms.values()
         kinds.append((experiment.partition.kind, [source.kind for source in experiment.data.sources]))
     assert kinds == [
-        ("mixed", ["vqa_rad"]),
+        ("iid", ["vqa_rad"]),
         ("modality", ["vqa_rad"]),
         ("institution", ["vqa_rad", "slake", "vqa_med"]),
     ]
