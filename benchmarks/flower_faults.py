@@ -27,6 +27,7 @@ from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast, Upload
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 from omnifm.engines.in_process import InProcess
+from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.runs.arm import Arm
 from omnifm.runs.backend import LocalBackend
 from omnifm.runs.run import create, execute
@@ -40,9 +41,11 @@ class Missing(InProcess):
 
     present: dict[int, set[str]]
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str]) -> Iterator[Upload]:
+    def update(
+        self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
+    ) -> Iterator[Upload]:
         """Train those who were there."""
-        return super().update(broadcast, [name for name in clients if name in self.present[broadcast.round]])
+        return super().update(broadcast, [name for name in clients if name in self.present[broadcast.round]], messages)
 
 
 class Here(LocalBackend):

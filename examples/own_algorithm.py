@@ -8,8 +8,10 @@ docs/algorithms.md lists everything else that an algorithm may override.
 
 from dataclasses import dataclass
 
-from omnifm import Algorithm, Upload, register
+from omnifm import register
+from omnifm.algorithms.algorithm import Algorithm
 from omnifm.cli import main
+from omnifm.core.records import Upload
 
 
 @register("fair")

@@ -138,10 +138,10 @@ class Distance:
     def __init__(self) -> None:
         self.misses: list[Tensor] = []
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def update(self, prediction: Tensor, batch: Batch) -> None:
         self.misses.append((prediction - batch["target"]).abs())
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         return Scores({"closeness": -float(torch.cat(self.misses).mean())}, {})
 
 

@@ -16,13 +16,13 @@ from helpers import same_checkpoint
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from omnifm.experiment import EVALUATION_POINTS, EvaluationPoint
 
 from omnifm.checkpoint.client_store import ClientStateStore
 from omnifm.checkpoint.file import read_plain
 from omnifm.checkpoint.manager import KEEP, CheckpointManager
+from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.core.records import ClientState, ServerState
-from omnifm.federation.loop import Checkpoint
 from omnifm.utils.atomic_write import remove_strays
 
 CLIENTS = ("CT", "MRI")

@@ -52,11 +52,11 @@ class Hits:
     def __init__(self) -> None:
         self.hits: list[Tensor] = []
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def update(self, prediction: Tensor, batch: Batch) -> None:
         """Take in one batch."""
         self.hits.append(prediction.argmax(dim=1) == batch["label"])
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         """Return the accuracy."""
         return Scores({"accuracy": float(torch.cat(self.hits).float().mean())}, {})
 

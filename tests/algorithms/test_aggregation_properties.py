@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnifm.algorithms.aggregation import apply, average, difference
+from omnifm.algorithms.aggregation.mean import WeightedMean
 from omnifm.core.records import Upload
-from omnifm.core.tensors import Tensors
+from omnifm.core.tensors import Tensors, apply, difference
 
 numbers = st.floats(-1e6, 1e6, width=32)
 held = st.dictionaries(st.sampled_from(["w", "head", "norm"]), numbers)
@@ -23,7 +23,7 @@ def uploads(given: list[tuple[int, dict[str, float]]]) -> list[Upload]:
 
 
 def mean(given: list[Upload]) -> Tensors:
-    return average(given, lambda upload: float(upload.samples)).change
+    return WeightedMean().aggregate(given, lambda upload: float(upload.samples)).change
 
 
 @given(clients)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from helpers import made_holdings
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from omnifm.algorithms.aggregation import Mean
+from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.fedadam import FedAdam
 from omnifm.algorithms.fedavgm import FedAvgM
 from omnifm.algorithms.fedyogi import FedYogi
@@ -50,7 +51,7 @@ def adaptive(beta1: float, beta2: float, tau: float, eta: float, yogi: bool) -> 
 def played(algorithm: Algorithm, changes: list[float | None]) -> list[float]:
     """Return the weight after each round."""
     shared = {"w": torch.tensor([1.0]), "running_mean": torch.tensor([2.0])}
-    state, found = algorithm.init(shared, ["w"], 2), []
+    state, found = algorithm.init(shared, ["w"], made_holdings(2)), []
     for change in changes:
         brought = {} if change is None else {"w": torch.tensor([change])}
         state = algorithm.server_step(state, Mean({**brought, "running_mean": torch.tensor([1.0])}, {}, 1))

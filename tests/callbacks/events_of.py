@@ -21,7 +21,7 @@ def arm_in(run: Path) -> ArmInfo:
 
 
 def start(arm: ArmInfo, number: int = 0) -> ArmStart:
-    server = replace(FedAvg().init({"w": torch.zeros(1)}, ["w"], 1), round=number)
+    server = replace(FedAvg().init({"w": torch.zeros(1)}, ["w"], []), round=number)
     return ArmStart(arm, Checkpoint(server))
 
 

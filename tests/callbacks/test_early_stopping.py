@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from omnifm.engines.in_process import InProcess
 
 
 def checkpoint(number: int, **best: int) -> Checkpoint:
-    server = replace(FedAvg().init({"w": torch.zeros(1)}, ["w"], 1), round=number)
+    server = replace(FedAvg().init({"w": torch.zeros(1)}, ["w"], []), round=number)
     return Checkpoint(server, {}, {point: (found, 0.5) for point, found in best.items()})
 
 
@@ -40,7 +41,10 @@ def test_two_evaluations_in_a_row_without_gain(number: int, best: dict[str, int]
 
 def test_patience_of_the_experiment_stops_its_arm() -> None:
     # Nothing is learned at this rate, so that no later round is better than the first.
-    still = {"federation": {"rounds": 5, "evaluate_every": 1, "patience": 2}, "training": {"learning_rate": 1e-30}}
+    still: dict[str, Any] = {
+        "federation": {"rounds": 5, "evaluate_every": 1, "patience": 2},
+        "training": {"learning_rate": 1e-30},
+    }
     arm = small_arm("fedavg", **still)
     with InProcess(arm.runtime) as engine:
         federation = arm.federation(engine)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 from helpers import packed, same, same_checkpoint, same_record, small_arm
-from omnifm.experiment import EvaluationPoint
 
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.evaluation import EvaluationPoint
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import Arm

@@ -32,7 +32,7 @@ from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.federation.loop import NO_MESSAGES, Federation, Messages, sample
 from omnifm.privacy.step import UploadStep
-from omnifm.tasks.task import Scores
+from omnifm.tasks.task import Panel, Scores
 
 NAMES = ["CT-1", "CT-2", "MRI", "PET", "SPECT"]
 
@@ -77,6 +77,9 @@ class FakeEngine:
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         self._states = dict(states)
+
+    def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
+        return []
 
 
 class Diary(Callback):

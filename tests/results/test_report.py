@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def score(name: str, seed: int, level: float, point: str, place: int) -> float:
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    points = [
+    points: list[Mapping[str, Any]] = [
         {"settings": {"training.learning_rate": 0.02, "fedavg.mu": 0.1}, "validation": 0.61, "failure": None},
         {"settings": {"training.learning_rate": 0.06}, "validation": None, "failure": "The loss is <nan> & bad."},
     ]

@@ -10,8 +10,10 @@ import torch
 from helpers import random_units
 from jaxtyping import TypeCheckError
 
-from omnifm.spectral import KnowledgeBank, Prototypes, low_pass_log_amplitude, retrieve, spectral_proximal_loss
+from omnifm.spectral.alignment import spectral_proximal_loss
+from omnifm.spectral.bank import KnowledgeBank, Prototypes, retrieve
 from omnifm.spectral.categorical import Categorical
+from omnifm.spectral.spectrum import low_pass_log_amplitude
 
 
 def test_a_wrong_shape_is_refused() -> None:

@@ -87,7 +87,7 @@ def examples(labels: list[int], allowed: list[int]) -> Subset:
 
 
 def test_balanced_weights_are_the_inverse_of_the_frequency() -> None:
-    train = task(class_weights="balanced").prepare(examples([0, 0, 0, 2], [1, 1, 1, 0]))
+    train = task(class_weights="balanced").setup_client(examples([0, 0, 0, 2], [1, 1, 1, 0]))
     # Four images, two classes present: 4 / (2 * 3) and 4 / (2 * 1); classes not present keep 1.
     torch.testing.assert_close(train.column("class_weight")[3], torch.tensor([2 / 3, 1.0, 2.0, 1.0]))
     assert train.column("class_weight").shape == (4, 4)
@@ -96,21 +96,21 @@ def test_balanced_weights_are_the_inverse_of_the_frequency() -> None:
 
 def test_balanced_weights_make_every_class_count_alike() -> None:
     labels = [0, 0, 0, 0, 1, 2, 2]
-    train = task(class_weights="balanced").prepare(examples(labels, [1, 1, 1, 0]))
+    train = task(class_weights="balanced").setup_client(examples(labels, [1, 1, 1, 0]))
     sums = (train.column("class_weight") * train.column("target")).sum(dim=0)
     torch.testing.assert_close(sums[:3], torch.full((3,), 7 / 3))
 
 
 def test_that_every_row_bears_one_label_is_noted_once() -> None:
     single, mixed = examples([0, 1], [1, 1, 0, 0]), Subset(MIXED, ("0", "1"))
-    assert task().prepare(single).whole().keys() - single.whole().keys() == {"single"}
-    assert task().prepare(mixed) is mixed
+    assert task().setup_client(single).whole().keys() - single.whole().keys() == {"single"}
+    assert task().setup_client(mixed) is mixed
 
 
 @pytest.mark.parametrize("balance", ["none", "balanced"])
 def test_the_loss_is_the_same_by_either_way(balance: str) -> None:
     made = task(class_weights=balance)
-    prepared = made.prepare(examples([0, 1, 1, 1, 0, 2], [1, 1, 1, 0])).whole()
+    prepared = made.setup_client(examples([0, 1, 1, 1, 0, 2], [1, 1, 1, 0])).whole()
     plain = {name: value for name, value in prepared.items() if name != "single"}
     losses, gradients = [], []
     for given in (prepared, plain):

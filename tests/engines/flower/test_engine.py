@@ -15,9 +15,10 @@ import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from omnifm.experiment import make_experiment
 
+from omnifm.config.experiment import make_experiment
 from omnifm.core.records import Broadcast, Upload
+from omnifm.data.client_stats import ClientStats
 from omnifm.engines.flower import engine as module
 from omnifm.engines.flower.client_manager import ClientManager
 from omnifm.engines.flower.deploy_settings import DeploySettings
@@ -25,8 +26,7 @@ from omnifm.engines.flower.engine import TRIES, FlowerEngine, Job
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
 from omnifm.engines.flower.transport import Node, Response
-from omnifm.federation.loop import sample
-from omnifm.runs.arm import ClientStats
+from omnifm.federation.loop import Messages, sample
 from omnifm.tasks.task import DataShape, Scores
 from omnifm.utils.errors import DeploymentError
 
@@ -172,9 +172,11 @@ class Watched(FlowerEngine):
     outcomes: ClassVar[list[tuple[list[str], list[str]]]] = []
     asked: Sequence[str] = ()
 
-    def _ask(self, broadcast: Broadcast, jobs: Mapping[str, Job], need: int) -> Iterator[tuple[str, Reply | None]]:
+    def _ask(
+        self, broadcast: Broadcast, messages: Messages, jobs: Mapping[str, Job], need: int
+    ) -> Iterator[tuple[str, Reply | None]]:
         self.asked, found = list(jobs), list[str]()
-        for name, reply in super()._ask(broadcast, jobs, need):
+        for name, reply in super()._ask(broadcast, messages, jobs, need):
             found.append(name)
             yield name, reply
         self.outcomes.append((list(jobs), found))

@@ -349,7 +349,7 @@ def test_a_folder_that_cannot_be_written_is_not_waited_for(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(server, "_PATIENCE", 0.5)
-    monkeypatch.setattr(server.time, "sleep", waits.append)
+    monkeypatch.setattr("omnifm.engines.flower.server.time.sleep", waits.append)
     (tmp_path / "file").write_text("")
     with pytest.raises(ExperimentError, match="cannot be written: Not a directory"):
         server_run(town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "file/run")
@@ -397,11 +397,11 @@ def test_an_upload_of_more_samples_than_a_hospital_has_counts_as_none(
     real = ClientHandler._worked
 
     def boasting(self: ClientHandler, request: Any, *more: Any) -> Any:
-        reply = real(self, request, *more)
-        if self.hospital.name == "PET" and request.broadcast.round == 2:
+        reply, sent = real(self, request, *more)
+        if self.config.name == "PET" and request.broadcast.round == 2:
             assert reply.upload is not None
             reply = replace(reply, upload=replace(reply.upload, samples=reply.upload.samples + 1))
-        return reply
+        return reply, sent
 
     monkeypatch.setattr(ClientHandler, "_worked", boasting)
     plan = town.plan("fedavg")

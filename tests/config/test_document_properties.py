@@ -10,8 +10,9 @@ from typing import Any
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
-from omnifm.experiment import _apply_override, differences, merged, read_plan
 
+from omnifm.config.experiment import read_plan
+from omnifm.config.overrides import apply_override, differences, merged
 from omnifm.utils.errors import ExperimentError
 
 keys = st.sampled_from(["a", "b", "c", "d"])
@@ -86,7 +87,7 @@ def test_differences_are_those_in_which_documents_differ(one: dict[str, Any], ot
 @given(documents, st.lists(keys, min_size=1, max_size=3), values)
 def test_an_override_changes_one_key(document: dict[str, Any], path: list[str], value: Any) -> None:
     before, text = copy.deepcopy(document), tomli_w.dumps({"value": value}).partition("=")[2].strip()
-    if refused := refusal(_apply_override, document, f"{'.'.join(path)} = {text}"):
+    if refused := refusal(apply_override, document, f"{'.'.join(path)} = {text}"):
         assert "--set" in refused
         return
     assert at(document, ".".join(path)) == value
@@ -97,7 +98,7 @@ def test_an_override_changes_one_key(document: dict[str, Any], path: list[str], 
 @given(st.text(max_size=20))
 def test_any_text_is_an_override_or_refused(text: str) -> None:
     document: dict[str, Any] = {"training": {"rate": 0.1}, "sources": [{"kind": "phantom"}], "seed": 1}
-    refused = refusal(_apply_override, document, text)
+    refused = refusal(apply_override, document, text)
     assert not refused or repr(text) in refused
 
 
