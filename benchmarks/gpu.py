@@ -18,13 +18,13 @@ from functools import partial
 import torch
 from step import CLASSES, full_bank, made_examples
 
-from omnifm import training
 from omnifm.config.experiment import make_experiment
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.subset import ClientData
 from omnifm.federation.client import ClientRuntime
 from omnifm.runs.arm import make_arm
+from omnifm.training import trainer as training
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 @contextmanager
 def any_bits() -> Iterator[None]:
     """Let a GPU choose its algorithms freely in this block."""
-    before = training.deterministic  # type: ignore[attr-defined]
-    training.deterministic = lambda device: nullcontext()  # type: ignore[attr-defined, assignment, return-value]
+    before = training.deterministic
+    training.deterministic = lambda device: nullcontext()  # type: ignore[assignment, return-value]
     try:
         yield
     finally:

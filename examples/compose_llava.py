@@ -31,7 +31,7 @@ def compose(vision: str, language: str, folder: Path, seed: int = 0) -> None:
     config = LlavaConfig(
         vision_config=encoder.config,
         text_config=speaker.config,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),  # type: ignore[arg-type]
         image_seq_length=(encoder.config.image_size // encoder.config.patch_size) ** 2,
     )
     with torch.device("meta"):

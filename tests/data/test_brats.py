@@ -67,19 +67,19 @@ def source(**changes: Any) -> BratsSource:
 
 def test_slices_with_the_sequences_as_channels(root: Path) -> None:
     table = source().load(loading(root))
-    assert found.fields["image"].shape == (12, 4, 16, 16)
-    assert found.fields["mask"].shape == (12, 3, 16, 16)
+    assert table.fields["image"].shape == (12, 4, 16, 16)
+    assert table.fields["mask"].shape == (12, 3, 16, 16)
     assert type(table.fields["image"]) is torch.Tensor
     assert type(table.fields["mask"]) is torch.Tensor
     assert 0 <= table.fields["image"].min() < table.fields["image"].max() <= 1
-    assert found.fields["spacing"].tolist() == [[2.0, 2.0]] * 12
-    assert found.label_names == ("whole tumour", "tumour core", "enhancing tumour")
-    assert found.patients[::3] == ("brats/c1", "brats/c2", "brats/c3", "brats/c4")
-    assert found.modalities == ("MRI",) * 12
-    assert found.institutions == ("brats",) * 12
-    assert found.split is None
+    assert table.fields["spacing"].tolist() == [[2.0, 2.0]] * 12
+    assert table.label_names == ("whole tumour", "tumour core", "enhancing tumour")
+    assert table.patients[::3] == ("brats/c1", "brats/c2", "brats/c3", "brats/c4")
+    assert table.modalities == ("MRI",) * 12
+    assert table.institutions == ("brats",) * 12
+    assert table.split is None
     # 2 of 5 slices show oedema alone, 2 also a core, 1 the enhancing rim: slices 4, 6 and 8 are taken.
-    assert found.fields["mask"].sum(dim=(2, 3))[:3].tolist() == [[30, 0, 0], [30, 12, 12], [30, 0, 0]]
+    assert table.fields["mask"].sum(dim=(2, 3))[:3].tolist() == [[30, 0, 0], [30, 12, 12], [30, 0, 0]]
 
 
 def test_a_slice_is_seen_as_radiologists_see_it(root: Path) -> None:
@@ -123,18 +123,18 @@ def test_spacing_is_heeded(root: Path) -> None:
 
 def test_volumes(root: Path) -> None:
     table = source(axes=3).load(loading(root))
-    assert found.fields["image"].shape == (4, 4, 16, 16, 16)
-    assert found.fields["mask"].sum(dim=(2, 3, 4))[0].tolist() == [150, 36, 12]
-    assert found.fields["spacing"].tolist() == [[2.0] * 3] * 4
+    assert table.fields["image"].shape == (4, 4, 16, 16, 16)
+    assert table.fields["mask"].sum(dim=(2, 3, 4))[0].tolist() == [150, 36, 12]
+    assert table.fields["spacing"].tolist() == [[2.0] * 3] * 4
     # From below to above: filled up to 16 slices, the twelve lie in the middle.
-    assert found.fields["mask"][0, 0].flatten(1).any(dim=1).nonzero().flatten().tolist() == [6, 7, 8, 9, 10]
+    assert table.fields["mask"][0, 0].flatten(1).any(dim=1).nonzero().flatten().tolist() == [6, 7, 8, 9, 10]
 
 
 def test_a_sequence_a_case_for_hospitals_of_one_modality_each(root: Path) -> None:
     one = source(per_sequence=True, sequences=("t1", "flair"))
     table = one.load(loading(root, channels=3))
-    assert found.fields["image"].shape == (12, 3, 16, 16)
-    assert found.modalities[::3] == ("T1", "FLAIR", "T1", "FLAIR")
+    assert table.fields["image"].shape == (12, 3, 16, 16)
+    assert table.modalities[::3] == ("T1", "FLAIR", "T1", "FLAIR")
     for name in ("c5", "c6"):
         case(root, name)
     dataset = load_dataset(DataSettings(root=str(root), size=16, sources=(one,)), PartitionSettings(), 0)
@@ -199,7 +199,7 @@ def test_a_table_that_is_missing(root: Path) -> None:
 
 def test_slabs_divide_what_patients_cannot(root: Path) -> None:
     table = source(slices=5, split="slabs", limit=2).load(loading(root))
-    assert found.split == ("train",) * 4 + ("validation",) + ("test",) * 5
+    assert table.split == ("train",) * 4 + ("validation",) + ("test",) * 5
     alone = source(slices=5, split="slabs", limit=1).load(loading(root))
     assert alone.split == ("train",) * 3 + ("validation", "test")
 
@@ -291,7 +291,7 @@ def test_an_empty_mask_is_allowed_and_said(root: Path, caplog: pytest.LogCapture
         table = source().load(loading(root))
     assert "c3 and 0 other images show no tumour" in caplog.text
     assert not table.fields["mask"][6:9].any()
-    assert found.fields["image"][6:9].flatten(1).any(dim=1).all()
+    assert table.fields["image"][6:9].flatten(1).any(dim=1).all()
 
 
 def test_no_folder_and_no_cases(tmp_path: Path) -> None:
@@ -319,8 +319,8 @@ def test_settings_are_checked(changes: dict[str, Any], message: str) -> None:
 def test_the_two_real_cases(shared_data: Path) -> None:
     real = BratsSource("brats-toolkit", sequences=("flair",), slices=6)
     table = real.load(loading(shared_data, size=64))
-    assert found.fields["image"].shape == (12, 1, 64, 64)
-    assert found.modalities == ("FLAIR",) * 12
+    assert table.fields["image"].shape == (12, 1, 64, 64)
+    assert table.modalities == ("FLAIR",) * 12
     assert len(set(table.patients)) == 2
     tumour, core, enhancing = table.fields["mask"].bool().unbind(dim=1)
     assert not (core & ~tumour).any()

@@ -33,7 +33,7 @@ def written(out: Path, make: Make, count: int = 2) -> Path:
     for number, arm in enumerate(ARMS):
         folder = out / arm
 
-        def save(title: str, data: bytes, name: str, folder: Path = folder) -> dict[str, str]:
+        def save(name: str, title: str, data: bytes, *, folder: Path = folder) -> dict[str, str]:
             (folder / "pictures" / name).write_bytes(data)
             return {"title": title, "file": f"pictures/{name}"}
 
@@ -41,8 +41,8 @@ def written(out: Path, make: Make, count: int = 2) -> Path:
         for client in CLIENTS:
             for example in range(count):
                 made = make(number, example)
-                given = [save(*p, f"{client}-{example}-{at}.png") for at, p in enumerate(made.get("given", ()))]
-                found = save(*made["found"], f"{client}-{example}-found.png") if "found" in made else None
+                given = [save(f"{client}-{example}-{at}.png", *p) for at, p in enumerate(made.get("given", ()))]
+                found = save(f"{client}-{example}-found.png", *made["found"]) if "found" in made else None
                 panels[client].append({"caption": "", "right": None, "question": "", **made, "given": given})
                 panels[client][-1]["found"] = found
         change_result(folder, panels=panels)

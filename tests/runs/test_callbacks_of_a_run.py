@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from diary import known_diary
@@ -22,7 +23,7 @@ def lines(folder: Path) -> list[str]:
     return (folder / "diary").read_text(encoding="utf-8").splitlines()
 
 
-def experiment(folder: Path, *arms: str, **changes: object) -> Path:
+def experiment(folder: Path, *arms: str, **changes: Any) -> Path:
     callbacks = [{"kind": "diary", "file": str(folder / "diary")}]
     return write_experiment(folder, *arms, **{"federation": FEW, "callbacks": callbacks, **changes})
 

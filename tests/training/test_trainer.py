@@ -11,7 +11,8 @@ from omnifm.algorithms.bank_broadcast import use_bank
 from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import Batch
-from omnifm.training.hooks import LocalTraining, Phase
+from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.training.hooks import GradientHook, LocalTraining, Phase
 from omnifm.training.model import Output
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
@@ -200,9 +201,16 @@ def test_a_gradient_hook_sees_weights_and_changes_gradients() -> None:
     assert weight(trainer) == pytest.approx(0.62)
 
 
+def added(amount: float) -> GradientHook:
+    def hook(weights: Tensors, gradients: Tensors) -> None:
+        gradients[WEIGHT].add_(amount)
+
+    return hook
+
+
 def test_the_gradient_of_the_loss_is_clipped_and_not_the_correction() -> None:
     trainer = quadratic_trainer("a", [50.0], plain_sgd(0.1, clip_norm=1.0))
-    trainer.fit(1, LocalTraining(gradient_hook=lambda _, gradients: gradients[WEIGHT].add_(7.0)))
+    trainer.fit(1, LocalTraining(gradient_hook=added(7.0)))
     assert weight(trainer) == pytest.approx(-0.6, rel=1e-4)
 
 
@@ -270,7 +278,7 @@ def test_added_hooks_stand_beside_those_of_the_recipe_while_the_block_lasts() ->
 
     def add(amount: float) -> LocalTraining:
         return LocalTraining(
-            gradient_hook=lambda _, gradients: gradients[WEIGHT].add_(amount),
+            gradient_hook=added(amount),
             extra_loss=lambda output, batch: 10 * amount * output.prediction.mean(),
         )
 
@@ -296,8 +304,8 @@ def test_modules_of_a_class_are_found_without_loading_weights() -> None:
     )
     with torch.no_grad():
         runtime.model.network.head.weight.fill_(7.0)
-    assert trainer.modules(type(runtime.model.adapter)) == [runtime.model.adapter]
-    assert trainer.modules(Quadratic) == []
+    assert trainer.modules(SpectralAdapter) == [runtime.model.adapter]
+    assert trainer.modules(torch.nn.Bilinear) == []
     assert runtime.model.network.head.weight.unique().item() == 7.0
 
 
