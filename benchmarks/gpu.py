@@ -88,7 +88,7 @@ def any_bits() -> Iterator[None]:
     try:
         yield
     finally:
-        training.deterministic = before  # type: ignore[attr-defined]
+        training.deterministic = before
 
 
 def rounds(work: Work, cuda: bool) -> None:

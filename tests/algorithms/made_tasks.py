@@ -103,11 +103,11 @@ class Hits:
     def __init__(self) -> None:
         self.hits: list[Tensor] = []
 
-    def add(self, prediction: Tensor, batch: Batch) -> None:
+    def update(self, prediction: Tensor, batch: Batch) -> None:
         known = batch["mask"] >= 0
         self.hits.append((prediction.argmax(dim=2) == batch["mask"])[known].float())
 
-    def scores(self) -> Scores:
+    def compute(self) -> Scores:
         return Scores({"hits": float(torch.cat(self.hits).mean())}, {})
 
 
@@ -126,7 +126,7 @@ class Dense(Task):
     def labels(self, batch: Batch) -> Tensor:
         return batch["mask"]
 
-    def meter(self, train: Subset) -> Hits:
+    def metric(self, train: Subset) -> Hits:
         return Hits()
 
     def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:

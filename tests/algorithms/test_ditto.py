@@ -191,7 +191,7 @@ def test_by_default_lam_is_one() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lam": -1}, r"ditto\.lam: .*greater than or equal to 0 \(given: -1.*\)"),
+        ({"lam": -1}, r"ditto\.lam: .*0 or more \(given: -1.*\)"),
         ({"mu": 1.0}, r"Unknown key 'ditto\.mu'\. Known: lam\."),
         ({"lambda": 1.0}, r"Unknown key 'ditto\.lambda'\. Did you mean 'lam'\?"),
     ],

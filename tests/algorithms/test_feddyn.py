@@ -202,8 +202,8 @@ def test_omnifm_upon_it_goes_on_after_packing() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"alpha": 0}, r"feddyn\.alpha: .*greater than 0 \(given: 0.*\)"),
-        ({"alpha": -0.1}, r"feddyn\.alpha: .*greater than 0 \(given: -0\.1\)"),
+        ({"alpha": 0}, r"feddyn\.alpha: .*above 0 \(given: 0.*\)"),
+        ({"alpha": -0.1}, r"feddyn\.alpha: .*above 0 \(given: -0\.1\)"),
         ({"mu": 0.1}, r"Unknown key 'feddyn\.mu'\. Known: alpha\."),
         ({"alfa": 0.1}, r"Unknown key 'feddyn\.alfa'\. Did you mean 'alpha'\?"),
     ],

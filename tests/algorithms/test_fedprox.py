@@ -133,7 +133,7 @@ def test_by_default_mu_is_a_hundredth() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mu": -1}, r"fedprox\.mu: .*greater than or equal to 0 \(given: -1.*\)"),
+        ({"mu": -1}, r"fedprox\.mu: .*0 or more \(given: -1.*\)"),
         ({"mu": "much"}, r"fedprox\.mu: "),
         ({"lam": 1.0}, r"Unknown key 'fedprox\.lam'\. Known: mu\."),
         ({"mus": 1.0}, r"Unknown key 'fedprox\.mus'\. Did you mean 'mu'\?"),

@@ -225,8 +225,8 @@ def test_omnifm_upon_it_goes_on_after_packing() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"eta": 0}, r"scaffold\.eta: .*greater than 0 \(given: 0.*\)"),
-        ({"eta": -0.5}, r"scaffold\.eta: .*greater than 0 \(given: -0\.5\)"),
+        ({"eta": 0}, r"scaffold\.eta: .*above 0 \(given: 0.*\)"),
+        ({"eta": -0.5}, r"scaffold\.eta: .*above 0 \(given: -0\.5\)"),
         ({"alpha": 0.1}, r"Unknown key 'scaffold\.alpha'\. Known: eta\."),
         ({"beta": 0.1}, r"Unknown key 'scaffold\.beta'\. Did you mean 'eta'\?"),
     ],

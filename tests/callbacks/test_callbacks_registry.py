@@ -35,7 +35,7 @@ def test_they_are_made_in_the_order_of_the_file() -> None:
         ([{"file": "a"}], "callbacks.0.kind: this key is required. Known: diary, mlflow, tensorboard."),
         ([{"kind": "diary"}], "callbacks.0.file: this key is required"),
         ([{"kind": "diary", "file": "a", "pauze": 1}], "Unknown key 'callbacks.0.pauze'. Did you mean 'pause'?"),
-        ([{"kind": "diary", "file": "a"}, {"kind": "diary", "file": 1}], "callbacks.1.file: input should be a valid"),
+        ([{"kind": "diary", "file": "a"}, {"kind": "diary", "file": 1}], "callbacks.1.file: must be a valid"),
     ],
 )
 def test_what_does_not_fit_is_named(tables: Any, words: str) -> None:

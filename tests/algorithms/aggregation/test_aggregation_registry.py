@@ -38,7 +38,7 @@ def test_the_rule_of_an_experiment(given: dict[str, Any], filled: dict[str, Any]
         ({"rule": ["mean"]}, r"Unknown aggregation.rule \['mean'\]"),
         ({"rule": "trimmed-mean", "trimm": 0.1}, r"Unknown key 'aggregation.trimm'. Did you mean 'trim'\?"),
         ({"rule": "median", "trim": 0.1}, r"Unknown key 'aggregation.trim'"),
-        ({"rule": "trimmed-mean", "trim": 0.5}, r"aggregation.trim: input should be less than 0.5"),
+        ({"rule": "trimmed-mean", "trim": 0.5}, r"aggregation.trim: must be below 0.5"),
         ({"rule": "krum", "malicious": 0}, r"aggregation.malicious"),
     ],
 )
@@ -57,7 +57,7 @@ def test_a_rule_that_the_number_of_clients_does_not_allow_is_refused() -> None:
 
 @pytest.mark.parametrize("algorithm", ["scaffold", "feddyn", "omnifm"])
 def test_one_clients_upload_is_no_mean(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Krum, "objection", lambda self, clients: "")
+    monkeypatch.setattr(Krum, "reject_reason", lambda self, clients: "")
     with pytest.raises(IncompatibleError, match=rf"'{algorithm}' needs the mean over the clients"):
         small_arm(algorithm, omnifm={"base": "scaffold"}, aggregation={"rule": "krum"})
     small_arm(algorithm, omnifm={"base": "scaffold"}, aggregation={"rule": "multi-krum"})
