@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import tomli_w
-
-from omnifm import make_plan, open_run, play
 from omnifm.engines.flower.loopback import Loopback, wait_until
 from omnifm.playing import ThisMachine
+
+from omnifm import make_plan, open_run, play
 
 ARMS = ("fedavg", "scaffold", "ditto", "omnifm")
 PHANTOM = {"kind": "phantom", "patients": 30, "classes": ["healthy", "glioma"]}
