@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 
 import tomli_w
-from omnifm.engines.flower.loopback import Loopback, wait_until
-from omnifm.playing import ThisMachine
 
-from omnifm import make_plan, open_run, play
+import omnifm
+from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
 
 ARMS = ("fedavg", "scaffold", "ditto", "omnifm")
 PHANTOM = {"kind": "phantom", "patients": 30, "classes": ["healthy", "glioma"]}
@@ -45,9 +44,9 @@ def write_hospitals(folder: Path, names: list[str]) -> dict[str, Path]:
         place = folder / name
         place.mkdir(parents=True)
         data = {"sources": [{**PHANTOM, "modalities": [name]}]}
-        permits = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 5}
+        policy = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 5}
         files[name] = place / "client.toml"
-        content = {"name": name, "state": "state", "data": data, "permits": permits}
+        content = {"name": name, "state": "state", "data": data, "policy": policy}
         files[name].write_text(tomli_w.dumps(content), encoding="utf-8")
     return files
 
@@ -58,7 +57,7 @@ def hashes(run: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def follow(town: Loopback, out: Path, seconds: float) -> None:
+def follow(town: LocalDeployment, out: Path, seconds: float) -> None:
     """Print the server's log until the run has ended."""
     shown = 0
 
@@ -91,11 +90,11 @@ def main() -> None:
     out.mkdir(parents=True)
     (out / "experiment.toml").write_text(text, encoding="utf-8")
 
-    with Loopback(out / "network", write_hospitals(out / "hospitals", names), chosen.port) as town:
+    with LocalDeployment(out / "network", write_hospitals(out / "hospitals", names), chosen.port) as town:
         print("Starting a SuperLink, with TLS, and registering the hospitals' keys.", flush=True)
         town.start_server()
         for name in names:
-            town.start_hospital(name)
+            town.start_client(name)
         print(f"Running {', '.join(arms)} over the network.", flush=True)
         started = time.monotonic()
         town.submit(text, out / "deployed")
@@ -107,10 +106,7 @@ def main() -> None:
         raise SystemExit(f"The run has not finished:\n{trouble[-3000:]}")
 
     print("Running the same experiment in this process.", flush=True)
-    import tomllib
-
-    plan = make_plan(tomllib.loads(text))
-    play(open_run(out / "local", plan), out / "local", ThisMachine(), lambda name, arm: ())
+    omnifm.run(out / "experiment.toml", out=out / "local", workers=1)
     local = hashes(out / "local")
     for arm in arms:
         print(f"{arm:10}  {local[arm]}  {'the same' if deployed[arm] == local[arm] else 'DIFFERENT: ' + deployed[arm]}")

@@ -24,6 +24,7 @@ from .config.experiment import make_experiment as make_experiment
 from .config.experiment import make_plan as make_plan
 from .config.experiment import read_plan as read_plan
 from .core.checkpoint import Checkpoint as Checkpoint
+from .core.evaluation import EVALUATION_POINTS as EVALUATION_POINTS
 from .core.records import Broadcast as Broadcast
 from .core.records import ClientState as ClientState
 from .core.records import ServerState as ServerState
@@ -52,10 +53,14 @@ from .spectral.adapter import AdapterSettings as AdapterSettings
 from .spectral.adapter import SpectralAdapter as SpectralAdapter
 from .spectral.bank import KnowledgeBank as KnowledgeBank
 from .tasks.registry import register_task as register_task
+from .tasks.task import DataShape as DataShape
 from .tasks.task import Task as Task
 from .tasks.task import TaskNetwork as TaskNetwork
 from .training.hooks import LocalTraining as LocalTraining
 from .training.hooks import Phase as Phase
+from .training.model import AuxiliaryModule as AuxiliaryModule
+from .training.model import FederatedModel as FederatedModel
+from .training.settings import TrainingSettings as TrainingSettings
 from .training.trainer import Trainer as Trainer
 from .utils.errors import OmniFMError as OmniFMError
 from .version import __version__ as __version__
