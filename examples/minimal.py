@@ -2,7 +2,7 @@
 
     python examples/minimal.py
 
-Three hospitals, each with another modality of the synthetic phantom, learn to tell patients with a tumour from healthy
+Three hospitals with MR images of the synthetic phantom learn to tell patients with a tumour from healthy
 ones. Needs no download; takes less than a minute.
 """
 
@@ -27,8 +27,8 @@ from omnifm.data.subset import ClientData
 from omnifm.tasks.classification import Classification, ClassificationSettings
 
 ROUNDS, SIZE, SEED = 5, 32, 0
-phantom = PhantomSource(patients=40, modalities=("T1", "CT", "PET"), classes=("healthy", "glioma"))
-dataset = load_dataset(DataSettings(size=SIZE, sources=(phantom,)), PartitionSettings(kind="modality"), SEED)
+phantom = PhantomSource(patients=150, modalities=("T2",), classes=("healthy", "glioma"))
+dataset = load_dataset(DataSettings(size=SIZE, sources=(phantom,)), PartitionSettings(kind="iid", clients=3), SEED)
 task = Classification(ClassificationSettings(width=8), DataShape(1, (SIZE, SIZE), dataset.label_names))
 torch.manual_seed(SEED)
 model = FederatedModel(task.network(), adapter=None)  # one network serves all clients, one after the other
