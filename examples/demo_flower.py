@@ -14,10 +14,8 @@ from pathlib import Path
 
 import tomli_w
 
-from omnifm.config.experiment import make_plan
+import omnifm
 from omnifm.engines.flower.local_deployment import LocalDeployment, wait_until
-from omnifm.runs.backend import LocalBackend
-from omnifm.runs.run import create, execute
 
 ARMS = ("fedavg", "scaffold", "ditto", "omnifm")
 PHANTOM = {"kind": "phantom", "patients": 30, "classes": ["healthy", "glioma"]}
@@ -48,7 +46,7 @@ def write_client_configs(folder: Path, names: list[str]) -> dict[str, Path]:
         data = {"sources": [{**PHANTOM, "modalities": [name]}]}
         policy = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 5}
         files[name] = place / "client.toml"
-        content = {"name": name, "state": "state", "data": data, "permits": policy}
+        content = {"name": name, "state": "state", "data": data, "policy": policy}
         files[name].write_text(tomli_w.dumps(content), encoding="utf-8")
     return files
 
@@ -108,10 +106,7 @@ def main() -> None:
         raise SystemExit(f"The run has not finished:\n{trouble[-3000:]}")
 
     print("Running the same experiment in this process.", flush=True)
-    import tomllib
-
-    plan = make_plan(tomllib.loads(text))
-    execute(create(out / "local", plan), out / "local", LocalBackend())
+    omnifm.run(out / "experiment.toml", out=out / "local", workers=1)
     local = hashes(out / "local")
     for arm in arms:
         print(f"{arm:10}  {local[arm]}  {'the same' if deployed[arm] == local[arm] else 'DIFFERENT: ' + deployed[arm]}")

@@ -8,13 +8,12 @@ docs/algorithms.md lists everything else that an algorithm may override.
 
 from dataclasses import dataclass
 
-from omnifm import register
-from omnifm.algorithms.algorithm import Algorithm
+from omnifm import Algorithm, Upload, register_algorithm
 from omnifm.cli import main
 from omnifm.core.records import Upload
 
 
-@register("fair")
+@register_algorithm("fair")
 @dataclass(frozen=True)
 class Fair(Algorithm):
     """Clients with a high loss count more: the weight is ``n_i loss_i^q``, after q-FFL (Li et al., ICLR 2020)."""

@@ -47,6 +47,16 @@ def test_an_algorithm_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.process
+def test_averaging_by_hand() -> None:
+    script = EXAMPLES / "minimal.py"
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 70
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [f"round {number}" for number in range(1, 6)]
+
+
+@pytest.mark.slow
+@pytest.mark.process
 def test_its_parameters_are_held_to(tmp_path: Path) -> None:
     experiment = write_experiment(tmp_path, arms={}, fair={"p": 2.0})
     command = [sys.executable, str(EXAMPLES / "own_algorithm.py"), "run", str(experiment)]

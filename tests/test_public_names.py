@@ -1,11 +1,23 @@
+from importlib.metadata import version
+
 import pytest
 
 import omnifm
 
+OTHERS = {"Batch", "EVALUATION_POINTS", "__version__", "testing"}
+"""Public names of what has no name of its own."""
+
 
 @pytest.mark.parametrize("name", omnifm.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    assert getattr(omnifm, name).__name__ == name
+    found = getattr(omnifm, name)
+    assert name in OTHERS or found.__name__ == name
+
+
+def test_all_of_them_are_listed() -> None:
+    assert {"run", "resume", "compare", "load", "testing", "Task", "Callback"} <= set(omnifm.__all__)
+    assert set(omnifm.__all__) <= set(dir(omnifm))
+    assert omnifm.__version__ == version("omnifm")
 
 
 def test_no_other_name_is() -> None:

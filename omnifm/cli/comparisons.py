@@ -12,7 +12,6 @@ from omnifm.cli.console import err, tell
 from omnifm.cli.options import Limit, Set, Workers
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
-from omnifm.utils.lock import locked
 
 
 def compare(
@@ -37,9 +36,9 @@ def compare(
     from omnifm.callbacks.progress import StageProgress
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.comparison.folder import Asked, ComparisonFolder
-    from omnifm.comparison.run import Comparison
+    from omnifm.comparison.run import compare_locked
     from omnifm.config.experiment import read_plan
-    from omnifm.results.write import terminal_tables, write_results
+    from omnifm.results.write import terminal_tables
     from omnifm.workers.pool import auto_workers
 
     if resume is not None and out is not None:
@@ -51,22 +50,10 @@ def compare(
         raise ExperimentError("Give an experiment file, or --resume FOLDER to go on with a comparison.")
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
-    document = given.document if given else None
-    fresh = asked.design(document) if document and resume is None else None
+    fresh = asked.design(given.document) if given and resume is None else None
     folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
-    if resume is not None:
-        folder.check_begun()  # else a lock would be left in a folder of something else
     begun = folder.has_begun
-    with stoppable("compare", "cells", folder.path, begun), locked(folder.path):
-        if given and fresh:
-            folder.check_free()
-            folder.keep_weights(fresh, given.weights)
-        design = fresh or folder.reopen(document, asked)
-        with kept("cells", folder.path, begun), StageProgress(err) as live:
-            tolerant = asked.algorithms in (None, "all")
-            comparison = Comparison(design, folder, workers or auto_workers(), live, limit, tolerant)
-            if fresh:
-                folder.open(fresh.document, asked)
-            comparison.play()
-    write_results(folder.path)
+    guard = kept("cells", folder.path, begun)
+    with stoppable("compare", "cells", folder.path, begun), StageProgress(err) as live:
+        compare_locked(given, fresh, asked, folder, workers or auto_workers(), live, limit, guard=guard)
     tell(terminal_tables(folder.path), folder.path)

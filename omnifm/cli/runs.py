@@ -13,7 +13,6 @@ from omnifm.cli.console import err, say, tell
 from omnifm.cli.options import Limit, Set, Workers
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
-from omnifm.utils.lock import locked
 
 if TYPE_CHECKING:
     from omnifm.callbacks.time_limit import TimeLimit
@@ -61,6 +60,7 @@ def pretrain(
     started = time.monotonic()
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.config.experiment import read_plan
+    from omnifm.export.loaded_arm import LoadedArm
     from omnifm.export.weights import write_start
     from omnifm.runs.pretrain import file_of, folder_of, pretraining_plan
 
@@ -72,7 +72,7 @@ def pretrain(
     if resume is None and file.exists():
         raise ExperimentError(f"{file} is there already. Give another --out.")
     plan = _play("pretrain", given, folder, resume is None, workers, limit)
-    write_start(folder, plan, next(iter(plan.arms)), file)
+    write_start(LoadedArm.of(folder, plan), file)
     say(f"Weights: {file}")
 
 
@@ -83,13 +83,14 @@ def export(
     client: Annotated[str | None, typer.Option(help="Add what is this hospital's own.")] = None,
 ) -> None:
     """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
+    from omnifm.export.loaded_arm import LoadedArm
     from omnifm.export.weights import export_arm
     from omnifm.results.folder import is_comparison
     from omnifm.runs import run as runs
 
     if is_comparison(run):
         raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
-    lacking = export_arm(run, runs.plan_of(run), arm, client, folder)
+    lacking = export_arm(LoadedArm.of(run, runs.plan_of(run), arm), client, folder)
     if lacking:
         note = "" if client else ", which are each hospital's own (of a run on this machine, --client NAME adds them)"
         err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)
@@ -117,17 +118,14 @@ def _play(
     """Run a plan into its folder and print what it found."""
     from omnifm.callbacks.progress import LiveProgress
     from omnifm.results.write import terminal_tables
-    from omnifm.runs import run as runs
     from omnifm.runs.backend import make_backend
+    from omnifm.runs.run import execute_locked, has_begun
     from omnifm.workers.pool import auto_workers
 
-    if not fresh:
-        runs.plan_of(folder, "no run to resume")  # else a lock would be left in a folder of something else
-    begun = partial(runs.has_begun, folder)
+    begun = partial(has_begun, folder)
     backend, live = make_backend(engine, workers or auto_workers()), LiveProgress(err)
-    with stoppable(command, "rounds", folder, begun), locked(folder):
-        plan = runs.create(folder, given) if given and fresh else runs.resume(folder, given)
-        with kept("rounds", folder, begun), live:
-            runs.execute(plan, folder, backend, [limit, live])
+    guard = kept("rounds", folder, begun)
+    with stoppable(command, "rounds", folder, begun), live:
+        plan = execute_locked(given, folder, backend, [limit, live], fresh=fresh, guard=guard)
     tell(terminal_tables(folder), folder)
     return plan

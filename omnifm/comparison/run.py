@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, Literal, NamedTuple, Protocol
@@ -13,17 +14,19 @@ from omnifm.callbacks.registry import make_callbacks
 from omnifm.callbacks.time_limit import TimeLimit
 from omnifm.comparison.choice import choose
 from omnifm.comparison.design import ArmDesign, Cell, Design
-from omnifm.comparison.folder import ComparisonFolder, Outcome
+from omnifm.comparison.folder import Asked, ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
-from omnifm.config.experiment import Experiment
+from omnifm.config.experiment import Experiment, Plan
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
 from omnifm.data.partition import PartitionSettings
+from omnifm.results.write import write_results
 from omnifm.runs.arm import make_arm
 from omnifm.runs.backend import LocalBackend
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays
 from omnifm.utils.errors import IncompatibleError, NonFiniteLossError, OutOfTime
+from omnifm.utils.lock import locked
 from omnifm.workers.pool import WorkerPool
 
 Datasets = dict[tuple[DataSettings, PartitionSettings, int], FederatedDataset]
@@ -184,6 +187,41 @@ class Comparison:
         backend = LocalBackend(dataset=self._load(experiment))
         told = [*callbacks, *self.callbacks]
         return run_arm(task.cell.arm.name, experiment, backend, folder, self.run, told, test)
+
+
+def compare_locked(
+    given: Plan | None,
+    fresh: Design | None,
+    asked: Asked,
+    folder: ComparisonFolder,
+    workers: int,
+    progress: Progress,
+    limit: TimeLimit,
+    callbacks: Sequence[Callback] = (),
+    guard: AbstractContextManager[object] | None = None,
+) -> None:
+    """Make a comparison of a ``fresh`` design, or go on with the folder's, and play it; no other process may meanwhile.
+
+    ``guard`` is entered when the folder has been looked at and before anything is played.
+
+    Raises:
+        FolderInUseError: another process holds the folder.
+        ExperimentError, OutOfTime: as :class:`ComparisonFolder` and :meth:`Comparison.play`.
+    """
+    if fresh is None:
+        folder.check_begun()  # else a lock would be left in a folder of something else
+    with locked(folder.path):
+        if given and fresh:
+            folder.check_free()
+            folder.keep_weights(fresh, given.weights)
+        design = fresh or folder.reopen(given.document if given else None, asked)
+        with guard or nullcontext():
+            tolerant = asked.algorithms in (None, "all")
+            comparison = Comparison(design, folder, workers, progress, limit, tolerant, callbacks)
+            if fresh:
+                folder.open(fresh.document, asked)
+            comparison.play()
+    write_results(folder.path)
 
 
 class _Count(Callback):

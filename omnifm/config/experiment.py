@@ -21,8 +21,8 @@ from omnifm.algorithms.aggregation.registry import AGGREGATORS
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights
 from omnifm.config.deprecated import upgraded
 from omnifm.config.messages import checked
-from omnifm.config.overrides import apply_override, merged
-from omnifm.config.toml import Document, read_toml
+from omnifm.config.overrides import apply_override, merged, set_key
+from omnifm.config.toml import Document, read_toml, to_toml
 from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.data.federated_dataset import DataSettings
 from omnifm.data.partition import PartitionSettings
@@ -33,6 +33,9 @@ from omnifm.tasks import registry as tasks
 from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import ExperimentError, did_you_mean
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Text, settings
+
+Changes = Sequence[str] | Mapping[str, Any]
+"""What is changed in an experiment: texts ``key=value``, or values by dotted key."""
 
 UNRELATED = ("callbacks", "compare", "deploy")
 """The tables of an experiment file that change no result of a run: they may be others when it is resumed."""
@@ -107,17 +110,37 @@ class Plan:
         return next(iter(self.arms.values())).name
 
 
-def read_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
-    """Read an experiment file and apply ``key=value`` overrides to it.
+def read_plan(experiment: str | Path | Document | Plan, changes: Changes = ()) -> Plan:
+    """Read an experiment and change keys of it.
+
+    Args:
+        experiment: where its file is, what stands in it, or a plan.
+        changes: values by dotted key, or texts ``key=value``.
 
     Raises:
-        ExperimentError: the file cannot be read, or a key or value of it does not fit; names the key.
+        ExperimentError: the file cannot be read, or a key or value does not fit; names the key.
     """
-    document = upgraded(read_toml(path, "experiment file", ExperimentError))
-    document.setdefault("name", path.stem)
-    for override in overrides:
-        apply_override(document, override)
-    return dataclasses.replace(make_plan(document), weights=KeptWeights(path.parent / "init"))
+    weights = None
+    if isinstance(experiment, str | Path):
+        path = Path(experiment)
+        document = upgraded(read_toml(path, "experiment file", ExperimentError))
+        document.setdefault("name", path.stem)
+        weights = KeptWeights(path.parent / "init")
+    elif isinstance(experiment, Plan):
+        document, weights = _plain(experiment.document), experiment.weights
+    else:
+        document = upgraded(_plain(experiment))
+    if isinstance(changes, Mapping):
+        for key, value in changes.items():
+            set_key(document, key, _plain(value))
+    else:
+        for override in changes:
+            apply_override(document, override)
+    try:
+        to_toml(document)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ExperimentError(f"The experiment holds what TOML cannot hold: {error}.") from None
+    return dataclasses.replace(make_plan(document), weights=weights)
 
 
 def make_plan(document: Document) -> Plan:
@@ -198,6 +221,8 @@ def _check_device(name: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items() if v is not None}
+    if isinstance(value, Path):
+        return str(value)
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

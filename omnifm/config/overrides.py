@@ -16,40 +16,47 @@ def apply_override(document: Document, override: str) -> None:
     """Change a document in place by ``key=value``; the value is TOML, or else a bare word.
 
     Raises:
-        ExperimentError: there is no such place in the document.
+        ExperimentError: it is not written so, or there is no such place in the document.
     """
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ExperimentError(f"--set {override!r}: write it as key=value, for example --set federation.rounds=10.")
-    *path, last = current_path(key.strip().split("."))
     try:
         value = parse(f"value = {text}")["value"]
-        if len(path) > DEEPEST:
-            raise ValueError(f"tables are nested more than {DEEPEST} deep")
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string
     except ValueError as error:
         raise ExperimentError(f"--set {key[:60]!r}: {error}.") from None
+    set_key(document, key.strip(), value)
+
+
+def set_key(document: Document, key: str, value: Any) -> None:
+    """Change a document in place at a dotted key.
+
+    Raises:
+        ExperimentError: there is no such place in the document.
+    """
+    *path, last = current_path(str(key).split("."))
+    if len(path) > DEEPEST:
+        raise ExperimentError(f"--set {key[:60]!r}: tables are nested more than {DEEPEST} deep.")
     place: Any = document
     for step in path:
-        place = _step(place, step, override)
+        place = _step(place, step, key)
     if isinstance(place, list):
-        _step(place, last, override)
+        _step(place, last, key)
         place[int(last)] = value
     else:
         place[last] = value
 
 
-def _step(place: Any, step: str, override: str) -> Any:
+def _step(place: Any, step: str, key: str) -> Any:
     if isinstance(place, list):
         if step.isdigit() and int(step) < len(place):
             return place[int(step)]
-        raise ExperimentError(
-            f"--set {override!r}: {step!r} is no place in a list of {len(place)} (they count from 0)."
-        )
+        raise ExperimentError(f"--set {key!r}: {step!r} is no place in a list of {len(place)} (they count from 0).")
     inner = place.setdefault(step, {})
     if not isinstance(inner, dict | list):
-        raise ExperimentError(f"--set {override!r}: {step!r} is a value and has no keys below it.")
+        raise ExperimentError(f"--set {key!r}: {step!r} is a value and has no keys below it.")
     return inner
 
 

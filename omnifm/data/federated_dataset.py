@@ -31,6 +31,9 @@ from omnifm.utils.settings import Count, settings
 
 _log = logging.getLogger("omnifm")
 
+POOLED = "centralised"
+"""What all clients are called when they are one."""
+
 
 @settings
 class DataSettings:
@@ -131,7 +134,7 @@ def pooled(dataset: FederatedDataset) -> ClientData:
     """Return all hospitals as if they were one, for the centralised baseline."""
     clients = dataset.clients
     return ClientData(
-        name="centralised",
+        name=POOLED,
         group=_group([part for client in clients for part in client.group.split("+")]),
         train=Subset.joined([client.train for client in clients]),
         validation=Subset.joined([client.validation for client in clients]),

@@ -7,8 +7,9 @@ Which fields there are (``image``, ``label``, ``mask``, ...) is between a source
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,6 +35,11 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields."""
+        return tuple(self._table)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -66,6 +72,19 @@ class Subset:
             return Subset(first._table, first._patients, torch.cat([part._rows for part in parts]))
         columns = {field: torch.cat([part.column(field) for part in parts]) for field in first._table}
         return Subset(columns, tuple(patient for part in parts for patient in part.patients))
+
+
+class LazySubset(Subset):
+    """Examples that are loaded when they are first looked at."""
+
+    def __init__(self, load: Callable[[], Subset]) -> None:
+        self._load = load
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("_table", "_patients", "_rows"):
+            raise AttributeError(name)
+        self.__dict__ |= vars(self._load())
+        return self.__dict__[name]
 
 
 @dataclass(frozen=True)

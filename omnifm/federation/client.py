@@ -112,6 +112,12 @@ class ClientRuntime:
         self._ready(broadcast, name, state, "before_local_training")
         return {tensor: value.detach().cpu().clone() for tensor, value in self.weights.tensors.items()}
 
+    def frozen_model(
+        self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint
+    ) -> FederatedModel:
+        """Return a copy of one client's model in evaluation mode; where it has been trained, its state is not kept."""
+        return self._ready(broadcast, name, state, point).frozen()
+
     def _ready(self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint) -> Trainer:
         trainer = self._trainer(name, broadcast.round)
         if point == "after_local_training":

@@ -75,6 +75,16 @@ class Arm:
         clients = [known.get(name) or ClientStats.of(runtime.clients[name]) for name in self.participants]
         return Checkpoint(self.algorithm.init(shared, trainable, clients))
 
+    def allowed_labels(self) -> dict[str, tuple[str, ...]]:
+        """Return the labels that there may be in the data of each client whose data are here."""
+        found, names = {}, self.data_spec.shape.label_names
+        for client, data in self.runtime.clients.items():
+            if "allowed" in data.train.fields:
+                parts = [part.column("allowed").any(dim=0) for part in (data.train, data.validation, data.test)]
+                chosen = torch.stack(parts).any(dim=0).tolist()
+                found[client] = tuple(name for name, one in zip(names, chosen, strict=True) if one)
+        return found
+
     def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
         """Return what callbacks are told of this arm."""
         experiment, federation = self.experiment, self.experiment.federation

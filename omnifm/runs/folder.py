@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,13 @@ class ArmFolder:
                 f"{error} Remove the folder {self.path} and resume: this arm is then run anew."
             ) from None
 
-    def write_data(self, data_spec: DataSpec, here: bool) -> None:
-        """Write down what is known of the data, and whether the clients' data and states are on this machine."""
-        write_atomically(self._data, json.dumps({"here": here, **asdict(data_spec)}, indent=1).encode())
+    def write_data(self, data_spec: DataSpec, here: bool, allowed: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Write down what is known of the data, and whether the clients' data and states are on this machine.
+
+        ``allowed`` names the labels that there may be in the data of those clients that are here.
+        """
+        known = {"here": here, "allowed": allowed or {}, **asdict(data_spec)}
+        write_atomically(self._data, json.dumps(known, indent=1).encode())
 
     def read_data(self) -> tuple[DataSpec, bool]:
         """Return what is known of the data, and whether the clients' data and states are on this machine.
@@ -65,7 +70,7 @@ class ArmFolder:
             CheckpointError: the arm has not begun, or the file is damaged.
         """
         try:
-            plain = json.loads(self._data.read_text(encoding="utf-8"))
+            plain = self._read()
             shape = DataShape(**{key: _tuples(value) for key, value in plain["shape"].items()})
             stats = tuple(ClientStats(**one) for one in plain["client_stats"])
             return DataSpec(shape, plain["channels"], plain["axes"], stats), plain["here"]
@@ -74,6 +79,14 @@ class ArmFolder:
             raise CheckpointError(text) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self._data} is damaged: {error!r}. Resume the run, which rewrites it.") from None
+
+    def read_allowed(self, client: str) -> tuple[str, ...] | None:
+        """Return the labels that there may be in a client's data, None where they are not known here."""
+        known = self._read().get("allowed", {}).get(client)
+        return None if known is None else tuple(known)
+
+    def _read(self) -> Any:
+        return json.loads(self._data.read_text(encoding="utf-8"))
 
     @property
     def _data(self) -> Path:

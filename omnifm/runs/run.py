@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +26,7 @@ from omnifm.runs.folder import ArmFolder
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays, write_atomically
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.lock import locked
 
 _VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "nibabel", "safetensors")
 
@@ -107,6 +109,32 @@ def execute(plan: Plan, out: Path, backend: Backend, callbacks: Sequence[Callbac
             for name in plan.arms:
                 remove_strays(out / name)  # of workers that were killed; what `report` may be writing lies beside
             write_results(out)
+
+
+def execute_locked(
+    given: Plan | None,
+    out: Path,
+    backend: Backend,
+    callbacks: Sequence[Callback] = (),
+    *,
+    fresh: bool = True,
+    guard: AbstractContextManager[object] | None = None,
+) -> Plan:
+    """Make a run, or go on with one, and execute it, its folder held against other processes.
+
+    ``guard`` is entered when the run is there and before it is executed. Returns the plan.
+
+    Raises:
+        FolderInUseError: another process holds the folder.
+        ExperimentError, OutOfTime: as :func:`create`, :func:`reopen` and :func:`execute`.
+    """
+    if not fresh:
+        plan_of(out, "no run to resume")  # else a lock would be left in a folder of something else
+    with locked(out):
+        plan = create(out, given) if given and fresh else resume(out, given)
+        with guard or nullcontext():
+            execute(plan, out, backend, callbacks)
+    return plan
 
 
 def arm_folder(out: Path, name: str) -> ArmFolder:

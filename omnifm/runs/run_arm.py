@@ -38,7 +38,7 @@ def run_arm(
     arm = backend.arm(experiment, folder.kept)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
-    folder.write_data(arm.data_spec, here=backend.states is None)
+    folder.write_data(arm.data_spec, backend.states is None, arm.allowed_labels())
     checkpoints = folder.checkpoints(backend.states)
     checkpoint = checkpoints.read_latest() or arm.start()
     folder.metrics.forget_after(checkpoint.server.round)

@@ -23,7 +23,7 @@ from omnifm.metrics.overlap import dice, hausdorff95
 from omnifm.networks.normalisation import Normalisation
 from omnifm.networks.unet import UNetDecoder, UNetEncoder
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
-from omnifm.utils.errors import ExperimentError
+from omnifm.utils.errors import DataError, ExperimentError
 from omnifm.utils.settings import Count, MultipleOf8, settings
 
 # Colours that stay apart from each other and from grey, for the eye that sees red and green alike too.
@@ -118,6 +118,20 @@ class Segmentation(Task):
         found = (2 * overlap + 1) / (together + 1)
         known = allowed.amax(dim=0)
         return (entropy * allowed).sum() / allowed.sum() + 1 - (found * known).sum() / known.sum()
+
+    def request(self, images: Tensor, allowed: Tensor, **more: Any) -> Batch:
+        """Refuse sides that the network cannot halve as often as it wants."""
+        if any(side % self.stride for side in images.shape[2:]):
+            raise DataError(
+                f"Images of {' x '.join(map(str, images.shape[2:]))} cannot be halved {self.settings.depth} times: "
+                f"every side must be a multiple of {self.stride}. Pad or crop them."
+            )
+        return super().request(images, allowed, **more)
+
+    def answer(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Return logits ``(batch, R, *size)``, minus infinity for regions that are not allowed."""
+        allowed = batch["allowed"]
+        return prediction.masked_fill(~allowed.view(*allowed.shape, *[1] * (prediction.dim() - 2)), -torch.inf)
 
     def labels(self, batch: Batch) -> Tensor:
         """Return the class of each position of the bottleneck, ``(batch, L)``: an extension, for it has no labels.

@@ -105,6 +105,10 @@ class SuperResolution(Task):
         """Shrink ``image``, and keep what it was as ``target``."""
         return {**batch, "image": shrunk(batch["image"], self.settings.scale), "target": batch["image"]}
 
+    def answer(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Return the enlarged images ``(batch, channels, scale * h, scale * w)`` in [0, 1]."""
+        return prediction.clamp(0, 1)
+
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Mean absolute error."""
         return F.l1_loss(prediction, batch["target"])

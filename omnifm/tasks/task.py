@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from omnifm.data.subset import Batch, Subset
+from omnifm.utils.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,25 @@ class Task:
         It comes after :meth:`augment`, in training and in evaluation.
         """
         return batch
+
+    def request(self, images: Tensor, allowed: Tensor, **more: Any) -> Batch:
+        """Return the batch in which a network sees new images, of which nothing else is known.
+
+        Args:
+            images: as a network sees them, ``(batch, channels, *size)`` in [0, 1].
+            allowed: which of ``label_names`` there may be, ``(batch, labels)`` bool.
+            more: what a user gives beside the images, by name.
+
+        Raises:
+            DataError: something is lacking, or is not of use.
+        """
+        if more:
+            raise DataError(f"This model takes images and allowed labels, and no {next(iter(more))!r}. Leave it out.")
+        return {"image": images, "allowed": allowed}
+
+    def answer(self, prediction: Prediction, batch: Batch) -> Any:
+        """Return a prediction as a user of the model gets it; by default as it is."""
+        return prediction
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Return the mean loss over the batch, a scalar."""

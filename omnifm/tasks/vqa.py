@@ -7,6 +7,7 @@ types of all hospitals.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,9 @@ import numpy as np
 from torch import Tensor
 
 from omnifm.data.augment import flip_and_shift
-from omnifm.data.columns import read_texts
+from omnifm.data.columns import Texts, as_tensor, read_texts
 from omnifm.data.images import pixels
+from omnifm.data.questions import as_text
 from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.answers import FrequentAnswer, is_match, overlap
 from omnifm.networks.answering import Answered, Answerer, Head, ImageTokens
@@ -24,7 +26,7 @@ from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
 from omnifm.networks.llava.answerer import LlavaAnswerer
 from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
-from omnifm.utils.errors import ExperimentError
+from omnifm.utils.errors import DataError, ExperimentError
 from omnifm.utils.settings import settings
 
 
@@ -99,6 +101,28 @@ class VQA(Task):
                 "phantom_questions in data.sources."
             )
         return self.answerer.read(batch)
+
+    def request(
+        self, images: Tensor, allowed: Tensor, question: str | Sequence[str] | None = None, **more: Any
+    ) -> Batch:
+        """Ask a question about each image, or one about all.
+
+        Raises:
+            DataError: the questions are lacking or empty, or not as many as the images.
+        """
+        if question is None:
+            raise DataError("This model answers questions: call it as model(images, question=['...', ...]).")
+        asked = [question] * len(images) if isinstance(question, str) else list(question)
+        if len(asked) != len(images):
+            raise DataError(f"There are {len(images)} images and {len(asked)} questions: give one question an image.")
+        texts = [as_text(text, "text", f"question {place}") for place, text in enumerate(asked)]
+        unknown = [""] * len(asked)  # what the loss alone needs
+        columns = {"question": as_tensor(Texts.of(texts)), "answer": as_tensor(Texts.of(unknown))}
+        return self.answerer.read({**super().request(images, allowed, **more), **columns})
+
+    def answer(self, prediction: Answered, batch: Batch) -> list[str]:
+        """Return the answers as texts."""
+        return self.answerer.answers(prediction, batch)
 
     def loss(self, prediction: Answered, batch: Batch) -> Tensor:
         """Return the answerer's loss."""

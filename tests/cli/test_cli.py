@@ -95,7 +95,7 @@ def test_a_folder_that_holds_a_run(experiment: Path, whole: Path) -> None:
         (["training.epochs=0"], "training.epochs: must be 1 or more (given: 0)."),
         (["federation.rounds"], "--set 'federation.rounds': write it as key=value"),
         (["seed.x=1"], "seed: must be a valid integer"),
-        (["name.first=x"], "--set 'name.first=x': 'name' is a value and has no keys below it."),
+        (["name.first=x"], "--set 'name.first': 'name' is a value and has no keys below it."),
         (["arms.fedavg.algorithm=fedavgg"], "algorithm: unknown name 'fedavgg'. Did you mean 'fedavg'?"),
         (["task=classificaton"], "task: unknown name 'classificaton'. Did you mean 'classification'?"),
         (['federation.personal=["haed"]'], "No part of the network is called 'haed', so it cannot be personal."),

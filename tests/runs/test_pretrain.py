@@ -179,9 +179,9 @@ def test_a_network_may_write_its_own_format(tuned: Path, tmp_path: Path, monkeyp
 
 
 def test_export_names_what_there_is(experiment: Path, tuned: Path, tmp_path: Path) -> None:
-    refused(omnifm("export", tuned, tmp_path / "a"), "name one of them with --arm: local, fedavg, omnifm")
+    refused(omnifm("export", tuned, tmp_path / "a"), "name one of them (local, fedavg, omnifm)")
     refused(omnifm("export", tuned, tmp_path / "a", "--arm", "fedavgg"), "Did you mean 'fedavg'?")
-    refused(omnifm("export", tuned, tmp_path / "a", "--arm", "fedavg", "--client", "z"), "--client: there is no 'z'")
+    refused(omnifm("export", tuned, tmp_path / "a", "--arm", "fedavg", "--client", "z"), "There is no client 'z'")
     refused(omnifm("export", tuned, tmp_path / "a", "--arm", "local"), "'local' shares no weights")
     refused(omnifm("export", tmp_path, tmp_path / "a"), "holds no run")
     assert not (tmp_path / "a").exists()

@@ -26,6 +26,7 @@ from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.engines.in_process import InProcess
+from omnifm.export.loaded_arm import LoadedArm
 from omnifm.export.weights import export_arm
 from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.runs import run as runs
@@ -258,12 +259,12 @@ def test_of_a_deployed_run_the_shared_weights_can_be_taken_out(town: Town, tmp_p
     server_run(plan, town.grid(tmp_path / "hospitals"), tmp_path / "deployed")
     found = []
     for place in ("here", "deployed"):
-        lacking = export_arm(tmp_path / place, plan, None, None, tmp_path / place / "model")
+        lacking = export_arm(LoadedArm.of(tmp_path / place, plan), None, tmp_path / place / "model")
         tensors, origin = read_weights(tmp_path / place / "model/model.safetensors")
         found.append((lacking, digest(tensors), origin.label_names))
     assert found[0] == found[1]
-    with pytest.raises(ExperimentError, match="what is CT's own has stayed with it"):
-        export_arm(tmp_path / "deployed", plan, None, "CT", tmp_path / "own")
+    with pytest.raises(ExperimentError, match="What is CT's own has stayed with it"):
+        export_arm(LoadedArm.of(tmp_path / "deployed", plan), "CT", tmp_path / "own")
 
 
 class Killed(BaseException):

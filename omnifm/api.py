@@ -1,0 +1,225 @@
+"""The library from Python: run, resume and compare experiments, and open what they left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.progress import StageProgress
+from omnifm.callbacks.time_limit import TimeLimit
+from omnifm.comparison.folder import Asked, ComparisonFolder
+from omnifm.comparison.run import compare_locked
+from omnifm.config.experiment import Changes, Plan, read_plan
+from omnifm.core.evaluation import EvaluationPoint
+from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.results.findings import read_findings
+from omnifm.results.folder import is_comparison
+from omnifm.results.frame import read_results
+from omnifm.results.write import summary_frame
+from omnifm.runs.backend import make_backend
+from omnifm.runs.run import execute_locked, plan_of
+from omnifm.utils.errors import ExperimentError
+from omnifm.workers.pool import auto_workers
+
+Folder = str | PathLike[str]
+AnyExperiment = Folder | dict[str, Any] | Plan
+"""An experiment: its file, what stands in it, or a plan."""
+
+RUNS = Path("runs")
+"""Where runs and comparisons go that are given no folder."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was measured, read from the folder of a run or a comparison each time it is asked for."""
+
+    folder: Path
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """Every number, one a row: see ``omnifm.results.frame.COLUMNS``."""
+        return read_results(self.folder)
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row for each arm and evaluation point: scores, costs and differences."""
+        return summary_frame(read_findings(self.folder))
+
+    @property
+    def report(self) -> Path:
+        """The report, which a browser shows."""
+        return self.folder / "report.html"
+
+    def _repr_html_(self) -> str:
+        return str(self.summary.dropna(axis="columns", how="all").to_html(float_format="{:.4g}".format))
+
+
+@dataclass(frozen=True)
+class ComparisonResults(Results):
+    """A comparison, which keeps numbers and no weights."""
+
+
+@dataclass(frozen=True)
+class Run(Results):
+    """A run: what was measured, and the models that were learned."""
+
+    plan: Plan
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The names of the arms."""
+        return tuple(self.plan.arms)
+
+    def load(self, arm: str | None = None) -> LoadedArm:
+        """Open an arm; its name may be left out where there is one.
+
+        Raises:
+            ExperimentError: there is no such arm, or there are several.
+        """
+        return LoadedArm.of(self.folder, self.plan, arm)
+
+    def model(
+        self, client: str | None = None, arm: str | None = None, point: EvaluationPoint = "before_local_training"
+    ) -> ClientModel:
+        """Return the model of a client, or the shared one, of an arm: see :meth:`LoadedArm.model`."""
+        return self.load(arm).model(client, point)
+
+
+def run(
+    experiment: AnyExperiment,
+    *,
+    out: Folder | None = None,
+    set: Changes = (),  # noqa: A002 - as the command calls it
+    workers: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    engine: str = "in-process",
+) -> Run:
+    """Train every arm of an experiment and write the report, as ``omnifm run`` does.
+
+    Args:
+        experiment: its file, what stands in it, or a plan.
+        out: the run's folder; ``runs/NAME`` if not given.
+        set: changes, ``{"federation.rounds": 4}`` or ``["federation.rounds=4"]``.
+        workers: how many clients train at a time; one a core if not given.
+        callbacks: who is told of the progress, beside those that the experiment names.
+        engine: ``in-process``, or ``flower-simulation``.
+
+    Raises:
+        OmniFMError: a setting does not fit, data cannot be read, the folder is in use or holds a run; says what to do.
+        OutOfTime: a callback has asked to pause; :func:`resume` goes on.
+    """
+    plan = read_plan(_given(experiment), set)
+    folder = RUNS / plan.name if out is None else Path(out)
+    return Run(folder, execute_locked(plan, folder, make_backend(engine, _count(workers)), callbacks))
+
+
+def resume(
+    folder: Folder,
+    *,
+    experiment: AnyExperiment | None = None,
+    workers: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    engine: str = "in-process",
+) -> Run:
+    """Go on with a run after its last checkpoint; it ends as it would have without an interruption.
+
+    Args:
+        folder: the run's.
+        experiment: as that of the run, if given, but for callbacks and ``[deploy]``.
+        workers: as in :func:`run`.
+        callbacks: as in :func:`run`.
+        engine: as in :func:`run`.
+
+    Raises:
+        OmniFMError: as :func:`run`, or there is no run, or the experiment is another one.
+    """
+    given = None if experiment is None else read_plan(_given(experiment))
+    place, backend = Path(folder), make_backend(engine, _count(workers))
+    _check_run(place, "Go on with it by omnifm.compare(resume=FOLDER)")
+    return Run(place, execute_locked(given, place, backend, callbacks, fresh=False))
+
+
+def compare(
+    experiment: AnyExperiment | None = None,
+    *,
+    algorithms: str | Sequence[str] | None = None,
+    seeds: int = 3,
+    ablate: bool = False,
+    sweep: Sequence[str] | Mapping[str, Sequence[Any]] = (),
+    set: Changes = (),  # noqa: A002 - as the command calls it
+    out: Folder | None = None,
+    resume: Folder | None = None,
+    workers: int | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> ComparisonResults:
+    """Compare algorithms under one budget, as ``omnifm compare`` does.
+
+    Args:
+        experiment: its file, what stands in it, or a plan; may be left out with ``resume``.
+        algorithms: names of algorithms or arms, or ``all``; the experiment's arms, or all, if not given.
+        seeds: how many.
+        ablate: add OmniFM with its parts switched off one at a time, and its controls.
+        sweep: values of keys to be tried, ``{"training.learning_rate": [0.01, 0.1]}`` or ``["KEY=A,B"]``.
+        set: as in :func:`run`.
+        out: the folder; ``runs/NAME`` if not given.
+        resume: the folder of a comparison to go on with, in place of ``out``.
+        workers: as in :func:`run`.
+        callbacks: as in :func:`run`.
+
+    Raises:
+        OmniFMError: as :func:`run`.
+    """
+    if (out is not None and resume is not None) or (experiment is None and resume is None):
+        raise ExperimentError(
+            "compare: give an experiment, or the folder to resume; out and resume exclude each other."
+        )
+    names = algorithms if algorithms is None or isinstance(algorithms, str) else ",".join(algorithms)
+    sweeps = (
+        [f"{key}={','.join(map(str, values))}" for key, values in sweep.items()]
+        if isinstance(sweep, Mapping)
+        else sweep
+    )
+    asked = Asked(names, seeds, ablate, tuple(sweeps))
+    given = None if experiment is None else read_plan(_given(experiment), set)
+    if given is None and (set or asked != Asked()):
+        raise ExperimentError("compare: give the experiment too, or resume=FOLDER alone to go on as it was begun.")
+    fresh = asked.design(given.document) if given and resume is None else None
+    folder = ComparisonFolder(Path(resume or out or RUNS / (fresh.name if fresh else "")))
+    silent = StageProgress(Console(quiet=True))
+    compare_locked(given, fresh, asked, folder, _count(workers), silent, TimeLimit(), callbacks)
+    return ComparisonResults(folder.path)
+
+
+def load(folder: Folder) -> Run:
+    """Open the folder of a run, finished or not; nothing is trained.
+
+    Raises:
+        ExperimentError: it holds no run.
+    """
+    place = Path(folder)
+    _check_run(place, "Read it by omnifm.ComparisonResults(FOLDER)")
+    return Run(place, plan_of(place))
+
+
+def _given(experiment: AnyExperiment) -> str | Path | dict[str, Any] | Plan:
+    return Path(experiment) if isinstance(experiment, PathLike) else experiment
+
+
+def _check_run(folder: Path, remedy: str) -> None:
+    if is_comparison(folder):
+        raise ExperimentError(f"{folder} holds a comparison. {remedy}.")
+
+
+def _count(workers: int | None) -> int:
+    if workers is None:
+        return auto_workers()
+    if not isinstance(workers, int) or workers < 1:
+        raise ExperimentError(f"workers = {workers!r} must be a number from 1 up, or None for one a core.")
+    return workers

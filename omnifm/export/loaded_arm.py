@@ -1,0 +1,218 @@
+"""One arm of a run, opened again: the model of each client, and what it has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from omnifm.checkpoint.client_store import RemoteStateStore
+from omnifm.config.experiment import Experiment, Plan
+from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
+from omnifm.core.records import Broadcast, ClientState
+from omnifm.core.tensors import Tensors
+from omnifm.data.federated_dataset import POOLED, FederatedDataset, load_dataset, pooled
+from omnifm.data.subset import ClientData, LazySubset, Subset
+from omnifm.runs.arm import Arm, DataSpec, build_arm
+from omnifm.runs.folder import ArmFolder
+from omnifm.runs.run import arm_folder
+from omnifm.tasks.task import Task
+from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel
+from omnifm.utils.device import Precision, as_float32, autocast, to_device
+from omnifm.utils.errors import CheckpointError, DataError, ExperimentError, did_you_mean
+
+NOBODY = ""
+"""The name of a client that has nothing of its own."""
+
+
+class ClientModel(nn.Module):
+    """A client's network with its weights, and the bank where it has one, in evaluation mode.
+
+    ``allowed`` names the labels that there may be in its images, unless a call says otherwise.
+    """
+
+    def __init__(
+        self,
+        model: FederatedModel,
+        task: Task,
+        data_spec: DataSpec,
+        allowed: tuple[str, ...] | None = None,
+        precision: Precision = "float32",
+    ) -> None:
+        super().__init__()
+        self.model, self._task, self._spec, self._precision = model, task, data_spec, precision
+        self.label_names = data_spec.shape.label_names
+        self.allowed = self.label_names if allowed is None else allowed
+        self.eval()
+
+    def forward(self, images: Tensor, *, allowed: Sequence[str] | None = None, **more: Any) -> Any:
+        """Predict for images.
+
+        Args:
+            images: ``(batch, channels, *size)``, float in [0, 1], as the network sees those of the data.
+            allowed: the labels that there may be, if not those of the client.
+            more: what the task asks for beside them, such as ``question=["..."]``.
+
+        Returns:
+            What the task makes of a prediction: logits, images, or texts.
+
+        Raises:
+            DataError: the images have another form, a label is unknown, or something is lacking.
+        """
+        spec, device = self._spec, next(self.model.parameters()).device
+        if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():
+            size = ", ".join(["depth", "height", "width"][-spec.axes :])
+            raise DataError(
+                f"The images are {tuple(images.shape)} of {images.dtype}; the model takes (batch, {spec.channels}, "
+                f"{size}), floating point in [0, 1]."
+            )
+        mask = self._mask(self.allowed if allowed is None else allowed).expand(len(images), -1)
+        batch = to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
+        with autocast(device, self._precision):
+            output = self.model(batch)
+        return self._task.answer(as_float32(output.prediction), batch)
+
+    def _mask(self, allowed: Sequence[str]) -> Tensor:
+        if unknown := [name for name in allowed if name not in self.label_names]:
+            raise DataError(f"allowed: there is no label {unknown[0]!r}. {did_you_mean(unknown[0], self.label_names)}")
+        return torch.tensor([name in allowed for name in self.label_names], dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class LoadedArm:
+    """An arm of a run, as its folder holds it. The data are read only where a model cannot be had without them."""
+
+    name: str
+    experiment: Experiment
+    folder: ArmFolder
+
+    @classmethod
+    def of(cls, run: Path, plan: Plan, name: str | None = None) -> LoadedArm:
+        """Return the arm of this name of the run in a folder; without a name, the only one.
+
+        Raises:
+            ExperimentError: there is none, or there are several.
+        """
+        if name is None and len(plan.arms) > 1:
+            raise ExperimentError(f"The run has several arms: name one of them ({', '.join(plan.arms)}).")
+        chosen = next(iter(plan.arms)) if name is None else name
+        if chosen not in plan.arms:
+            raise ExperimentError(f"There is no arm {chosen!r}. {did_you_mean(chosen, plan.arms)}")
+        return cls(chosen, replace(plan.arms[chosen], device="cpu"), arm_folder(run, chosen))
+
+    @cached_property
+    def arm(self) -> Arm:
+        """The arm, put together on the CPU from what is known of the data.
+
+        Raises:
+            CheckpointError: it has not begun, or what is known is damaged.
+        """
+        data_spec, _ = self.folder.read_data()
+        arm = build_arm(self.experiment, data_spec, self.folder.kept)
+        return replace(arm, runtime=replace(arm.runtime, clients=_Clients(self.experiment, data_spec)))
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        """The names of the clients."""
+        return self.arm.evaluated
+
+    def model(self, client: str | None = None, point: EvaluationPoint = "before_local_training") -> ClientModel:
+        """Return the model of the round that validation chose, ready to call.
+
+        Args:
+            client: whose; it has the client's personal parts. Without, it is the model that all share.
+            point: as the client receives it, or after its local training, which is done again on its data.
+
+        Raises:
+            ExperimentError: there is no such client, or what is shared is no whole network.
+            CheckpointError: no round was chosen yet, or a file is damaged.
+            DataError: the client's data are needed and not there.
+        """
+        if point not in EVALUATION_POINTS:
+            raise ExperimentError(f"There is no point {point!r}. {did_you_mean(point, EVALUATION_POINTS)}")
+        arm = self.arm
+        broadcast, state = self._received(client, point)
+        own = sorted(name for name in arm.runtime.personal if name.rsplit(".", 1)[-1] not in ALWAYS_PERSONAL)
+        if client is None and own:
+            raise ExperimentError(
+                f"In arm {self.name!r} {own[0]} ({len(own)} tensors in all) stays with each client, so that what is "
+                f"shared is no whole network. Name a client: {', '.join(self.clients[:8])}."
+            )
+        model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
+        allowed = self.folder.read_allowed(client or NOBODY)
+        return ClientModel(model, arm.task, arm.data_spec, allowed, self.experiment.training.precision)
+
+    def tensors(self, client: str | None = None) -> Tensors:
+        """Return what the client's network and adapter have learned, as received; without a client, what is shared.
+
+        Raises:
+            ExperimentError, CheckpointError, DataError: as :meth:`model`.
+        """
+        runtime = self.arm.runtime
+        broadcast, state = self._received(client, self.experiment.federation.evaluate[0])
+        if client is None:
+            whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
+            runtime.weights.load(whole)
+        else:
+            whole = runtime.learned_tensors(broadcast, client, state)
+        return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
+
+    def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:
+        """Return what a client receives after the best round of an evaluation point, and its state."""
+        known = (*self.clients, POOLED) if self.arm.algorithm.pools_data else self.clients
+        if client is not None and client not in known:
+            raise ExperimentError(f"There is no client {client!r}. {did_you_mean(client, known)}")
+        _, here = self.folder.read_data()
+        if client is not None and not here:
+            raise ExperimentError(f"What is {client}'s own has stayed with it: name no client.")
+        chosen = self._best(client, point)
+        broadcast = self.arm.algorithm.broadcast(chosen.server)
+        if client is None:
+            return broadcast, ClientState()
+        message = self.arm.algorithm.message(chosen.server, client)
+        return broadcast.with_message(message), chosen.clients.get(client, ClientState())
+
+    def _best(self, client: str | None, point: EvaluationPoint) -> Checkpoint:
+        checkpoints = self.folder.checkpoints(None if client else RemoteStateStore())  # whose states are not asked for
+        if not checkpoints.has_best(point):
+            raise CheckpointError(
+                f"{self.folder.path} has no round that validation chose yet at {point!r}. Go on with the run first."
+            )
+        return self.folder.read_best(checkpoints, point)
+
+
+class _Clients(Mapping[str, ClientData]):
+    """The clients of a run, whose data are loaded when they are looked at."""
+
+    def __init__(self, experiment: Experiment, data_spec: DataSpec) -> None:
+        self._experiment = experiment
+        self._groups = {one.name: one.group for one in data_spec.client_stats}
+
+    def __getitem__(self, name: str) -> ClientData:
+        def part(split: str) -> Subset:
+            return LazySubset(lambda: self._load(name, split))
+
+        return ClientData(name, self._groups.get(name, ""), part("train"), part("validation"), part("test"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def _load(self, name: str, split: str) -> Subset:
+        if name == NOBODY:
+            raise DataError("This model depends on a client's own data: name a client.")
+        client = pooled(self._dataset) if name == POOLED else self._dataset.client(name)
+        found: Subset = getattr(client, split)
+        return found
+
+    @cached_property
+    def _dataset(self) -> FederatedDataset:
+        return load_dataset(self._experiment.data, self._experiment.partition, self._experiment.seed)
