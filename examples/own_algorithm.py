@@ -8,11 +8,11 @@ docs/algorithms.md lists everything else that an algorithm may override.
 
 from dataclasses import dataclass
 
-from omnifm import Algorithm, Upload, register
+from omnifm import Algorithm, Upload, register_algorithm
 from omnifm.cli import main
 
 
-@register("fair")
+@register_algorithm("fair")
 @dataclass(frozen=True)
 class Fair(Algorithm):
     """Clients with a high loss count more: the weight is ``n_i loss_i^q``, after q-FFL (Li et al., ICLR 2020)."""

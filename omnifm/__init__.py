@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from omnifm.algorithms.algorithm import Algorithm as Algorithm
     from omnifm.algorithms.composition import BuildContext as BuildContext
     from omnifm.algorithms.kinds import Kind as Kind
-    from omnifm.algorithms.registry import register as register
+    from omnifm.algorithms.registry import register_algorithm as register_algorithm
     from omnifm.callbacks.callback import Callback as Callback
     from omnifm.callbacks.callback import Stop as Stop
     from omnifm.callbacks.registry import register_callback as register_callback
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from omnifm.core.records import Upload as Upload
     from omnifm.data.federated_dataset import FederatedDataset as FederatedDataset
     from omnifm.data.federated_dataset import load_dataset as load_dataset
+    from omnifm.data.sources import register_source as register_source
     from omnifm.privacy.secret import ClientSecret as ClientSecret
     from omnifm.privacy.secret import private_generator as private_generator
     from omnifm.privacy.step import UploadStep as UploadStep
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from omnifm.spectral.adapter import AdapterSettings as AdapterSettings
     from omnifm.spectral.adapter import SpectralAdapter as SpectralAdapter
     from omnifm.spectral.bank import KnowledgeBank as KnowledgeBank
+    from omnifm.tasks.registry import register_task as register_task
     from omnifm.training.hooks import LocalTraining as LocalTraining
     from omnifm.training.trainer import Trainer as Trainer
     from omnifm.utils.errors import OmniFMError as OmniFMError
@@ -50,12 +52,13 @@ _HOMES = {
     "algorithms.algorithm": ("Algorithm",),
     "algorithms.composition": ("BuildContext",),
     "algorithms.kinds": ("Kind",),
-    "algorithms.registry": ("register",),
+    "algorithms.registry": ("register_algorithm",),
     "callbacks.callback": ("Callback", "Stop"),
     "callbacks.registry": ("register_callback",),
     "config.experiment": ("Experiment", "Plan", "make_plan", "read_plan"),
     "core.records": ("Broadcast", "ClientState", "ServerState", "Upload"),
     "data.federated_dataset": ("FederatedDataset", "load_dataset"),
+    "data.sources": ("register_source",),
     "privacy.secret": ("ClientSecret", "private_generator"),
     "privacy.step": ("UploadStep",),
     "runs.arm": ("Arm", "make_arm"),
@@ -63,6 +66,7 @@ _HOMES = {
     "runs.run": ("create", "execute", "resume"),
     "spectral.adapter": ("AdapterSettings", "SpectralAdapter"),
     "spectral.bank": ("KnowledgeBank",),
+    "tasks.registry": ("register_task",),
     "training.hooks": ("LocalTraining",),
     "training.trainer": ("Trainer",),
     "utils.errors": ("OmniFMError",),
