@@ -83,6 +83,15 @@ class Stripes:
         many = (self.modality,) * count, ("x",) * count
         return SourceTable({"image": image, "label": label}, ("lying", "none"), names, *many)
 '''
+EVENTS = {
+    f"on_{name}"
+    for name in (
+        *("run_start", "arm_start", "round_start", "upload", "round_end"),
+        *("evaluate", "checkpoint", "arm_end", "run_end"),
+    )
+}
+"""All events that a callback is told of."""
+
 ENTRIES = """
 [omnifm.algorithms]
 fairest = omnifm_example_plugin:Fair

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin import ENTRIES, MODULE, installed, write_plugin
+from plugin import ENTRIES, EVENTS, MODULE, installed, write_plugin
 from small_run import hashes, omnifm, write_experiment
 
 from omnifm.algorithms.registry import SETTINGS
@@ -132,16 +132,16 @@ def test_an_own_task_on_own_data_with_an_own_callback_runs(tmp_path: Path) -> No
     outcome = omnifm("run", path, "--out", tmp_path / "run", "--workers", 1)
     assert outcome.status == 0, outcome.text
     assert hashes(tmp_path / "run").keys() == {"fairest"}
-    events = set((tmp_path / "diary").read_text().split())
-    names = (
-        "run_start",
-        "arm_start",
-        "round_start",
-        "upload",
-        "round_end",
-        "evaluate",
-        "checkpoint",
-        "arm_end",
-        "run_end",
-    )
-    assert events == {f"on_{name}" for name in names}
+    assert set((tmp_path / "diary").read_text().split()) == EVENTS
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.usefixtures("plugin")
+def test_a_comparison_tells_an_own_callback_too(tmp_path: Path) -> None:
+    diary = [{"kind": "every-event", "file": str(tmp_path / "diary")}]
+    path = write_experiment(tmp_path, arms={}, federation={"rounds": 1, "evaluate_every": 1}, callbacks=diary)
+    asked = ("--algorithms", "fedavg,fairest", "--seeds", 2, "--workers", 1)
+    outcome = omnifm("compare", path, *asked, "--out", tmp_path / "out")
+    assert outcome.status == 0, outcome.text
+    assert set((tmp_path / "diary").read_text().split()) == EVENTS
