@@ -94,7 +94,11 @@ def _check_settings(algorithm: Algorithm) -> None:
 def _check_as_base(algorithm: Algorithm) -> None:
     """OmniFM upon it, with a bank that has no influence, moves the shared weights as it does alone."""
     alone = _in_process(_arm(algorithm, adapter=_BARE_ADAPTER))[-1].server
-    upon = _in_process(_arm(OmniFM(deepcopy(algorithm)), adapter=_BARE_ADAPTER))[-1].server
+    try:
+        upon = _in_process(_arm(OmniFM(deepcopy(algorithm)), adapter=_BARE_ADAPTER))[-1].server
+    except Exception as error:
+        remedy = "Add to a record's fields, as in replace(state, notes={**state.notes, ...}), and drop nothing"
+        raise AssertionError(f"OmniFM fails with it as base: {type(error).__name__}: {error}. {remedy}.") from error
     what = "as omnifm.base and alone, with the bank switched off"
     _same_tensors(upon.shared, alone.shared, f"The shared weights {what}")
     _same_tensors({n: v for n, v in upon.memory.items() if not n.startswith("bank.")}, alone.memory, f"Memory {what}")
@@ -191,7 +195,7 @@ def _arm(algorithm: Algorithm, **changes: Any) -> Arm:
         "algorithm": _NAME,
         "classification": {"width": 8},
         "training": {"batch_size": 4, "epochs": 1},
-        "federation": {"rounds": 3, "evaluate_every": 3, "participation": 0.67},
+        "federation": {"rounds": 3, "evaluate_every": 3, "evaluate": ["before_local_training"], "participation": 0.67},
         "adapter": {"grid": 7, "token_dim": 8, "neighbours": 3},
         "bank": {"prototypes": 3, "min_cluster": 4},
     }
