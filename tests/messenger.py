@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.kinds import Kind
-from omnifm.algorithms.registry import SETTINGS, register
+from omnifm.algorithms.registry import SETTINGS, register_algorithm
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.privacy.secret import ClientSecret, private_generator
@@ -42,7 +42,7 @@ class Messenger(Algorithm):
 @contextmanager
 def messenger_known() -> Iterator[None]:
     """Let experiments use ``algorithm = "messenger"`` in this block."""
-    register("messenger")(Messenger)
+    register_algorithm("messenger")(Messenger)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The algorithms by name. A new algorithm is one file and one line here, or, outside the package, ``register``."""
+"""The algorithms by name. A new algorithm is one file and one line here, or, outside, ``register_algorithm``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SETTINGS: dict[str, type] = {
 Settings = TypeVar("Settings", bound=type[Algorithm] | type[ComposingSettings])
 
 
-def register(name: str) -> Callable[[Settings], Settings]:
+def register_algorithm(name: str) -> Callable[[Settings], Settings]:
     """Return a class decorator that makes an algorithm known by a name, for experiments and ``[name]`` in them.
 
     The class is a frozen dataclass whose fields, all with defaults, are its parameters: the algorithm itself, or

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from omnifm.callbacks.tensorboard import TensorBoard
 from omnifm.config.messages import checked
 from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError, did_you_mean
+from omnifm.utils.registration import class_decorator
 
 CALLBACKS: dict[str, type[Callback]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
 Kind = TypeVar("Kind", bound=type[Callback])
@@ -23,18 +23,9 @@ def register_callback(name: str) -> Callable[[Kind], Kind]:
     The class is a dataclass whose fields are its parameters; what else it keeps it makes in ``__post_init__``.
 
     Raises:
-        ValueError: the name is taken, or the class is no dataclass.
+        ValueError: (from the decorator) the name is taken, or the class is no dataclass.
     """
-
-    def known(kind: Kind) -> Kind:
-        if name in CALLBACKS:
-            raise ValueError(f"A callback called {name!r} is there already; give yours another name.")
-        if not dataclasses.is_dataclass(kind):
-            raise ValueError(f"{kind.__name__} must be a dataclass: put @dataclass below @register_callback.")
-        CALLBACKS[name] = kind
-        return kind
-
-    return known
+    return class_decorator(CALLBACKS, name, "Callback")
 
 
 def make_callbacks(document: Document) -> list[Callback]:

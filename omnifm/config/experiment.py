@@ -32,6 +32,7 @@ from omnifm.spectral.bank import BankSettings
 from omnifm.tasks import registry as tasks
 from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import ExperimentError, did_you_mean
+from omnifm.utils.registration import load_plugins
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Text, settings
 
 Changes = Sequence[str] | Mapping[str, Any]
@@ -181,6 +182,7 @@ def renewed(document: Document, given: Document) -> Document:
 
 def make_experiment(document: Mapping[str, Any]) -> Experiment:
     """Check one arm's document and fill in the defaults."""
+    load_plugins()
     known = {**tasks.SETTINGS, **algorithms.SETTINGS}  # now, and not on import: users register their own
     for key in document:
         if key not in _PLAIN and key not in known:

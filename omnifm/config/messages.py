@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,10 +11,11 @@ from typing import Any
 
 import pydantic
 from pydantic import TypeAdapter
-from pydantic.dataclasses import is_pydantic_dataclass
 
+from omnifm.data.source import Source
+from omnifm.data.sources import SOURCES
 from omnifm.utils.errors import ExperimentError, did_you_mean
-from omnifm.utils.settings import STRICT
+from omnifm.utils.settings import strict
 
 _WORDS = {
     "greater_than": "must be above {gt:g}",
@@ -42,7 +42,8 @@ def checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
         raise ExperimentError(f"{'.'.join(prefix) or 'The experiment'}: {error}.") from None
     except pydantic.ValidationError as error:
         found = error.errors()
-        inner = {one["loc"][:-1] for one in found}  # a list whose items are wrong is not too short as well
+        # A list whose items are wrong is not too short as well.
+        inner = {one["loc"][:depth] for one in found for depth in range(len(one["loc"]))}
         found = [one for one in found if one["type"] != "too_short" or one["loc"] not in inner]
         raise ExperimentError("\n".join(_message(kind, one, prefix) for one in found)) from None
 
@@ -50,7 +51,7 @@ def checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
 @lru_cache
 def validator(kind: type) -> TypeAdapter[Any]:
     """Return what checks values against a dataclass; one of a user's own need not be of :func:`settings`."""
-    return TypeAdapter(kind if is_pydantic_dataclass(kind) else pydantic.with_config(STRICT)(kind))
+    return TypeAdapter(strict(kind))
 
 
 def _message(kind: type, error: Any, prefix: tuple[str, ...]) -> str:
@@ -77,10 +78,7 @@ def _keys_at(kind: Any, path: Sequence[Any]) -> list[str]:
 
 
 def _member(kind: Any, step: Any) -> Any:
-    """Step into a list by index, or into a union by the ``kind`` of its member."""
-    arguments = typing.get_args(kind)
+    """Step into a list by index, or into a source by its ``kind``."""
     if isinstance(step, int):
-        return arguments[0]
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        return next((a for a in arguments if getattr(a, "kind", None) == step), kind)
-    return kind
+        return typing.get_args(kind)[0]
+    return SOURCES.get(step, kind) if kind is Source else kind

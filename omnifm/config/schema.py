@@ -15,6 +15,7 @@ from omnifm.algorithms import registry as algorithms
 from omnifm.config.experiment import Experiment
 from omnifm.config.messages import validator
 from omnifm.tasks import registry as tasks
+from omnifm.utils.registration import load_plugins
 
 
 class _Described(GenerateJsonSchema):
@@ -39,6 +40,7 @@ def experiment_schema(more: Mapping[str, type]) -> dict[str, Any]:
     It has a section for every task and algorithm, registered ones too; ``more`` are the sections that are for other
     commands, by name.
     """
+    load_plugins()
     kinds: dict[str, type] = {**tasks.SETTINGS, **algorithms.SETTINGS, **more}
     inputs = [(name, "validation", validator(kind)) for name, kind in {"": Experiment, **kinds}.items()]
     schemas, shared = TypeAdapter.json_schemas(inputs, schema_generator=_Described)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The contract of a data set: settings that can load themselves.
 
-To add a data set, write one file with such a class (``@settings``) and name it in ``AnySource`` of ``sources.py``.
+To add a data set, write one file with such a class (``@settings``) and name it in ``sources.py``; outside, put
+``@register_source(kind)`` above it.
 """
 
 from __future__ import annotations

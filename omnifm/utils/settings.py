@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import pydantic.dataclasses
 from pydantic import AfterValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import CoreSchema, core_schema
 
 from omnifm.utils.errors import did_you_mean
@@ -27,6 +28,11 @@ def settings(kind: Class) -> Class:
     rules across fields, and raises ValueError. What is wrong is a ``pydantic.ValidationError``, which is one too.
     """
     return pydantic.dataclasses.dataclass(frozen=True, config=STRICT)(kind)  # type: ignore[return-value]
+
+
+def strict(kind: Class) -> Class:
+    """Have pydantic check a dataclass of a user's own as it does those of :func:`settings`."""
+    return kind if is_pydantic_dataclass(kind) else pydantic.with_config(STRICT)(kind)
 
 
 class OneOf:

@@ -9,7 +9,7 @@ from messenger import messenger_known
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.composition import BuildContext, ComposedAlgorithm
-from omnifm.algorithms.registry import SETTINGS, register
+from omnifm.algorithms.registry import SETTINGS, register_algorithm
 from omnifm.core.records import ClientState
 
 
@@ -22,7 +22,7 @@ class Same(ComposedAlgorithm):
 
 @pytest.fixture(autouse=True)
 def known() -> Iterator[None]:
-    @register("same")
+    @register_algorithm("same")
     @dataclass(frozen=True)
     class SameSettings:
         base: str = "fedavg"

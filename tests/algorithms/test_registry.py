@@ -26,7 +26,7 @@ from omnifm.algorithms.gpfl import GPFL
 from omnifm.algorithms.local import Local
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM, OmniFMSettings
-from omnifm.algorithms.registry import REFERENCES, SETTINGS, make_algorithm, register
+from omnifm.algorithms.registry import REFERENCES, SETTINGS, make_algorithm, register_algorithm
 from omnifm.algorithms.scaffold import Scaffold
 from omnifm.core.records import ClientState, ServerState, Upload
 from omnifm.core.tensors import apply
@@ -114,7 +114,7 @@ def clean() -> Iterator[None]:
 
 
 def known() -> type[Algorithm]:
-    @register("lazy")
+    @register_algorithm("lazy")
     @dataclass(frozen=True)
     class Lazy(Algorithm):
         """Goes only a share of the way."""
@@ -162,7 +162,7 @@ def test_a_name_is_taken_once(name: str) -> None:
     known()
     before = dict(SETTINGS)
     with pytest.raises(ValueError, match=f"Algorithm '{name}' exists already"):
-        register(name)(FedAvg)
+        register_algorithm(name)(FedAvg)
     assert before == SETTINGS
 
 
@@ -171,8 +171,8 @@ def test_an_algorithm_without_settings_of_its_own_must_be_a_dataclass() -> None:
     class Plain(Algorithm):
         pass
 
-    with pytest.raises(ValueError, match=r"Plain must be a dataclass: put @dataclass\(frozen=True\) directly above it"):
-        register("plain")(Plain)
+    with pytest.raises(ValueError, match=r"Plain must be a dataclass: put @dataclass directly above it"):
+        register_algorithm("plain")(Plain)
     assert "plain" not in SETTINGS
 
 
@@ -191,7 +191,7 @@ class Twice(ComposedAlgorithm):
 
 @pytest.mark.usefixtures("clean")
 def test_an_outsider_may_compose_algorithms() -> None:
-    @register("twice")
+    @register_algorithm("twice")
     @dataclass(frozen=True)
     class TwiceSettings:
         base: str = "fedavg"

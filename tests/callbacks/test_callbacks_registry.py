@@ -60,7 +60,7 @@ def test_what_is_shipped_is_made_from_its_name_alone(kind: str) -> None:
 
 
 def test_a_name_is_given_once_and_to_a_dataclass() -> None:
-    with pytest.raises(ValueError, match="called 'mlflow' is there already"):
+    with pytest.raises(ValueError, match="Callback 'mlflow' exists already"):
         register_callback("mlflow")(Diary)
     with pytest.raises(ValueError, match="Callback must be a dataclass"):
         register_callback("plain")(Callback)

@@ -20,6 +20,7 @@ from omnifm.data.partition import PartitionSettings
 from omnifm.data.sources import AnySource
 from omnifm.tasks import registry as tasks
 from omnifm.utils.errors import DeploymentError, ExperimentError, did_you_mean
+from omnifm.utils.registration import load_plugins
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, Text, settings
 
 UploadKind = Literal["weights", "prototypes", "auxiliary"]
@@ -110,6 +111,7 @@ def read_client_config(path: Path) -> ClientConfig:
     Raises:
         DeploymentError: the file cannot be read, or a key or value of it does not fit; names file and key.
     """
+    load_plugins()
     document = upgraded(read_toml(path, "hospital's file", DeploymentError, "write one, as docs/deploy.md shows"))
     known = [f.name for f in fields(ClientConfig)]
     try:

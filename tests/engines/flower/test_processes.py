@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 from fake_grid import write_client_config
+from plugin import installed, write_plugin
 from small_run import document, hashes, write_images
 
 from omnifm.config.experiment import make_plan
@@ -37,10 +39,12 @@ def free_ports(count: int) -> int:
     raise AssertionError("no ports are free")
 
 
-def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
+def test_over_the_network_the_weights_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = write_plugin(tmp_path / "plugin")  # an algorithm that the processes know by an entry point
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")]))
     folders = {"a": "CT", "b": "MRI"}
     sources = write_images(tmp_path / "data", folders)
-    content = document(tmp_path / "data", sources, "omnifm")
+    content = document(tmp_path / "data", sources, "omnifm", "fairest")
     content["federation"] = {"rounds": 2, "evaluate_every": 2, "evaluate": ["before_local_training"]}
     content["deploy"] = {"hospitals": ["CT", "MRI"], "deadline": 120.0, "poll": 0.2}
     files = {
@@ -48,6 +52,7 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
             tmp_path / "hospitals",
             source["modality"],
             data={"root": str(tmp_path / "data"), "sources": [source]},
+            policy={"tasks": ["*"], "algorithms": ["fedavg", "omnifm", "fairest"], "minimum_samples": 1},
         )
         for source in sources
     }
@@ -60,12 +65,13 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path) -> None:
         # What the server prints is followed until the SuperLink ends, so that the run's end is told by its file.
         wait_until(lambda: (out / "report.html").exists() or run.poll() not in (None, 0), "it has not ended", 240)
         said = town.log("run")
-    plan = make_plan(content)
-    runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend())
+    with installed(plugin):
+        plan = make_plan(content)
+        runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend())
     assert hashes(out) == hashes(tmp_path / "here"), said
-    assert len(hashes(out)) == 1
+    assert len(hashes(out)) == 2
     answers = [json.loads(line) for line in (out / "deploy.jsonl").read_text().splitlines()]
     rounds = [line["round"] for line in answers if line["event"] == "answer" and line["client"] == "CT"]
-    assert rounds == [1, 2, 3, 3]  # trained in two rounds, judged after them, tested: a message each
+    assert rounds == 2 * [1, 2, 3, 3]  # trained in two rounds, judged after them, tested: a message each
     assert not list(out.rglob("*.png"))
     assert list((tmp_path / "hospitals/CT/state/hospitals/CT/runs").rglob("*.safetensors"))

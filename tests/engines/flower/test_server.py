@@ -14,6 +14,7 @@ import pytest
 from diary import known_diary
 from fake_grid import FakeGrid, write_client_config
 from messenger import messenger_known
+from plugin import EVENTS, installed, write_plugin
 from small_run import document, hashes, log_lines, write_images
 
 from omnifm.checkpoint.file import digest
@@ -149,6 +150,26 @@ def test_messages_reach_their_hospitals(town: Town, tmp_path: Path) -> None:
 
     for arm in ("messenger", "omnifm"):
         assert rounds(tmp_path / "deployed" / arm) == rounds(tmp_path / "here" / arm)
+
+
+def test_what_a_package_names_as_entry_points_works_at_server_and_hospitals(town: Town, tmp_path: Path) -> None:
+    changes = {"fairest": {"q": 2.0}, "aggregation": {"rule": "largest"}}
+    diary = {"kind": "every-event", "file": str(tmp_path / "diary")}
+    policy: dict[str, Any] = {"tasks": ["*"], "algorithms": ["fairest"], "minimum_samples": 1}
+    with installed(write_plugin(tmp_path / "plugin")):
+        plan = town.plan("fairest", **changes)
+        here = here_played(plan, tmp_path / "here")
+        told, grid = make_plan({**plan.document, "callbacks": [diary]}), town.grid(tmp_path / "a", **_each(policy))
+        assert server_run(told, grid, tmp_path / "deployed") == here
+        grid = town.grid(tmp_path / "b", **_each({**policy, "algorithms": ["fedavg"]}))
+        with pytest.raises(DeploymentError, match=r"refused: The algorithm 'fairest' is not permitted here"):
+            server_run(plan, grid, tmp_path / "refused")
+    assert here != here_played(town.plan("fedavg"), tmp_path / "plain")
+    assert set((tmp_path / "diary").read_text().split()) == EVENTS
+
+
+def _each(policy: dict[str, Any]) -> dict[str, Any]:
+    return {name: {"policy": policy} for name in NAMES}
 
 
 def test_the_rule_and_the_steps_of_an_experiment_are_the_same_when_deployed(town: Town, tmp_path: Path) -> None:
