@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from omnifm import Algorithm, Upload, register_algorithm
 from omnifm.cli import main
-from omnifm.core.records import Upload
 
 
 @register_algorithm("fair")

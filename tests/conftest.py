@@ -12,7 +12,7 @@ import pytest
 # In tests, and nowhere else, the shapes in the annotations of omnifm.spectral are checked on every call.
 jaxtyping.install_import_hook("omnifm.spectral", "beartype.beartype")
 
-from omnifm.utils.signals import SIGNALS
+from omnifm.utils.signals import SIGNALS  # noqa: E402 - only now are its shapes checked
 
 # Property tests look at the same examples each time, so that none fails now and then. To look at new ones:
 # pytest --hypothesis-profile=search

@@ -18,20 +18,13 @@ import numpy as np
 from hospitals import add_arguments, dataset_of, experiment_of
 from process_tree import processor_seconds
 
-from omnifm.callbacks.callback import Callback
-from omnifm.callbacks.callback import Stop
-from omnifm.callbacks.events import RoundEvent
-from omnifm.callbacks.events import RoundStart
+from omnifm.callbacks.callback import Callback, Stop
+from omnifm.callbacks.events import RoundEvent, RoundStart
 from omnifm.runs.backend import LocalBackend
 from omnifm.runs.folder import ArmFolder
 from omnifm.runs.run_arm import run_arm
-from omnifm.training.trainer import Fit
-from omnifm.training.trainer import Trainer
+from omnifm.training.trainer import Fit, Trainer
 from omnifm.utils.errors import OutOfTime
-from omnifm.federation.loop import Callback
-from omnifm.federation.loop import RoundEvent
-from omnifm.runs.run_arm import ArmFolder
-from omnifm.runs.run_arm import LocalBackend
 
 WARM_UP = 1  # rounds in which caches fill
 

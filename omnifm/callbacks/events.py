@@ -127,7 +127,10 @@ class EvaluationEvent:
 
 @dataclass(frozen=True)
 class CheckpointEvent:
-    """A round is complete. ``improved`` are the evaluation points at which it is the best so far, by mean validation score."""
+    """A round is complete.
+
+    ``improved`` are the evaluation points at which it is the best so far, by the mean validation score.
+    """
 
     arm: ArmInfo
     checkpoint: Checkpoint

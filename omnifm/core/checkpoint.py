@@ -10,7 +10,10 @@ from omnifm.core.records import ClientState, ServerState
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that the rounds to come depend on. ``best`` holds ``(round, score)`` by evaluation point, from validation."""
+    """Everything that later rounds depend on.
+
+    ``best`` holds ``(round, score)`` by evaluation point, from validation data.
+    """
 
     server: ServerState
     clients: Mapping[str, ClientState] = field(default_factory=dict)

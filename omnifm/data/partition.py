@@ -115,7 +115,7 @@ def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[
 
 
 def whole(name: str, rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
-    """Return all rows as one hospital's, split as :func:`partition_rows` splits those of a hospital of this name and kind.
+    """Return all rows as one hospital's, split as :func:`partition_rows` splits a client of this name and kind.
 
     Raises:
         DataError: it has no samples in a split that it needs.

@@ -55,7 +55,7 @@ def test_every_example_fits(schema: dict[str, Any], path: Path) -> None:
         ({"seed": -1}, "seed"),
         ({"task": "clasification"}, "task"),
         ({"name": 3}, "name"),
-        ({"federation": {"evaluate": ["before_local_training"]}}, "federation.evaluate.0"),
+        ({"federation": {"evaluate": ["received"]}}, "federation.evaluate.0"),
         ({"federation": {"evaluate": []}}, "federation.evaluate"),
         ({"federation": {"personal": "head"}}, "federation.personal"),
         ({"training": {"learning_rate": "fast"}}, "training.learning_rate"),

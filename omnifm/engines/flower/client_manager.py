@@ -40,7 +40,8 @@ class ConnectedClient:
 class ClientManager:
     """All hospitals by name, those that went too.
 
-    ``introduce`` is the letter that asks a node who it is; ``membership`` what the run has agreed on, once it has begun.
+    ``introduce`` is the message that asks a node who it is; ``membership`` what the run has agreed on, once it has
+    begun.
     """
 
     transport: GridTransport
