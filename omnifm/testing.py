@@ -70,8 +70,8 @@ def check_algorithm(algorithm: Algorithm, *, neutral: Algorithm | None = None) -
 
 def _check_settings(algorithm: Algorithm) -> None:
     """Its settings are those of a frozen dataclass, and an experiment refuses what does not fit."""
-    kind = type(algorithm)
-    frozen = dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    kind: Any = type(algorithm)
+    frozen = hasattr(kind, "__dataclass_params__") and kind.__dataclass_params__.frozen
     _ensure(frozen, f"{kind.__name__} must be a frozen dataclass: put @dataclass(frozen=True) directly above it.")
     lacking = [
         f.name

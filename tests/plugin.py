@@ -131,4 +131,4 @@ def installed(folder: Path) -> Iterator[None]:
             sys.modules.pop("omnifm_example_plugin", None)
             for known, old in zip(REGISTRIES, before, strict=True):
                 known.clear()
-                known.update(old)  # type: ignore[arg-type]
+                known.update(old)

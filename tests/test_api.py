@@ -22,7 +22,7 @@ from omnifm.utils.errors import OutOfTime
 
 pytestmark = pytest.mark.slow
 
-SHORT = {"federation": {"rounds": 2, "evaluate_every": 1}}
+SHORT: dict[str, Any] = {"federation": {"rounds": 2, "evaluate_every": 1}}
 OTHERS: dict[str, dict[str, Any]] = {
     "segmentation": {"data": {"size": 16, "sources": [{"kind": "phantom_regions"}]}, "segmentation": {"depth": 2}},
     "super_resolution": {"data": {"size": 24, "sources": [{"kind": "phantom"}]}},

@@ -31,7 +31,10 @@ class Loading:
 class Source(Protocol):
     """One data set, as an entry of ``[[data.sources]]`` in the experiment file. ``kind`` names it there."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Its name in an experiment file."""
+        ...
 
     def load(self, loading: Loading) -> SourceTable:
         """Read or make the whole set.

@@ -88,7 +88,8 @@ def _read(value: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _adapter(kinds: tuple[type, ...]) -> TypeAdapter[Any]:
-    return TypeAdapter(Annotated[Union[tuple(map(strict, kinds))], Field(discriminator="kind")])  # noqa: UP007
+    every: Any = Annotated[Union[tuple(map(strict, kinds))], Field(discriminator="kind")]  # noqa: UP007
+    return TypeAdapter(every)
 
 
 AnySource = Annotated[Source, _Registered()]

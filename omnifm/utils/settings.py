@@ -32,7 +32,9 @@ def settings(kind: Class) -> Class:
 
 def strict(kind: Class) -> Class:
     """Have pydantic check a dataclass of a user's own as it does those of :func:`settings`."""
-    return kind if is_pydantic_dataclass(kind) else pydantic.with_config(STRICT)(kind)
+    if not is_pydantic_dataclass(kind):
+        pydantic.with_config(STRICT)(kind)  # in place
+    return kind
 
 
 class OneOf:

@@ -114,14 +114,14 @@ def test_a_source_says_its_kind_and_a_task_its_settings() -> None:
     with pytest.raises(ValueError, match='Odd needs the field  kind: Literal\\["even"\\] = "even"'):
         register_source("even")(type("Odd", (), {"kind": "odd"}))
     with pytest.raises(ValueError, match="int must be a dataclass"):
-        register_task("even", int)(type("Even", (), {}))  # type: ignore[type-var]
+        register_task("even", int)(type("Even", (), {}))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("plugin")
 def test_an_own_task_on_own_data_with_an_own_callback_runs(tmp_path: Path) -> None:
     sources = [{"kind": "stripes", "modality": name} for name in ("CT", "MRI")]
-    own = {
+    own: dict[str, Any] = {
         "task": "coarse",
         "coarse": {"width": 8},
         "data": {"size": 16, "sources": sources},

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
-from typing import Any
+from typing import Any, cast
 
 import tomli_w
 from flwr.app import Context, Message
@@ -143,7 +143,7 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
             "root": str(Path(first.data.root).expanduser().absolute()),
             "cache": first.data.cache and str(Path(first.data.cache).expanduser().absolute()),
             "client": client.name,
-            "sources": [asdict(source) for source in first.data.sources],
+            "sources": [asdict(cast(Any, source)) for source in first.data.sources],
         }
         content = {
             "name": client.name,
