@@ -38,8 +38,8 @@ class Algorithm:
     """Federated averaging (McMahan et al., AISTATS 2017) as a frame: ``x <- x + D``.
 
     The seams: :meth:`local_training` (what is changed in local training), :meth:`server_step` (what is done with the
-    mean change D), ``personal`` (what stays at the client) and :meth:`message` (what one client alone is sent). How uploads
-    become D is the experiment's choice: the ``aggregator``, which is no setting of an algorithm.
+    mean change D), ``personal`` (what stays at the client) and :meth:`message` (what one client alone is sent). How
+    uploads become D is the experiment's choice: the ``aggregator``, which is no setting of an algorithm.
 
     ``adapter`` tells whether the network has the spectral adapter unless the experiment says so; ``pools_data`` is for
     the baseline that is no federation.

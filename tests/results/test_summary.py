@@ -19,7 +19,8 @@ def scores(
     """Test scores: of each arm, seed and client what ``value`` says, None for no row."""
     rows = [
         {"arm": arm, "algorithm": arm, "kind": "own", "level": 1.0, "seed": seed, "round": 1,
-         "point": "before_local_training", "split": "test", "client": f"c{client}", "metric": "accuracy", "value": found, **more}
+         "point": "before_local_training", "split": "test", "client": f"c{client}", "metric": "accuracy",
+         "value": found, **more}
         for arm in arms for seed in range(seeds) for client in range(clients)
         if (found := value(arm, seed, client)) is not None
     ]  # fmt: skip
