@@ -235,4 +235,4 @@ def test_other_tasks_answer_in_their_own_way(other: tuple[str, omnifm.Run]) -> N
 
 def test_data_json_names_the_labels_of_each_client(run: omnifm.Run) -> None:
     plain = json.loads((run.folder / "omnifm/data.json").read_text(encoding="utf-8"))
-    assert plain["allowed"] == dict.fromkeys(("CT", "MRI", "PET"), ["left", "right"])
+    assert plain["allowed"] == {client: ["left", "right"] for client in ("CT", "MRI", "PET")}
