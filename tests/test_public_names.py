@@ -21,5 +21,5 @@ def test_all_of_them_are_listed() -> None:
 
 
 def test_no_other_name_is() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'make_arms'"):
+    with pytest.raises(AttributeError, match="attribute make_arms"):
         _ = omnifm.make_arms
