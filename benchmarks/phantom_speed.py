@@ -14,7 +14,7 @@ import torch
 
 from omnifm.data.phantom import render
 from omnifm.data.phantom.anatomy import load_anatomy
-from omnifm.data.phantom.lesions import KINDS
+from omnifm.data.phantom.lesions import LESION_KINDS
 from omnifm.data.phantom.patient import make_patient
 from omnifm.data.phantom.scanner import MODALITIES, Scanner
 from omnifm.utils.seeding import numpy_generator
@@ -31,7 +31,7 @@ def main(images: int) -> None:
     for size in (48, 64, 128):
         start = time.perf_counter()
         for index in range(images):
-            kind = list(KINDS)[index % len(KINDS)]
+            kind = list(LESION_KINDS)[index % len(LESION_KINDS)]
             scanner = scanners[MODALITIES[index % len(MODALITIES)]]
             patient = make_patient(anatomy, kind, seed=1, name=f"p{index}")
             render(patient.slice(size), scanner, numpy_generator(1, "image", index))

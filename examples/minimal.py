@@ -22,7 +22,7 @@ from omnifm import (
     load_dataset,
 )
 from omnifm.core.tensors import Tensors, apply, difference
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.subset import ClientData
 from omnifm.tasks.classification import Classification, ClassificationSettings
 

@@ -14,22 +14,22 @@ from rich.console import Console
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.progress import StageProgress
 from omnifm.callbacks.time_limit import TimeLimit
-from omnifm.comparison.folder import Asked, ComparisonFolder
-from omnifm.comparison.run import compare_locked
+from omnifm.comparison.compare import compare_locked
+from omnifm.comparison.comparison_folder import Asked, ComparisonFolder
 from omnifm.config.experiment import Changes, Plan, read_plan
 from omnifm.core.evaluation import EvaluationPoint
 from omnifm.export.loaded_arm import ClientModel, LoadedArm
 from omnifm.results.findings import read_findings
-from omnifm.results.folder import is_comparison
 from omnifm.results.frame import read_results
+from omnifm.results.result_folder import is_comparison
 from omnifm.results.write import summary_frame
 from omnifm.runs.backend import make_backend
 from omnifm.runs.run import execute_locked, plan_of
 from omnifm.utils.errors import ExperimentError
 from omnifm.workers.pool import auto_workers
 
-Folder = str | PathLike[str]
-AnyExperiment = Folder | dict[str, Any] | Plan
+FolderPath = str | PathLike[str]
+AnyExperiment = FolderPath | dict[str, Any] | Plan
 """An experiment: its file, what stands in it, or a plan."""
 
 RUNS = Path("runs")
@@ -95,7 +95,7 @@ class Run(Results):
 def run(
     experiment: AnyExperiment,
     *,
-    out: Folder | None = None,
+    out: FolderPath | None = None,
     set: Changes = (),  # noqa: A002 - as the command calls it
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
@@ -121,7 +121,7 @@ def run(
 
 
 def resume(
-    folder: Folder,
+    folder: FolderPath,
     *,
     experiment: AnyExperiment | None = None,
     workers: int | None = None,
@@ -154,8 +154,8 @@ def compare(
     ablate: bool = False,
     sweep: Sequence[str] | Mapping[str, Sequence[Any]] = (),
     set: Changes = (),  # noqa: A002 - as the command calls it
-    out: Folder | None = None,
-    resume: Folder | None = None,
+    out: FolderPath | None = None,
+    resume: FolderPath | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> ComparisonResults:
@@ -197,7 +197,7 @@ def compare(
     return ComparisonResults(folder.path)
 
 
-def load(folder: Folder) -> Run:
+def load(folder: FolderPath) -> Run:
     """Open the folder of a run, finished or not; nothing is trained.
 
     Raises:

@@ -21,8 +21,8 @@ from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.omnifm import OmniFM
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.events import CheckpointEvent
+from omnifm.config.checking import checked
 from omnifm.config.experiment import make_experiment
-from omnifm.config.messages import checked
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import Broadcast, ClientState, Record, ServerState, Upload
 from omnifm.core.tensors import Tensors
@@ -199,7 +199,7 @@ def _arm(algorithm: Algorithm, **changes: Any) -> Arm:
         "adapter": {"grid": 7, "token_dim": 8, "neighbours": 3},
         "bank": {"prototypes": 3, "min_cluster": 4},
     }
-    registry.SETTINGS[_NAME] = Given
+    registry.ALGORITHM_SETTINGS[_NAME] = Given
     try:
         for key, value in changes.items():
             document[key] = {**document[key], **value}
@@ -207,7 +207,7 @@ def _arm(algorithm: Algorithm, **changes: Any) -> Arm:
         data = replace(experiment.data, size=16, sources=(_Stripes("CT", 40), _Stripes("MRI", 20), _Stripes("PET", 15)))
         return make_arm(experiment, load_dataset(data, experiment.partition, experiment.seed))
     finally:
-        del registry.SETTINGS[_NAME]
+        del registry.ALGORITHM_SETTINGS[_NAME]
 
 
 def _personal(algorithm: Algorithm) -> Arm:

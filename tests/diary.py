@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnifm.callbacks.callback import Answer, Callback, Stop
+from omnifm.callbacks.callback import Callback, CallbackResult, Stop
 from omnifm.callbacks.events import ArmEnd, ArmInfo, ArmStart, EvaluationEvent, RoundEvent, RunEnd, RunInfo
 from omnifm.callbacks.registry import CALLBACKS, register_callback
 
@@ -26,7 +26,7 @@ class Diary(Callback):
     def on_arm_start(self, event: ArmStart) -> None:
         self._write(_where(event.arm), "from", event.checkpoint.server.round)
 
-    def on_round_start(self, event: Any) -> Answer:
+    def on_round_start(self, event: Any) -> CallbackResult:
         return Stop("It is late", pause=True) if event.round == self.pause else None
 
     def on_round_end(self, event: RoundEvent) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.kinds import Kind
-from omnifm.algorithms.registry import SETTINGS, register_algorithm
+from omnifm.algorithms.registry import ALGORITHM_SETTINGS, register_algorithm
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.privacy.secret import ClientSecret, private_generator
@@ -46,7 +46,7 @@ def messenger_known() -> Iterator[None]:
     try:
         yield
     finally:
-        del SETTINGS["messenger"]
+        del ALGORITHM_SETTINGS["messenger"]
 
 
 class Noise(UploadStep):

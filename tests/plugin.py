@@ -10,18 +10,25 @@ from pathlib import Path
 import pytest
 
 from omnifm.algorithms.aggregation.registry import AGGREGATORS
-from omnifm.algorithms.registry import SETTINGS
+from omnifm.algorithms.registry import ALGORITHM_SETTINGS
 from omnifm.callbacks.registry import CALLBACKS
 from omnifm.data.sources import SOURCES
 from omnifm.tasks import registry as tasks
 from omnifm.utils import registration
 
-REGISTRIES = (SETTINGS, AGGREGATORS, CALLBACKS, SOURCES, tasks.TASKS, tasks.SETTINGS)
+REGISTRIES: tuple[dict[str, Any], ...] = (
+    ALGORITHM_SETTINGS,
+    AGGREGATORS,
+    CALLBACKS,
+    SOURCES,
+    tasks.TASKS,
+    tasks.TASK_SETTINGS,
+)
 
 MODULE = '''
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 

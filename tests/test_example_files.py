@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_run import write_experiment
 
-from omnifm.comparison.folder import Asked
+from omnifm.comparison.comparison_folder import Asked
 from omnifm.config.experiment import read_plan
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

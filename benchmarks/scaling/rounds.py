@@ -20,8 +20,8 @@ from process_tree import processor_seconds
 
 from omnifm.callbacks.callback import Callback, Stop
 from omnifm.callbacks.events import RoundEvent, RoundStart
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import LocalBackend
-from omnifm.runs.folder import ArmFolder
 from omnifm.runs.run_arm import run_arm
 from omnifm.training.trainer import Fit, Trainer
 from omnifm.utils.errors import OutOfTime

@@ -40,7 +40,7 @@ REFERENCES: dict[str, type] = {
 }
 """The algorithms that OmniFM is compared with, and may build upon."""
 
-SETTINGS: dict[str, type] = {
+ALGORITHM_SETTINGS: dict[str, type] = {
     **REFERENCES,
     "omnifm": OmniFMSettings,
     "local": LocalSettings,
@@ -60,7 +60,7 @@ def register_algorithm(name: str) -> Callable[[Settings], Settings]:
     Raises:
         ValueError: (from the decorator) the name is taken, or the class is no dataclass.
     """
-    return class_decorator(SETTINGS, name, "Algorithm")
+    return class_decorator(ALGORITHM_SETTINGS, name, "Algorithm")
 
 
 def make_algorithm(name: str, context: BuildContext) -> Algorithm:

@@ -35,7 +35,7 @@ class Stop:
     pause: bool = False
 
 
-Answer = Stop | bool | None
+CallbackResult = Stop | bool | None
 """What a callback returns: ``Stop(reason)`` or True to stop, nothing to go on."""
 
 
@@ -51,35 +51,37 @@ class Callback:
     In :meth:`on_run_start`, the ends, and evaluations on test data there is nothing to stop, and the answer is ignored.
     """
 
-    def on_run_start(self, info: RunInfo) -> Answer:
+    def on_run_start(self, info: RunInfo) -> CallbackResult:
         """A run starts, or is resumed."""
 
-    def on_arm_start(self, event: ArmStart) -> Answer:
+    def on_arm_start(self, event: ArmStart) -> CallbackResult:
         """An arm starts, or is resumed."""
 
-    def on_round_start(self, event: RoundStart) -> Answer:
+    def on_round_start(self, event: RoundStart) -> CallbackResult:
         """A round is about to begin."""
 
-    def on_upload(self, event: UploadEvent) -> Answer:
+    def on_upload(self, event: UploadEvent) -> CallbackResult:
         """One client's upload has arrived."""
 
-    def on_round_end(self, event: RoundEvent) -> Answer:
+    def on_round_end(self, event: RoundEvent) -> CallbackResult:
         """The server has taken in a round."""
 
-    def on_evaluate(self, event: EvaluationEvent) -> Answer:
+    def on_evaluate(self, event: EvaluationEvent) -> CallbackResult:
         """All clients have been evaluated."""
 
-    def on_checkpoint(self, event: CheckpointEvent) -> Answer:
+    def on_checkpoint(self, event: CheckpointEvent) -> CallbackResult:
         """A round is complete, and its checkpoint written: a resumed run goes on from here."""
 
-    def on_arm_end(self, event: ArmEnd) -> Answer:
+    def on_arm_end(self, event: ArmEnd) -> CallbackResult:
         """An arm has ended."""
 
-    def on_run_end(self, event: RunEnd) -> Answer:
+    def on_run_end(self, event: RunEnd) -> CallbackResult:
         """The run has ended."""
 
 
-def notify(callbacks: Iterable[Callback], method: Callable[[Callback, Event], Answer], event: Event) -> Stop | None:
+def notify(
+    callbacks: Iterable[Callback], method: Callable[[Callback, Event], CallbackResult], event: Event
+) -> Stop | None:
     """Tell every callback of an event, and return the first wish to stop; one for good goes before one to pause."""
     wishes = []
     for callback in callbacks:
@@ -92,7 +94,7 @@ def notify(callbacks: Iterable[Callback], method: Callable[[Callback, Event], An
 @contextmanager
 def telling_the_end(
     callbacks: Iterable[Callback],
-    method: Callable[[Callback, Event], Answer],
+    method: Callable[[Callback, Event], CallbackResult],
     end: Callable[[BaseException | None], Event],
 ) -> Iterator[None]:
     """Tell every callback when the block ends, whether by itself, by an error or by an interruption."""

@@ -8,16 +8,16 @@ from typing import TypeVar
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.mlflow import MLflow
 from omnifm.callbacks.tensorboard import TensorBoard
-from omnifm.config.messages import checked
+from omnifm.config.checking import checked
 from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError, did_you_mean
 from omnifm.utils.registration import class_decorator
 
 CALLBACKS: dict[str, type[Callback]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
-Kind = TypeVar("Kind", bound=type[Callback])
+_CallbackClass = TypeVar("_CallbackClass", bound=type[Callback])
 
 
-def register_callback(name: str) -> Callable[[Kind], Kind]:
+def register_callback(name: str) -> Callable[[_CallbackClass], _CallbackClass]:
     """Return a class decorator that makes a callback known by a name: ``[[callbacks]]`` with ``kind = "name"``.
 
     The class is a dataclass whose fields are its parameters; what else it keeps it makes in ``__post_init__``.

@@ -22,7 +22,7 @@ from omnifm.privacy.secret import ClientSecret
 from omnifm.utils.atomic_write import flush, replacing
 from omnifm.utils.errors import CheckpointError
 
-SUFFIX = ".safetensors"
+_SUFFIX = ".safetensors"
 _SIDE_BY_SIDE = 8
 
 
@@ -130,12 +130,12 @@ class ClientStateStore:
     def keep_only(self, files: Iterable[tuple[str, str]]) -> None:
         """Remove every state but those of these clients and digests."""
         kept = {self._file(client, digest) for client, digest in files}
-        for path in self.path.glob(f"*/*{SUFFIX}"):
+        for path in self.path.glob(f"*/*{_SUFFIX}"):
             if path not in kept:
                 path.unlink()
 
     def _file(self, client: str, digest: str) -> Path:
-        return self.path / file_name(client) / f"{digest}{SUFFIX}"
+        return self.path / file_name(client) / f"{digest}{_SUFFIX}"
 
 
 def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError, ExperimentError
 
 SCRATCH = "scratch"
-FILE = "model.safetensors"
+MODEL_FILE = "model.safetensors"
 """What a folder, or a repository of the hub, holds the weights in unless another name is given."""
 
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<file>.+))?")
@@ -28,7 +28,7 @@ def find_weights(init: str) -> Path:
         ExperimentError: there is no such file, or it cannot be downloaded; says why.
     """
     path = Path(init).expanduser()
-    path = path / FILE if path.is_dir() else path
+    path = path / MODEL_FILE if path.is_dir() else path
     if path.is_file():
         return path
     hub_id = _HUB_ID.fullmatch(init)
@@ -36,7 +36,7 @@ def find_weights(init: str) -> Path:
         raise ExperimentError(
             f"init = {init!r}: there is no file {path}. Make one by 'omnifm pretrain', or set init = {SCRATCH!r}."
         )
-    return _download(init, hub_id["repository"], hub_id["file"] or FILE)
+    return _download(init, hub_id["repository"], hub_id["file"] or MODEL_FILE)
 
 
 def _download(init: str, repository: str, file: str) -> Path:

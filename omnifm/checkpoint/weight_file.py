@@ -14,8 +14,8 @@ from omnifm.checkpoint.file import read_checkpoint, write_checkpoint
 from omnifm.core.tensors import Tensors
 from omnifm.utils.errors import CheckpointError
 
-FORMAT = "omnifm weights 1"
-SUFFIX = ".safetensors"
+WEIGHT_FORMAT = "omnifm weights 1"
+WEIGHT_SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def write_weights(path: Path, tensors: Tensors, origin: Origin) -> None:
     Raises:
         CheckpointError: the disk is full or not writable.
     """
-    write_checkpoint(path, tensors, {"format": FORMAT, **dataclasses.asdict(origin)})
+    write_checkpoint(path, tensors, {"format": WEIGHT_FORMAT, **dataclasses.asdict(origin)})
 
 
 def read_weights(path: Path) -> tuple[Tensors, Origin]:
@@ -57,9 +57,9 @@ def read_weights(path: Path) -> tuple[Tensors, Origin]:
         raise CheckpointError(f"There is no file {path}.") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is no safetensors file, or damaged: {error}.") from None
-    if plain.pop("format", None) != FORMAT:
+    if plain.pop("format", None) != WEIGHT_FORMAT:
         raise CheckpointError(
-            f"{path} holds no weights in the format {FORMAT!r}: make it by 'omnifm pretrain' or 'omnifm export'."
+            f"{path} holds no weights in the format {WEIGHT_FORMAT!r}: make it by 'omnifm pretrain' or 'omnifm export'."
         )
     tensors, _ = read_checkpoint(path)
     lists = {key: tuple(plain[key]) for key in ("size", "label_names", "vocabulary")}

@@ -13,7 +13,7 @@ from omnifm.cli.comparisons import compare
 from omnifm.cli.console import Warnings, mistake, os_error_text, say
 from omnifm.cli.inspect import report, show_data
 from omnifm.cli.runs import export, pretrain, run
-from omnifm.cli.schema import schema
+from omnifm.cli.schema_command import schema
 from omnifm.deploy.commands import app as deploy_app
 from omnifm.utils.errors import OmniFMError
 

@@ -35,8 +35,8 @@ def compare(
     started = time.monotonic()
     from omnifm.callbacks.progress import StageProgress
     from omnifm.callbacks.time_limit import TimeLimit
-    from omnifm.comparison.folder import Asked, ComparisonFolder
-    from omnifm.comparison.run import compare_locked
+    from omnifm.comparison.compare import compare_locked
+    from omnifm.comparison.comparison_folder import Asked, ComparisonFolder
     from omnifm.config.experiment import read_plan
     from omnifm.results.write import terminal_tables
     from omnifm.workers.pool import auto_workers

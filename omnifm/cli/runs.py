@@ -85,7 +85,7 @@ def export(
     """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
     from omnifm.export.loaded_arm import LoadedArm
     from omnifm.export.weights import export_arm
-    from omnifm.results.folder import is_comparison
+    from omnifm.results.result_folder import is_comparison
     from omnifm.runs import run as runs
 
     if is_comparison(run):

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from omnifm.algorithms.registry import REFERENCES, SETTINGS
+from omnifm.algorithms.registry import ALGORITHM_SETTINGS, REFERENCES
 from omnifm.config.deprecated import upgraded
 from omnifm.config.overrides import merged
 from omnifm.config.toml import Document, parse
 from omnifm.utils.errors import ExperimentError, did_you_mean
 
-Kind = Literal["reference", "omnifm", "baseline", "ablation", "control", "sweep", "own"]
+ArmKind = Literal["reference", "omnifm", "baseline", "ablation", "control", "sweep", "own"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ArmPlan:
     """One arm: the experiment with these changes. ``about`` says what the arm is, where its name does not."""
 
     name: str
-    kind: Kind
+    kind: ArmKind
     changes: Document
     about: str = ""
 
@@ -38,7 +38,7 @@ KNOWN = {
 """The arms of ``--algorithms all``."""
 
 
-def _variant(name: str, kind: Kind, about: str, **changes: Any) -> ArmPlan:
+def _variant(name: str, kind: ArmKind, about: str, **changes: Any) -> ArmPlan:
     return ArmPlan(name, kind, {"algorithm": "omnifm", **changes}, about)
 
 
@@ -75,7 +75,7 @@ def named_arms(names: str, document: Document) -> list[ArmPlan]:
     """
     own = {name: ArmPlan(name, "own", changes) for name, changes in (document.get("arms") or {}).items()}
     own = {name: arm for name, arm in own.items() if name not in KNOWN or KNOWN[name].changes != arm.changes}
-    registered = {name: ArmPlan(name, "own", {"algorithm": name}) for name in SETTINGS if name not in KNOWN}
+    registered = {name: ArmPlan(name, "own", {"algorithm": name}) for name in ALGORITHM_SETTINGS if name not in KNOWN}
     known = {**KNOWN, **registered, **own}
     if names == "all":
         return list(KNOWN.values())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from omnifm.comparison.comparison_folder import ComparisonFolder
 from omnifm.comparison.design import ArmDesign, Cell, Design
-from omnifm.comparison.folder import ComparisonFolder
 
 
 @dataclass(frozen=True)

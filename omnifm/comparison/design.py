@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from omnifm.algorithms.registry import SETTINGS
+from omnifm.algorithms.registry import ALGORITHM_SETTINGS
 from omnifm.comparison.arms import ArmPlan, nested
+from omnifm.config.checking import checked
 from omnifm.config.experiment import Experiment, base_of, make_experiment, to_document
-from omnifm.config.messages import checked
 from omnifm.config.overrides import merged
 from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError
@@ -153,7 +153,7 @@ def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Desi
             except ExperimentError as error:
                 raise ExperimentError(f"In arm {design.name!r}: {error}") from None
     known = {name for design in designs for name in (design.name, design.document["algorithm"])}
-    if strays := [name for name in settings.grids if name not in known and name not in SETTINGS]:
+    if strays := [name for name in settings.grids if name not in known and name not in ALGORITHM_SETTINGS]:
         raise ExperimentError(f"compare.grids.{strays[0]}: there is no algorithm or arm of this name.")
     return Design(document, str(document["name"]), designs, tuple(range(first, first + seeds)), settings)
 
@@ -166,7 +166,7 @@ def _design(arm: ArmPlan, base: Document, settings: CompareSettings) -> ArmDesig
             return ArmDesign(arm, document, _points(settings.grids[name], f"compare.grids.{name}"))
     shared = _points(settings.grid, "compare.grid")
     for key in shared[0]:
-        if (section := key.split(".")[0]) in SETTINGS:
+        if (section := key.split(".")[0]) in ALGORITHM_SETTINGS:
             raise ExperimentError(
                 f"compare.grid.{key} is a parameter of {section} and would tune no other algorithm: put it under "
                 f"[compare.grids.{section}]."

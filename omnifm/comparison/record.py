@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omnifm.comparison.choice import trials
+from omnifm.comparison.comparison_folder import ComparisonFolder
 from omnifm.comparison.design import ArmDesign, Design
-from omnifm.comparison.folder import ComparisonFolder
 
 
 @dataclass

@@ -19,8 +19,8 @@ from pydantic import Field
 from omnifm.algorithms import registry as algorithms
 from omnifm.algorithms.aggregation.registry import AGGREGATORS
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights
+from omnifm.config.checking import checked
 from omnifm.config.deprecated import upgraded
-from omnifm.config.messages import checked
 from omnifm.config.overrides import apply_override, merged, set_key
 from omnifm.config.toml import Document, read_toml, to_toml
 from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
@@ -76,8 +76,8 @@ class Experiment:
 
     name: str = "experiment"
     seed: CountOrZero = 0
-    task: Annotated[str, OneOf(tasks.SETTINGS)] = tasks.DEFAULT
-    algorithm: Annotated[str, OneOf(algorithms.SETTINGS)] = "omnifm"
+    task: Annotated[str, OneOf(tasks.TASK_SETTINGS)] = tasks.DEFAULT
+    algorithm: Annotated[str, OneOf(algorithms.ALGORITHM_SETTINGS)] = "omnifm"
     device: str = "cpu"
     init: Text = SCRATCH
     data: DataSettings = field(default_factory=DataSettings)
@@ -183,7 +183,7 @@ def renewed(document: Document, given: Document) -> Document:
 def make_experiment(document: Mapping[str, Any]) -> Experiment:
     """Check one arm's document and fill in the defaults."""
     load_plugins()
-    known = {**tasks.SETTINGS, **algorithms.SETTINGS}  # now, and not on import: users register their own
+    known = {**tasks.TASK_SETTINGS, **algorithms.ALGORITHM_SETTINGS}  # now, and not on import: users register their own
     for key in document:
         if key not in _PLAIN and key not in known:
             raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *known))}")

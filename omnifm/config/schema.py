@@ -12,8 +12,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from omnifm.algorithms import registry as algorithms
+from omnifm.config.checking import validator
 from omnifm.config.experiment import Experiment
-from omnifm.config.messages import validator
 from omnifm.tasks import registry as tasks
 from omnifm.utils.registration import load_plugins
 
@@ -41,14 +41,14 @@ def experiment_schema(more: Mapping[str, type]) -> dict[str, Any]:
     commands, by name.
     """
     load_plugins()
-    kinds: dict[str, type] = {**tasks.SETTINGS, **algorithms.SETTINGS, **more}
+    kinds: dict[str, type] = {**tasks.TASK_SETTINGS, **algorithms.ALGORITHM_SETTINGS, **more}
     inputs = [(name, "validation", validator(kind)) for name, kind in {"": Experiment, **kinds}.items()]
     schemas, shared = TypeAdapter.json_schemas(inputs, schema_generator=_Described)  # type: ignore[arg-type]
     found = {name: schema for (name, _), schema in schemas.items()}
     definitions = shared["$defs"]
     arm = definitions.pop("Experiment")
     arm["properties"].pop("sections")
-    arm["properties"] |= {name: found[name] for name in (*tasks.SETTINGS, *algorithms.SETTINGS)}
+    arm["properties"] |= {name: found[name] for name in (*tasks.TASK_SETTINGS, *algorithms.ALGORITHM_SETTINGS)}
     for kind in definitions.values():
         if "const" in kind.get("properties", {}).get("kind", {}):  # what tells one source from another
             kind["required"] = ["kind", *kind.get("required", [])]

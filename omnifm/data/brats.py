@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from omnifm.data.brats_case import SEQUENCES, Case, find_case, read_case
+from omnifm.data.brats_case import BRATS_SEQUENCES, Case, find_case, read_case
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
-from omnifm.data.volumes import between, cropped, shrunk
+from omnifm.data.volumes import between, cropped, shrunk_volume
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, settings
 
@@ -40,7 +40,7 @@ class BratsSource:
 
     folder: str = "brats"
     kind: Literal["brats"] = "brats"
-    sequences: Some[Annotated[str, OneOf(SEQUENCES)]] = tuple(SEQUENCES)
+    sequences: Some[Annotated[str, OneOf(BRATS_SEQUENCES)]] = tuple(BRATS_SEQUENCES)
     regions: Some[Annotated[str, OneOf(TUMOUR)]] = tuple(TUMOUR)
     per_sequence: bool = False
     axes: Literal[2, 3] = 2
@@ -79,7 +79,7 @@ class BratsSource:
             count = len(image)
             spacings += [[self.field_of_view / loading.size] * self.axes] * count
             splits += self._splits(count, last=number == len(owners) - 1, only=len(owners) == 1)
-            modalities += [SEQUENCES[wanted[0]] if len(wanted) == 1 else "MRI"] * count
+            modalities += [BRATS_SEQUENCES[wanted[0]] if len(wanted) == 1 else "MRI"] * count
             patients += [f"{owner}/{name}"] * count
         warn_of_empty(empty, "tumour")
         return SourceTable(
@@ -103,7 +103,7 @@ class BratsSource:
             planes = planes[:, _heights(planes, len(case.images), self.slices)].transpose(0, 1)
         else:
             planes = planes[None]
-        planes = shrunk(planes, loading.size)
+        planes = shrunk_volume(planes, loading.size)
         image, mask = planes[:, : len(case.images)], planes[:, len(case.images) :] >= 0.5
         if image.shape[1] == 1:
             image = image.expand(-1, loading.channels, *[-1] * self.axes)

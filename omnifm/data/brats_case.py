@@ -13,12 +13,12 @@ from torch import Tensor
 
 from omnifm.utils.errors import DataError
 
-SEQUENCES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
+BRATS_SEQUENCES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
 """The sequences as BraTS spells them, and the modalities that they are."""
 
 MASK = "seg"
 LAYOUTS: tuple[dict[str, str], ...] = (
-    {**{sequence: f"{{case}}_{sequence}.nii.gz" for sequence in SEQUENCES}, MASK: "{case}_seg.nii.gz"},
+    {**{sequence: f"{{case}}_{sequence}.nii.gz" for sequence in BRATS_SEQUENCES}, MASK: "{case}_seg.nii.gz"},
     {
         "t1": "{case}-t1n.nii.gz",
         "t1ce": "{case}-t1c.nii.gz",

@@ -19,13 +19,13 @@ from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.answers import agreed_answers
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows, whole
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.source import Loading
 from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
+from omnifm.data.vocabulary import agreed_answers
 from omnifm.utils.errors import DataError, did_you_mean
 from omnifm.utils.settings import Count, settings
 

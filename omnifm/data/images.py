@@ -15,7 +15,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 # Large sets are converted this many images at a time, so that only the small result is ever float32 as a
 # whole.
-CHUNK = 1024
+_CHUNK = 1024
 
 
 def to_unit(images: NDArray[Any]) -> Tensor:
@@ -74,7 +74,7 @@ def prepare(images: NDArray[Any], size: int, channels: int) -> Tensor:
     if images.ndim == 3:
         images = images[..., np.newaxis]
     prepared = torch.empty(len(images), channels, size, size)
-    for start in range(0, len(images), CHUNK):
-        chunk = to_unit(images[start : start + CHUNK]).permute(0, 3, 1, 2)
-        prepared[start : start + CHUNK] = resize(to_channels(chunk, channels), size).clamp(0, 1)
+    for start in range(0, len(images), _CHUNK):
+        chunk = to_unit(images[start : start + _CHUNK]).permute(0, 3, 1, 2)
+        prepared[start : start + _CHUNK] = resize(to_channels(chunk, channels), size).clamp(0, 1)
     return prepared

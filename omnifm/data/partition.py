@@ -75,7 +75,7 @@ class ClientSplit:
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientRows:
     """All rows of one patient, with their commonest class and their first published split, if any."""
 
     name: str
@@ -86,7 +86,7 @@ class Patient:
     label: int
 
 
-Assignment = dict[str, list[Patient]]
+Assignment = dict[str, list[PatientRows]]
 
 
 def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[ClientSplit, ...]:
@@ -125,13 +125,13 @@ def whole(name: str, rows: Rows, settings: PartitionSettings, seed: int) -> Clie
     return _share(name, mine, rows, settings, seed)
 
 
-def _patients(rows: Rows) -> list[Patient]:
+def _patients(rows: Rows) -> list[PatientRows]:
     """Gather the rows of each patient, in order of first appearance."""
     gathered: dict[str, list[int]] = {}
     for row, patient in enumerate(rows.patients):
         gathered.setdefault(patient, []).append(row)
     return [
-        Patient(
+        PatientRows(
             name=name,
             rows=tuple(mine),
             modalities=distinct([rows.modalities[row] for row in mine]),
@@ -143,7 +143,7 @@ def _patients(rows: Rows) -> list[Patient]:
     ]
 
 
-def _by_modality(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
+def _by_modality(patients: list[PatientRows], settings: PartitionSettings, seed: int) -> Assignment:
     groups = _group(patients, lambda patient: patient.modalities, "modality")
     clients = settings.clients or len(groups)
     if clients < len(groups):
@@ -162,7 +162,7 @@ def _by_modality(patients: list[Patient], settings: PartitionSettings, seed: int
     return assigned
 
 
-def _by_institution(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
+def _by_institution(patients: list[PatientRows], settings: PartitionSettings, seed: int) -> Assignment:
     groups = _group(patients, lambda patient: patient.institutions, "institution")
     if settings.clients not in (0, len(groups)):
         raise DataError(
@@ -172,11 +172,11 @@ def _by_institution(patients: list[Patient], settings: PartitionSettings, seed: 
     return groups
 
 
-def _iid(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
+def _iid(patients: list[PatientRows], settings: PartitionSettings, seed: int) -> Assignment:
     return _deal_evenly(patients, _names(patients, settings), seed)
 
 
-def _by_dirichlet(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
+def _by_dirichlet(patients: list[PatientRows], settings: PartitionSettings, seed: int) -> Assignment:
     """Let the hospitals draw a patient each in turn, of a class drawn from their own class distribution."""
     names = _names(patients, settings)
     random = numpy_generator(seed, "partition", "dirichlet", len(names))
@@ -200,7 +200,7 @@ def _by_dirichlet(patients: list[Patient], settings: PartitionSettings, seed: in
     return assigned
 
 
-def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int) -> Assignment:
+def _by_quantity(patients: list[PatientRows], settings: PartitionSettings, seed: int) -> Assignment:
     """Cut each stratum by drawn proportions, after a first few for every hospital, so that none is empty."""
     names = _names(patients, settings)
     random = numpy_generator(seed, "partition", "quantity", len(names))
@@ -220,7 +220,7 @@ def _by_quantity(patients: list[Patient], settings: PartitionSettings, seed: int
     return assigned
 
 
-_DEALERS: dict[str, Callable[[list[Patient], PartitionSettings, int], Assignment]] = {
+_DEALERS: dict[str, Callable[[list[PatientRows], PartitionSettings, int], Assignment]] = {
     "modality": _by_modality,
     "institution": _by_institution,
     "iid": _iid,
@@ -229,7 +229,7 @@ _DEALERS: dict[str, Callable[[list[Patient], PartitionSettings, int], Assignment
 }
 
 
-def _group(patients: list[Patient], key: Callable[[Patient], tuple[str, ...]], what: str) -> Assignment:
+def _group(patients: list[PatientRows], key: Callable[[PatientRows], tuple[str, ...]], what: str) -> Assignment:
     """Group the patients by the one modality or institution that each has."""
     groups: Assignment = {}
     for patient in patients:
@@ -243,20 +243,20 @@ def _group(patients: list[Patient], key: Callable[[Patient], tuple[str, ...]], w
     return groups
 
 
-def _names(patients: list[Patient], settings: PartitionSettings) -> list[str]:
+def _names(patients: list[PatientRows], settings: PartitionSettings) -> list[str]:
     modalities = {modality for patient in patients for modality in patient.modalities}
     return [f"hospital-{number + 1}" for number in range(settings.clients or len(modalities))]
 
 
-def _strata(patients: list[Patient]) -> list[list[Patient]]:
+def _strata(patients: list[PatientRows]) -> list[list[PatientRows]]:
     """Return the patients of each published split, and those of none."""
-    strata: dict[str | None, list[Patient]] = {}
+    strata: dict[str | None, list[PatientRows]] = {}
     for patient in patients:
         strata.setdefault(patient.split, []).append(patient)
     return list(strata.values())
 
 
-def _deal_evenly(patients: list[Patient], names: Sequence[str], seed: int) -> Assignment:
+def _deal_evenly(patients: list[PatientRows], names: Sequence[str], seed: int) -> Assignment:
     """Deal the shuffled patients of each split and modality round, so that all hospitals are alike."""
     random = numpy_generator(seed, "partition", "evenly", list(names))
     shuffled = [patients[index] for index in random.permutation(len(patients))]
@@ -264,7 +264,7 @@ def _deal_evenly(patients: list[Patient], names: Sequence[str], seed: int) -> As
     return {name: shuffled[start :: len(names)] for start, name in enumerate(names)}
 
 
-def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
+def _share(name: str, patients: list[PatientRows], rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
     """Keep the published splits of the hospital's rows, and split its other patients."""
     splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     unsplit = []
@@ -285,7 +285,9 @@ def _share(name: str, patients: list[Patient], rows: Rows, settings: PartitionSe
     return ClientSplit(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
 
 
-def _split(name: str, patients: list[Patient], settings: PartitionSettings, seed: int) -> list[tuple[Patient, str]]:
+def _split(
+    name: str, patients: list[PatientRows], settings: PartitionSettings, seed: int
+) -> list[tuple[PatientRows, str]]:
     """Split patients at random but evenly over modalities and classes; at least one for each needed split."""
     random = numpy_generator(seed, "partition", "split", name)
     left = [patients[index] for index in random.permutation(len(patients))]

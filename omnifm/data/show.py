@@ -19,7 +19,7 @@ SAMPLES = 6
 MOST_CLIENTS = 16
 MOST_CLASSES = 8
 GREY = "#555555"
-COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
+CLIENT_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
 
 
 class ClientRow(TypedDict):
@@ -58,7 +58,7 @@ def picture(dataset: FederatedDataset, path: Path) -> None:
     figure = Figure(figsize=(13, 1.95 * len(shown) + 0.3), dpi=120, facecolor="white")
     bands = figure.subfigures(len(shown) + 1, 1, squeeze=False, height_ratios=[1.95] * len(shown) + [0.3])
     for band, client, row in zip(bands[:, 0], shown, describe(dataset), strict=False):
-        colour = COLOURS[groups.index(client.group) % len(COLOURS)]
+        colour = CLIENT_COLOURS[groups.index(client.group) % len(CLIENT_COLOURS)]
         name = client.name if client.name == client.group else f"{client.name} ({client.group})"
         sizes = f"{row['train']} for training, {row['validation']} for validation, {row['test']} for test"
         band.text(0.01, 0.9, name, fontsize=12, fontweight="bold", color=colour)

@@ -16,10 +16,10 @@ from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.image_pairs import ImagePairsSource
 from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.medmnist import MedMNISTSource
+from omnifm.data.phantom.dataset import PhantomSource
+from omnifm.data.phantom.masks import PhantomRegionsSource
 from omnifm.data.phantom.pairs import PhantomPairsSource
-from omnifm.data.phantom.questions import PhantomQuestionsSource
-from omnifm.data.phantom.regions import PhantomRegionsSource
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.question_set import PhantomQuestionsSource
 from omnifm.data.slake import SLAKESource
 from omnifm.data.source import Source
 from omnifm.data.tile_folder import TileFolderSource

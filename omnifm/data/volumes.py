@@ -24,7 +24,7 @@ def cropped(volume: Tensor, spacing: Sequence[float], side: float) -> Tensor:
     return _plain(ResizeWithPadOrCrop([max(1, round(side / step)) for step in spacing])(about))
 
 
-def shrunk(volumes: Tensor, side: int) -> Tensor:
+def shrunk_volume(volumes: Tensor, side: int) -> Tensor:
     """Return ``(rows, channels, *size)`` with all sides at ``side``: linear, and smoothed before it shrinks."""
     from monai.transforms.spatial.array import Resize
 

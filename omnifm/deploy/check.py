@@ -1,4 +1,4 @@
-"""``omnifm deploy check``: what is wrong on this machine, in plain words, each with its remedy."""
+"""``omnifm deploy check_folder``: what is wrong on this machine, in plain words, each with its remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnifm.deploy.check_result import CheckResult
 from omnifm.deploy.deployment_plan import ClientSide, ServerSide, read_side
 
 
-def check(folder: Path, *, key: bool = False) -> Iterator[CheckResult]:
+def check_folder(folder: Path, *, key: bool = False) -> Iterator[CheckResult]:
     """Look at the machine whose folder this is: a server's, a hospital's or an operator's.
 
     With ``key``, a hospital signs in and out again, which only its own key can; not while its service runs.

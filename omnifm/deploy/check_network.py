@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from omnifm.deploy.check_result import CheckResult, bad, good, warning
-from omnifm.deploy.connectivity import Answer, Unreached, call, connect
+from omnifm.deploy.connectivity import ServerResponse, Unreached, call, connect
 from omnifm.deploy.deployment_plan import ClientSide, OperatorSide, ServerSide, host_and_port
 from omnifm.deploy.operator import control, operator_context, trust
 from omnifm.engines.flower.control import try_key
@@ -107,7 +107,7 @@ def _loopback_only(side: ServerSide) -> Iterator[CheckResult]:
                 )
 
 
-def _superlink(answer: Answer, where: str) -> CheckResult:
+def _superlink(answer: ServerResponse, where: str) -> CheckResult:
     if answer.status == 401:
         return good("SuperLink", f"It answers at {where}, and wants a registered key.")
     if answer.status in (502, 504):
@@ -117,7 +117,7 @@ def _superlink(answer: Answer, where: str) -> CheckResult:
     return bad("SuperLink", text, "Is it the right port? The hospitals' and the operators' differ.")
 
 
-def _clock(answer: Answer) -> Iterator[CheckResult]:
+def _clock(answer: ServerResponse) -> Iterator[CheckResult]:
     if answer.ahead is None:
         return
     off = f"{abs(answer.ahead):.0f} seconds {'ahead of' if answer.ahead > 0 else 'behind'} the server's"

@@ -50,7 +50,7 @@ def init(
 
     values = {"servers": server, "hospitals": hospital, "etc": etc, "state": state, "programs": programs}
     numbers = dict(zip(("superlink", "hospitals", "operators"), ports, strict=True))
-    provision.init(folder, make_deployment_plan({**values, "ports": numbers}))
+    provision.provision(folder, make_deployment_plan({**values, "ports": numbers}))
     _say(f"The deployment is in {folder}. Go on with its STEPS.md.")
 
 
@@ -59,7 +59,7 @@ def add(folder: Folder, hospital: ClientNames) -> None:
     """Add hospitals to a deployment, at any time."""
     from omnifm.deploy import provision
 
-    provision.add(folder, hospital)
+    provision.add_clients(folder, hospital)
     _say(f"Bring {', '.join(str(folder / 'hospitals' / name) for name in hospital)} to the hospital; then")
     _say(f"  omnifm deploy register {shlex.quote(str(folder))}")
 
@@ -74,7 +74,7 @@ def renew(
     """Make the server's and the operator's certificates anew; keys of hospitals stay good."""
     from omnifm.deploy import provision
 
-    provision.renew(folder, server or [])
+    provision.renew_certificates(folder, server or [])
     _say(f"Bring {folder}/server to the server again, and restart nginx and the SuperLink.")
 
 
@@ -83,7 +83,7 @@ def rekey(folder: Folder, hospital: ClientNames) -> None:
     """Make new keys for hospitals whose old ones are lost or stolen; `unregister` them first."""
     from omnifm.deploy import provision
 
-    provision.rekey(folder, hospital)
+    provision.replace_keys(folder, hospital)
     _say(f"Bring hospital.key to each; then  omnifm deploy register {shlex.quote(str(folder))}")
 
 
@@ -125,10 +125,10 @@ def check(
     ] = False,
 ) -> None:
     """Tell what is wrong on this machine, and what to do; exit status 1 if anything is."""
-    from omnifm.deploy.check import check
+    from omnifm.deploy.check import check_folder
 
     worst = 0
-    for finding in check(folder, key=key):
+    for finding in check_folder(folder, key=key):
         mark, colour = {"good": ("ok", "green"), "warning": ("look", "yellow"), "bad": ("BAD", "red")}[finding.severity]
         _out.print(
             f"[{colour}]{mark:5}[/]{escape(f'{finding.subject}: {finding.text}')}", highlight=False, soft_wrap=True
@@ -161,7 +161,7 @@ def run(
         raise DeploymentError("--out and --resume are two folders for one run: give only one of them.")
     plan = None if experiment is None else read_plan(experiment, overrides or ())
     where = resume or out or (plan.name if plan else "")
-    raise typer.Exit(operator.run(folder, plan.document if plan else None, where, resume=bool(resume)))
+    raise typer.Exit(operator.submit(folder, plan.document if plan else None, where, resume=bool(resume)))
 
 
 @app.command()

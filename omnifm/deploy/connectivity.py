@@ -23,7 +23,7 @@ class Unreached(Exception):  # noqa: N818 - one of the findings
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerResponse:
     """What came back. ``ahead``: by how many seconds this machine's clock is ahead of the server's, if it told."""
 
     status: int
@@ -31,7 +31,9 @@ class Answer:
     ahead: float | None
 
 
-def call(host: str, port: int, context: ssl.SSLContext, path: str, method: str = "POST", name: str = "") -> Answer:
+def call(
+    host: str, port: int, context: ssl.SSLContext, path: str, method: str = "POST", name: str = ""
+) -> ServerResponse:
     """Send an empty request over TLS; ``name`` is the server's, if not the host called.
 
     Raises:
@@ -53,7 +55,7 @@ def call(host: str, port: int, context: ssl.SSLContext, path: str, method: str =
         date = response.getheader("Date")
         # The date has whole seconds, cut off: half a second is added.
         ahead = now - (parsedate_to_datetime(date).timestamp() + 0.5) if date else None
-        return Answer(response.status, text, ahead)
+        return ServerResponse(response.status, text, ahead)
 
 
 def connect(host: str, port: int) -> socket.socket:

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field
 
-from omnifm.config.messages import checked
+from omnifm.config.checking import checked
 from omnifm.config.toml import read_toml
 from omnifm.utils.errors import DeploymentError, ExperimentError
 
-FILE = "deploy.toml"
+PLAN_FILE = "deploy.toml"
 _HOSPITAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*", re.ASCII)
@@ -166,7 +166,7 @@ def read_deployment_plan(folder: Path) -> DeploymentPlan:
     document = _read(folder)
     if "side" in document:
         raise DeploymentError(f"{folder} is one side of a deployment: give the folder that `omnifm deploy init` made.")
-    plan: DeploymentPlan = _checked(DeploymentPlan, document, f"{folder / FILE}: ")
+    plan: DeploymentPlan = _checked(DeploymentPlan, document, f"{folder / PLAN_FILE}: ")
     return plan
 
 
@@ -181,12 +181,12 @@ def read_side(folder: Path, *sides: str) -> Side:
     if side not in wanted:
         there = f"side {side!r}" if side else "a whole deployment"
         raise DeploymentError(f"{folder} is the folder of {there}: give that of one side ({', '.join(wanted)}).")
-    found: Side = _checked(_SIDES[side], document, f"{folder / FILE}: ")
+    found: Side = _checked(_SIDES[side], document, f"{folder / PLAN_FILE}: ")
     return found
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    return read_toml(folder / FILE, "deployment file", DeploymentError, "`omnifm deploy init` writes it")
+    return read_toml(folder / PLAN_FILE, "deployment file", DeploymentError, "`omnifm deploy init` writes it")
 
 
 def _checked(kind: type, values: dict[str, Any], before: str) -> Any:

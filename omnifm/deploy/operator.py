@@ -74,14 +74,14 @@ def run_flwr(folder: Path, arguments: Sequence[str]) -> int:
         return subprocess.run(command, env={**os.environ, **QUIET, "FLWR_HOME": home}, check=False).returncode
 
 
-def run(folder: Path, experiment: Document | None, out: str, *, resume: bool) -> int:
-    """Let the server play an experiment, and show how it goes; return 0 unless that fails, or the run.
+def submit(folder: Path, experiment: Document | None, out: str, *, resume: bool) -> int:
+    """Let the server play an experiment, and show how it goes; return 0 unless that fails, or the submit.
 
     Args:
         folder: the operator's.
         experiment: what to play; None to go on with what is in ``out``.
         out: the run's folder on the server; below ``runs`` of the server's state, unless it is absolute.
-        resume: go on with the run that is there.
+        resume: go on with the submit that is there.
     """
     side = cast(OperatorSide, read_side(folder, "operator"))
     text = "" if experiment is None else to_toml(experiment)

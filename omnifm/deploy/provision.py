@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from omnifm.deploy.deployment_plan import (
-    FILE,
+    PLAN_FILE,
     ClientSide,
     DeploymentPlan,
     OperatorSide,
@@ -21,7 +21,7 @@ from omnifm.deploy.deployment_plan import (
     make_deployment_plan,
     read_deployment_plan,
 )
-from omnifm.deploy.templating import OPEN, PROGRAM, SECRET, render, write
+from omnifm.deploy.templating import OPEN, PROGRAM, SECRET, render_template, write
 from omnifm.engines.flower import certificates as made
 from omnifm.engines.flower.app_bundle import write_app
 from omnifm.engines.flower.control import SUPERNODE_CALLS
@@ -31,7 +31,7 @@ from omnifm.utils.errors import DeploymentError, did_you_mean
 OPERATOR = "operator"
 
 
-def init(folder: Path, plan: DeploymentPlan) -> None:
+def provision(folder: Path, plan: DeploymentPlan) -> None:
     """Make a new deployment, whole or not at all.
 
     Raises:
@@ -41,7 +41,7 @@ def init(folder: Path, plan: DeploymentPlan) -> None:
         raise DeploymentError(f"{folder} is there already and is left as it is: give a new folder.")
     authority = made.make_authority(f"authority of {plan.servers[0]}")
     with _whole(folder) as new:
-        write(new / FILE, deployment_toml(plan))
+        write(new / PLAN_FILE, deployment_toml(plan))
         write(new / "STEPS.md", _steps(plan))
         write(new / "ca/ca.key", authority.key_pem, SECRET)
         write(new / "ca/ca.crt", authority.certificate_pem)
@@ -52,7 +52,7 @@ def init(folder: Path, plan: DeploymentPlan) -> None:
             _write_hospital(new, plan, name, authority.certificate_pem)
 
 
-def add(folder: Path, names: list[str]) -> DeploymentPlan:
+def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
     """Add hospitals to a deployment; return the new plan. What is there stays as it is.
 
     Raises:
@@ -62,11 +62,11 @@ def add(folder: Path, names: list[str]) -> DeploymentPlan:
     new = make_deployment_plan({**_values(plan), "hospitals": (*plan.hospitals, *names)})
     for name in names:
         _write_hospital(folder, new, name, (folder / "ca/ca.crt").read_bytes())
-    write_atomically(folder / FILE, deployment_toml(new).encode())
+    write_atomically(folder / PLAN_FILE, deployment_toml(new).encode())
     return new
 
 
-def renew(folder: Path, servers: list[str]) -> DeploymentPlan:
+def renew_certificates(folder: Path, servers: list[str]) -> DeploymentPlan:
     """Make the server's and the operator's certificates anew, for other names of the server if any are given.
 
     Raises:
@@ -81,11 +81,11 @@ def renew(folder: Path, servers: list[str]) -> DeploymentPlan:
         if (folder / name).exists():
             shutil.rmtree(folder / name)
         (folder / f".{name}.new").rename(folder / name)
-    write_atomically(folder / FILE, deployment_toml(new).encode())
+    write_atomically(folder / PLAN_FILE, deployment_toml(new).encode())
     return new
 
 
-def rekey(folder: Path, names: list[str]) -> None:
+def replace_keys(folder: Path, names: list[str]) -> None:
     """Make new keys for hospitals whose old ones are lost or stolen.
 
     Raises:
@@ -109,24 +109,24 @@ def _write_server(place: Path, plan: DeploymentPlan, authority: made.Identity) -
     identity = made.server_identity(authority, plan.servers)
     etc = f"{plan.etc}/server"
     about = ServerSide(plan.servers, plan.ports, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / FILE, deployment_toml(about))
+    write(place / PLAN_FILE, deployment_toml(about))
     write(place / "ca.crt", authority.certificate_pem)
     write(place / "server.crt", identity.certificate_pem)
     write(place / "server.key", identity.key_pem, SECRET)
-    write(place / "start.sh", render("server-start.sh.j2", plan=plan), PROGRAM)
-    proxy = render(
+    write(place / "start.sh", render_template("server-start.sh.j2", plan=plan), PROGRAM)
+    proxy = render_template(
         "nginx.conf.j2", plan=plan, place=etc, fleet=SUPERNODE_CALLS, operators=[made.distinguished(OPERATOR)]
     )
     write(place / "nginx.conf", proxy)
     unit = "omnifm-server.service"
     matter = {"place": etc, "unit": unit, "description": "OmniFM: the server of the federation", "restart": 5}
-    write(place / unit, render("unit.j2", plan=plan, **matter))
+    write(place / unit, render_template("unit.j2", plan=plan, **matter))
 
 
 def _write_operator(place: Path, plan: DeploymentPlan, authority: made.Identity) -> None:
     identity = made.operator_identity(authority, OPERATOR)
     about = OperatorSide(plan.servers[0], plan.ports.operators, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / FILE, deployment_toml(about))
+    write(place / PLAN_FILE, deployment_toml(about))
     write(place / "ca.crt", authority.certificate_pem)
     write(place / "operator.crt", identity.certificate_pem)
     write(place / "operator.key", identity.key_pem, SECRET)
@@ -138,15 +138,17 @@ def _write_hospital(folder: Path, plan: DeploymentPlan, name: str, authority: by
     place, etc, server = folder / "hospitals" / name, f"{plan.etc}/hospital", plan.servers[0]
     private, public = made.make_client_key()
     about = ClientSide(name, server, plan.ports.hospitals, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / FILE, deployment_toml(about))
+    write(place / PLAN_FILE, deployment_toml(about))
     write(place / "ca.crt", authority)
     write(place / "hospital.key", private, SECRET)
-    write(place / "client.toml", render("client.toml.j2", plan=plan, hospital=name))
+    write(place / "client.toml", render_template("client.toml.j2", plan=plan, hospital=name))
     address = host_and_port(server, plan.ports.hospitals)
-    write(place / "start.sh", render("hospital-start.sh.j2", plan=plan, hospital=name, address=address), PROGRAM)
+    write(
+        place / "start.sh", render_template("hospital-start.sh.j2", plan=plan, hospital=name, address=address), PROGRAM
+    )
     unit = "omnifm-hospital.service"
     matter = {"place": etc, "unit": unit, "description": f"OmniFM: the hospital {name}", "restart": 15}
-    write(place / unit, render("unit.j2", plan=plan, **matter))
+    write(place / unit, render_template("unit.j2", plan=plan, **matter))
     write(folder / "keys" / f"{name}.pub", public)
 
 
@@ -159,7 +161,7 @@ def _read_authority(folder: Path) -> made.Identity:
 
 def _steps(plan: DeploymentPlan) -> str:
     venv = str(PurePosixPath(plan.programs).parent)
-    return render("steps.md.j2", plan=plan, venv=venv, omnifm=installed("omnifm"), flwr=installed("flwr"))
+    return render_template("steps.md.j2", plan=plan, venv=venv, omnifm=installed("omnifm"), flwr=installed("flwr"))
 
 
 def _values(plan: DeploymentPlan) -> dict[str, object]:

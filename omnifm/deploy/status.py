@@ -17,7 +17,7 @@ from rich.table import Table
 
 from omnifm.deploy.deployment_plan import ServerSide, read_side
 from omnifm.deploy.operator import control
-from omnifm.engines.flower.control import Node
+from omnifm.engines.flower.control import RegisteredNode
 from omnifm.utils.errors import DeploymentError
 from omnifm.utils.lock import is_held
 
@@ -36,7 +36,7 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
     if run is None and isinstance(side, ServerSide):
         run = latest_run(Path(side.state) / "runs")
     stand = read_stand(run) if run else {}
-    nodes: dict[str, Node] | None = None
+    nodes: dict[str, RegisteredNode] | None = None
     try:
         nodes = {node.name: node for node in control(folder).nodes()}
     except DeploymentError as error:
@@ -81,7 +81,9 @@ def read_stand(run: Path) -> dict[str, Any]:
     return dict(stand)
 
 
-def client_table(nodes: Mapping[str, Node] | None, known: Mapping[str, Mapping[str, Any]], now: datetime) -> Table:
+def client_table(
+    nodes: Mapping[str, RegisteredNode] | None, known: Mapping[str, Mapping[str, Any]], now: datetime
+) -> Table:
     """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``."""
     table = Table("hospital")
     for column in ("connection", "since"):

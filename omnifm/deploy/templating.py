@@ -12,7 +12,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 SECRET, OPEN, PROGRAM = 0o600, 0o644, 0o755
 
 
-def render(template: str, **matter: Any) -> str:
+def render_template(template: str, **matter: Any) -> str:
     """Fill in a template of this package."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),

@@ -13,7 +13,7 @@ import threading
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterator
 
-CHUNK = 1 << 16
+_CHUNK = 1 << 16
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def tls_proxy(host: str, port: int, context: ssl.SSLContext) -> Iterator[int]:
 
 async def _pass_on(source: StreamReader, target: StreamWriter) -> None:
     with contextlib.suppress(OSError):
-        while data := await source.read(CHUNK):
+        while data := await source.read(_CHUNK):
             target.write(data)
             await target.drain()
     target.close()

@@ -16,7 +16,7 @@ from omnifm.core.serialization import TensorBuffer, unpack_tensors
 
 _APART = 2**36  # bytes from one region to the next; pages that are never touched take no memory
 _LARGE = 2**23
-Kind = TypeVar("Kind", bound=Record)
+_RecordClass = TypeVar("_RecordClass", bound=Record)
 
 
 class SharedMemory:
@@ -58,7 +58,7 @@ class SharedMemory:
         buffer.write_into(memoryview(self._map(region, buffer.size)))
         return buffer.size
 
-    def read(self, region: int, size: int, kind: type[Kind], *, release: bool = False) -> Kind:
+    def read(self, region: int, size: int, kind: type[_RecordClass], *, release: bool = False) -> _RecordClass:
         """Return the record of ``size`` bytes in a region; its tensors are views of it.
 
         With ``release`` the region is given back when the last of these views is gone.

@@ -20,7 +20,7 @@ from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import POOLED, FederatedDataset, load_dataset, pooled
 from omnifm.data.subset import ClientData, LazySubset, Subset
 from omnifm.runs.arm import Arm, DataSpec, build_arm
-from omnifm.runs.folder import ArmFolder
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.run import arm_folder
 from omnifm.tasks.task import Task
 from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel

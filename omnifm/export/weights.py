@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnifm.checkpoint.kept_weights import FILE
+from omnifm.checkpoint.kept_weights import MODEL_FILE
 from omnifm.checkpoint.weight_file import write_weights
 from omnifm.data.federated_dataset import POOLED
 from omnifm.export.loaded_arm import LoadedArm
@@ -23,14 +23,14 @@ def export_arm(loaded: LoadedArm, client: str | None, folder: Path) -> list[str]
         ExperimentError: there is no such client, the arm shares nothing, or the folder holds a model already.
         CheckpointError: the arm has no sound checkpoint of its best round.
     """
-    if (folder / FILE).exists():
+    if (folder / MODEL_FILE).exists():
         raise ExperimentError(f"{folder} holds a model already. Give another folder.")
     tensors, arm = loaded.tensors(client), loaded.arm
     lacking = [own for own in arm.runtime.initial if travels(own) and own not in tensors]
     if not any(map(travels, tensors)):
         raise ExperimentError(f"Arm {loaded.name!r} shares no weights: name a client, whose model is to be written.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_weights(folder / FILE, tensors, arm.origin)
+    write_weights(folder / MODEL_FILE, tensors, arm.origin)
     if not any(own.startswith("network.") for own in lacking):
         arm.runtime.model.network.export(folder)
     return lacking

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.callbacks.callback import Answer, Callback, Event, Stop, notify
+from omnifm.callbacks.callback import Callback, CallbackResult, Event, Stop, notify
 from omnifm.callbacks.events import (
     ArmInfo,
     ArmStart,
@@ -191,7 +191,7 @@ class Federation:
         """Whether a round under way is the last, since someone has asked to stop for good."""
         return self.stop is not None and not self.stop.pause
 
-    def _notify(self, method: Callable[[Callback, Event], Answer], event: Event) -> Stop | None:
+    def _notify(self, method: Callable[[Callback, Event], CallbackResult], event: Event) -> Stop | None:
         asked = notify(self.callbacks, method, event)
         self.stop = self.stop or asked
         return self.stop

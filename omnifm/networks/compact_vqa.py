@@ -113,7 +113,7 @@ class CompactTokens(ImageTokens):
     def forward(self, image: Tensor) -> Tensor:
         """Map ``(batch, channels, h, w)`` to ``(batch, h w / 64, width)``."""
         features: Tensor = self.encoder(image)
-        return (features + places(*features.shape[1:]).to(features)).flatten(2).transpose(1, 2)
+        return (features + position_codes(*features.shape[1:]).to(features)).flatten(2).transpose(1, 2)
 
 
 class CompactHead(Head):
@@ -150,7 +150,7 @@ class CompactHead(Head):
         nothing = words[:, 0] == 0
         read = self.dropout(self.words(words).sum(dim=1))
         mean = read.sum(dim=1) / (~nothing).sum(dim=1, keepdim=True).clamp(min=1)
-        asked = read + sequence(read.shape[1], read.shape[2]).to(read)
+        asked = read + token_sequence(read.shape[1], read.shape[2]).to(read)
         asked = torch.cat([self.asker.expand(len(asked), -1, -1), asked], dim=1)
         nothing = F.pad(nothing, (1, 0))
         for layer in self.layers:
@@ -222,15 +222,15 @@ def _to_write(answer: Tensor, length: int) -> Tensor:
     return letters.masked_fill(after, -1)
 
 
-def sequence(count: int, width: int) -> Tensor:
-    """Return sines and cosines of the place in a sequence, ``(count, width)`` (Vaswani et al., NeurIPS 2017)."""
+def token_sequence(count: int, width: int) -> Tensor:
+    """Return sines and cosines of the place in a token_sequence, ``(count, width)`` (Vaswani et al., NeurIPS 2017)."""
     rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     angle = torch.arange(count).unsqueeze(1) * rate
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def places(width: int, height: int, breadth: int) -> Tensor:
+def position_codes(width: int, height: int, breadth: int) -> Tensor:
     """Return the same of the place in a picture, ``(width, height, breadth)``: half for rows, half for columns."""
-    rows, columns = sequence(height, width // 2), sequence(breadth, width // 2)
+    rows, columns = token_sequence(height, width // 2), token_sequence(breadth, width // 2)
     grid = torch.cat([rows.unsqueeze(1).expand(-1, breadth, -1), columns.unsqueeze(0).expand(height, -1, -1)], dim=2)
     return grid.permute(2, 0, 1)

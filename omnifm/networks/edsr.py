@@ -18,7 +18,7 @@ class Features(NamedTuple):
     deep: Tensor
 
 
-class ResidualBlock(nn.Module):
+class EDSRBlock(nn.Module):
     """Two 3 x 3 convolutions around a shortcut. No normalisation: it would take the contrast away."""
 
     def __init__(self, width: int) -> None:
@@ -37,7 +37,7 @@ class FeatureExtractor(nn.Module):
     def __init__(self, channels: int, width: int, blocks: int) -> None:
         super().__init__()
         self.shallow = nn.Conv2d(channels, width, 3, padding=1)
-        self.deep = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)), nn.Conv2d(width, width, 3, padding=1))
+        self.deep = nn.Sequential(*(EDSRBlock(width) for _ in range(blocks)), nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, image: Tensor) -> Features:
         """Extract the features."""

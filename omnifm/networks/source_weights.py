@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Features = Callable[[Tensor], list[Tensor]]
+SourceFeatures = Callable[[Tensor], list[Tensor]]
 LEVELS = 5
 
 
@@ -39,7 +39,7 @@ def information(features: list[Tensor], size: tuple[int, int]) -> Tensor:
 
 
 @torch.no_grad()
-def source_weights(sources: Tensor, features: Features, sharpness: float, window: int) -> Tensor:
+def source_weights(sources: Tensor, features: SourceFeatures, sharpness: float, window: int) -> Tensor:
     """Return the weights of ``(batch, n, height, width)`` sources in each window; over the sources they sum to 1.
 
     Returns:

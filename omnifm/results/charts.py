@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from omnifm.results.curves import Curves
-from omnifm.results.folder import ArmRecord
+from omnifm.results.result_folder import ArmRecord
 
 _INK, GREY, ACCENT = "#010203", "#8b929c", "#2f8be0"
 _COLOURS = (ACCENT, "#e0702c", "#26a175", "#c05fb4", "#b98a0c", "#d4505c", "#1a9fb5")

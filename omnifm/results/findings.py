@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from omnifm.results import summary
-from omnifm.results.folder import ArmRecord, ResultFolder, finite, mean, read_folder
-from omnifm.results.formatting import percent, places
+from omnifm.results.formatting import decimal_places, percent
 from omnifm.results.frame import to_frame
+from omnifm.results.result_folder import ArmRecord, ResultFolder, finite, mean, read_folder
 
-KINDS = {
+ARM_KINDS = {
     "omnifm": "OmniFM",
     "own": "Own arms",
     "reference": "Reference algorithms",
@@ -58,7 +58,7 @@ class Findings:
         """All arms; those of a comparison kind by kind."""
         if not self.folder.is_comparison:
             return self.folder.arms
-        kinds = dict.fromkeys([*(arm.kind for arm in self.folder.arms if arm.kind not in KINDS), *KINDS])
+        kinds = dict.fromkeys([*(arm.kind for arm in self.folder.arms if arm.kind not in ARM_KINDS), *ARM_KINDS])
         return [arm for kind in kinds for arm in self.folder.arms if arm.kind == kind]
 
     @property
@@ -112,7 +112,7 @@ class Findings:
     @cached_property
     def decimals(self) -> int:
         """With how many decimals scores of the main metric are shown."""
-        return places(self.scores["mean"])
+        return decimal_places(self.scores["mean"])
 
     @cached_property
     def costs(self) -> pd.DataFrame:
@@ -123,7 +123,7 @@ class Findings:
     def comparisons(self) -> dict[str, pd.DataFrame]:
         """Differences of all arms from each baseline and from the anchor."""
         bases = dict.fromkeys([*self.baselines, *([self.anchor] if self.anchor else [])])
-        tables = {base: summary.differences(self.main, self.metric, base, lower=self.lower) for base in bases}
+        tables = {base: summary.paired_differences(self.main, self.metric, base, lower=self.lower) for base in bases}
         return {base: table for base, table in tables.items() if len(table)}
 
     def note(self, arm: ArmRecord) -> str:

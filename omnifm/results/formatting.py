@@ -23,7 +23,7 @@ _MEASURES = ("accuracy", "auc", "dice", "hd95", "iou", "psnr", "qabf", "ssim", "
 _UNITS = {"entropy": "bits", "psnr": "dB"}
 
 
-def places(values: Iterable[float | None]) -> int:
+def decimal_places(values: Iterable[float | None]) -> int:
     """Return how many decimals show values of this size: four digits of the largest, but no more than three decimals.
 
     So 0.123, 30.12 and 123.4; all in one table get as many. Where all lie below 0.01, three digits: 0.00123.

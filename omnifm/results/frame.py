@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from omnifm.results.folder import CellRecord, ResultFolder, finite, read_folder
+from omnifm.results.result_folder import CellRecord, ResultFolder, finite, read_folder
 
 COLUMNS = {
     "arm": "row of the tables: an arm of the experiment, an algorithm, or a value of a sweep",

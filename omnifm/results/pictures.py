@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnifm.results.folder import ArmRecord
+from omnifm.results.result_folder import ArmRecord
 
 PICTURE_BYTES = 4_500_000
 CRISP_UP_TO = 96

@@ -11,10 +11,10 @@ from omnifm.results import tables
 from omnifm.results.charts import arm_styles, dot_chart, forest_chart, heat_maps, line_chart, small_charts
 from omnifm.results.curves import Curves, curves, spent
 from omnifm.results.findings import Findings
-from omnifm.results.folder import POINTS, ArmRecord
 from omnifm.results.formatting import metric_name, metric_title
 from omnifm.results.html import Section, fill, page
 from omnifm.results.pictures import read_examples
+from omnifm.results.result_folder import POINTS, ArmRecord
 from omnifm.results.statements import leaders, statements
 from omnifm.results.summary import client_means
 
@@ -74,7 +74,7 @@ def _compared(found: Findings, base: str) -> Section:
     if section.blocks:
         section.add(tables.difference_table(found, base))
         for point in found.folder.points:
-            section.add(tables.client_table(found, point, base=base), folded=True)
+            section.add(tables.table_by_client(found, point, base=base), folded=True)
     return section
 
 
@@ -88,9 +88,9 @@ def _clients(found: Findings) -> Section:
         if values.size and len(values.columns) <= FEW_ARMS:
             section.add(dot_chart(values, styles, name), f"T{name[1:]} {when}")
     for point in found.folder.points:
-        section.add(tables.client_table(found, point))
+        section.add(tables.table_by_client(found, point))
     others = [
-        tables.client_table(found, point, metric)
+        tables.table_by_client(found, point, metric)
         for metric in _test_metrics(found)
         for point in found.folder.points
         if metric != found.metric

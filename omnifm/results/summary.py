@@ -1,4 +1,4 @@
-"""What the numbers say: means and spreads, costs, and paired differences, each a function of the tidy frame.
+"""What the numbers say: means and spreads, costs, and paired paired_differences, each a function of the tidy frame.
 
 Every function groups by arm, level and evaluation point, so that a caller filters the frame first, if at all.
 """
@@ -74,7 +74,7 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(level=["arm", "level"], sort=False).mean()
 
 
-def differences(frame: pd.DataFrame, metric: str, base: str, *, lower: bool = False) -> pd.DataFrame:
+def paired_differences(frame: pd.DataFrame, metric: str, base: str, *, lower: bool = False) -> pd.DataFrame:
     """Compare every arm with ``base``, paired by seed and client; the frame holds one level only.
 
     Returns:

@@ -8,8 +8,8 @@ from typing import TypeVar
 import pandas as pd
 
 from omnifm.results import formatting as f
-from omnifm.results.findings import KINDS, SHORT, Findings
-from omnifm.results.folder import ArmRecord
+from omnifm.results.findings import ARM_KINDS, SHORT, Findings
+from omnifm.results.result_folder import ArmRecord
 from omnifm.results.summary import SURE, client_means, summary
 from omnifm.results.table import TextTable
 
@@ -32,7 +32,7 @@ class _Columns:
         self.names = [arm.name for arm in arms]
         self.rivals = [arm.name for arm in arms if arm.kind != "baseline"]
         self.notes = {name: found.notes[name] for name in self.names if name in found.notes}
-        kinds = [KINDS.get(arm.kind, arm.kind) if found.folder.is_comparison else "" for arm in arms]
+        kinds = [ARM_KINDS.get(arm.kind, arm.kind) if found.folder.is_comparison else "" for arm in arms]
         labels = [f"{name} {self.notes.get(name, '').partition(' ')[0]}".rstrip() for name in self.names]
         self.index = pd.MultiIndex.from_arrays([kinds, labels])
         self.texts: dict[tuple[str, str], list[str]] = {}
@@ -100,12 +100,12 @@ def difference_table(found: Findings, base: str) -> TextTable:
     return columns.table("differences", title)
 
 
-def client_table(found: Findings, point: str, metric: str | None = None, base: str | None = None) -> TextTable:
+def table_by_client(found: Findings, point: str, metric: str | None = None, base: str | None = None) -> TextTable:
     """The mean over seeds of each client, or its gain over ``base``; clients are rows where they outnumber the arms."""
     metric = metric or found.metric
     columns, lower = _Columns(found, found.rows), found.folder.lower_is_better(metric)
     means = at(client_means(found.main, metric).droplevel("level"), point)
-    decimals = found.decimals if metric == found.metric else f.places(means.stack())
+    decimals = found.decimals if metric == found.metric else f.decimal_places(means.stack())
     for client in [name for name in found.folder.clients if name in means]:
         if base is None:
             columns.scores("", client, means[client], decimals, lower)
@@ -126,7 +126,7 @@ def metric_table(found: Findings, metrics: Iterable[str]) -> TextTable:
         means = summary(found.main, metric, lower=lower)["mean"].droplevel("level")
         for point in found.folder.points:
             head = f.metric_title(metric) + (" ↓" if lower else "")
-            columns.scores(head, SHORT[point], at(means, point), f.places(means), lower)
+            columns.scores(head, SHORT[point], at(means, point), f.decimal_places(means), lower)
     title = "All metrics, mean over the hospitals that have them. ↓: lower is better."
     return columns.table("metrics", title).transposed()
 
@@ -184,7 +184,7 @@ def all_tables(found: Findings) -> list[TextTable]:
         return []
     tables = [score_table(found, found.rows)]
     tables += [difference_table(found, base) for base in found.comparisons if base == found.anchor]
-    tables += [score_table(found, found.sweeps), *(client_table(found, point) for point in found.folder.points)]
+    tables += [score_table(found, found.sweeps), *(table_by_client(found, point) for point in found.folder.points)]
     return [table for table in tables if len(table.cells)]
 
 

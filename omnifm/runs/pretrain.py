@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.registry import make_algorithm
-from omnifm.checkpoint.weight_file import SUFFIX
+from omnifm.checkpoint.weight_file import WEIGHT_SUFFIX
 from omnifm.config.experiment import Plan, base_of, make_experiment, make_plan, renewed
 from omnifm.config.overrides import merged
 from omnifm.utils.errors import ExperimentError
@@ -38,11 +38,13 @@ def folder_of(file: Path) -> Path:
     Raises:
         ExperimentError: the name does not end so.
     """
-    if file.suffix != SUFFIX or not file.stem:
-        raise ExperimentError(f"--out {file}: the weights are a {SUFFIX} file, so let its name end in {SUFFIX}.")
+    if file.suffix != WEIGHT_SUFFIX or not file.stem:
+        raise ExperimentError(
+            f"--out {file}: the weights are a {WEIGHT_SUFFIX} file, so let its name end in {WEIGHT_SUFFIX}."
+        )
     return file.with_suffix("")
 
 
 def file_of(folder: Path) -> Path:
     """Return the file of weights beside the folder of the run that makes it."""
-    return folder.with_name(folder.name + SUFFIX)
+    return folder.with_name(folder.name + WEIGHT_SUFFIX)

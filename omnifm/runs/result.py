@@ -15,7 +15,7 @@ from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.client_stats import ClientStats
 from omnifm.federation.loop import Federation
 from omnifm.runs.arm import Arm, DataSpec
-from omnifm.runs.folder import ArmFolder
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.panels import save_panels
 
 PANELS = 6

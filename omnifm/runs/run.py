@@ -21,8 +21,8 @@ from omnifm.config.experiment import Plan, read_plan, renewed, to_document
 from omnifm.config.overrides import differences
 from omnifm.config.toml import to_toml
 from omnifm.results.write import write_results
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
-from omnifm.runs.folder import ArmFolder
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays, write_atomically
 from omnifm.utils.errors import ExperimentError
@@ -58,7 +58,7 @@ def has_begun(out: Path) -> bool:
     return any(out.glob("*/experiment.toml"))
 
 
-def resume(out: Path, plan: Plan | None) -> Plan:
+def reopen(out: Path, plan: Plan | None) -> Plan:
     """Return the plan of an existing run; ``plan``, if given, must be the same but for what changes no result.
 
     What changes no result (callbacks, ``[deploy]``) is as in ``plan``, if given.
@@ -131,7 +131,7 @@ def execute_locked(
     if not fresh:
         plan_of(out, "no run to resume")  # else a lock would be left in a folder of something else
     with locked(out):
-        plan = create(out, given) if given and fresh else resume(out, given)
+        plan = create(out, given) if given and fresh else reopen(out, given)
         with guard or nullcontext():
             execute(plan, out, backend, callbacks)
     return plan

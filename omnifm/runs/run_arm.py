@@ -12,8 +12,8 @@ from omnifm.callbacks.recorder import Recorder
 from omnifm.config.experiment import Experiment, to_document
 from omnifm.config.toml import to_toml
 from omnifm.core.checkpoint import Checkpoint
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
-from omnifm.runs.folder import ArmFolder
 from omnifm.runs.result import about, ending, tested
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import ExperimentError, OutOfTime

@@ -12,7 +12,7 @@ from torch import Tensor
 from omnifm.spectral.categorical import Categorical
 from omnifm.utils.settings import Count, CountOrZero, Fraction, settings
 
-CHUNK = 16384
+_CHUNK = 16384
 """How many entries retrieval looks at together: their similarities to a batch stay in the processor's cache."""
 
 
@@ -59,11 +59,11 @@ def retrieve(
     bank is looked through part by part, so that the similarities to all of it never exist at once.
     """
     tokens, k = tokens.detach(), min(k, len(entries))
-    found = [_nearest(tokens, part, k) for part in torch.split(entries, CHUNK)]
+    found = [_nearest(tokens, part, k) for part in torch.split(entries, _CHUNK)]
     indices = found[0].indices
     if len(found) > 1:
         best = torch.cat([part.values for part in found], dim=1).topk(k, dim=1).indices
-        indices = torch.cat([part.indices + CHUNK * place for place, part in enumerate(found)], dim=1).gather(1, best)
+        indices = torch.cat([part.indices + _CHUNK * place for place, part in enumerate(found)], dim=1).gather(1, best)
     return entries[indices], indices
 
 

@@ -21,7 +21,7 @@ from omnifm.data.subset import Batch, Subset
 from omnifm.metrics.edges import edge_transfer, sobel, spatial_frequency
 from omnifm.metrics.information import VIF_LEAST_SIDE, entropy, mutual_information, visual_information_fidelity
 from omnifm.metrics.similarity import ssim, ssim_map
-from omnifm.networks.source_weights import Features, pyramid, source_weights
+from omnifm.networks.source_weights import SourceFeatures, pyramid, source_weights
 from omnifm.networks.u2fusion import DenseEncoder, ReconstructionDecoder, Skips
 from omnifm.networks.vgg import load_vgg16
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
@@ -105,7 +105,7 @@ class ImageFusion(Task):
                 "set it to 0 for whole images."
             )
         self.settings = settings
-        self._features: Features = load_vgg16(Path(settings.vgg).expanduser()) if settings.vgg else pyramid
+        self._features: SourceFeatures = load_vgg16(Path(settings.vgg).expanduser()) if settings.vgg else pyramid
 
     def network(self) -> ImageFusionNetwork:
         """Build the network."""

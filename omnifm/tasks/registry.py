@@ -23,7 +23,7 @@ TASKS: dict[str, Any] = {
     "image_fusion": ImageFusion,
 }
 
-SETTINGS: dict[str, type] = {
+TASK_SETTINGS: dict[str, type] = {
     "classification": ClassificationSettings,
     "segmentation": SegmentationSettings,
     "super_resolution": SuperResolutionSettings,
@@ -49,7 +49,7 @@ def register_task(name: str, settings: type | None = None) -> Callable[[TaskClas
         if settings is None:
             raise ValueError(f'name the settings of {kind.__name__}: @register_task("{name}", ITS_SETTINGS)')
         class_decorator(TASKS, name, "Task", settings)(kind)
-        SETTINGS[name] = settings
+        TASK_SETTINGS[name] = settings
         return kind
 
     return decorate

@@ -27,7 +27,7 @@ from omnifm.utils.errors import DataError, ExperimentError
 from omnifm.utils.settings import Count, MultipleOf8, settings
 
 # Colours that stay apart from each other and from grey, for the eye that sees red and green alike too.
-COLOURS = ((239, 177, 24), (255, 92, 76), (66, 105, 208), (108, 197, 176), (164, 99, 242), (255, 138, 183))
+REGION_COLOURS = ((239, 177, 24), (255, 92, 76), (66, 105, 208), (108, 197, 176), (164, 99, 242), (255, 138, 183))
 
 
 @settings
@@ -221,5 +221,5 @@ def _overlay(image: Tensor, masks: Tensor, regions: Tensor) -> npt.NDArray[np.ui
     picture = np.repeat((shown if shown.ndim == 2 else shown.mean(axis=2))[..., np.newaxis], 3, axis=2).astype(float)
     grey = picture.copy()
     for mask, region in zip(masks.numpy(), regions.tolist(), strict=True):
-        picture[mask] = 0.5 * grey[mask] + 0.5 * np.array(COLOURS[region % len(COLOURS)])
+        picture[mask] = 0.5 * grey[mask] + 0.5 * np.array(REGION_COLOURS[region % len(REGION_COLOURS)])
     return picture.astype(np.uint8)

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from omnifm.utils.errors import ExperimentError
 
-Class = TypeVar("Class", bound=type)
+_Class = TypeVar("_Class", bound=type)
 
-GROUPS = ("algorithms", "tasks", "sources", "callbacks", "aggregators")
+ENTRY_POINT_GROUPS = ("algorithms", "tasks", "sources", "callbacks", "aggregators")
 """The groups of entry points are called ``omnifm.`` and one of these; the singular names the decorator."""
 
 _registered: set[type] = set()
@@ -22,7 +22,7 @@ _loaded: set[EntryPoint] = set()
 
 def class_decorator(
     known: MutableMapping[str, Any], name: str, what: str, settings: type | None = None
-) -> Callable[[Class], Class]:
+) -> Callable[[_Class], _Class]:
     """Return a decorator that adds a class to those ``known``.
 
     ``what`` is what messages call such a class, as "Algorithm". Its ``settings``, by default the class itself, must be
@@ -32,7 +32,7 @@ def class_decorator(
         ValueError: (from the decorator) the name is taken, or the settings are no dataclass.
     """
 
-    def decorate(kind: Class) -> Class:
+    def decorate(kind: _Class) -> _Class:
         own = settings or kind
         if name in known:
             raise ValueError(f"{what} {name!r} exists already: give yours another name.")
@@ -55,7 +55,7 @@ def load_plugins() -> None:
     Raises:
         ExperimentError: one cannot be loaded; names it, its package and the reason.
     """
-    for group in GROUPS:
+    for group in ENTRY_POINT_GROUPS:
         for entry in entry_points(group=f"omnifm.{group}"):
             if entry not in _loaded:
                 _load(entry, f"register_{group[:-1]}")

@@ -16,12 +16,12 @@ from omnifm.utils.errors import did_you_mean
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """No unknown key, no text for a number, nothing infinite."""
 
-Class = TypeVar("Class", bound=type)
+_Class = TypeVar("_Class", bound=type)
 Item = TypeVar("Item")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
-def settings(kind: Class) -> Class:
+def settings(kind: _Class) -> _Class:
     """Make a class a frozen dataclass whose values are checked against their annotations when it is made.
 
     A range belongs into the annotation (``Annotated[int, Field(ge=1)]`` or a name below); ``__post_init__`` is for
@@ -30,7 +30,7 @@ def settings(kind: Class) -> Class:
     return pydantic.dataclasses.dataclass(frozen=True, config=STRICT)(kind)  # type: ignore[return-value]
 
 
-def strict(kind: Class) -> Class:
+def strict(kind: _Class) -> _Class:
     """Have pydantic check a dataclass of a user's own as it does those of :func:`settings`."""
     if not is_pydantic_dataclass(kind):
         pydantic.with_config(STRICT)(kind)  # in place

@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeVar
 from omnifm.utils.errors import OmniFMError
 from omnifm.utils.signals import check_interrupts, cooperative
 from omnifm.workers import memory
-from omnifm.workers.process import Reply, Worker
+from omnifm.workers.process import Worker, WorkerReply
 
-Request = TypeVar("Request")
-Result = TypeVar("Result")
+_Request = TypeVar("_Request")
+_Result = TypeVar("_Result")
 
 ATTEMPTS = 3
 _TICK = 0.5
@@ -33,7 +33,7 @@ def auto_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class WorkerPool(Generic[Request, Result]):
+class WorkerPool(Generic[_Request, _Result]):
     """Worker processes that call ``work`` on each request. Use it as a context manager.
 
     Args:
@@ -45,13 +45,13 @@ class WorkerPool(Generic[Request, Result]):
             limit. It bounds the memory of results that wait for their turn.
     """
 
-    def __init__(self, workers: int, work: Callable[[Request], Result], queue: int = 1, ahead: int = 0) -> None:
+    def __init__(self, workers: int, work: Callable[[_Request], _Result], queue: int = 1, ahead: int = 0) -> None:
         self._work, self._queue, self._ahead = work, queue, ahead
         self._size = workers
         self._workers: list[Worker] = []
         self._kills = memory.kills()
 
-    def __enter__(self) -> WorkerPool[Request, Result]:
+    def __enter__(self) -> WorkerPool[_Request, _Result]:
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -62,8 +62,8 @@ class WorkerPool(Generic[Request, Result]):
         self._stop(self._workers)
 
     def run(
-        self, names: Sequence[str], request: Callable[[str], Request], tick: Callable[[], None] = lambda: None
-    ) -> Iterator[Result]:
+        self, names: Sequence[str], request: Callable[[str], _Request], tick: Callable[[], None] = lambda: None
+    ) -> Iterator[_Result]:
         """Yield the result of each named request, in their order, each as soon as it and those before it are there.
 
         Args:
@@ -84,7 +84,7 @@ class WorkerPool(Generic[Request, Result]):
         finally:
             self._stop([worker for worker in self._workers if worker.held])  # nobody waits for their replies
 
-    def _result(self, job: _Job[Request], number: int, tick: Callable[[], None]) -> Result:
+    def _result(self, job: _Job[_Request], number: int, tick: Callable[[], None]) -> _Result:
         """Wait for a request's result, and keep the workers busy meanwhile."""
         limit = number + self._ahead if self._ahead else job.size
         self._hand_out(job, limit)
@@ -96,10 +96,10 @@ class WorkerPool(Generic[Request, Result]):
         reply = job.replies.pop(number)
         if reply.error is not None:
             raise reply.error
-        result: Result = reply.value
+        result: _Result = reply.value
         return result
 
-    def _hand_out(self, job: _Job[Request], limit: int) -> None:
+    def _hand_out(self, job: _Job[_Request], limit: int) -> None:
         """Give waiting requests with numbers below the limit to the workers that hold the fewest."""
         while job.waiting and job.waiting[0] < limit:
             if len(self._workers) < self._size:
@@ -115,7 +115,7 @@ class WorkerPool(Generic[Request, Result]):
             else:
                 job.waiting.pop(0)
 
-    def _listen(self, job: _Job[Request]) -> None:
+    def _listen(self, job: _Job[_Request]) -> None:
         """Wait until workers have replied or died, or a tick has passed."""
         by_connection = {worker.connection: worker for worker in self._workers if worker.held}
         for ready in connection.wait(list(by_connection), timeout=_TICK):
@@ -132,7 +132,7 @@ class WorkerPool(Generic[Request, Result]):
             else:
                 job.replies[reply.number] = reply
 
-    def _on_death(self, worker: Worker, job: _Job[Request]) -> None:
+    def _on_death(self, worker: Worker, job: _Job[_Request]) -> None:
         """Take a dead worker's requests back; the first, which it was working on, has had an attempt."""
         job.take_back(*worker.held)
         self._workers.remove(worker)
@@ -174,17 +174,17 @@ class WorkerPool(Generic[Request, Result]):
             worker.end()
 
 
-class _Job(Generic[Request]):
+class _Job(Generic[_Request]):
     """The requests of one call, by number: which wait for a worker, and the replies that wait for their turn."""
 
-    def __init__(self, names: Sequence[str], make: Callable[[str], Request]) -> None:
+    def __init__(self, names: Sequence[str], make: Callable[[str], _Request]) -> None:
         self.size, self._names, self._make = len(names), names, make
-        self._made: dict[int, Request] = {}
+        self._made: dict[int, _Request] = {}
         self._attempts: dict[int, int] = {}
         self.waiting = list(range(len(names)))
-        self.replies: dict[int, Reply] = {}
+        self.replies: dict[int, WorkerReply] = {}
 
-    def request(self, number: int) -> Request:
+    def request(self, number: int) -> _Request:
         """Return the request of this number; when it is repeated, it is the same."""
         if number not in self._made:
             self._made[number] = self._make(self._names[number])
@@ -206,4 +206,4 @@ class _Job(Generic[Request]):
             f"{attempts} worker processes died, one after another, at {name!r} (last: {how}). Look at its data, or "
             f"run with --workers 1 to see the error itself."
         )
-        self.replies[number] = Reply(number, error=error)
+        self.replies[number] = WorkerReply(number, error=error)

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Reply:
+class WorkerReply:
     """What came of the request of this number: ``value``, an ``error``, or a ``shortage`` of memory."""
 
     number: int
@@ -55,9 +55,9 @@ class Worker:
         self.connection.send((number, request))
         self.held.append(number)
 
-    def answer(self) -> Reply:
+    def answer(self) -> WorkerReply:
         """Return the next reply; raises EOFError or OSError if the worker is dead."""
-        reply: Reply = self.connection.recv()
+        reply: WorkerReply = self.connection.recv()
         self.held.remove(reply.number)
         return reply
 
@@ -85,7 +85,7 @@ def _serve(work: Callable[[Any], Any], here: Connection, ends: list[Connection],
             try:
                 here.send(reply)
             except (TypeError, ValueError, AttributeError) as error:  # it cannot be sent; nothing was
-                here.send(Reply(number, error=RuntimeError(f"{reply.error or reply.value!r}: {error}")))
+                here.send(WorkerReply(number, error=RuntimeError(f"{reply.error or reply.value!r}: {error}")))
 
 
 def _die_with(parent: int) -> None:
@@ -95,11 +95,11 @@ def _die_with(parent: int) -> None:
             os._exit(1)
 
 
-def _done(number: int, work: Callable[[Any], Any], request: Any) -> Reply:
+def _done(number: int, work: Callable[[Any], Any], request: Any) -> WorkerReply:
     try:
-        return Reply(number, work(request))
+        return WorkerReply(number, work(request))
     except Exception as error:
         if is_shortage(error):
-            return Reply(number, shortage=True)
+            return WorkerReply(number, shortage=True)
         error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-        return Reply(number, error=error)
+        return WorkerReply(number, error=error)

@@ -24,7 +24,7 @@ def exchanged(arm: Arm) -> tuple[Broadcast, Upload]:
     return broadcast, arm.runtime.update(broadcast, names[0], ClientState())[0]
 
 
-@pytest.mark.parametrize("algorithm", [name for name in registry.SETTINGS if name != "centralised"])
+@pytest.mark.parametrize("algorithm", [name for name in registry.ALGORITHM_SETTINGS if name != "centralised"])
 def test_what_was_not_changed_passes(algorithm: str) -> None:
     arm = small_arm(algorithm)
     broadcast, upload = exchanged(arm)

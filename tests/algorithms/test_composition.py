@@ -9,7 +9,7 @@ from messenger import messenger_known
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.composition import BuildContext, ComposedAlgorithm
-from omnifm.algorithms.registry import SETTINGS, register_algorithm
+from omnifm.algorithms.registry import ALGORITHM_SETTINGS, register_algorithm
 from omnifm.core.records import ClientState
 
 
@@ -32,7 +32,7 @@ def known() -> Iterator[None]:
 
     with messenger_known():
         yield
-    del SETTINGS["same"]
+    del ALGORITHM_SETTINGS["same"]
 
 
 @pytest.mark.parametrize("base", ["scaffold", "ditto", "gpfl", "fedrep", "messenger"])

@@ -26,7 +26,7 @@ from omnifm.algorithms.gpfl import GPFL
 from omnifm.algorithms.local import Local
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM, OmniFMSettings
-from omnifm.algorithms.registry import REFERENCES, SETTINGS, make_algorithm, register_algorithm
+from omnifm.algorithms.registry import ALGORITHM_SETTINGS, REFERENCES, make_algorithm, register_algorithm
 from omnifm.algorithms.scaffold import Scaffold
 from omnifm.core.records import ClientState, ServerState, Upload
 from omnifm.core.tensors import apply
@@ -34,7 +34,7 @@ from omnifm.spectral.bank import BankSettings
 from omnifm.utils.errors import ExperimentError
 
 BANK = BankSettings(capacity=7)
-DEFAULTS = {name: kind() for name, kind in SETTINGS.items()}
+DEFAULTS = {name: kind() for name, kind in ALGORITHM_SETTINGS.items()}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_mistyped_base_is_suggested() -> None:
 
 
 def test_all_names_are_known() -> None:
-    assert SETTINGS.keys() == REFERENCES.keys() | {"omnifm", "local", "centralised"}
+    assert ALGORITHM_SETTINGS.keys() == REFERENCES.keys() | {"omnifm", "local", "centralised"}
     assert len(REFERENCES) == 12
 
 
@@ -107,10 +107,10 @@ def test_settings_are_held_to_their_ranges(name: str, settings: dict[str, Any]) 
 @pytest.fixture
 def clean() -> Iterator[None]:
     """Forget what a test has registered."""
-    before = dict(SETTINGS)
+    before = dict(ALGORITHM_SETTINGS)
     yield
-    SETTINGS.clear()
-    SETTINGS.update(before)
+    ALGORITHM_SETTINGS.clear()
+    ALGORITHM_SETTINGS.update(before)
 
 
 def known() -> type[Algorithm]:
@@ -153,17 +153,17 @@ def test_a_users_algorithm_is_checked_and_may_be_a_base() -> None:
         small_experiment("lazzy")
     arm = small_arm("omnifm", omnifm={"base": "lazy"}, lazy={"share": 0.75})
     assert isinstance(arm.algorithm, OmniFM)
-    assert arm.algorithm.base == SETTINGS["lazy"](0.75)
+    assert arm.algorithm.base == ALGORITHM_SETTINGS["lazy"](0.75)
 
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("name", ["fedavg", "omnifm", "local", "lazy"])
 def test_a_name_is_taken_once(name: str) -> None:
     known()
-    before = dict(SETTINGS)
+    before = dict(ALGORITHM_SETTINGS)
     with pytest.raises(ValueError, match=f"Algorithm '{name}' exists already"):
         register_algorithm(name)(FedAvg)
-    assert before == SETTINGS
+    assert before == ALGORITHM_SETTINGS
 
 
 @pytest.mark.usefixtures("clean")
@@ -173,7 +173,7 @@ def test_an_algorithm_without_settings_of_its_own_must_be_a_dataclass() -> None:
 
     with pytest.raises(ValueError, match=r"Plain must be a dataclass: put @dataclass directly above it"):
         register_algorithm("plain")(Plain)
-    assert "plain" not in SETTINGS
+    assert "plain" not in ALGORITHM_SETTINGS
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_no_test_data_are_read_before_all_training_is_done(tmp_path: Path, monke
         order.append(arguments[-1])
         return real(*arguments)
 
-    monkeypatch.setattr("omnifm.comparison.run.run_arm", noted)
+    monkeypatch.setattr("omnifm.comparison.compare.run_arm", noted)
     assert omnifm("compare", write(tmp_path / "e"), *ASKED, "--out", tmp_path / "out").status == 0
     assert order == sorted(order)
     assert order.count(True) == 16  # 4 arms, 2 seeds, 2 levels
@@ -148,7 +148,7 @@ def test_interrupted_it_says_how_to_go_on(experiment: Path, tmp_path: Path) -> N
 
 
 def test_resuming_a_finished_one_plays_nothing(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnifm.comparison.run.run_arm", None)
+    monkeypatch.setattr("omnifm.comparison.compare.run_arm", None)
     before = (whole / "table.csv").read_bytes()
     assert omnifm("compare", "--resume", whole).status == 0
     assert (whole / "table.csv").read_bytes() == before

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from omnifm.comparison.folder import Asked
+from omnifm.comparison.comparison_folder import Asked
 from omnifm.config import deprecated
 from omnifm.config.deprecated import KEYS, VALUES, upgraded
 from omnifm.config.experiment import make_plan, read_plan

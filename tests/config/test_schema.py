@@ -78,7 +78,7 @@ def test_it_says_what_the_docstrings_say(schema: dict[str, Any]) -> None:
 
 
 def test_an_algorithm_of_ones_own_has_a_section(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.SETTINGS, "mine", registry.SETTINGS["fedprox"])
+    monkeypatch.setitem(registry.ALGORITHM_SETTINGS, "mine", registry.ALGORITHM_SETTINGS["fedprox"])
     made = experiment_schema({})
     assert mistakes(made, {"algorithm": "mine", "mine": {"mu": 1.0}}) == []
     assert len(mistakes(made, {"mine": {"nu": 1.0}})) == 1

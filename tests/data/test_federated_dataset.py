@@ -15,7 +15,7 @@ from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_d
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.partition import PartitionSettings
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.source import Loading
 from omnifm.data.sources import SOURCES
 from omnifm.data.subset import Batch, ClientData, Columns, SourceTable, Subset

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from omnifm.data.answers import agreed_answers
 from omnifm.data.columns import Shared, Texts, as_tensor, read_texts
 from omnifm.data.questions import as_text, is_closed, read_entries, read_utf8
 from omnifm.data.slake import SLAKESource
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, Subset
+from omnifm.data.vocabulary import agreed_answers
 from omnifm.data.vqa_med import VQAMedSource
 from omnifm.data.vqa_rad import VQARADSource
 from omnifm.utils.errors import DataError

@@ -1,4 +1,4 @@
-"""A deployment that lives: the proxy and the SuperLink of ``omnifm deploy init``, and hospitals that call them."""
+"""A deployment that lives: the proxy and the SuperLink of ``omnifm deploy provision``, and hospitals that call them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from omnifm.deploy.deployment_plan import DeploymentPlan, make_deployment_plan
 from omnifm.deploy.operator import control
-from omnifm.deploy.provision import init
+from omnifm.deploy.provision import provision
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PROGRAMS = Path(sys.executable).parent
@@ -125,7 +125,7 @@ def make_deployment(folder: Path, *hospitals: str) -> DeploymentPlan:
     ports = {"superlink": superlink, "hospitals": to_hospitals, "operators": to_operators}
     places = {"etc": str(folder), "state": str(state), "programs": str(PROGRAMS)}
     plan = make_deployment_plan({"servers": [HOST], "hospitals": list(hospitals), "ports": ports, **places})
-    init(folder, plan)
+    provision(folder, plan)
     state.mkdir()
     return plan
 

@@ -1,4 +1,4 @@
-"""What ``omnifm deploy check`` finds on a machine where something is wrong, and what it says to do."""
+"""What ``omnifm deploy check_folder`` finds on a machine where something is wrong, and what it says to do."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ import pytest
 from live import HOST, make_deployment
 from small_run import omnifm, write_images
 
-from omnifm.deploy.check import check
+from omnifm.deploy.check import check_folder
 from omnifm.deploy.check_files import check_certificate, check_client_key
 from omnifm.deploy.check_machine import check_room, check_versions
 from omnifm.deploy.check_network import check_way_to_server
 from omnifm.deploy.check_result import CheckResult
 from omnifm.deploy.deployment_plan import ClientSide, make_deployment_plan, read_side
-from omnifm.deploy.provision import init
+from omnifm.deploy.provision import provision
 from omnifm.engines.flower import certificates as made
 from omnifm.utils.errors import DeploymentError
 
@@ -33,7 +33,7 @@ from omnifm.utils.errors import DeploymentError
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "deployment"
-    init(folder, make_deployment_plan({"servers": ["fl.example.org"], "hospitals": ["A"]}))
+    provision(folder, make_deployment_plan({"servers": ["fl.example.org"], "hospitals": ["A"]}))
     return folder
 
 
@@ -322,14 +322,14 @@ def test_the_command_says_what_is_wrong_and_what_to_do(server: Server, tmp_path:
 def test_a_hospital_under_another_name(server: Server, tmp_path: Path) -> None:
     place = hospital(server, tmp_path, **{'name = "A"': 'name = "B"'})
     with server.running():
-        texts = [finding.text for finding in check(place) if finding.severity == "bad"]
+        texts = [finding.text for finding in check_folder(place) if finding.severity == "bad"]
     assert texts == ["It says name = 'B', but this hospital is registered as 'A'."]
 
 
 def test_a_hospital_with_too_few_data(server: Server, tmp_path: Path) -> None:
     place = hospital(server, tmp_path, **{"minimum_samples = 10": "minimum_samples = 13"})
     with server.running():
-        finding = one(check(place))
+        finding = one(check_folder(place))
     assert (finding.severity, finding.subject) == ("warning", "data")
     assert "fewer than minimum_samples = 13" in finding.text
 
@@ -337,18 +337,18 @@ def test_a_hospital_with_too_few_data(server: Server, tmp_path: Path) -> None:
 def test_a_client_toml_with_a_mistake(server: Server, tmp_path: Path) -> None:
     place = hospital(server, tmp_path, **{"[policy]": "[policies]"})
     with server.running():
-        finding = one(check(place))
+        finding = one(check_folder(place))
     assert finding.subject == "client.toml"
     assert "unknown key 'permit'" in finding.text
 
 
 def test_a_folder_of_no_machine(tmp_path: Path) -> None:
-    with pytest.raises(DeploymentError, match=r"There is no .*deploy.toml: `omnifm deploy init` writes it"):
-        next(check(tmp_path))
+    with pytest.raises(DeploymentError, match=r"There is no .*deploy.toml: `omnifm deploy provision` writes it"):
+        next(check_folder(tmp_path))
 
 
 def test_a_server_whose_superlink_is_down(tmp_path: Path) -> None:
     make_deployment(tmp_path / "deployment", "A")
-    bad = [finding for finding in check(tmp_path / "deployment/server") if finding.severity == "bad"]
+    bad = [finding for finding in check_folder(tmp_path / "deployment/server") if finding.severity == "bad"]
     assert [finding.subject for finding in bad] == ["SuperLink"]
     assert "systemctl start omnifm-server" in bad[0].remedy

@@ -1,4 +1,4 @@
-"""What ``omnifm deploy init`` writes: all that is needed, secrets for their owner only, and never over anything."""
+"""What ``omnifm deploy provision`` writes: all that is needed, secrets for their owner only, and never over anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from omnifm.deploy.deployment_plan import (
     read_deployment_plan,
     read_side,
 )
-from omnifm.deploy.provision import add, init, rekey, renew
+from omnifm.deploy.provision import add_clients, provision, renew_certificates, replace_keys
 from omnifm.utils.errors import DeploymentError
 
 SERVERS = ["fl.example.org", "10.0.0.5"]
@@ -42,7 +42,7 @@ def plan(**changes: Any) -> DeploymentPlan:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    init(tmp_path / "new", plan())
+    provision(tmp_path / "new", plan())
     return tmp_path / "new"
 
 
@@ -144,7 +144,7 @@ def test_the_units_are_units(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
     folder = tmp_path / "new"
-    init(folder, plan(etc=str(folder)))
+    provision(folder, plan(etc=str(folder)))
     (folder / "hospitals/A").rename(folder / "hospital")
     units = [folder / "server/omnifm-server.service", folder / "hospital/omnifm-hospital.service"]
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False)
@@ -174,7 +174,7 @@ def test_each_side_knows_itself(folder: Path) -> None:
 def test_nothing_is_overwritten(folder: Path) -> None:
     before = contents(folder)
     with pytest.raises(DeploymentError, match="is there already and is left as it is: give a new folder"):
-        init(folder, plan())
+        provision(folder, plan())
     assert contents(folder) == before
     assert not list(folder.parent.glob(".*"))
 
@@ -182,7 +182,7 @@ def test_nothing_is_overwritten(folder: Path) -> None:
 def test_a_file_of_the_name_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "new").write_text("mine")
     with pytest.raises(DeploymentError, match="is there already"):
-        init(tmp_path / "new", plan())
+        provision(tmp_path / "new", plan())
     assert (tmp_path / "new").read_text() == "mine"
 
 
@@ -192,13 +192,13 @@ def test_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("omnifm.deploy.provision.write_app", full)
     with pytest.raises(OSError, match="No space"):
-        init(tmp_path / "new", plan())
+        provision(tmp_path / "new", plan())
     assert not list(tmp_path.iterdir())
 
 
 def test_a_hospital_is_added(folder: Path) -> None:
     before = contents(folder)
-    add(folder, ["C"])
+    add_clients(folder, ["C"])
     after = contents(folder)
     assert read_deployment_plan(folder).hospitals == ("A", "B", "C")
     assert {name for name in after if name not in before} == {
@@ -207,23 +207,23 @@ def test_a_hospital_is_added(folder: Path) -> None:
     }
     assert {name for name in before if after[name] != before[name]} == {"deploy.toml"}
     with pytest.raises(DeploymentError, match="Hospital 'C' is named twice"):
-        add(folder, ["C"])
+        add_clients(folder, ["C"])
 
 
 def test_a_hospital_gets_a_new_key(folder: Path) -> None:
     before = contents(folder)
-    rekey(folder, ["A"])
+    replace_keys(folder, ["A"])
     after = contents(folder)
     assert {name for name in after if after[name] != before[name]} == {"hospitals/A/hospital.key", "keys/A.pub"}
     test_a_hospitals_two_keys_belong_together(folder)
     test_secrets_are_for_their_owner_only(folder)
     with pytest.raises(DeploymentError, match=r"no hospital 'a' in .*Did you mean 'A'\?"):
-        rekey(folder, ["a"])
+        replace_keys(folder, ["a"])
 
 
 def test_certificates_are_renewed(folder: Path) -> None:
     before = contents(folder)
-    renew(folder, ["fl.example.org", "other.example.org"])
+    renew_certificates(folder, ["fl.example.org", "other.example.org"])
     after = contents(folder)
     changed = {name for name in after if after[name] != before[name]}
     certificates = {"server/server.crt", "server/server.key", "operator/operator.crt", "operator/operator.key"}

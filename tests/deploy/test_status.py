@@ -14,8 +14,8 @@ from rich.console import Console
 from small_run import omnifm
 
 from omnifm.deploy.status import ago, client_table, last_events, latest_run, read_stand, where_it_is
-from omnifm.engines.flower.control import Node
-from omnifm.engines.flower.events import Events
+from omnifm.engines.flower.control import RegisteredNode
+from omnifm.engines.flower.status_log import Events
 from omnifm.utils.errors import DeploymentError
 
 NOW = datetime(2030, 1, 2, 12, 0, tzinfo=UTC)
@@ -42,9 +42,9 @@ def text(table: Any) -> list[list[str]]:
 
 def test_the_table_joins_what_superlink_and_run_tell(run: Path) -> None:
     nodes = {
-        "North": Node(1, "North", "online", NOW - timedelta(hours=2), b""),
-        "South": Node(2, "South", "offline", NOW - timedelta(seconds=90), b""),
-        "West": Node(3, "West", "registered", None, b""),
+        "North": RegisteredNode(1, "North", "online", NOW - timedelta(hours=2), b""),
+        "South": RegisteredNode(2, "South", "offline", NOW - timedelta(seconds=90), b""),
+        "West": RegisteredNode(3, "West", "registered", None, b""),
     }
     assert text(client_table(nodes, read_stand(run)["hospitals"], NOW)) == [
         ["North", "connected", "2 hours ago", "24", "2", "5.25", ""],

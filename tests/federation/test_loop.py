@@ -14,7 +14,7 @@ from helpers import made_holdings, packed, same_checkpoint
 
 from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.fedavg import FedAvg
-from omnifm.callbacks.callback import Answer, Callback, Stop
+from omnifm.callbacks.callback import Callback, CallbackResult, Stop
 from omnifm.callbacks.early_stopping import EarlyStopping
 from omnifm.callbacks.events import (
     ArmInfo,
@@ -231,7 +231,7 @@ def test_a_run_that_goes_on_stops_where_it_would_have() -> None:
 class Stopping(Callback):
     """Asks to stop in one event of round 2."""
 
-    def __init__(self, event: str, answer: Answer) -> None:
+    def __init__(self, event: str, answer: CallbackResult) -> None:
         setattr(self, event, lambda told: answer if number_of(told) == 2 else None)
 
 

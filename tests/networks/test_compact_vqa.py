@@ -10,7 +10,7 @@ from torch import Tensor
 from omnifm.data.columns import Texts
 from omnifm.data.subset import Batch
 from omnifm.networks.answering import written
-from omnifm.networks.compact_vqa import ByteDecoder, CompactAnswerer, CompactSettings, hashed_words, places
+from omnifm.networks.compact_vqa import ByteDecoder, CompactAnswerer, CompactSettings, hashed_words, position_codes
 
 VOCABULARY = ("left", "no", "yes")
 
@@ -156,7 +156,7 @@ def test_question_and_image_both_matter() -> None:
 
 
 def test_places_tell_rows_and_columns_apart() -> None:
-    grid = places(8, 3, 5)
+    grid = position_codes(8, 3, 5)
     assert grid.shape == (8, 3, 5)
     assert torch.equal(grid[:4, 1, 0], grid[:4, 1, 4])
     assert torch.equal(grid[4:, 0, 2], grid[4:, 2, 2])

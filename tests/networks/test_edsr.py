@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from omnifm.networks.edsr import FeatureExtractor, Features, Reconstruction, ResidualBlock
+from omnifm.networks.edsr import EDSRBlock, FeatureExtractor, Features, Reconstruction
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -17,7 +17,7 @@ def test_shapes(scale: int) -> None:
 
 
 def test_a_block_without_weights_passes_on() -> None:
-    block = ResidualBlock(4)
+    block = EDSRBlock(4)
     for parameter in block.conv2.parameters():
         nn.init.zeros_(parameter)
     x = torch.randn(1, 4, 5, 5)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from omnifm.data.columns import Texts
 from omnifm.networks.llava.halves import in_scale
-from omnifm.networks.llava.images import clip_images
+from omnifm.networks.llava.pixels import clip_images
 
 
 @pytest.mark.parametrize("train", ["connector", "connector+llm"])

@@ -9,7 +9,7 @@ from llava_model import TRAINED, answered, batch, hugging_face, made
 from safetensors.torch import load_file, save_file
 
 from omnifm.networks.llava.halves import LlavaHead
-from omnifm.networks.llava.images import clip_images
+from omnifm.networks.llava.pixels import clip_images
 from omnifm.utils.errors import ExperimentError
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from omnifm.results.charts import GREY, arm_styles, dot_chart, forest_chart, heat_maps, label, line_chart, small_charts
-from omnifm.results.folder import ArmRecord
+from omnifm.results.result_folder import ArmRecord
 
 HOSTILE = "<b>$x_1$</b> & \x07"
 

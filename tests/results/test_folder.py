@@ -8,7 +8,7 @@ import pytest
 from comparison_folder import arm, failed_arm, write_comparison_folder
 from run_folder import EVALUATION_POINTS, change_result, write_run
 
-from omnifm.results.folder import POINTS, finite, is_comparison, mean, read_folder
+from omnifm.results.result_folder import POINTS, finite, is_comparison, mean, read_folder
 from omnifm.utils.errors import ExperimentError
 
 

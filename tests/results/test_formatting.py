@@ -5,13 +5,13 @@ import math
 import pytest
 
 from omnifm.results.formatting import (
+    decimal_places,
     joined,
     metric_name,
     metric_title,
     number,
     p_value,
     percent,
-    places,
     settings_text,
     signed,
     with_interval,
@@ -35,12 +35,12 @@ from omnifm.results.formatting import (
     ],
 )
 def test_four_digits_at_most_three_decimals(values: list[float], text: str) -> None:
-    assert number(values[0], places(values)) == text
+    assert number(values[0], decimal_places(values)) == text
 
 
 def test_the_largest_decides_for_all() -> None:
-    assert places([0.1, 30.0, None, math.nan, math.inf]) == 2
-    assert places([]) == places([None]) == 3
+    assert decimal_places([0.1, 30.0, None, math.nan, math.inf]) == 2
+    assert decimal_places([]) == decimal_places([None]) == 3
 
 
 def test_differences_bear_their_sign() -> None:

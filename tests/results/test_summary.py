@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from omnifm.results.frame import COLUMNS
-from omnifm.results.summary import client_means, costs, differences, summary
+from omnifm.results.summary import client_means, costs, paired_differences, summary
 
 Value = Callable[[str, int, int], float | None]
 
@@ -74,12 +74,12 @@ def test_clients_are_columns() -> None:
 
 
 def test_differences_by_hand() -> None:
-    table = differences(scores(plain), "accuracy", "a")
+    table = paired_differences(scores(plain), "accuracy", "a")
     assert list(table.index) == [("b", "before_local_training")]
     row = table.iloc[0]
     assert (row["difference"], row["low"], row["high"]) == pytest.approx((0.2, 0.2, 0.2))
     assert (row["better"], row["worse"], row["verdict"]) == (2, 0, "clearly better")
-    assert differences(scores(plain), "accuracy", "a", lower=True).iloc[0][["better", "worse", "verdict"]].tolist() == [
+    assert paired_differences(scores(plain), "accuracy", "a", lower=True).iloc[0][["better", "worse", "verdict"]].tolist() == [
         0, 2, "clearly worse",
     ]  # fmt: skip
 
@@ -89,7 +89,7 @@ def test_pairs_are_matched_by_seed_and_client() -> None:
         return None if arm == "b" and (seed, client) == (1, 0) else plain(arm, seed, client) + 0.3 * client
 
     # Unmatched, the mean difference would be above 0.2: the pair that is missing is one of the worse client.
-    assert differences(scores(value), "accuracy", "a").iloc[0]["difference"] == pytest.approx(0.2)
+    assert paired_differences(scores(value), "accuracy", "a").iloc[0]["difference"] == pytest.approx(0.2)
 
 
 def wavering(arm: str, seed: int, client: int) -> float:
@@ -102,7 +102,7 @@ def wavering(arm: str, seed: int, client: int) -> float:
 
 
 def test_a_difference_within_its_interval_is_not_clear() -> None:
-    table = differences(scores(wavering, ("a", "b", "c"), clients=5), "accuracy", "a")
+    table = paired_differences(scores(wavering, ("a", "b", "c"), clients=5), "accuracy", "a")
     assert table["verdict"].tolist() == ["not clear", "clearly better"]
     assert table.loc[("b", "before_local_training"), "low"] < 0 < table.loc[("b", "before_local_training"), "high"]
 
@@ -113,7 +113,7 @@ def test_holm_corrects_over_arms_and_points_but_not_over_sweeps() -> None:
         for point in ("before_local_training", "after_local_training")
     ]
     sweep = scores(wavering, ("b",), clients=5, kind="sweep").assign(arm="swept")
-    table = differences(pd.concat([*both, sweep]), "accuracy", "a")
+    table = paired_differences(pd.concat([*both, sweep]), "accuracy", "a")
     # Of four tests the smallest p is multiplied by four, and the next, equal one, by no less.
     np.testing.assert_allclose(table.loc["c", "p_holm"], 4 * table.loc["c", "p"])
     assert table.loc["swept", "p_holm"].isna().all()
@@ -124,19 +124,19 @@ def test_an_interval_without_zero_is_likely_where_the_corrected_p_is_not_small()
     arms = ("a", *(f"b{place}" for place in range(30)))
     noise = (0.03, 0.01, 0.05, 0.02, 0.04)
     frame = scores(lambda arm, seed, client: 0.5 if arm == "a" else 0.5 + noise[client], arms, seeds=1, clients=5)
-    assert set(differences(frame, "accuracy", "a")["verdict"]) == {"likely better"}
+    assert set(paired_differences(frame, "accuracy", "a")["verdict"]) == {"likely better"}
 
 
 def test_one_pair_has_a_difference_only() -> None:
-    row = differences(scores(plain, seeds=1, clients=1), "accuracy", "a").iloc[0]
+    row = paired_differences(scores(plain, seeds=1, clients=1), "accuracy", "a").iloc[0]
     assert row["difference"] == pytest.approx(0.2)
     assert row[["low", "high", "p", "p_holm"]].isna().all()
     assert row["verdict"] == "not clear"
 
 
 def test_without_the_base_there_is_nothing_to_compare_with() -> None:
-    assert differences(scores(plain), "accuracy", "gone").empty
-    assert differences(scores(plain, ("a",)), "accuracy", "a").empty
+    assert paired_differences(scores(plain), "accuracy", "gone").empty
+    assert paired_differences(scores(plain, ("a",)), "accuracy", "a").empty
 
 
 def test_costs_by_hand() -> None:

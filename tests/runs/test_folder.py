@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from helpers import small_arm
 
-from omnifm.runs.folder import ArmFolder
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.utils.errors import CheckpointError
 
 

@@ -7,8 +7,8 @@ from helpers import made_dataset, small_experiment
 
 from omnifm.callbacks.callback import Callback, Stop
 from omnifm.callbacks.events import ArmEnd, RoundStart
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import LocalBackend
-from omnifm.runs.folder import ArmFolder
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.errors import ExperimentError
 

@@ -9,7 +9,7 @@ from helpers import random_units, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnifm.spectral.bank import CHUNK, BankSettings, KnowledgeBank, Prototypes, retrieve
+from omnifm.spectral.bank import _CHUNK, BankSettings, KnowledgeBank, Prototypes, retrieve
 from omnifm.spectral.categorical import Categorical
 
 
@@ -39,13 +39,13 @@ def test_retrieves_the_nearest_by_brute_force(k: int) -> None:
     np.testing.assert_array_equal(found, entries.numpy()[expected])
 
 
-@pytest.mark.parametrize("count", [2 * CHUNK - 3, 2 * CHUNK, 2 * CHUNK + 3])
+@pytest.mark.parametrize("count", [2 * _CHUNK - 3, 2 * _CHUNK, 2 * _CHUNK + 3])
 def test_a_large_bank_is_searched_in_parts(count: int) -> None:
     tokens, entries = random_units(5, 4, 1), random_units(count, 4, 2)
     found, rows = retrieve(tokens, entries, 8)
     expected = np.argsort(-(tokens.numpy() @ entries.numpy().T), axis=1)[:, :8]
     assert rows.tolist() == expected.tolist()
-    assert (rows.min(), rows.max()) < (torch.tensor(CHUNK), torch.tensor(2 * CHUNK))
+    assert (rows.min(), rows.max()) < (torch.tensor(_CHUNK), torch.tensor(2 * _CHUNK))
     np.testing.assert_array_equal(found, entries.numpy()[expected])
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from omnifm.data.subset import Batch, Subset
-from omnifm.tasks.segmentation import COLOURS, Segmentation, SegmentationSettings
+from omnifm.tasks.segmentation import REGION_COLOURS, Segmentation, SegmentationSettings
 from omnifm.tasks.task import DataShape, Scores
 from omnifm.utils.errors import ExperimentError
 
@@ -206,7 +206,7 @@ def test_panels_show_truth_and_what_was_found() -> None:
     assert (truth.dtype, truth.shape) == (np.uint8, (16, 16, 3))
     assert truth[0, 0].tolist() == [127] * 3
     for place, region in (((2, 2), 0), ((5, 5), 1)):
-        assert truth[place].tolist() == [int(63.5 + 0.5 * value) for value in COLOURS[region]]
+        assert truth[place].tolist() == [int(63.5 + 0.5 * value) for value in REGION_COLOURS[region]]
     assert hit[5, 5].tolist() == truth[2, 2].tolist()
 
 

@@ -10,7 +10,7 @@ import pytest
 from plugin import ENTRIES, EVENTS, MODULE, installed, write_plugin
 from small_run import hashes, omnifm, write_experiment
 
-from omnifm.algorithms.registry import SETTINGS
+from omnifm.algorithms.registry import ALGORITHM_SETTINGS
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.config.experiment import make_experiment
 from omnifm.config.schema import experiment_schema
@@ -44,7 +44,7 @@ def test_all_five_groups_are_known_when_an_experiment_is_read() -> None:
     assert type(make_callbacks({"callbacks": [{"kind": "every-event"}]})[0]).__name__ == "Diary"
     load_plugins.cache_clear()
     load_plugins()
-    assert "any-name" not in SETTINGS, "a module's decorators name what it holds"
+    assert "any-name" not in ALGORITHM_SETTINGS, "a module's decorators name what it holds"
 
 
 @pytest.mark.usefixtures("plugin")

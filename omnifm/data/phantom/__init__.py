@@ -7,17 +7,17 @@
 """
 
 from omnifm.data.phantom.anatomy import Anatomy, load_anatomy
-from omnifm.data.phantom.lesions import KINDS
+from omnifm.data.phantom.dataset import PhantomSource
+from omnifm.data.phantom.lesions import LESION_KINDS
 from omnifm.data.phantom.patient import Patient, Truth, make_patient
-from omnifm.data.phantom.questions import PhantomQuestionsSource
+from omnifm.data.phantom.question_set import PhantomQuestionsSource
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import MODALITIES, Scanner
-from omnifm.data.phantom.source import PhantomSource
 from omnifm.data.phantom.tissues import LESION_CODES, TISSUE_CODES, TISSUES
 
 __all__ = [
-    "KINDS",
     "LESION_CODES",
+    "LESION_KINDS",
     "MODALITIES",
     "TISSUES",
     "TISSUE_CODES",

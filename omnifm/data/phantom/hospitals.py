@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.phantom.anatomy import ANATOMY_VERSION, Anatomy, load_anatomy
-from omnifm.data.phantom.lesions import KINDS
+from omnifm.data.phantom.lesions import LESION_KINDS
 from omnifm.data.phantom.patient import Patient, Truth, make_patient
 from omnifm.data.phantom.scanner import MODALITIES
 from omnifm.data.phantom.side_by_side import each, shared_zeros
@@ -51,7 +51,7 @@ class PhantomHospitals:
     """
 
     modalities: Some[Annotated[str, OneOf(MODALITIES)]] = ("T1", "T2", "FLAIR", "CT", "PET")
-    classes: Some[Annotated[str, OneOf(KINDS)]] = ("healthy", "glioma", "infarct", "haemorrhage", "ms")
+    classes: Some[Annotated[str, OneOf(LESION_KINDS)]] = ("healthy", "glioma", "infarct", "haemorrhage", "ms")
     patients: Count = 400
     hospitals: Count = 1
     slices: Count = 1

@@ -132,7 +132,7 @@ def ms(anatomy: Anatomy, rng: np.random.Generator, site: Array) -> Lesion:
     return Lesion(site, tuple(layers))
 
 
-KINDS: dict[str, Callable[[Anatomy, np.random.Generator, Array], Lesion]] = {
+LESION_KINDS: dict[str, Callable[[Anatomy, np.random.Generator, Array], Lesion]] = {
     "healthy": healthy,
     "glioma": glioma,
     "infarct": infarct,

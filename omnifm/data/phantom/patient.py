@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from omnifm.data.phantom.anatomy import CENTRE, Anatomy, Array
 from omnifm.data.phantom.deformation import Deformation
 from omnifm.data.phantom.head import paint, wrap
-from omnifm.data.phantom.lesions import KINDS, Lesion, anchor
+from omnifm.data.phantom.lesions import LESION_KINDS, Lesion, anchor
 from omnifm.data.phantom.tissues import LESION_CODE, OEDEMA, TISSUE_CODE, TISSUES, Tissue
 from omnifm.utils.errors import did_you_mean
 from omnifm.utils.seeding import numpy_generator
@@ -110,14 +110,14 @@ def make_patient(anatomy: Anatomy, kind: str, *, seed: int, name: str) -> Patien
         ValueError: no such kind.
 
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of patient {kind!r}. {did_you_mean(kind, KINDS)}")
+    if kind not in LESION_KINDS:
+        raise ValueError(f"unknown kind of patient {kind!r}. {did_you_mean(kind, LESION_KINDS)}")
     rng = numpy_generator(seed, "patient", name)
     deformation = Deformation.random(rng)
     thickness = (np.array([2.0, 1.8, 3.0, 1.7, 3.0, 2.5]) * np.exp(rng.normal(0, 0.15, 6))).astype(np.float32)
     level = float(rng.uniform(0, 48))
     tissues = tuple(tissue.varied(rng) for tissue in TISSUES)
-    lesion = KINDS[kind](anatomy, rng, anchor(anatomy, rng, level, kind))
+    lesion = LESION_KINDS[kind](anatomy, rng, anchor(anatomy, rng, level, kind))
     aged = list(tissues)
     for index, other, share in lesion.ages:
         aged[index] = aged[index].towards(other, share)

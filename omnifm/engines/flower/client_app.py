@@ -10,13 +10,13 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
+from omnifm.engines.flower.client_handler import ClientHandler
 from omnifm.engines.flower.messages import Reply
 from omnifm.engines.flower.transport import from_records, to_records
 from omnifm.utils.errors import DeploymentError
 
-FILE = "client-toml"
+CONFIG_KEY = "client-toml"
 """The key of ``--node-config`` that says where ``client.toml`` lies."""
 
 app = ClientApp()
@@ -26,7 +26,7 @@ app = ClientApp()
 def answer(message: Message, context: Context) -> Message:
     """Answer one message."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    return answered(message, settings(context))
+    return answered(message, node_config(context))
 
 
 def answered(message: Message, config: ClientConfig) -> Message:
@@ -38,13 +38,13 @@ def answered(message: Message, config: ClientConfig) -> Message:
     return Message(to_records(ClientHandler(config).answer(payload)), reply_to=message)
 
 
-def settings(context: Context) -> ClientConfig:
+def node_config(context: Context) -> ClientConfig:
     """Read the hospital's file, where the node says that it lies.
 
     Raises:
         DeploymentError: the node does not say it, or the file is not as it should be.
     """
-    path = context.node_config.get(FILE) or os.environ.get("OMNIFM_CLIENT_TOML")
+    path = context.node_config.get(CONFIG_KEY) or os.environ.get("OMNIFM_CLIENT_TOML")
     if not path:
-        raise DeploymentError(f"Start the SuperNode with --node-config '{FILE}=\"/path/to/client.toml\"'.")
+        raise DeploymentError(f"Start the SuperNode with --node-config '{CONFIG_KEY}=\"/path/to/client.toml\"'.")
     return read_client_config(Path(str(path)))

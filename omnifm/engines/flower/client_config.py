@@ -13,8 +13,8 @@ from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
 from omnifm.checkpoint.client_store import file_name
+from omnifm.config.checking import checked
 from omnifm.config.deprecated import rename_key, upgraded
-from omnifm.config.messages import checked
 from omnifm.config.toml import read_toml
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.sources import AnySource
@@ -56,8 +56,8 @@ class ClientPolicy:
     ``megabytes`` how large a message may be, either way.
     """
 
-    tasks: Some[Annotated[str, OneOf(tasks.SETTINGS, ANY)]]
-    algorithms: Some[Annotated[str, OneOf(algorithms.SETTINGS, ANY)]]
+    tasks: Some[Annotated[str, OneOf(tasks.TASK_SETTINGS, ANY)]]
+    algorithms: Some[Annotated[str, OneOf(algorithms.ALGORITHM_SETTINGS, ANY)]]
     upload: tuple[UploadKind, ...] = ("weights", "prototypes", "auxiliary")
     minimum_samples: Count = 10
     rounds_a_day: CountOrZero = 0

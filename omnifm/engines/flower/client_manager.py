@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from omnifm.engines.flower.events import Events
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import ClientProperties, Reply
+from omnifm.engines.flower.status_log import Events
 from omnifm.engines.flower.transport import GridTransport, Node
 
 Clock = Callable[[], float]
 
 
-class Answer(NamedTuple):
+class ClientAnswer(NamedTuple):
     """What became of a request to a hospital: a reply, or none, for a ``reason``; if it was ``lost``, ask again."""
 
     client: str
@@ -103,7 +103,7 @@ class ClientManager:
             self._late[message] = name
             self.known[name].message = ""
 
-    def turn(self) -> list[Answer]:
+    def turn(self) -> list[ClientAnswer]:
         """See who came and who went, and return the answers that have come."""
         answers = self._look()
         for arrival in self.transport.collect():
@@ -117,7 +117,7 @@ class ClientManager:
                 answers.append(self._answer(owner[0], arrival.payload, arrival.fault))
         return answers
 
-    def _look(self) -> list[Answer]:
+    def _look(self) -> list[ClientAnswer]:
         nodes = set(self.transport.nodes())
         lost = []
         for name, hospital in self.known.items():
@@ -127,7 +127,7 @@ class ClientManager:
                 self.events.stand({name: {"there": False}})
                 if hospital.message:
                     self.give_up(name)
-                    lost.append(Answer(name, None, "it went away", lost=True))
+                    lost.append(ClientAnswer(name, None, "it went away", lost=True))
         self._seen = {node: state for node, state in self._seen.items() if node in nodes}
         for node in nodes - self._seen.keys():
             if message := self.transport.send(node.id, self.introduce(), "hello"):
@@ -179,15 +179,15 @@ class ClientManager:
         if not self.there(name):  # else it is another that uses the name
             self.events.stand({name: {"there": True, "trouble": reason}})
 
-    def _answer(self, name: str, payload: bytes | None, fault: str) -> Answer:
+    def _answer(self, name: str, payload: bytes | None, fault: str) -> ClientAnswer:
         if payload is None:
-            return Answer(name, None, fault or "the message was lost", lost=not fault)
+            return ClientAnswer(name, None, fault or "the message was lost", lost=not fault)
         try:
             reply = Reply.from_bytes(payload)
         except ValueError as error:
-            return Answer(name, None, f"its answer is not understood: {error}")
+            return ClientAnswer(name, None, f"its answer is not understood: {error}")
         if reply.client != name:
-            return Answer(name, None, f"it answers as {reply.client!r}")
+            return ClientAnswer(name, None, f"it answers as {reply.client!r}")
         if reply.outcome != "done":
-            return Answer(name, None, f"{reply.outcome}: {reply.reason}")
-        return Answer(name, reply, size=len(payload))
+            return ClientAnswer(name, None, f"{reply.outcome}: {reply.reason}")
+        return ClientAnswer(name, reply, size=len(payload))

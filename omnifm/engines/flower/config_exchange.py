@@ -10,8 +10,8 @@ from typing import Any
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.config.experiment import Experiment, make_experiment, to_document
 from omnifm.config.toml import Document
-from omnifm.data.answers import agreed_answers
 from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
+from omnifm.data.vocabulary import agreed_answers
 from omnifm.engines.flower.client_config import ClientConfig
 from omnifm.utils.errors import DeploymentError
 

@@ -49,7 +49,7 @@ SUPERNODE_CALLS = (
 
 
 @dataclass(frozen=True)
-class Node:
+class RegisteredNode:
     """A registered hospital. ``status``: registered (never seen), online, offline or unregistered; ``since`` when."""
 
     number: int
@@ -70,7 +70,7 @@ class Control:
     def __init__(self, url: str, context: ssl.SSLContext) -> None:
         self.url, self.context = url, context
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[RegisteredNode]:
         """Return the registered hospitals, by name.
 
         Raises:
@@ -78,12 +78,14 @@ class Control:
         """
         return [node for node in self._all_nodes() if node.status != "unregistered"]
 
-    def _all_nodes(self) -> list[Node]:
+    def _all_nodes(self) -> list[RegisteredNode]:
         """Return those who were shut out, too."""
         with self._calling() as client:
             infos = client.ListNodes(ListNodesRequest()).nodes_info
         found = [
-            Node(info.node_id, info.name or f"node {info.node_id}", info.status, _since(info), info.public_key)
+            RegisteredNode(
+                info.node_id, info.name or f"node {info.node_id}", info.status, _since(info), info.public_key
+            )
             for info in infos
         ]
         return sorted(found, key=lambda node: node.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omnifm.config.messages import checked
+from omnifm.config.checking import checked
 from omnifm.config.toml import Document
 from omnifm.utils.settings import Count, CountOrZero, Distinct, NotNegative, Positive, settings
 

@@ -15,7 +15,7 @@ from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors
-from omnifm.engines.flower.client_manager import Answer, ClientManager
+from omnifm.engines.flower.client_manager import ClientAnswer, ClientManager
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import Membership
@@ -239,7 +239,7 @@ class FlowerEngine:
         self.hospitals.send(name, request.to_bytes({"broadcast": broadcast}), f"round {number}")
 
     def _looked_at(
-        self, answer: Answer, broadcast: Broadcast, messages: Messages, job: Job
+        self, answer: ClientAnswer, broadcast: Broadcast, messages: Messages, job: Job
     ) -> tuple[Reply | None, str]:
         """Return the reply if it can be counted, else why not."""
         reply = answer.reply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.events import EvaluationEvent, RoundEvent, RoundStart, RunEnd
-from omnifm.engines.flower.events import Events
+from omnifm.engines.flower.status_log import Events
 
 
 class EventLog(Callback):

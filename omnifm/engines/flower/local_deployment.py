@@ -14,7 +14,7 @@ from typing import Any
 
 from omnifm.engines.flower.app_bundle import write_app, write_run_config
 from omnifm.engines.flower.certificates import LOOPBACK, make_authority, make_client_key, server_identity
-from omnifm.engines.flower.client_app import FILE
+from omnifm.engines.flower.client_app import CONFIG_KEY
 from omnifm.engines.flower.flwr_env import QUIET, write_link
 from omnifm.utils.errors import DeploymentError
 
@@ -70,7 +70,7 @@ class LocalDeployment:
             *("--superlink", f"127.0.0.1:{self.port}", "--root-certificates", str(self.folder / "ca.crt")),
             *("--auth-supernode-private-key", str(self.folder / f"{name}.key")),
             *("--port", str(self.port + 1 + place)),
-            *("--node-config", f'{FILE}="{self.hospitals[name].absolute()}"'),
+            *("--node-config", f'{CONFIG_KEY}="{self.hospitals[name].absolute()}"'),
         )
 
     def submit(self, experiment: str, out: Path, resume: bool = False) -> subprocess.Popen[bytes]:

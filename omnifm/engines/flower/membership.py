@@ -20,7 +20,7 @@ from omnifm.tasks.task import DataShape
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import DeploymentError
 
-FILE = "membership.json"
+MEMBERSHIP_FILE = "membership.json"
 """What it is called in the run's folder."""
 
 
@@ -83,7 +83,7 @@ class Membership:
             "posed": {"channels": self.channels, "axes": self.axes},
             "keys": self.keys,
         }
-        write_atomically(folder / FILE, json.dumps(plain, indent=1).encode())
+        write_atomically(folder / MEMBERSHIP_FILE, json.dumps(plain, indent=1).encode())
 
 
 def read_membership(folder: Path) -> Membership | None:
@@ -92,7 +92,7 @@ def read_membership(folder: Path) -> Membership | None:
     Raises:
         DeploymentError: the file is damaged.
     """
-    path = folder / FILE
+    path = folder / MEMBERSHIP_FILE
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         shape = DataShape(plain["channels"], tuple(plain["size"]), tuple(plain["labels"]), tuple(plain["vocabulary"]))

@@ -24,7 +24,7 @@ from omnifm.data.client_stats import ClientStats
 from omnifm.runs.arm import DataSpec
 from omnifm.tasks.task import DataShape, Scores
 
-FORMAT = 2
+MESSAGE_FORMAT = 2
 """To be raised when letters change: of another format, none is read."""
 
 

@@ -19,9 +19,9 @@ from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings, deploy_settings
 from omnifm.engines.flower.engine import FlowerEngine
 from omnifm.engines.flower.event_log import EventLog
-from omnifm.engines.flower.events import Events
 from omnifm.engines.flower.membership import Membership, agree, read_membership
 from omnifm.engines.flower.messages import Request
+from omnifm.engines.flower.status_log import Events
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.runs import run as runs
 from omnifm.runs.arm import Arm, DataSpec
@@ -41,7 +41,7 @@ def run_server(given: Plan | None, folder: Path, resume: bool, make_transport: T
         OmniFMError: what must be mended before it can go on, in words.
     """
     with _locked(folder):
-        plan = runs.resume(folder, given) if resume or given is None else runs.create(folder, given)
+        plan = runs.reopen(folder, given) if resume or given is None else runs.create(folder, given)
         runs.execute(plan, folder, FlowerBackend(make_transport))
 
 

@@ -10,7 +10,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from omnifm.engines.flower.messages import FORMAT
+from omnifm.engines.flower.messages import MESSAGE_FORMAT
 
 KIND = "query"
 """The kind of all messages; what is asked, the letter says."""
@@ -26,7 +26,7 @@ _APP_FAILED = {
 
 def to_records(payload: bytes) -> RecordDict:
     """Put a letter's bytes into an array, and beside it what must be known before they are looked at."""
-    about = ConfigRecord({"format": FORMAT, "omnifm": version("omnifm")})
+    about = ConfigRecord({"format": MESSAGE_FORMAT, "omnifm": version("omnifm")})
     array = Array(dtype="uint8", shape=(len(payload),), stype=_TYPE, data=payload)
     return RecordDict({_ABOUT: about, _LETTER: ArrayRecord({_BODY: array})})
 
@@ -43,8 +43,10 @@ def from_records(content: RecordDict, limit: int) -> bytes:
     except KeyError:
         raise ValueError("the message is none of OmniFM's") from None
     own = version("omnifm")
-    if form != FORMAT or other != own:
-        raise ValueError(f"OmniFM {other!r} (letters of format {form!r}) cannot speak with OmniFM {own!r} ({FORMAT})")
+    if form != MESSAGE_FORMAT or other != own:
+        raise ValueError(
+            f"OmniFM {other!r} (letters of format {form!r}) cannot speak with OmniFM {own!r} ({MESSAGE_FORMAT})"
+        )
     if len(array.data) > limit:
         raise ValueError(f"a message of {len(array.data) / 1e6:.1f} MB is larger than the {limit / 1e6:g} MB allowed")
     return bytes(array.data)

@@ -10,7 +10,7 @@ from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered
 from omnifm.networks.llava.files import read_model, read_reader
 from omnifm.networks.llava.halves import LlavaHead, LlavaTokens
-from omnifm.networks.llava.lora import prepare
+from omnifm.networks.llava.lora import add_lora
 from omnifm.networks.llava.prompts import Prompter
 from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.utils.errors import ExperimentError
@@ -34,7 +34,7 @@ class LlavaAnswerer:
         """Read the model; what is new in it is drawn from torch's global generator."""
         settings = self.settings
         model = read_model(settings.model, getattr(torch, settings.dtype))
-        peft = prepare(model, settings)
+        peft = add_lora(model, settings)
         tokens = LlavaTokens(model, self._reader.mean, self._reader.std)
         return tokens, LlavaHead(model, peft, self._reader.end, settings.max_new_tokens)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered, Head, ImageTokens
 from omnifm.networks.llava import lora
-from omnifm.networks.llava.images import clip_images
+from omnifm.networks.llava.pixels import clip_images
 
 
 class LlavaTokens(ImageTokens):

@@ -21,7 +21,7 @@ ATTENTION = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj)"
 """The attention's projections in a language model of LLaMA's type; the image encoder has some of these names too."""
 
 
-def prepare(model: Any, settings: LlavaSettings) -> Any | None:
+def add_lora(model: Any, settings: LlavaSettings) -> Any | None:
     """Freeze a LLaVA model but for what the settings train; return PEFT's view of it, if it has low-rank changes.
 
     Raises:

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from omnifm.data.phantom.anatomy import Anatomy
-from omnifm.data.phantom.lesions import KINDS
+from omnifm.data.phantom.lesions import LESION_KINDS
 from omnifm.data.phantom.patient import make_patient
 from omnifm.data.phantom.tissues import LESION_CODES, TISSUE_CODES
 
-ILL = [kind for kind in KINDS if kind != "healthy"]
+ILL = [kind for kind in LESION_KINDS if kind != "healthy"]
 CODES = {"glioma": {1, 2, 4}, "infarct": {5}, "haemorrhage": {2, 6}, "ms": {7}}
 
 
@@ -24,7 +24,7 @@ def test_other_name_or_seed_is_another_person(anatomy: Anatomy) -> None:
 
 
 def test_fractions_sum_to_one(anatomy: Anatomy) -> None:
-    for kind in KINDS:
+    for kind in LESION_KINDS:
         fractions = make_patient(anatomy, kind, seed=1, name="a").slice(48).fractions
         assert fractions.min() > -1e-6
         np.testing.assert_allclose(fractions.sum(0), 1, atol=1e-4)
@@ -49,7 +49,9 @@ def test_healthy_has_no_lesion(anatomy: Anatomy) -> None:
 
 
 def test_the_level_does_not_tell_the_disease(anatomy: Anatomy) -> None:
-    means = [np.mean([make_patient(anatomy, kind, seed=2, name=f"p{i}").level for i in range(60)]) for kind in KINDS]
+    means = [
+        np.mean([make_patient(anatomy, kind, seed=2, name=f"p{i}").level for i in range(60)]) for kind in LESION_KINDS
+    ]
     assert max(means) - min(means) < 9  # the deviation of one patient is 14 mm, of such a mean 2 mm
 
 

@@ -8,8 +8,8 @@ import torch
 
 from omnifm.data.columns import Shared, as_tensor, read_texts
 from omnifm.data.phantom.anatomy import Anatomy
-from omnifm.data.phantom.questions import PHRASINGS, TYPES, PhantomQuestionsSource, answers, ventricles
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.dataset import PhantomSource
+from omnifm.data.phantom.question_set import PHRASINGS, TYPES, PhantomQuestionsSource, answers, ventricles
 from omnifm.data.source import Loading
 
 SETTINGS = {"modalities": ("T2", "CT"), "classes": ("healthy", "ms"), "patients": 4, "slices": 2}

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from omnifm.data.phantom.anatomy import Anatomy
-from omnifm.data.phantom.regions import PhantomRegionsSource
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.dataset import PhantomSource
+from omnifm.data.phantom.masks import PhantomRegionsSource
 from omnifm.data.source import Loading
 
 

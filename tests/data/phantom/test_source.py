@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from omnifm.data.phantom.anatomy import Anatomy
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.source import Loading
 
 SMALL = PhantomSource(modalities=("T2", "CT"), classes=("healthy", "haemorrhage", "ms"), patients=6, hospitals=2)

@@ -14,7 +14,7 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.supercore.task_identity import TaskIdentity
 
-from omnifm.engines.flower.client_app import FILE, app
+from omnifm.engines.flower.client_app import CONFIG_KEY, app
 
 
 class FakeGrid:
@@ -88,7 +88,7 @@ class FakeGrid:
                 continue
             assert name is not None
             self.starts.append((name, message.metadata.group_id))
-            config: dict[str, Any] = {FILE: str(self._files[name]), "partition-id": list(self._files).index(name)}
+            config: dict[str, Any] = {CONFIG_KEY: str(self._files[name]), "partition-id": list(self._files).index(name)}
             answer = self._client(message, Context(1, message.metadata.dst_node_id, config, RecordDict(), {}))
             if what == "spoil":
                 answer.content.array_records["letter"]["body"].data = b"nothing"

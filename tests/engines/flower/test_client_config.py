@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from omnifm.data.phantom.source import PhantomSource
+from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.engines.flower.client_config import read_client_config
 from omnifm.utils.errors import DeploymentError
 

@@ -18,8 +18,8 @@ from small_run import document, write_images
 
 from omnifm.config.experiment import make_plan
 from omnifm.core.records import Broadcast
-from omnifm.engines.flower.client import ClientHandler
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
+from omnifm.engines.flower.client_handler import ClientHandler
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import ClientProperties, Reply, Request
 from omnifm.privacy.secret import ClientSecret, private_generator
@@ -210,7 +210,7 @@ def test_nor_does_a_mistake_of_a_library_leave_it(tmp_path: Path, monkeypatch: p
     def fail(*args: Any, **more: Any) -> None:
         raise ValueError("Jane Doe's image has no pixels")
 
-    monkeypatch.setattr("omnifm.engines.flower.client.load_hospital", fail)
+    monkeypatch.setattr("omnifm.engines.flower.client_handler.load_hospital", fail)
     assert visit.ask().reason == "ValueError; the hospital's ledger says more."
     assert "Jane Doe" in visit.audit_log[-1]["reason"]
 

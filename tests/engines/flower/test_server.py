@@ -22,7 +22,7 @@ from omnifm.checkpoint.weight_file import read_weights, write_weights
 from omnifm.config.experiment import Plan, make_plan
 from omnifm.core.records import Broadcast
 from omnifm.engines.flower import client_manager, server, transport
-from omnifm.engines.flower.client import ClientHandler
+from omnifm.engines.flower.client_handler import ClientHandler
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import read_membership
 from omnifm.engines.flower.transport import GridTransport

@@ -13,8 +13,8 @@ from omnifm.callbacks.events import RoundEvent, RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.callbacks.time_limit import TimeLimit
 from omnifm.comparison.choice import choose
+from omnifm.comparison.comparison_folder import Asked, ComparisonFolder, Outcome
 from omnifm.comparison.design import ArmDesign, Cell, Design
-from omnifm.comparison.folder import Asked, ComparisonFolder, Outcome
 from omnifm.comparison.record import Checked, make_record
 from omnifm.config.experiment import Experiment, Plan
 from omnifm.core.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ Datasets = dict[tuple[DataSettings, PartitionSettings, int], FederatedDataset]
 Stage = Literal["train", "test"]
 
 
-class Task(NamedTuple):
+class CellJob(NamedTuple):
     """A cell to be trained or tested, and its place among those of the stage."""
 
     stage: Stage
@@ -118,7 +118,7 @@ class Comparison:
             else:
                 self._stages(None)
 
-    def _stages(self, worker_pool: WorkerPool[Task, bool] | None) -> None:
+    def _stages(self, worker_pool: WorkerPool[CellJob, bool] | None) -> None:
         fit = [arm for arm in self.design.arms if arm.name not in self.checked.unfit]
         tuning = [cell for cell in self.design.tuning() if cell.arm in fit]
         self._train("tuning", tuning, worker_pool)
@@ -134,15 +134,15 @@ class Comparison:
         remove_strays(self.folder.path / "cells")  # of killed workers; what `report` is writing lies beside
         self.folder.keep_record(make_record(self.design, self.folder, self.checked, choice))
 
-    def _train(self, name: str, cells: Sequence[Cell], worker_pool: WorkerPool[Task, bool] | None) -> None:
+    def _train(self, name: str, cells: Sequence[Cell], worker_pool: WorkerPool[CellJob, bool] | None) -> None:
         waiting = [cell for cell in cells if self.folder.outcome(cell) is None]
         self.progress.stage(name, sum(cell.experiment.federation.rounds for cell in waiting))
         self._spread("train", waiting, worker_pool)
 
-    def _spread(self, stage: Stage, cells: Sequence[Cell], worker_pool: WorkerPool[Task, bool] | None) -> None:
+    def _spread(self, stage: Stage, cells: Sequence[Cell], worker_pool: WorkerPool[CellJob, bool] | None) -> None:
         """Train or test each cell, side by side where there is a crew."""
         self.behind[:] = [0] * len(self.behind)
-        tasks = {str(cell.folder): Task(stage, cell, place) for place, cell in enumerate(cells)}
+        tasks = {str(cell.folder): CellJob(stage, cell, place) for place, cell in enumerate(cells)}
         done = (
             map(self._do, tasks.values())
             if worker_pool is None
@@ -162,7 +162,7 @@ class Comparison:
         outcome = self.folder.outcome(cell)
         return outcome is not None and outcome.failure is None
 
-    def _do(self, task: Task) -> bool:
+    def _do(self, task: CellJob) -> bool:
         """Do a task, in whatever process; False if time was up before its last round."""
         if task.stage == "test":
             self._run(task)
@@ -182,7 +182,7 @@ class Comparison:
         self.behind[task.place] = task.cell.experiment.federation.rounds  # also those that never will be played
         return True
 
-    def _run(self, task: Task, *callbacks: Callback) -> Checkpoint:
+    def _run(self, task: CellJob, *callbacks: Callback) -> Checkpoint:
         experiment, folder, test = task.cell.experiment, self.folder.cell(task.cell), task.stage == "test"
         backend = LocalBackend(dataset=self._load(experiment))
         told = [*callbacks, *self.callbacks]

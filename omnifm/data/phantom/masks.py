@@ -9,7 +9,7 @@ import torch
 
 from omnifm.data.phantom.anatomy import Anatomy
 from omnifm.data.phantom.hospitals import Layout, Person, PhantomHospitals, Row
-from omnifm.data.phantom.lesions import KINDS
+from omnifm.data.phantom.lesions import LESION_KINDS
 from omnifm.data.phantom.render import render
 from omnifm.data.phantom.scanner import Scanner
 from omnifm.data.phantom.tissues import LESION_CODES
@@ -31,7 +31,7 @@ class PhantomRegionsSource(PhantomHospitals):
     float32, ``mask`` ``(rows, regions, *size)`` uint8, ``spacing`` ``(rows, axes)`` float32 in mm.
     """
 
-    classes: Some[Annotated[str, OneOf(KINDS)]] = ("glioma",)
+    classes: Some[Annotated[str, OneOf(LESION_KINDS)]] = ("glioma",)
     regions: Some[Annotated[str, OneOf(REGIONS)]] = tuple(TUMOUR)
     axes: Literal[2, 3] = 2
     kind: Literal["phantom_regions"] = "phantom_regions"

@@ -14,7 +14,7 @@ from omnifm.comparison.design import Cell, Design, make_design
 from omnifm.config.experiment import read_plan, renewed
 from omnifm.config.overrides import differences
 from omnifm.config.toml import Document, to_toml
-from omnifm.runs.folder import ArmFolder
+from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.run import versions
 from omnifm.utils.atomic_write import remove_strays, write_atomically
 from omnifm.utils.errors import ExperimentError

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from omnifm.data.columns import Shared, Texts
+from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.phantom.hospitals import PhantomHospitals
-from omnifm.data.phantom.source import PhantomSource
 from omnifm.data.phantom.tissues import TISSUE_CODES
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
