@@ -31,6 +31,7 @@ from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import Arm, make_arm
+from omnifm.tasks.registry import DEFAULT
 from omnifm.utils.errors import ExperimentError
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -73,11 +74,7 @@ def _check_settings(algorithm: Algorithm) -> None:
     kind: Any = type(algorithm)
     frozen = hasattr(kind, "__dataclass_params__") and kind.__dataclass_params__.frozen
     _ensure(frozen, f"{kind.__name__} must be a frozen dataclass: put @dataclass(frozen=True) directly above it.")
-    lacking = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
+    lacking = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory]  # both MISSING
     if isinstance(algorithm, ComposedAlgorithm):
         return  # other settings build it
     _ensure(not lacking, f"Every setting needs a default: {', '.join(lacking)} of {kind.__name__} has none.")
@@ -193,7 +190,7 @@ def _arm(algorithm: Algorithm, **changes: Any) -> Arm:
 
     document: dict[str, Any] = {
         "algorithm": _NAME,
-        "classification": {"width": 8},
+        DEFAULT: {"width": 8},
         "training": {"batch_size": 4, "epochs": 1},
         "federation": {"rounds": 3, "evaluate_every": 3, "evaluate": ["before_local_training"], "participation": 0.67},
         "adapter": {"grid": 7, "token_dim": 8, "neighbours": 3},

@@ -23,7 +23,6 @@ PAGES = [
 ]
 EXTERNAL = ("transformers", "peft", "my_package")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-until_the_names_are_there = pytest.mark.xfail(strict=False, reason="the docs already use the names of issue 14")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -61,14 +60,12 @@ def test_the_index_lists_every_page() -> None:
     assert {name for name in pages if f"({name})" not in index} == set()
 
 
-@until_the_names_are_there
 @each_page
 def test_the_files_that_it_names_exist(page: Path) -> None:
     named = re.findall(r"(?<![\w/.])(?:omnifm|examples|benchmarks)/[\w/.-]*[\w/]", page.read_text(encoding="utf-8"))
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@until_the_names_are_there
 @each_page
 def test_the_names_that_its_python_imports_exist(page: Path) -> None:
     for module, name in (pair for code in blocks(page, "python") for pair in imported(code)):
@@ -76,7 +73,6 @@ def test_the_names_that_its_python_imports_exist(page: Path) -> None:
             assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
-@until_the_names_are_there
 @each_page
 def test_the_commands_that_it_shows_exist(page: Path) -> None:
     for line in "\n".join(blocks(page, "sh")).splitlines():

@@ -27,8 +27,16 @@ COMMANDS = frozenset({"app", "main"})
 """What Typer and Flower look for by these names."""
 
 FORBIDDEN = ["ward", "ledger", "roster", "letters", "desk", "afar", "crew", "cohort", "yardstick", "playing"]
-ORDINARY = r"letters(,| and) digits|lower-case letters|capital letters"
+ORDINARY = r"letters(,| and) digits|lower-case letters|capital letters|Electronics Letters"
 """Where a forbidden word is no name for a thing of ours."""
+
+OF_THE_ALPHABET = {
+    "omnifm/networks/compact_vqa.py",
+    "omnifm/data/breakhis.py",
+    "omnifm/results/charts.py",
+    "docs/data.md",
+}
+"""Files in which letters are those of the alphabet."""
 
 
 def calls(path: Path) -> list[tuple[int, str]]:
@@ -156,7 +164,7 @@ def test_the_old_words_are_gone(place: str) -> None:
     for path in files:
         name = path.relative_to(ROOT).as_posix()
         for number, line in enumerate([name, *path.read_text(encoding="utf-8").splitlines()]):
-            if old := old_words(line):
+            if old := old_words(line) - ({"letters"} if name in OF_THE_ALPHABET else set()):
                 found[f"{name}:{number}"] = sorted(old)
     assert not found
 

@@ -1,4 +1,4 @@
-"""Playing a comparison: points are tried, validation chooses among them, and only then the test data are read."""
+"""Running a comparison: points are tried, validation data choose among them, and only then the test data are read."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Comparison:
             if cell.point != choice.get(cell.arm.name):
                 self.folder.forget_weights(cell)
         chosen = self.design.chosen(choice)
-        self._train("playing", chosen, worker_pool)
+        self._train("running", chosen, worker_pool)
         waiting = [cell for cell in chosen if self._is_trained(cell) and not self.folder.cell(cell).result.exists()]
         self.progress.stage("testing", len(waiting))
         self._spread("test", waiting, worker_pool)
@@ -140,7 +140,7 @@ class Comparison:
         self._spread("train", waiting, worker_pool)
 
     def _spread(self, stage: Stage, cells: Sequence[Cell], worker_pool: WorkerPool[CellJob, bool] | None) -> None:
-        """Train or test each cell, side by side where there is a crew."""
+        """Train or test each cell, in parallel where there is a worker pool."""
         self.behind[:] = [0] * len(self.behind)
         tasks = {str(cell.folder): CellJob(stage, cell, place) for place, cell in enumerate(cells)}
         done = (

@@ -85,7 +85,7 @@ def unpack_tensors(memory: memoryview) -> tuple[Tensors, Any]:
         plain = json.loads(header.pop(_META)[_TEXT])
         tensors = {name: _tensor(memory, 8 + length, **about) for name, about in header.items()}
         return {name: value for name, value in tensors.items() if not name.startswith(_PADDING)}, plain
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"not tensors in the safetensors format: {error!r}") from None
 
 

@@ -115,11 +115,7 @@ def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[
 
 
 def whole(name: str, rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
-    """Return all rows as one hospital's, split as :func:`partition_rows` splits a client of this name and kind.
-
-    Raises:
-        DataError: it has no samples in a split that it needs.
-    """
+    """Return all rows as one client's, split as :func:`partition_rows` does; raises :class:`DataError` likewise."""
     patients = _patients(rows)
     mine = patients if settings.kind == "institution" else _deal_evenly(patients, [name], seed)[name]
     return _share(name, mine, rows, settings, seed)

@@ -57,7 +57,7 @@ class LocalBackend:
 
     Args:
         workers: how many clients train at a time.
-        cohort: the data, if they are loaded already.
+        dataset: the data, if they are loaded already.
     """
 
     states: StateStore | None = None

@@ -123,9 +123,6 @@ HUGE = {"dtype": "F32", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}
 DEEP = "[" * 100_000
 
 
-@pytest.mark.xfail(
-    raises=RuntimeError, reason="unpacked() lets errors of json and torch through that are no ValueError"
-)
 @pytest.mark.parametrize(
     "data",
     [

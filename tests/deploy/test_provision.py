@@ -1,4 +1,4 @@
-"""What ``omnifm deploy provision`` writes: all that is needed, secrets for their owner only, and never over anything."""
+"""What ``omnifm deploy init`` writes: all that is needed, secrets for their owner only, and never over anything."""
 
 from __future__ import annotations
 

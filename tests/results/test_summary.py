@@ -79,9 +79,8 @@ def test_differences_by_hand() -> None:
     row = table.iloc[0]
     assert (row["difference"], row["low"], row["high"]) == pytest.approx((0.2, 0.2, 0.2))
     assert (row["better"], row["worse"], row["verdict"]) == (2, 0, "clearly better")
-    assert paired_differences(scores(plain), "accuracy", "a", lower=True).iloc[0][["better", "worse", "verdict"]].tolist() == [
-        0, 2, "clearly worse",
-    ]  # fmt: skip
+    found = paired_differences(scores(plain), "accuracy", "a", lower=True).iloc[0]
+    assert found[["better", "worse", "verdict"]].tolist() == [0, 2, "clearly worse"]
 
 
 def test_pairs_are_matched_by_seed_and_client() -> None:

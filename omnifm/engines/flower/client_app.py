@@ -1,4 +1,4 @@
-"""The app that a SuperNode runs: it hands the letter to the hospital's ward and sends back the answer."""
+"""The app that a SuperNode runs: it hands the message to the client's handler and returns the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hospital's side, whatever brings the letters: it checks a request, does the work on its own data, and answers."""
+"""The client's side, whatever the transport: it checks a request, does the work on its own data, and answers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ClientHandler:
         try:
             self.audit_log.write(**asked, outcome=outcome, reason=reason, trained=trained, sent=list(sent))
         except OSError as error:
-            _log.warning("The ledger %s cannot be written: %s.", self.audit_log.path, error.strerror)
+            _log.warning("The audit log %s cannot be written: %s.", self.audit_log.path, error.strerror)
         if outcome != "done":
             _log.warning("%s: a request was not granted (%s): %s", self.config.name, outcome, reason)
 
@@ -178,7 +178,7 @@ def _for_the_server(error: Exception) -> str:
     if isinstance(error, CheckpointError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.strerror or type(error).__name__}; the hospital's ledger says more."
+        return f"{error.strerror or type(error).__name__}; the hospital's audit log has the details."
     if isinstance(error, DataError) or not isinstance(error, OmniFMError):
-        return f"{type(error).__name__}; the hospital's ledger says more."
+        return f"{type(error).__name__}; the hospital's audit log has the details."
     return str(error)

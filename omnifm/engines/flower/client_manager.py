@@ -136,7 +136,9 @@ class ClientManager:
         return lost
 
     def _meet(self, node: Node, payload: bytes | None, fault: str) -> None:
-        """Hear who a node is."""
+        """Hear who a node is; one that has gone meanwhile is not listened to."""
+        if node not in self._seen:
+            return
         if payload is None and not fault:
             self._seen.pop(node, None)  # to be asked again
             return

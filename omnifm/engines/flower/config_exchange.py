@@ -44,7 +44,7 @@ def localise(document: Mapping[str, Any], config: ClientConfig) -> Experiment:
 
 
 def load_client_data(experiment: Experiment, config: ClientConfig, labels: tuple[str, ...] = ()) -> FederatedDataset:
-    """Load a hospital's own data, as a cohort of one; ``labels`` are the classes of the federation.
+    """Load a client's own data, as a dataset of one client; ``labels`` are the classes of the federation.
 
     Raises:
         DataError: they cannot be read or do not fit.

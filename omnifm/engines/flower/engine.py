@@ -1,4 +1,4 @@
-"""The engine that lets hospitals far away do the work: the same rounds, over letters.
+"""The engine whose clients are remote: the same rounds, over messages.
 
 What a hospital keeps stays there; the server knows the digest of it, and tells from which the hospital is to go on.
 """

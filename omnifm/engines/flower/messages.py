@@ -25,7 +25,7 @@ from omnifm.runs.arm import DataSpec
 from omnifm.tasks.task import DataShape, Scores
 
 MESSAGE_FORMAT = 2
-"""To be raised when letters change: of another format, none is read."""
+"""Raise it when the messages change; a message of another format is not read."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Flower's own simulation: the server app here, the hospitals on a Ray cluster, all from one experiment file.
 
 The hospitals' data are those of the experiment, and the client app is the real one: what differs from a deployment is
-only who carries the letters. The run's folder and the data must be readable on every machine of the cluster.
+only the transport differs. The run's folder and the data must be readable on every machine of the cluster.
 """
 
 from __future__ import annotations

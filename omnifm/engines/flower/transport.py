@@ -1,4 +1,4 @@
-"""Letters on Flower's wire: in its records and over its grid, with what came back for each, an answer or none."""
+"""Messages over Flower: packed into its records, sent over its grid, each with its answer or none."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def from_records(content: RecordDict, limit: int) -> bytes:
         raise ValueError("the message is none of OmniFM's") from None
     own = version("omnifm")
     if form != MESSAGE_FORMAT or other != own:
-        raise ValueError(
-            f"OmniFM {other!r} (letters of format {form!r}) cannot speak with OmniFM {own!r} ({MESSAGE_FORMAT})"
-        )
+        raise ValueError(f"OmniFM {other!r} (message format {form!r}) cannot talk to OmniFM {own!r} ({MESSAGE_FORMAT})")
     if len(array.data) > limit:
         raise ValueError(f"a message of {len(array.data) / 1e6:.1f} MB is larger than the {limit / 1e6:g} MB allowed")
     return bytes(array.data)
@@ -79,7 +77,7 @@ class Response(NamedTuple):
 
 
 class GridTransport:
-    """Sends letters and collects the answers; ``limit`` is the largest in bytes, ``life`` in seconds."""
+    """Sends messages and collects the answers; ``limit`` is the largest in bytes, ``life`` in seconds."""
 
     def __init__(self, grid: Grid, limit: int, life: float) -> None:
         self._grid, self._limit, self._life = grid, limit, life
