@@ -23,5 +23,5 @@ def test_all_of_them_are_listed() -> None:
 
 
 def test_no_other_name_is() -> None:
-    with pytest.raises(AttributeError, match="No omnifm attribute make_arms|no attribute .make_arms."):
+    with pytest.raises(AttributeError, match="No omnifm attribute make_arms"):
         _ = getattr(omnifm, "make_arms")  # noqa: B009 - it is not there
