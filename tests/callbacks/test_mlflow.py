@@ -49,11 +49,11 @@ def test_an_arm_is_one_run_that_a_resumed_one_goes_on_with(tmp_path: Path, monke
         "train/bytes_down": 200.0,
         "train/bytes_up": 100.0,
         "train/seconds": 0.5,
-        "validation/received/accuracy": 0.5,
-        "validation/received/accuracy/CT": 0.25,
-        "validation/received/accuracy/PET/CT_ 1": 0.75,
-        "validation/received/auc": 0.5,
-        "validation/received/auc/PET/CT_ 1": 0.5,
+        "validation/before_local_training/accuracy": 0.5,
+        "validation/before_local_training/accuracy/CT": 0.25,
+        "validation/before_local_training/accuracy/PET/CT_ 1": 0.75,
+        "validation/before_local_training/auc": 0.5,
+        "validation/before_local_training/auc/PET/CT_ 1": 0.5,
     }
     resumed.on_arm_start(start(arm, number=2))
     resumed.on_arm_end(ArmEnd(arm, ValueError()))

@@ -57,7 +57,7 @@ def test_a_bar_is_full_when_the_rounds_are_over_early() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     with LiveProgress(console) as live:
-        arm = started(live, "fedavg", points=["after_local_training"])
+        arm = started(live, "fedavg", evaluate=["after_local_training"])
         live.on_round_start(RoundStart(arm, 1, ["a"]))
         live.on_round_end(RoundEvent(arm, 1, 0.1, 0, 0, {}, {}))
         live.on_evaluate(evaluated(arm, "validation", "after_local_training", 0.25))

@@ -35,8 +35,8 @@ def test_rounds_and_scores_are_there_when_the_arm_has_ended(tmp_path: Path) -> N
         "train/bytes_down": [(1, 200), (2, 200)],
         "train/bytes_up": [(1, 100), (2, 100)],
         "train/seconds": [(1, 0.5), (2, 0.5)],
-        "validation/received/accuracy": [(2, 0.5)],
-        "validation/received/auc": [(2, 0.5)],
+        "validation/before_local_training/accuracy": [(2, 0.5)],
+        "validation/before_local_training/auc": [(2, 0.5)],
     }
 
 
@@ -46,9 +46,9 @@ def test_each_client_too_where_it_is_asked_for(tmp_path: Path) -> None:
     board.on_evaluate(evaluation(arm, 2, 0.5))
     board.on_arm_end(ArmEnd(arm))
     found = read(arm.folder / "tensorboard")
-    assert found["validation/received/accuracy/CT"] == [(2, 0.25)]
-    assert found["validation/received/accuracy/PET/CT, 1"] == [(2, 0.75)]
-    assert "validation/received/auc/CT" not in found
+    assert found["validation/before_local_training/accuracy/CT"] == [(2, 0.25)]
+    assert found["validation/before_local_training/accuracy/PET/CT, 1"] == [(2, 0.75)]
+    assert "validation/before_local_training/auc/CT" not in found
 
 
 def test_rounds_that_are_run_again_replace_those_before(tmp_path: Path) -> None:
