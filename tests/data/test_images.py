@@ -44,7 +44,7 @@ def test_resize_averages_instead_of_skipping() -> None:
 def test_prepare_in_chunks_equals_prepare_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 12, 3), dtype=np.uint8)
     whole = prepare(pixels, 6, 1)
-    monkeypatch.setattr(images, "CHUNK", 3)
+    monkeypatch.setattr(images, "_CHUNK", 3)
     assert torch.equal(prepare(pixels, 6, 1), whole)
     assert whole.shape == (7, 1, 6, 6)
     assert whole.dtype == torch.float32

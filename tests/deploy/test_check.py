@@ -339,11 +339,11 @@ def test_a_client_toml_with_a_mistake(server: Server, tmp_path: Path) -> None:
     with server.running():
         finding = one(check_folder(place))
     assert finding.subject == "client.toml"
-    assert "unknown key 'permit'" in finding.text
+    assert "unknown key 'policies'" in finding.text
 
 
 def test_a_folder_of_no_machine(tmp_path: Path) -> None:
-    with pytest.raises(DeploymentError, match=r"There is no .*deploy.toml: `omnifm deploy provision` writes it"):
+    with pytest.raises(DeploymentError, match=r"There is no .*deploy.toml: `omnifm deploy init` writes it"):
         next(check_folder(tmp_path))
 
 

@@ -75,6 +75,7 @@ def test_the_folder_holds_all_that_is_promised(whole: Path) -> None:
     assert {path.name for path in whole.iterdir()} == {
         "experiment.toml",
         "versions.json",
+        ".lock",
         "report.html",
         "results.csv",
         "table.csv",
@@ -275,7 +276,7 @@ def test_without_a_sound_checkpoint_it_says_so(
 
 
 def test_a_changed_experiment_is_not_resumed(whole: Path, experiment: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("[!.]*")}
     changed = experiment.with_name("changed.toml")
     changed.write_text(experiment.read_text().replace("batch_size = 4", "batch_size = 8"))
     outcome = omnifm("run", changed, "--resume", whole)
@@ -287,7 +288,7 @@ def test_a_changed_experiment_is_not_resumed(whole: Path, experiment: Path) -> N
     outcome = omnifm("run", experiment, "--resume", whole, "--set", "arms.local.algorithm=local")
     assert outcome.status == 1
     assert "local: not there then, there now" in outcome.text
-    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("[!.]*")} == before
 
 
 def test_the_same_experiment_may_be_named_on_resuming(whole: Path, experiment: Path) -> None:
@@ -400,7 +401,7 @@ def test_the_experiment_file_is_the_last_of_a_new_folder(
     with monkeypatch.context() as patch:
         fill_disk(patch, "experiment.toml")
         assert omnifm("run", experiment, "--out", out).status == 1
-    assert [path.name for path in out.iterdir()] == ["versions.json"]
+    assert {path.name for path in out.iterdir()} == {".lock", "versions.json"}
     assert "holds no run to resume" in omnifm("run", "--resume", out).text
 
 
