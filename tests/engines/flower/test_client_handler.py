@@ -211,7 +211,7 @@ def test_nor_does_a_mistake_of_a_library_leave_it(tmp_path: Path, monkeypatch: p
         raise ValueError("Jane Doe's image has no pixels")
 
     monkeypatch.setattr("omnifm.engines.flower.client_handler.load_client_data", fail)
-    assert visit.ask().reason == "ValueError; the hospital's ledger says more."
+    assert visit.ask().reason == "ValueError; the hospital's audit log has the details."
     assert "Jane Doe" in visit.audit_log[-1]["reason"]
 
 
