@@ -113,7 +113,7 @@ def run(
 
     Raises:
         OmniFMError: a setting does not fit, data cannot be read, the folder is in use or holds a run; says what to do.
-        OutOfTime: a callback has asked to pause; :func:`resume` goes on.
+        OutOfTime: a callback has asked to pause; :func:`resume` continues it.
     """
     plan = read_plan(_given(experiment), set)
     folder = RUNS / plan.name if out is None else Path(out)
@@ -128,7 +128,7 @@ def resume(
     callbacks: Sequence[Callback] = (),
     engine: str = "in-process",
 ) -> Run:
-    """Go on with a run after its last checkpoint; it ends as it would have without an interruption.
+    """Continue a run after its last checkpoint; it ends as it would have without an interruption.
 
     Args:
         folder: the run's.
@@ -169,7 +169,7 @@ def compare(
         sweep: values of keys to be tried, ``{"training.learning_rate": [0.01, 0.1]}`` or ``["KEY=A,B"]``.
         set: as in :func:`run`.
         out: the folder; ``runs/NAME`` if not given.
-        resume: the folder of a comparison to go on with, in place of ``out``.
+        resume: the folder of a comparison to continue, in place of ``out``.
         workers: as in :func:`run`.
         callbacks: as in :func:`run`.
 

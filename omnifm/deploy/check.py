@@ -1,4 +1,4 @@
-"""``omnifm deploy check_folder``: what is wrong on this machine, in plain words, each with its remedy."""
+"""``omnifm deploy check``: what is wrong on this machine, in plain words, each with its remedy."""
 
 from __future__ import annotations
 

@@ -75,13 +75,13 @@ def run_flwr(folder: Path, arguments: Sequence[str]) -> int:
 
 
 def submit(folder: Path, experiment: Document | None, out: str, *, resume: bool) -> int:
-    """Let the server play an experiment, and show how it goes; return 0 unless that fails, or the submit.
+    """Start an experiment on the deployment and stream its log; return 0 unless that fails, or the run.
 
     Args:
         folder: the operator's.
-        experiment: what to play; None to go on with what is in ``out``.
+        experiment: what to run; None to continue what is in ``out``.
         out: the run's folder on the server; below ``runs`` of the server's state, unless it is absolute.
-        resume: go on with the submit that is there.
+        resume: continue the run that is there.
     """
     side = cast(OperatorSide, read_side(folder, "operator"))
     text = "" if experiment is None else to_toml(experiment)

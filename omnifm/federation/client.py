@@ -26,7 +26,7 @@ from omnifm.training.weight_cache import WeightCache
 
 @dataclass
 class ClientRuntime:
-    """One pipeline that serves many clients in turn.
+    """One model that serves many clients in turn.
 
     ``initial`` are the tensors that every client starts from; ``personal`` the names that stay at a client; ``rounds``
     the planned number of rounds, for the learning-rate schedule. Every upload that leaves goes through the ``steps``.
@@ -45,7 +45,7 @@ class ClientRuntime:
 
     @cached_property
     def weights(self) -> WeightCache:
-        """The pipeline's tensors."""
+        """The model's tensors."""
         return WeightCache(self.model)
 
     def update(
@@ -59,7 +59,7 @@ class ClientRuntime:
     def update_stored(
         self, broadcast: Broadcast, name: str, digest: str | None, states: ClientStateStore
     ) -> tuple[Upload, str | None]:
-        """Train one client whose state lies in a folder; return its upload and the digest of its new state."""
+        """Train one client whose state is stored in a folder; return its upload and the digest of its new state."""
         upload, after = self.update(broadcast, name, states.read(name, digest), states.secret(name))
         return upload, states.keep(name, after)
 
@@ -108,7 +108,7 @@ class ClientRuntime:
         return [panel for batch, output in seen for panel in self.task.visualise(output.prediction, batch)]
 
     def learned_tensors(self, broadcast: Broadcast, name: str, state: ClientState) -> Tensors:
-        """Return a copy of all that one client's model has learned, as received; the pipeline holds it too."""
+        """Return a copy of all that one client's model has learned, before local training; the model holds it too."""
         self._ready(broadcast, name, state, "before_local_training")
         return {tensor: value.detach().cpu().clone() for tensor, value in self.weights.tensors.items()}
 

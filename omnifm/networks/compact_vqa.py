@@ -223,7 +223,7 @@ def _to_write(answer: Tensor, length: int) -> Tensor:
 
 
 def token_sequence(count: int, width: int) -> Tensor:
-    """Return sines and cosines of the place in a token_sequence, ``(count, width)`` (Vaswani et al., NeurIPS 2017)."""
+    """Return sines and cosines of the place in a sequence, ``(count, width)`` (Vaswani et al., NeurIPS 2017)."""
     rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     angle = torch.arange(count).unsqueeze(1) * rate
     return torch.cat([angle.sin(), angle.cos()], dim=1)

@@ -1,4 +1,4 @@
-"""What the numbers say: means and spreads, costs, and paired paired_differences, each a function of the tidy frame.
+"""What the numbers say: means and spreads, costs, and paired differences, each a function of the tidy frame.
 
 Every function groups by arm, level and evaluation point, so that a caller filters the frame first, if at all.
 """

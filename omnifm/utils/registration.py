@@ -47,7 +47,7 @@ def class_decorator(
 
 @cache
 def load_plugins() -> None:
-    """Load, once, the entry points of installed packages in all :data:`GROUPS`.
+    """Load, once, the entry points of installed packages in all :data:`ENTRY_POINT_GROUPS`.
 
     An entry point names a class, which is registered under the entry point's name unless its own decorator has done so,
     or a module whose decorators register.

@@ -1,4 +1,4 @@
-"""A deployment that lives: the proxy and the SuperLink of ``omnifm deploy provision``, and hospitals that call them."""
+"""A deployment that lives: the proxy and the SuperLink of ``omnifm deploy init``, and hospitals that call them."""
 
 from __future__ import annotations
 

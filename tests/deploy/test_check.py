@@ -1,4 +1,4 @@
-"""What ``omnifm deploy check_folder`` finds on a machine where something is wrong, and what it says to do."""
+"""What ``omnifm deploy check`` finds on a machine where something is wrong, and what it says to do."""
 
 from __future__ import annotations
 
