@@ -42,10 +42,12 @@ class Algorithm:
     uploads become D is the experiment's choice: the ``aggregator``, which is no setting of an algorithm.
 
     ``adapter`` tells whether the network has the spectral adapter unless the experiment says so; ``pools_data`` is for
-    the baseline that is no federation.
+    the baseline that is no federation; ``accepts``, whether clients compare what they receive with their own weights
+    on validation data unless the experiment says so.
     """
 
     adapter: ClassVar[bool] = False
+    accepts: ClassVar[bool] = False
     pools_data: ClassVar[bool] = False
     aggregator: ClassVar[Aggregator] = WeightedMean()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -26,6 +26,9 @@ from omnifm.algorithms.bank_upload import (
     offer_kinds,
     take_bank_upload,
 )
+from omnifm.algorithms.circle_exchange import circle_kept_apart, expected_change, in_parts, with_change
+from omnifm.algorithms.circle_round import CircleRound, CircleState, circle_message
+from omnifm.algorithms.circles import CircleSource
 from omnifm.algorithms.composition import BuildContext, ComposedAlgorithm
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.kinds import Kind
@@ -42,35 +45,48 @@ from omnifm.training.trainer import Trainer
 class OmniFMSettings:
     """``[omnifm]`` of an experiment.
 
-    ``base`` names the algorithm whose round this is; ``personal`` the parts of the network that stay at the client. The
-    paper shares all but the suffix (``personal = []``). Across modalities that drags every backbone between
-    conflicting minima: sharing what images have in common, adapter, head and bank, does better (README, results).
+    ``base`` names the algorithm whose round this is. Each part of the network has a role: those named by ``circle`` are
+    averaged within circles of clients that are alike, those named by ``personal`` stay at the client (also where they
+    are within a part of the other kind), all others are averaged over all clients. ``circles`` says who is alike: whom
+    the ``bank`` finds, or the declared ``group`` (mostly the modality); ``off``, each client is a circle by itself.
+    ``variant = "paper"`` averages all over all clients but the suffix, as the paper does, whatever the others say.
     ``retrieve`` is for controls: from ``all`` entries of the bank, from the client's ``own``, from those of ``others``,
     or from as many ``random`` fixed vectors.
     """
 
     base: str = "fedavg"
-    personal: tuple[str, ...] = ("backbone",)
+    variant: Literal["circles", "paper"] = "circles"
+    circle: tuple[str, ...] = ("backbone",)
+    circles: CircleSource = "bank"
+    personal: tuple[str, ...] = ("norm",)
     retrieve: Retrieval = "all"
 
     def build(self, context: BuildContext) -> OmniFM:
         """Build the algorithm upon its base."""
-        return OmniFM(context.base(self.base, "omnifm.base"), context.bank, self.personal, self.retrieve)
+        base = context.base(self.base, "omnifm.base")
+        if self.variant == "paper":
+            return OmniFM(base, context.bank, retrieve=self.retrieve)
+        return OmniFM(base, context.bank, self.personal, self.circle, self.circles, self.retrieve)
 
 
 @dataclass(frozen=True)
 class OmniFM(ComposedAlgorithm):
     """Another algorithm's round (``base``), and beside it a bank of spectral prototypes.
 
-    Down: the base's broadcast and the bank's tokens. Up: the base's upload, prototypes of the client's spectral
-    tokens, and how often each entry of the bank was retrieved.
-    Personal: the suffix token, ``at_home``, and what the base or the experiment keep.
+    Down: the base's broadcast, the bank's tokens, and to a client in a circle that circle's weights. Up: the base's
+    upload, the change of the circle's weights, prototypes of the client's spectral tokens, and how often each entry of
+    the bank was retrieved.
+    Personal: the suffix token, ``at_home``, and what the base or the experiment keep. To the base, the parts
+    ``in_circles`` are personal too: they are averaged, and no rule of the base acts on them.
     """
 
     adapter: ClassVar[bool] = True
+    accepts: ClassVar[bool] = True
     base: Algorithm = field(default_factory=FedAvg)
     bank: BankSettings = field(default_factory=BankSettings)
     at_home: tuple[str, ...] = ()
+    in_circles: tuple[str, ...] = ()
+    circles: CircleSource = "off"
     retrieve: Retrieval = "all"
 
     @property
@@ -80,8 +96,12 @@ class OmniFM(ComposedAlgorithm):
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start the base, and an empty bank."""
-        state = super().init(shared, trainable, clients)
-        return _with_bank(replace(state, notes={**state.notes, "clients": len(clients)}), KnowledgeBank.empty(), {})
+        apart = set(in_parts(shared, self.in_circles))
+        common = {name: value for name, value in shared.items() if name not in apart}
+        state = super().init(common, [name for name in trainable if name not in apart], clients)
+        state = _with_bank(replace(state, notes={**state.notes, "clients": len(clients)}), KnowledgeBank.empty(), {})
+        initial = {name: shared[name] for name in shared if name in apart}
+        return CircleState.first(initial, clients, self.circles).put_into(state)
 
     def broadcast(self, state: ServerState) -> Broadcast:
         """Add the bank to what the base sends."""
@@ -89,19 +109,28 @@ class OmniFM(ComposedAlgorithm):
         extra, notes = bank_to_broadcast(state.memory, state.notes, self.retrieve)
         return replace(sent, extra={**sent.extra, **extra}, notes={**sent.notes, **notes})
 
+    def message(self, state: ServerState, client: str) -> Tensors:
+        """Send the weights of the client's circle beside what the base sends."""
+        return {**super().message(state, client), **circle_message(state, client)}
+
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
-        """Retrieve from the bank that came."""
+        """Retrieve from the bank that came; load the circle's weights, or without any, the client's own."""
         entries, _ = retrievable(broadcast, trainer.client.name, self.retrieve)
         use_bank(trainer, entries)
-        super().receive(broadcast, client, trainer)
+        with circle_kept_apart(broadcast, client, trainer, self.in_circles) as inner:
+            super().receive(broadcast, inner, trainer)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Let the base train, and add prototypes and retrieval counts to its upload."""
         entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
         use_bank(trainer, entries)
         seen = TokenCollector()
-        with trainer.with_hooks(seen.hooks):
-            upload, client = super().client_update(broadcast, client, trainer)
+        with (
+            trainer.with_hooks(seen.hooks),
+            circle_kept_apart(broadcast, client, trainer, self.in_circles) as inner,
+        ):
+            upload, client = super().client_update(broadcast, inner, trainer)
+        upload = with_change(upload, broadcast, client)
         return add_bank_upload(upload, make_bank_upload(trainer, seen, broadcast.round, self.bank, rows)), client
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
@@ -110,7 +139,7 @@ class OmniFM(ComposedAlgorithm):
 
     def check(self, upload: Upload, broadcast: Broadcast) -> None:
         """Look at the offer too: it must speak of entries that the bank has."""
-        super().check(upload, broadcast)
+        super().check(upload, replace(broadcast, shared={**broadcast.shared, **expected_change(broadcast)}))
         check_bank_upload(upload, len(broadcast.extra["bank"]))
 
     def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:
@@ -121,16 +150,18 @@ class OmniFM(ComposedAlgorithm):
         """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
         before = bank_from_state(state.memory, state.notes)
         refreshment, report = Refreshment(before, self.bank), RetrievalReport(before, state.notes["clients"])
+        circles = CircleRound(CircleState.of(state), before)
 
         def passing() -> Iterator[Upload]:
             for upload in uploads:
                 upload, bank_upload = take_bank_upload(upload)
                 refreshment.take(bank_upload)
                 report.take(bank_upload)
-                yield upload
+                yield circles.take(upload, bank_upload)
 
-        state = super().server_update(state, passing(), on_mean)
-        return _with_bank(state, refreshment.result(), report.result())
+        state = super().server_update(state, passing(), lambda mean: circles.split(on_mean(mean)))
+        after = circles.result(self.circles, self.bank.frequency_decay)
+        return after.put_into(_with_bank(state, refreshment.result(), report.result()))
 
 
 def _with_bank(state: ServerState, bank: KnowledgeBank, report: dict[str, Any]) -> ServerState:

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -49,7 +49,9 @@ class FederationSettings:
     ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
     rounds all clients are judged on validation data; ``evaluate`` at which points of a round, in validation and
     test; ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
-    ``personal`` the parts of the network that stay at the clients.
+    ``personal`` the parts of the network that stay at the clients; ``acceptance`` whether each client starts from what
+    its validation data prefer, what it received, its own last weights or the mean of both (``auto`` leaves it to the
+    algorithm), compared anew every ``acceptance_every`` rounds.
     """
 
     rounds: Count = 25
@@ -58,6 +60,8 @@ class FederationSettings:
     evaluate: Annotated[tuple[EvaluationPoint, ...], Field(min_length=1)] = EVALUATION_POINTS
     patience: CountOrZero = 0
     personal: tuple[str, ...] = ()
+    acceptance: Literal["auto", "on", "off"] = "auto"
+    acceptance_every: Count = 5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "evaluate", tuple(point for point in EVALUATION_POINTS if point in self.evaluate))

@@ -15,6 +15,9 @@ from torch import Tensor
 from omnifm.core.serialization import TensorBuffer, aligned, unpack_tensors
 from omnifm.core.tensors import Tensors
 
+OWN_WEIGHTS = "weights"
+"""Tensors of a broadcast's ``extra`` under this prefix are weights of the network that this client alone receives."""
+
 
 @dataclass(frozen=True)
 class Record:

@@ -15,6 +15,7 @@ from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import ClientData
+from omnifm.federation.acceptance import Acceptance, AcceptedBroadcast
 from omnifm.privacy.secret import ClientSecret
 from omnifm.privacy.step import UploadStep, apply_on_client
 from omnifm.tasks.task import Panel, Scores, Task
@@ -42,6 +43,7 @@ class ClientRuntime:
     seed: int
     rounds: int
     steps: list[UploadStep] = field(default_factory=list)
+    acceptance: Acceptance | None = None
 
     @cached_property
     def weights(self) -> WeightCache:
@@ -123,16 +125,31 @@ class ClientRuntime:
         if point == "after_local_training":
             self._train(broadcast, state, trainer)
         else:
-            self.algorithm.receive(broadcast, state, trainer)
-            if trainer.lacks_statistics:
-                trainer.measure_statistics(broadcast.round)
+            accepted = self._accepted(broadcast, state, trainer)
+            self._receive(accepted.used, accepted.client, trainer)
         return trainer
 
+    def _receive(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> None:
+        self.algorithm.receive(broadcast, state, trainer)
+        if trainer.lacks_statistics:
+            trainer.measure_statistics(broadcast.round)
+
     def _train(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
+        accepted = self._accepted(broadcast, state, trainer)
         try:
-            return self.algorithm.client_update(broadcast, state, trainer)
+            upload, after = self.algorithm.client_update(accepted.used, accepted.client, trainer)
         finally:
             self.weights.changed()  # also where an algorithm trains by a loop of its own
+        return accepted.finished(upload, after) if self.acceptance else (upload, after)
+
+    def _accepted(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> AcceptedBroadcast:
+        def loss(candidate: Broadcast, inner: ClientState) -> float:
+            self._receive(candidate, inner, trainer)
+            return trainer.evaluate("validation").numbers["loss"]
+
+        if self.acceptance is None:
+            return AcceptedBroadcast(broadcast, broadcast, state, 1.0)
+        return self.acceptance.start(broadcast, state, len(trainer.client.validation), loss)
 
     def _leaving(self, upload: Upload, secret: ClientSecret | None) -> Upload:
         """Return an upload as it leaves the client: the one door, on every engine."""

@@ -169,6 +169,8 @@ class Federation:
             for upload in self.engine.update(broadcast, chosen, messages):
                 check_interrupts()
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
+                if "accepted" in upload.notes:
+                    clients[upload.client]["accepted"] = upload.notes["accepted"]
                 sizes.append(upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload

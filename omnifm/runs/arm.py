@@ -20,11 +20,12 @@ from omnifm.callbacks.early_stopping import EarlyStopping
 from omnifm.callbacks.events import ArmInfo, RunInfo
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin
-from omnifm.config.experiment import Experiment, to_document
+from omnifm.config.experiment import Experiment, FederationSettings, to_document
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.client_stats import ClientStats
 from omnifm.data.federated_dataset import FederatedDataset, pooled
 from omnifm.data.subset import ClientData
+from omnifm.federation.acceptance import Acceptance
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Engine, Federation, sampled
 from omnifm.privacy.settings import make_steps
@@ -181,9 +182,15 @@ def _assembled(
         experiment.seed,
         experiment.federation.rounds,
         make_steps(experiment.privacy),
+        _acceptance(experiment.federation, algorithm),
     )
     participants = tuple(one.name for one in data_spec.client_stats)
     return Arm(experiment, data_spec, task, algorithm, runtime, participants, origin)
+
+
+def _acceptance(settings: FederationSettings, algorithm: Algorithm) -> Acceptance | None:
+    wanted = algorithm.accepts if settings.acceptance == "auto" else settings.acceptance == "on"
+    return Acceptance(settings.acceptance_every) if wanted and not algorithm.pools_data else None
 
 
 def _algorithm(experiment: Experiment, clients: int) -> Algorithm:

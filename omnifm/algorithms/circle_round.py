@@ -1,0 +1,103 @@
+"""The circles at the server: how its state holds them, and a round, after which the bank says who is alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from omnifm.algorithms.aggregation.aggregator import Mean
+from omnifm.algorithms.bank_upload import BankUpload
+from omnifm.algorithms.circle_evidence import RetrievalEvidence, Retrievals
+from omnifm.algorithms.circle_weights import CircleWeights, addressed, split_mean
+from omnifm.algorithms.circles import ALONE, Circles, CircleSource
+from omnifm.core.records import ServerState, Upload
+from omnifm.core.tensors import Tensors
+from omnifm.data.client_stats import ClientStats
+from omnifm.spectral.bank import KnowledgeBank
+
+MOST_NAMED = 64
+"""In a federation of more clients, the log has the sizes of the circles in place of their members."""
+_RETRIEVED, _EXPECTED = "circle.retrieved", "circle.expected"
+
+
+@dataclass(frozen=True)
+class CircleState:
+    """All that the server keeps of circles: who is in which, their weights, and the evidence for them."""
+
+    circles: Circles
+    weights: CircleWeights
+    evidence: RetrievalEvidence
+
+    @classmethod
+    def first(cls, initial: Tensors, clients: Sequence[ClientStats], source: CircleSource) -> CircleState:
+        """Return the state before the first round: without declared groups, every client is alone."""
+        circles = Circles.of_groups(clients) if source == "group" else Circles()
+        return cls(circles, CircleWeights(initial, {}), RetrievalEvidence.none([client.name for client in clients]))
+
+    @classmethod
+    def of(cls, state: ServerState) -> CircleState:
+        """Return what a server's state holds."""
+        notes, memory = state.notes["circles"], state.memory
+        circles = Circles(notes["of"], notes["next"])
+        return cls(
+            circles,
+            CircleWeights.from_memory(memory, circles.numbers),
+            RetrievalEvidence(tuple(notes["clients"]), tuple(notes["owners"]), memory[_RETRIEVED], memory[_EXPECTED]),
+        )
+
+    def put_into(self, state: ServerState) -> ServerState:
+        """Return the server's state with this one in place of the circles that it had."""
+        evidence, circles = self.evidence, self.circles
+        notes = {"of": dict(circles.of), "next": circles.next, "clients": evidence.clients, "owners": evidence.owners}
+        others = {name: value for name, value in state.memory.items() if not name.startswith("circle.")}
+        memory = {**others, **self.weights.to_memory(), _RETRIEVED: evidence.retrieved, _EXPECTED: evidence.expected}
+        report = {**state.notes.get("report", {}), "circles": self._report()}
+        return replace(state, memory=memory, notes={**state.notes, "circles": notes, "report": report})
+
+    def _report(self) -> dict[str, list[str]] | list[int]:
+        members = self.circles.members
+        if len(self.evidence.clients) > MOST_NAMED:
+            return [len(names) for names in members.values()]
+        return {str(number): names for number, names in members.items()}
+
+
+def circle_message(state: ServerState, client: str) -> Tensors:
+    """Return what a client is sent of its circle; nothing, if it is alone."""
+    circle = state.notes["circles"]["of"].get(client, ALONE)
+    return {} if circle == ALONE else CircleWeights.from_memory(state.memory, [circle]).message(circle)
+
+
+class CircleRound:
+    """Takes in the uploads of a round as they pass.
+
+    Args:
+        before: the circles that the uploads answer to.
+        bank: what the clients retrieved from.
+        names: of the tensors that are averaged within circles.
+    """
+
+    def __init__(self, before: CircleState, bank: KnowledgeBank) -> None:
+        self._before, self._bank = before, bank
+        self._names: Collection[str] = before.weights.initial.keys()
+        self._retrievals: list[Retrievals] = []
+        self._mean: Tensors = {}
+
+    def take(self, upload: Upload, offer: BankUpload) -> Upload:
+        """Note what one client retrieved; return its upload with its circle's weights apart from those of others."""
+        self._retrievals.append(Retrievals(upload.client, offer.rows.clone(), offer.counts.clone()))
+        return addressed(upload, self._before.circles.circle(upload.client), self._names)
+
+    def split(self, mean: Mean) -> Mean:
+        """Keep what is averaged within circles, and return the rest."""
+        mean, self._mean = split_mean(mean)
+        return mean
+
+    def result(self, source: CircleSource, decay: float) -> CircleState:
+        """Return the circles after the round; ``decay`` is what the evidence of older rounds counts beside new one."""
+        before = self._before
+        weights = before.weights.moved(self._mean)
+        if source != "bank":
+            return replace(before, weights=weights)
+        evidence = before.evidence.with_round(self._bank, self._retrievals, decay)
+        circles, shares = before.circles.regrouped(evidence.groups())
+        return CircleState(circles, weights.regrouped(shares), evidence)

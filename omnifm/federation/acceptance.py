@@ -1,0 +1,104 @@
+"""Do no harm: a client takes what it receives, half of it, or none of it, as its own validation data decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from omnifm.core.records import OWN_WEIGHTS, Broadcast, ClientState, Upload
+from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
+
+SHARES = (1.0, 0.5, 0.0)
+"""How much of the received weights a client may take; among equals, the most."""
+LEAST_EXAMPLES = 10
+"""With fewer validation examples, the loss on them says too little: a client then takes what it receives."""
+
+_PREFIX = "last"
+
+ValidationLoss = Callable[[Broadcast, ClientState], float]
+"""The loss of a client's model on its validation data, when it starts from this broadcast."""
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A client compares what it receives with its own weights after its last local training, every so many rounds.
+
+    The weights compared are all that a client receives: the shared ones and those that it alone is sent. The client's
+    own are kept in its state and never leave it. The chosen share holds until the next comparison.
+
+    Args:
+        every: rounds between two comparisons.
+    """
+
+    every: int = 5
+
+    def start(
+        self, broadcast: Broadcast, client: ClientState, examples: int, loss: ValidationLoss
+    ) -> AcceptedBroadcast:
+        """Return what the client starts from; ``examples`` is the number of those that ``loss`` is computed on."""
+        own = {**client.personal, **strip_prefix(_PREFIX, client.memory)}
+        inner = _without_own(client)
+        share = float(client.notes.get("accepted", 1.0))
+        received = AcceptedBroadcast(broadcast, broadcast, inner, 1.0)
+        if not strip_prefix(_PREFIX, client.memory) or examples < LEAST_EXAMPLES:
+            return received
+        candidates: Iterator[AcceptedBroadcast] = (
+            AcceptedBroadcast(broadcast, _mixed(broadcast, own, share), inner, share) for share in SHARES
+        )
+        if broadcast.round % self.every == 1 % self.every:
+            return min(candidates, key=lambda candidate: loss(candidate.used, inner))
+        return next(candidate for candidate in candidates if candidate.share == share)
+
+
+@dataclass(frozen=True)
+class AcceptedBroadcast:
+    """What a client received, and ``used``, what it starts from: with a ``share`` of the received weights."""
+
+    received: Broadcast
+    used: Broadcast
+    client: ClientState
+    share: float
+
+    def finished(self, upload: Upload, after: ClientState) -> tuple[Upload, ClientState]:
+        """Turn an upload's change into one of the received weights, and keep the client's own in its state."""
+        start, received = _weights(self.used), _weights(self.received)
+        own = {
+            name: start[name] + value if value.is_floating_point() else value
+            for name, value in upload.change.items()
+            if name in start
+        }
+        change = upload.change
+        if self.share != 1.0:
+            moved = {n: v - received[n] if v.is_floating_point() else v for n, v in own.items()}
+            change = {**change, **moved}
+        memory = {**after.memory, **add_prefix(_PREFIX, own)}
+        upload = replace(upload, change=change, notes={**upload.notes, "accepted": self.share})
+        return upload, replace(after, memory=memory, notes={**after.notes, "accepted": self.share})
+
+
+def _without_own(client: ClientState) -> ClientState:
+    """Return the state as the algorithm knows it."""
+    memory = {name: value for name, value in client.memory.items() if not name.startswith(f"{_PREFIX}/")}
+    return replace(client, memory=memory, notes={k: v for k, v in client.notes.items() if k != "accepted"})
+
+
+def _weights(broadcast: Broadcast) -> Tensors:
+    """Return the weights in a broadcast by their names in the network."""
+    return {**broadcast.shared, **strip_prefix(OWN_WEIGHTS, broadcast.extra)}
+
+
+def _mixed(broadcast: Broadcast, own: Tensors, share: float) -> Broadcast:
+    """Return the broadcast with a share of its weights, and the rest of the client's own."""
+
+    def mix(name: str, value: Tensor) -> Tensor:
+        if name not in own or share == 1.0:
+            return value
+        if share == 0.0 or not value.is_floating_point():
+            return own[name]
+        return share * value + (1 - share) * own[name]
+
+    alone = {name: mix(name, value) for name, value in strip_prefix(OWN_WEIGHTS, broadcast.extra).items()}
+    shared = {name: mix(name, value) for name, value in broadcast.shared.items()}
+    return replace(broadcast, shared=shared, extra={**broadcast.extra, **add_prefix(OWN_WEIGHTS, alone)})
