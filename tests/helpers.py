@@ -95,7 +95,7 @@ def small_experiment(algorithm: str, **changes: Any) -> Experiment:
 
 def small_arm(algorithm: str, dataset: FederatedDataset | None = None, **changes: Any) -> Arm:
     """Build an arm; OmniFM in the paper's form, all shared but the suffix, unless ``omnifm`` says otherwise."""
-    changes.setdefault("omnifm", {"personal": []})
+    changes.setdefault("omnifm", {"variant": "paper"})
     return make_arm(small_experiment(algorithm, **changes), made_dataset() if dataset is None else dataset)
 
 
@@ -259,7 +259,7 @@ def upon(base: str, **changes: Any) -> Arm:
         tuple(made_client(name, name[:2], (0, 1), seed, 12) for seed, name in enumerate(("CT-1", "CT-2", "MR"))), LABELS
     )
     settings = {"federation": {"rounds": 2, "participation": 0.67, "evaluate_every": 2}, **changes}
-    return small_arm("omnifm", dataset, omnifm={"base": base, "personal": []}, **settings)
+    return small_arm("omnifm", dataset, omnifm={"base": base, "variant": "paper"}, **settings)
 
 
 def with_and_without_bank(base: str, **changes: Any) -> tuple[Arm, Arm]:
@@ -272,7 +272,7 @@ def with_and_without_bank(base: str, **changes: Any) -> tuple[Arm, Arm]:
         "federation": {"rounds": 2, "participation": 0.67},
         **changes,
     }
-    return small_arm("omnifm", omnifm={"base": base, "personal": []}, **settings), small_arm(base, **settings)
+    return small_arm("omnifm", omnifm={"base": base, "variant": "paper"}, **settings), small_arm(base, **settings)
 
 
 def packed(checkpoint: Checkpoint) -> Checkpoint:

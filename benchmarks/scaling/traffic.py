@@ -15,7 +15,7 @@ from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.runs.arm import Arm, make_arm
 
 CLIENTS, TRAINED = 10, 2
-PAPER: dict[str, list[str]] = {"personal": []}
+PAPER: dict[str, str] = {"variant": "paper"}
 
 
 def traffic(arm: Arm) -> dict[str, int]:

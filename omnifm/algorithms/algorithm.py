@@ -42,12 +42,10 @@ class Algorithm:
     uploads become D is the experiment's choice: the ``aggregator``, which is no setting of an algorithm.
 
     ``adapter`` tells whether the network has the spectral adapter unless the experiment says so; ``pools_data`` is for
-    the baseline that is no federation; ``accepts``, whether clients compare what they receive with their own weights
-    on validation data unless the experiment says so.
+    the baseline that is no federation.
     """
 
     adapter: ClassVar[bool] = False
-    accepts: ClassVar[bool] = False
     pools_data: ClassVar[bool] = False
     aggregator: ClassVar[Aggregator] = WeightedMean()
 
@@ -64,6 +62,11 @@ class Algorithm:
     @property
     def needs_mean(self) -> bool:
         """Whether the server's memory is the mean of what the clients keep, so that one client's upload will not do."""
+        return False
+
+    @property
+    def compares(self) -> bool:
+        """Whether clients compare what they receive with their own weights, unless the experiment says so."""
         return False
 
     def with_aggregator(self, aggregator: Aggregator) -> Self:

@@ -48,7 +48,12 @@ class CircleState:
     def put_into(self, state: ServerState) -> ServerState:
         """Return the server's state with this one in place of the circles that it had."""
         evidence, circles = self.evidence, self.circles
-        notes = {"of": dict(circles.of), "next": circles.next, "clients": evidence.clients, "owners": evidence.owners}
+        notes = {
+            "of": dict(circles.of),
+            "next": circles.next,
+            "clients": list(evidence.clients),
+            "owners": list(evidence.owners),
+        }
         others = {name: value for name, value in state.memory.items() if not name.startswith("circle.")}
         memory = {**others, **self.weights.to_memory(), _RETRIEVED: evidence.retrieved, _EXPECTED: evidence.expected}
         report = {**state.notes.get("report", {}), "circles": self._report()}

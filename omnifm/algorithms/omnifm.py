@@ -81,13 +81,17 @@ class OmniFM(ComposedAlgorithm):
     """
 
     adapter: ClassVar[bool] = True
-    accepts: ClassVar[bool] = True
     base: Algorithm = field(default_factory=FedAvg)
     bank: BankSettings = field(default_factory=BankSettings)
     at_home: tuple[str, ...] = ()
     in_circles: tuple[str, ...] = ()
     circles: CircleSource = "off"
     retrieve: Retrieval = "all"
+
+    @property
+    def compares(self) -> bool:
+        """As soon as not everything is averaged over all clients: the paper does not."""
+        return bool(self.at_home or self.in_circles)
 
     @property
     def personal(self) -> tuple[str, ...]:

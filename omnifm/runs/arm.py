@@ -189,7 +189,7 @@ def _assembled(
 
 
 def _acceptance(settings: FederationSettings, algorithm: Algorithm) -> Acceptance | None:
-    wanted = algorithm.accepts if settings.acceptance == "auto" else settings.acceptance == "on"
+    wanted = algorithm.compares if settings.acceptance == "auto" else settings.acceptance == "on"
     return Acceptance(settings.acceptance_every) if wanted and not algorithm.pools_data else None
 
 

@@ -24,7 +24,7 @@ ROWS = {"all": [0, 1, 2, 3, 4, 5, 6], "own": [1, 2, 5], "others": [0, 3, 4, 6], 
 
 
 def arm_of(retrieve: str) -> Arm:
-    return small_arm("omnifm", omnifm={"retrieve": retrieve, "personal": []}, adapter={"neighbours": 2})
+    return small_arm("omnifm", omnifm={"retrieve": retrieve, "variant": "paper"}, adapter={"neighbours": 2})
 
 
 def sent(arm: Arm, entries: Tensor = ENTRIES, number: int = 0) -> Broadcast:

@@ -39,7 +39,7 @@ def test_omnifm_upon_another_passes(omnifm: tuple[Arm, Broadcast, Upload]) -> No
 
 @pytest.fixture(scope="module")
 def omnifm() -> tuple[Arm, Broadcast, Upload]:
-    arm = small_arm("omnifm", omnifm={"base": "scaffold", "personal": []})
+    arm = small_arm("omnifm", omnifm={"base": "scaffold", "variant": "paper"})
     return arm, *exchanged(arm)
 
 

@@ -108,7 +108,7 @@ def test_a_dense_task() -> None:
 
 
 def test_omnifm_builds_upon_it() -> None:
-    base = {"base": "fedper", "personal": []}
+    base = {"base": "fedper", "variant": "paper"}
     arm = small_arm("omnifm", omnifm=base, federation={"rounds": 2, "participation": 0.67})
     last = played(arm)
     assert all(state.personal.keys() == HEADS | {"adapter.prompting.suffix"} for state in last.clients.values())

@@ -214,7 +214,7 @@ def test_a_dense_task() -> None:
 
 
 def test_omnifm_builds_upon_it() -> None:
-    base: dict[str, Any] = {"base": "fedrep", "personal": []}
+    base: dict[str, Any] = {"base": "fedrep", "variant": "paper"}
     arm = small_arm("omnifm", omnifm=base, federation={"rounds": 2, "participation": 0.67})
     trainer = own_trainer(arm, "CT-1")
     head, body = arm.algorithm.base.local_training(NOWHERE, ClientState(), trainer).phases  # type: ignore[attr-defined]

@@ -326,7 +326,7 @@ def test_shares_of_a_dense_task_are_of_positions() -> None:
 
 
 def test_omnifm_builds_upon_it() -> None:
-    base = {"base": "gpfl", "personal": []}
+    base = {"base": "gpfl", "variant": "paper"}
     arm = small_arm("omnifm", omnifm=base, federation={"rounds": 2, "participation": 0.67})
     last = played(arm)
     assert all(state.personal.keys() == HEADS | {"adapter.prompting.suffix"} for state in last.clients.values())

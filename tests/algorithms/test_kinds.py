@@ -11,7 +11,7 @@ NORM = "network.backbone.1"
 
 @pytest.mark.parametrize("algorithm", ["fedavg", "scaffold", "omnifm"])
 def test_every_tensor_of_an_upload_has_a_kind(algorithm: str) -> None:
-    arm = small_arm(algorithm, omnifm={"base": "scaffold", "personal": []})
+    arm = small_arm(algorithm, omnifm={"base": "scaffold", "variant": "paper"})
     upload, _ = arm.runtime.update(arm.algorithm.broadcast(arm.start().server), "CT-1", ClientState())
     kinds = arm.runtime.kinds(upload)
     assert kinds.keys() == upload.pack()[0].keys()

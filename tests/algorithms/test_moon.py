@@ -245,7 +245,9 @@ def test_a_dense_task() -> None:
 
 
 def test_omnifm_builds_upon_it() -> None:
-    arm = small_arm("omnifm", omnifm={"base": "moon", "personal": []}, federation={"rounds": 3, "participation": 0.67})
+    arm = small_arm(
+        "omnifm", omnifm={"base": "moon", "variant": "paper"}, federation={"rounds": 3, "participation": 0.67}
+    )
     last = played(arm)
     assert last.server.round == 3
     assert len(last.server.memory["bank.tokens"]) > 0

@@ -42,7 +42,7 @@ def run(arm: Arm, workers: int) -> Checkpoint:
 @forks
 @pytest.mark.parametrize("base", ["", "omnifm"])
 def test_one_worker_and_two_give_the_same_bits(base: str) -> None:
-    arm = small_arm(base or "messenger", omnifm={"base": "messenger", "personal": []})
+    arm = small_arm(base or "messenger", omnifm={"base": "messenger", "variant": "paper"})
     one, two = uploads(arm, 1), uploads(arm, 2)
     assert all(same_record(a, b) for a, b in zip(one, two, strict=True))
     assert same_checkpoint(run(arm, 1), run(arm, 2))
