@@ -20,9 +20,11 @@ check: .venv/ready
 test: check
 	$(BIN)/pytest -n 2
 
-# The same, and how much of omnifm ran in it, in worker processes too: half as long again.
+# The same, and how much of omnifm the fast tests run. Only they are measured: the others kill processes, whose
+# measurements would be left half written.
 coverage: check
-	$(BIN)/pytest -n 2 --cov --cov-report=term
+	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-report=term
+	$(BIN)/pytest -n 2 -m slow
 
 test-fast: .venv/ready
 	$(BIN)/pytest -n 2 -m "not slow"

@@ -138,11 +138,12 @@ class LoadedArm:
             raise ExperimentError(f"There is no point {point!r}. {did_you_mean(point, EVALUATION_POINTS)}")
         arm = self.arm
         broadcast, state = self._received(client, point)
-        own = sorted(name for name in arm.runtime.personal if name.rsplit(".", 1)[-1] not in ALWAYS_PERSONAL)
+        own = sorted(arm.runtime.initial.keys() - broadcast.shared.keys())
+        own = [name for name in own if name.rsplit(".", 1)[-1] not in ALWAYS_PERSONAL]
         if client is None and own:
             raise ExperimentError(
-                f"In arm {self.name!r} {own[0]} ({len(own)} tensors in all) stays with each client, so that what is "
-                f"shared is no whole network. Name a client: {', '.join(self.clients[:8])}."
+                f"In arm {self.name!r} {own[0]} ({len(own)} tensors in all) is not shared by all clients, so that what "
+                f"is shared is no whole network. Name a client: {', '.join(self.clients[:8])}."
             )
         model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
         allowed = self.folder.read_allowed(client or NOBODY)

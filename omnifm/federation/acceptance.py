@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -35,21 +35,17 @@ class Acceptance:
     every: int = 5
 
     def start(
-        self, broadcast: Broadcast, client: ClientState, examples: int, loss: ValidationLoss
+        self, broadcast: Broadcast, client: ClientState, validation: Sized, loss: ValidationLoss
     ) -> AcceptedBroadcast:
-        """Return what the client starts from; ``examples`` is the number of those that ``loss`` is computed on."""
-        own = {**client.personal, **strip_prefix(_PREFIX, client.memory)}
-        inner = _without_own(client)
+        """Return what the client starts from; ``loss`` is computed on its ``validation`` data, if they are needed."""
+        own, inner = {**client.personal, **strip_prefix(_PREFIX, client.memory)}, _without_own(client)
+        compared = broadcast.round % self.every == 1 % self.every
         share = float(client.notes.get("accepted", 1.0))
-        received = AcceptedBroadcast(broadcast, broadcast, inner, 1.0)
-        if not strip_prefix(_PREFIX, client.memory) or examples < LEAST_EXAMPLES:
-            return received
-        candidates: Iterator[AcceptedBroadcast] = (
-            AcceptedBroadcast(broadcast, _mixed(broadcast, own, share), inner, share) for share in SHARES
-        )
-        if broadcast.round % self.every == 1 % self.every:
-            return min(candidates, key=lambda candidate: loss(candidate.used, inner))
-        return next(candidate for candidate in candidates if candidate.share == share)
+        if not strip_prefix(_PREFIX, client.memory) or (compared and len(validation) < LEAST_EXAMPLES):
+            share, compared = 1.0, False
+        shares = SHARES if compared else (share,)
+        candidates = (AcceptedBroadcast(broadcast, _mixed(broadcast, own, one), inner, one) for one in shares)
+        return min(candidates, key=lambda candidate: loss(candidate.used, inner)) if compared else next(candidates)
 
 
 @dataclass(frozen=True)
@@ -91,9 +87,11 @@ def _weights(broadcast: Broadcast) -> Tensors:
 
 def _mixed(broadcast: Broadcast, own: Tensors, share: float) -> Broadcast:
     """Return the broadcast with a share of its weights, and the rest of the client's own."""
+    if share == 1.0:
+        return broadcast
 
     def mix(name: str, value: Tensor) -> Tensor:
-        if name not in own or share == 1.0:
+        if name not in own:
             return value
         if share == 0.0 or not value.is_floating_point():
             return own[name]

@@ -149,7 +149,7 @@ class ClientRuntime:
 
         if self.acceptance is None:
             return AcceptedBroadcast(broadcast, broadcast, state, 1.0)
-        return self.acceptance.start(broadcast, state, len(trainer.client.validation), loss)
+        return self.acceptance.start(broadcast, state, trainer.client.validation, loss)
 
     def _leaving(self, upload: Upload, secret: ClientSecret | None) -> Upload:
         """Return an upload as it leaves the client: the one door, on every engine."""

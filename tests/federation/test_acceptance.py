@@ -28,7 +28,7 @@ def start(
     loss: Callable[[Broadcast, ClientState], float], client: ClientState = OWN, **changes: Any
 ) -> AcceptedBroadcast:
     settings = {"broadcast": RECEIVED, "examples": 20, **changes}
-    return Acceptance(5).start(settings["broadcast"], client, settings["examples"], loss)
+    return Acceptance(5).start(settings["broadcast"], client, range(settings["examples"]), loss)
 
 
 @pytest.mark.parametrize(("body", "share", "head", "steps"), [(9, 1.0, 4, 3), (3.5, 0.5, 2, 1), (-1, 0.0, 0, 1)])
