@@ -65,6 +65,11 @@ class Algorithm:
         return False
 
     @property
+    def in_circles(self) -> tuple[str, ...]:
+        """The parts of the network that are averaged over clients that are alike, not over all."""
+        return ()
+
+    @property
     def compares(self) -> bool:
         """Whether clients compare what they receive with their own weights, unless the experiment says so."""
         return False

@@ -84,9 +84,14 @@ class OmniFM(ComposedAlgorithm):
     base: Algorithm = field(default_factory=FedAvg)
     bank: BankSettings = field(default_factory=BankSettings)
     at_home: tuple[str, ...] = ()
-    in_circles: tuple[str, ...] = ()
+    circle: tuple[str, ...] = ()
     circles: CircleSource = "off"
     retrieve: Retrieval = "all"
+
+    @property
+    def in_circles(self) -> tuple[str, ...]:
+        """What the settings name."""
+        return self.circle
 
     @property
     def compares(self) -> bool:

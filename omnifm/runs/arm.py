@@ -169,6 +169,7 @@ def _assembled(
     model, origin = _build(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
     if experiment.init != SCRATCH:
         start_from(model, experiment.init, _weights(experiment.init, kept), origin)
+    model.personal_names(algorithm.in_circles)  # whether there are such parts
     personal = model.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
     initial = {name: value.detach().cpu().clone() for name, value in learned_state_dict(model).items()}
     runtime = ClientRuntime(

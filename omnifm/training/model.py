@@ -86,27 +86,31 @@ class FederatedModel(nn.Module):
         """Return the names of the learned tensors that stay at the client.
 
         ``parts`` are components of the tensors' dotted names (``backbone``, ``head``, ``adapter``,
-        ``adapter.tokenizer``), ``norm`` for the backbone's normalisation layers, or ``everything``. A part of which
-        nothing is learned stays at every client as it is, and has no names here.
+        ``adapter.tokenizer``), ``norm`` for the backbone's normalisation layers, ``statistics`` for their running means
+        and variances alone, or ``everything``. A part of which nothing is learned stays at every client as it is, and
+        has no names here; so do ``norm`` and ``statistics`` of a network that has none.
 
         Raises:
             ExperimentError: a part matches nothing.
         """
         names = list(self.state_dict())
-        layers = [name for name, module in self.named_modules() if is_normalisation(module)]
+        layers = {name for name, module in self.named_modules() if is_normalisation(module)}
         personal: set[str] = set()
         for part in parts:
             if part == "everything":
                 found = set(names)
-            elif part == "norm":
-                found = {n for n in names if any(n.startswith(layer + ".") for layer in layers)}
+            elif part in ("norm", "statistics"):
+                among = names if part == "norm" else [name for name, _ in self.named_buffers()]
+                found = {n for n in among if n.rpartition(".")[0] in layers}
             else:
                 found = {n for n in names if f".{part}." in f".{n}."}
-            if not found:
-                known = sorted({part for n in names for part in n.split(".")[:2]} | {"norm", "everything"})
+            if not found and part not in ("norm", "statistics"):
+                known = sorted(
+                    {part for n in names for part in n.split(".")[:2]} | {"norm", "statistics", "everything"}
+                )
                 raise ExperimentError(
-                    f"No part of the network is called {part!r}, so it cannot be personal. "
-                    f"Parts are {', '.join(known)}, and dotted names below them."
+                    f"No part of the network is called {part!r}. Parts are {', '.join(known)}, and dotted names below "
+                    f"them."
                 )
             personal |= found
         always = {n for n in names if n.rsplit(".", 1)[-1] in ALWAYS_PERSONAL}

@@ -98,7 +98,7 @@ def test_a_folder_that_holds_a_run(experiment: Path, whole: Path) -> None:
         (["name.first=x"], "--set 'name.first': 'name' is a value and has no keys below it."),
         (["arms.fedavg.algorithm=fedavgg"], "algorithm: unknown name 'fedavgg'. Did you mean 'fedavg'?"),
         (["task=classificaton"], "task: unknown name 'classificaton'. Did you mean 'classification'?"),
-        (['federation.personal=["haed"]'], "No part of the network is called 'haed', so it cannot be personal."),
+        (['federation.personal=["haed"]'], "No part of the network is called 'haed'."),
         (["partition.clients=61"], "partition.clients = 61, but the sources hold 60 patients"),
         (["partition.clients=2"], "partition.clients = 2, but the sources hold 3 modalities (CT, MRI, PET)"),
         (["partition.clients=30"], "has no sample for "),

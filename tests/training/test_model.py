@@ -62,6 +62,13 @@ def test_norm_finds_group_normalisation_too() -> None:
     assert len(model("off", "group").personal_names(["norm"])) == 2 * 7
 
 
+def test_statistics_are_the_norm_without_what_it_learns_by_gradients() -> None:
+    made = model()
+    parameters = {name for name, _ in made.named_parameters()}
+    assert made.personal_names(["statistics"]) == (made.personal_names(["norm"]) - parameters) | SUFFIX
+    assert model("off", "group").personal_names(["statistics"]) == set()
+
+
 def test_several_parts_add_up() -> None:
     made = model()
     assert made.personal_names(["head", "adapter"]) == below(made, "network.head", "adapter")
