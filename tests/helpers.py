@@ -218,7 +218,8 @@ def stored_rounds(arm: Arm, folder: Path | None) -> tuple[ServerState, dict[str,
     for names in (arm.participants[:-1], arm.participants):
         broadcast, uploads = kept(arm.algorithm.broadcast(kept(server))), []
         for name in names:
-            upload, state = arm.runtime.update(broadcast, name, clients.get(name, ClientState()))
+            sent = broadcast.with_message(arm.algorithm.message(server, name))
+            upload, state = arm.runtime.update(sent, name, clients.get(name, ClientState()))
             clients[name] = kept(state)
             uploads.append(kept(upload))
         server = arm.algorithm.server_update(kept(server), uploads)

@@ -15,6 +15,7 @@ from omnifm.algorithms.centralised import Centralised
 from omnifm.algorithms.ditto import Ditto
 from omnifm.algorithms.fedavgm import FedAvgM
 from omnifm.algorithms.fedprox import FedProx
+from omnifm.algorithms.grouped import Grouped
 from omnifm.algorithms.local import Local
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM
@@ -35,7 +36,7 @@ def test_every_reference_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [OmniFM(), OmniFM(Moon(), at_home=("backbone",)), Local(), Centralised()], ids=str
+    "algorithm", [OmniFM(), OmniFM(Moon(), at_home=("backbone",)), Local(), Grouped(), Centralised()], ids=str
 )
 def test_what_is_composed_or_no_federation_passes(algorithm: Algorithm) -> None:
     check_algorithm(algorithm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from omnifm.algorithms.aggregation.aggregator import Mean
@@ -59,6 +59,14 @@ class CircleState:
         report = {**state.notes.get("report", {}), "circles": self._report()}
         return replace(state, memory=memory, notes={**state.notes, "circles": notes, "report": report})
 
+    def addressed(self, upload: Upload) -> Upload:
+        """Return a client's upload with its circle's weights apart from those of others."""
+        return addressed(upload, self.circles.circle(upload.client), self.weights.initial.keys())
+
+    def moved(self, mean: Tensors) -> CircleState:
+        """Return the state after a round with this mean change, under the names that uploads are addressed with."""
+        return replace(self, weights=self.weights.moved(mean))
+
     def _report(self) -> dict[str, list[str]] | list[int]:
         members = self.circles.members
         if len(self.evidence.clients) > MOST_NAMED:
@@ -78,19 +86,17 @@ class CircleRound:
     Args:
         before: the circles that the uploads answer to.
         bank: what the clients retrieved from.
-        names: of the tensors that are averaged within circles.
     """
 
     def __init__(self, before: CircleState, bank: KnowledgeBank) -> None:
         self._before, self._bank = before, bank
-        self._names: Collection[str] = before.weights.initial.keys()
         self._retrievals: list[Retrievals] = []
         self._mean: Tensors = {}
 
     def take(self, upload: Upload, offer: BankUpload) -> Upload:
         """Note what one client retrieved; return its upload with its circle's weights apart from those of others."""
         self._retrievals.append(Retrievals(upload.client, offer.rows.clone(), offer.counts.clone()))
-        return addressed(upload, self._before.circles.circle(upload.client), self._names)
+        return self._before.addressed(upload)
 
     def split(self, mean: Mean) -> Mean:
         """Keep what is averaged within circles, and return the rest."""
@@ -99,10 +105,9 @@ class CircleRound:
 
     def result(self, source: CircleSource, decay: float) -> CircleState:
         """Return the circles after the round; ``decay`` is what the evidence of older rounds counts beside new one."""
-        before = self._before
-        weights = before.weights.moved(self._mean)
+        after = self._before.moved(self._mean)
         if source != "bank":
-            return replace(before, weights=weights)
-        evidence = before.evidence.with_round(self._bank, self._retrievals, decay)
-        circles, shares = before.circles.regrouped(evidence.groups())
-        return CircleState(circles, weights.regrouped(shares), evidence)
+            return after
+        evidence = after.evidence.with_round(self._bank, self._retrievals, decay)
+        circles, shares = after.circles.regrouped(evidence.groups())
+        return CircleState(circles, after.weights.regrouped(shares), evidence)
