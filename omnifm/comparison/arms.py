@@ -47,6 +47,7 @@ KNOWN = {
     **{arm.name: arm for arm in (OMNIFM, *BASELINES)},
 }
 """The arms of ``--algorithms all``."""
+ALL = "all"
 
 
 def _variant(name: str, kind: ArmKind, about: str, **changes: Any) -> ArmPlan:
@@ -121,7 +122,7 @@ ABLATION = (
 
 
 def named_arms(names: str, document: Document) -> list[ArmPlan]:
-    """Return the arms called by ``all`` or a list with commas: algorithms, or arms of the experiment file.
+    """Return the arms of a list with commas: algorithms, arms of the experiment file, or ``all`` those of ``KNOWN``.
 
     Raises:
         ExperimentError: there is no such algorithm or arm.
@@ -130,15 +131,22 @@ def named_arms(names: str, document: Document) -> list[ArmPlan]:
     own = {name: arm for name, arm in own.items() if name not in KNOWN or KNOWN[name].changes != arm.changes}
     registered = {name: ArmPlan(name, "own", {"algorithm": name}) for name in ALGORITHM_SETTINGS if name not in KNOWN}
     known = {**KNOWN, **VARIANTS, **registered, **own}
-    if names == "all":
-        return list(KNOWN.values())
-    chosen = [name.strip() for name in names.split(",") if name.strip()]
-    for name in chosen:
-        if name not in known:
+    chosen: dict[str, ArmPlan] = {}
+    for name in (name.strip() for name in names.split(",")):
+        if name == ALL:
+            chosen |= KNOWN
+        elif name in known:
+            chosen[name] = known[name]
+        elif name:
             raise ExperimentError(f"--algorithms: there is no {name!r}. {did_you_mean(name, known)}")
     if not chosen:
         raise ExperimentError("--algorithms is empty: name some, with commas between them, or 'all'.")
-    return [known[name] for name in dict.fromkeys(chosen)]
+    return list(chosen.values())
+
+
+def names_all(names: str | None) -> bool:
+    """Tell whether arms were named all together, or not at all, so that one that cannot serve may be left out."""
+    return names is None or ALL in [name.strip() for name in names.split(",")]
 
 
 def swept(arms: Iterable[ArmPlan], sweep: str) -> list[ArmPlan]:

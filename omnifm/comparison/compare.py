@@ -12,6 +12,7 @@ from omnifm.callbacks.callback import Callback, notify, telling_the_end
 from omnifm.callbacks.events import RoundEvent, RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.callbacks.time_limit import TimeLimit
+from omnifm.comparison.arms import names_all
 from omnifm.comparison.choice import choose
 from omnifm.comparison.comparison_folder import Asked, ComparisonFolder, Outcome
 from omnifm.comparison.design import ArmDesign, Cell, Design
@@ -216,7 +217,7 @@ def compare_locked(
             folder.keep_weights(fresh, given.weights)
         design = fresh or folder.reopen(given.document if given else None, asked)
         with guard or nullcontext():
-            tolerant = asked.algorithms in (None, "all")
+            tolerant = names_all(asked.algorithms)
             comparison = Comparison(design, folder, workers, progress, limit, tolerant, callbacks)
             if fresh:
                 folder.open(fresh.document, asked)

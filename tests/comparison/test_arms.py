@@ -4,7 +4,7 @@ import pytest
 from helpers import same, small_arm
 
 from omnifm.algorithms.registry import REFERENCES
-from omnifm.comparison.arms import ABLATION, KNOWN, VARIANTS, named_arms, nested, swept, with_baselines
+from omnifm.comparison.arms import ABLATION, KNOWN, VARIANTS, named_arms, names_all, nested, swept, with_baselines
 from omnifm.config.experiment import base_of, make_experiment
 from omnifm.config.overrides import merged
 from omnifm.engines.in_process import InProcess
@@ -65,8 +65,16 @@ def test_arms_of_the_file_have_names_too() -> None:
 
 def test_each_is_named_once_and_none_is_refused() -> None:
     assert [arm.name for arm in named_arms(" fedavg, moon,fedavg", {})] == ["fedavg", "moon"]
+    assert [arm.name for arm in named_arms("paper, all", {})] == ["paper", *KNOWN]
     with pytest.raises(ExperimentError, match="--algorithms is empty"):
         named_arms(" ,", {})
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(None, True), ("all", True), ("fedbn, all", True), ("gpfl,fedavg", False), ("", False)]
+)
+def test_who_is_named_must_serve(names: str | None, expected: bool) -> None:
+    assert names_all(names) is expected
 
 
 def test_the_hospitals_alone_are_always_there_once() -> None:
