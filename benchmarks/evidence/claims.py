@@ -78,7 +78,7 @@ def _above_local(figures: Figures, _: float) -> Verdict:
 
 def shown(gain: Estimate, figures: Figures) -> str:
     """Return a gain with its standard error, if there is one."""
-    text = signed(gain.mean, figures.found.decimals)
+    text = signed(gain.mean, figures.found.decimals).removeprefix("±")
     return text if gain.error != gain.error else f"{text} ± {gain.error:.{figures.found.decimals}f}"
 
 

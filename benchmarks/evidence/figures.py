@@ -106,6 +106,7 @@ class Figures:
         for arm in self.found.rows:
             for level in dict.fromkeys(cell.level for cell in arm.cells):
                 of_level = [cell for cell in arm.cells if cell.level == level and cell.result]
+                of_level = [cell for cell in of_level if 'variant = "paper"' not in cell.settings]  # has no circles
                 if cells := [found for cell in of_level if (found := _agreement(cell)) is not None]:
                     yield arm, level, cells
 

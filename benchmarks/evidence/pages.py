@@ -38,8 +38,8 @@ def study_page(study: Study, figures: Figures, root: Path) -> str:
         f"# {study.name}\n",
         f"{study.about}\n",
         f"```sh\n{study.command(root)}\n```\n",
-        f"Seeds {joined(map(str, folder.seeds))}; {tuned}"
-        + (f" (seeds {joined(map(str, folder.tuning_seeds))})" if points > 1 and folder.tuning_seeds else "")
+        f"Seed{'s' * (len(folder.seeds) > 1)} {joined(map(str, folder.seeds))}; {tuned}"
+        + (f" of seed {joined(map(str, folder.tuning_seeds))}" if points > 1 and folder.tuning_seeds else "")
         + f"; played {folder.date:%Y-%m-%d} with {versions(folder.versions)}. Test {metric_title(found.metric)}, "
         f"{folder.points[figures.point]}. {direction} How: [protocol](protocol.md).\n",
         *section("What it decides", claim_table(study, figures)),
