@@ -87,7 +87,7 @@ def read_studies(path: Path, *, small: bool) -> list[Study]:
 
 def _study(folder: Path, document: Mapping[str, Any], entry: Mapping[str, Any], scenario: str) -> Study:
     name = entry["name"].replace("{scenario}", scenario.partition("-")[0])
-    rows = ",".join(row.strip() for row in entry.get("rows", document["rows"]).split(","))
+    rows = ",".join(row.strip() for row in (entry.get("rows") or document["rows"]).split(","))
     changes = [f'name="{name}"', *(document["scenarios"][scenario] if scenario else []), *entry.get("set", [])]
     asked = Asked(rows, entry.get("seeds", 3), entry.get("ablate", False))
     return Study(name, folder / entry["file"], tuple(changes), asked, document.get("claims", {}).get(name, {}))

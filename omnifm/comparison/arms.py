@@ -29,7 +29,7 @@ LOCAL = ArmPlan("local", "baseline", {"algorithm": "local"}, "every hospital alo
 ALONE = ArmPlan(
     "alone", "baseline", {"algorithm": "local", "adapter": {"use": "on"}}, "every hospital alone, OmniFM's own network"
 )
-GROUPS = ArmPlan(
+ORACLE = ArmPlan(
     "groups",
     "baseline",
     {"algorithm": "grouped", "federation": {"personal": ["norm"]}},
@@ -39,7 +39,7 @@ OMNIFM = ArmPlan("omnifm", "omnifm", {"algorithm": "omnifm"})
 BASELINES = (
     LOCAL,
     ALONE,
-    GROUPS,
+    ORACLE,
     ArmPlan("centralised", "baseline", {"algorithm": "centralised"}, "all data in one place"),
 )
 KNOWN = {
@@ -107,7 +107,7 @@ ABLATION = (
         omnifm={"circles": "group"},
         adapter={"retrieval": False},
     ),
-    GROUPS,
+    ORACLE,
     ArmPlan(
         "fedavg-network",
         "control",
