@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from omnifm.algorithms.placement import Placement
 from omnifm.checkpoint.client_store import RemoteStateStore
 from omnifm.config.experiment import Experiment, Plan
 from omnifm.core.checkpoint import Checkpoint
@@ -18,7 +19,8 @@ from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import POOLED, FederatedDataset, load_dataset, pooled
-from omnifm.data.subset import ClientData, LazySubset, Subset
+from omnifm.data.subset import Batch, ClientData, LazySubset, Subset
+from omnifm.export.newcomer import newcomer_model
 from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.run import arm_folder
@@ -34,7 +36,8 @@ NOBODY = ""
 class ClientModel(nn.Module):
     """A client's network with its weights, and the bank where it has one, in evaluation mode.
 
-    ``allowed`` names the labels that there may be in its images, unless a call says otherwise.
+    ``allowed`` names the labels that there may be in its images, unless a call says otherwise. ``placement`` says, of
+    the model for a newcomer, in which circle it was put and why.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class ClientModel(nn.Module):
         self.model, self._task, self._spec, self._precision = model, task, data_spec, precision
         self.label_names = data_spec.shape.label_names
         self.allowed = self.label_names if allowed is None else allowed
+        self.placement: Placement | None = None
         self.eval()
 
     def forward(self, images: Tensor, *, allowed: Sequence[str] | None = None, **more: Any) -> Any:
@@ -65,6 +69,13 @@ class ClientModel(nn.Module):
         Raises:
             DataError: the images have another form, a label is unknown, or something is lacking.
         """
+        batch = self.batch(images, allowed, **more)
+        with autocast(batch["image"].device, self._precision):
+            output = self.model(batch)
+        return self._task.answer(as_float32(output.prediction), batch)
+
+    def batch(self, images: Tensor, allowed: Sequence[str] | None = None, **more: Any) -> Batch:
+        """Return what the network takes for images, on its device; raises :class:`DataError` as the model does."""
         spec, device = self._spec, next(self.model.parameters()).device
         if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():
             size = ", ".join(["depth", "height", "width"][-spec.axes :])
@@ -73,10 +84,7 @@ class ClientModel(nn.Module):
                 f"{size}), floating point in [0, 1]."
             )
         mask = self._mask(self.allowed if allowed is None else allowed).expand(len(images), -1)
-        batch = to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
-        with autocast(device, self._precision):
-            output = self.model(batch)
-        return self._task.answer(as_float32(output.prediction), batch)
+        return to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
 
     def _mask(self, allowed: Sequence[str]) -> Tensor:
         if unknown := [name for name in allowed if name not in self.label_names]:
@@ -148,6 +156,27 @@ class LoadedArm:
         model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
         allowed = self.folder.read_allowed(client or NOBODY)
         return ClientModel(model, arm.task, arm.data_spec, allowed, self.experiment.training.precision)
+
+    def model_for(self, images: Tensor, **more: Any) -> ClientModel:
+        """Return a model for a client that took no part, from its images alone: no labels, no training.
+
+        The images' spectra find the circle of clients that are like it (the model's ``placement``), whose weights it
+        gets; statistics of batch normalisation are measured on the images. The more images, the surer is both.
+
+        Args:
+            images: ``(n, channels, *size)``, float in [0, 1], as the network sees those of the data.
+            more: what the task asks for beside them, such as ``question=["..."]``.
+
+        Raises:
+            DataError: the images have another form, or something is lacking.
+            ExperimentError: parts of the network stay with the clients that trained them.
+            CheckpointError: no round was chosen yet, or a file is damaged.
+        """
+        arm = self.arm
+        made = ClientModel(arm.runtime.model, arm.task, arm.data_spec, None, self.experiment.training.precision)
+        server = self._best(None, self.experiment.federation.evaluate[0]).server
+        made.model, made.placement = newcomer_model(arm, server, made.batch(images, **more))
+        return made
 
     def tensors(self, client: str | None = None) -> Tensors:
         """Return what the client's network and adapter have learned, as received; without a client, what is shared.
