@@ -59,8 +59,8 @@ def test_no_import_runs_upwards() -> None:
 @pytest.mark.parametrize("path", BLIND, ids=lambda path: str(path.relative_to(ROOT)))
 def test_it_asks_no_task_its_name(path: Path) -> None:
     text = re.sub(r"[-_\s]+", "_", path.read_text(encoding="utf-8"))
-    assert registry.TASK_SETTINGS
-    named = [task for task in registry.TASK_SETTINGS if re.search(rf"(?i)(?<![a-z]){task}", text)]
+    assert registry.TASKS
+    named = [task for task in registry.TASKS if re.search(rf"(?i)(?<![a-z]){task}", text)]
     assert not named, f"{path} names {named}"
 
 

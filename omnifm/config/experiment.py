@@ -76,7 +76,7 @@ class Experiment:
 
     name: str = "experiment"
     seed: CountOrZero = 0
-    task: Annotated[str, OneOf(tasks.TASK_SETTINGS)] = tasks.DEFAULT
+    task: Annotated[str, OneOf(tasks.TASKS)] = tasks.DEFAULT
     algorithm: Annotated[str, OneOf(algorithms.ALGORITHM_SETTINGS)] = "omnifm"
     device: str = "cpu"
     init: Text = SCRATCH
@@ -183,7 +183,7 @@ def renewed(document: Document, given: Document) -> Document:
 def make_experiment(document: Mapping[str, Any]) -> Experiment:
     """Check one arm's document and fill in the defaults."""
     load_plugins()
-    known = {**tasks.TASK_SETTINGS, **algorithms.ALGORITHM_SETTINGS}  # now, and not on import: users register their own
+    known = {**tasks.task_settings(), **algorithms.ALGORITHM_SETTINGS}  # now, as users register their own
     for key in document:
         if key not in _PLAIN and key not in known:
             raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *known))}")

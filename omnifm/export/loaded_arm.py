@@ -160,7 +160,8 @@ class LoadedArm:
             whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
             runtime.weights.load(whole)
         else:
-            whole = runtime.learned_tensors(broadcast, client, state)
+            found = runtime.frozen_model(broadcast, client, state, "before_local_training").state_dict()
+            whole = {name: found[name] for name in runtime.weights.tensors}
         return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
 
     def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:

@@ -56,7 +56,7 @@ class ClientPolicy:
     ``megabytes`` how large a message may be, either way.
     """
 
-    tasks: Some[Annotated[str, OneOf(tasks.TASK_SETTINGS, ANY)]]
+    tasks: Some[Annotated[str, OneOf(tasks.TASKS, ANY)]]
     algorithms: Some[Annotated[str, OneOf(algorithms.ALGORITHM_SETTINGS, ANY)]]
     upload: tuple[UploadKind, ...] = ("weights", "prototypes", "auxiliary")
     minimum_samples: Count = 10
