@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from omnifm.deploy.deployment_plan import (
     PLAN_FILE,
@@ -59,7 +60,7 @@ def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
         DeploymentError: one is there already, or a name does not fit.
     """
     plan = read_deployment_plan(folder)
-    new = make_deployment_plan({**_values(plan), "hospitals": (*plan.hospitals, *names)})
+    new = make_deployment_plan({**asdict(plan), "hospitals": (*plan.hospitals, *names)})
     for name in names:
         _write_hospital(folder, new, name, (folder / "ca/ca.crt").read_bytes())
     write_atomically(folder / PLAN_FILE, deployment_toml(new).encode())
@@ -73,7 +74,7 @@ def renew_certificates(folder: Path, servers: list[str]) -> DeploymentPlan:
         DeploymentError: the authority's key is not there, or a name does not fit.
     """
     plan = read_deployment_plan(folder)
-    new = make_deployment_plan({**_values(plan), "servers": tuple(servers)}) if servers else plan
+    new = make_deployment_plan({**asdict(plan), "servers": tuple(servers)}) if servers else plan
     authority = _read_authority(folder)
     for name, write_side in (("server", _write_server), ("operator", _write_operator)):
         with _whole(folder / f".{name}.new") as fresh:
@@ -108,8 +109,8 @@ def replace_keys(folder: Path, names: list[str]) -> None:
 def _write_server(place: Path, plan: DeploymentPlan, authority: made.Identity) -> None:
     identity = made.server_identity(authority, plan.servers)
     etc = f"{plan.etc}/server"
-    about = ServerSide(plan.servers, plan.ports, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / PLAN_FILE, deployment_toml(about))
+    side = ServerSide(servers=plan.servers, ports=plan.ports, **_common(plan))
+    write(place / PLAN_FILE, deployment_toml(side))
     write(place / "ca.crt", authority.certificate_pem)
     write(place / "server.crt", identity.certificate_pem)
     write(place / "server.key", identity.key_pem, SECRET)
@@ -125,8 +126,8 @@ def _write_server(place: Path, plan: DeploymentPlan, authority: made.Identity) -
 
 def _write_operator(place: Path, plan: DeploymentPlan, authority: made.Identity) -> None:
     identity = made.operator_identity(authority, OPERATOR)
-    about = OperatorSide(plan.servers[0], plan.ports.operators, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / PLAN_FILE, deployment_toml(about))
+    side = OperatorSide(server=plan.servers[0], port=plan.ports.operators, **_common(plan))
+    write(place / PLAN_FILE, deployment_toml(side))
     write(place / "ca.crt", authority.certificate_pem)
     write(place / "operator.crt", identity.certificate_pem)
     write(place / "operator.key", identity.key_pem, SECRET)
@@ -137,8 +138,8 @@ def _write_hospital(folder: Path, plan: DeploymentPlan, name: str, authority: by
     """Write a hospital's folder, and its public key into the one of all hospitals' keys."""
     place, etc, server = folder / "hospitals" / name, f"{plan.etc}/hospital", plan.servers[0]
     private, public = made.make_client_key()
-    about = ClientSide(name, server, plan.ports.hospitals, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / PLAN_FILE, deployment_toml(about))
+    side = ClientSide(name=name, server=server, port=plan.ports.hospitals, **_common(plan))
+    write(place / PLAN_FILE, deployment_toml(side))
     write(place / "ca.crt", authority)
     write(place / "hospital.key", private, SECRET)
     write(place / "client.toml", render_template("client.toml.j2", plan=plan, hospital=name))
@@ -161,11 +162,12 @@ def _read_authority(folder: Path) -> made.Identity:
 
 def _steps(plan: DeploymentPlan) -> str:
     venv = str(PurePosixPath(plan.programs).parent)
-    return render_template("steps.md.j2", plan=plan, venv=venv, omnifm=installed("omnifm"), flwr=installed("flwr"))
+    return render_template("steps.md.j2", plan=plan, venv=venv, **_common(plan))
 
 
-def _values(plan: DeploymentPlan) -> dict[str, object]:
-    return dataclasses.asdict(plan)
+def _common(plan: DeploymentPlan) -> dict[str, Any]:
+    """Return what the deployment files of all machines say."""
+    return {"state": plan.state, "omnifm": installed("omnifm"), "flwr": installed("flwr")}
 
 
 @contextmanager

@@ -34,10 +34,11 @@ class InProcess:
 
     def __init__(self, runtime: ClientRuntime, workers: int = 1, states: ClientStateStore | None = None) -> None:
         torch.set_num_threads(1)
-        importlib.import_module("torch._dynamo")  # else every worker does, at its first step, for more than a second
+        workers = min(workers, len(runtime.clients))
+        for module in ("torch._dynamo", *(runtime.task.imports if workers > 1 else ())):
+            importlib.import_module(module)  # else every worker does, which takes seconds
         folder = states or ClientStateStore.temporary()
         self.runtime, self._states = runtime, StoredStates(folder)
-        workers = min(workers, len(runtime.clients))
         self._process_pool = ProcessPoolEngine(runtime, folder, workers) if workers > 1 else None
         if self._process_pool is None:
             keep_heap()

@@ -87,6 +87,7 @@ class ImageFusion(Task):
     """The task (see ``Task``)."""
 
     main_metric = "qabf"
+    imports = ("monai.metrics",)
 
     def __init__(self, settings: ImageFusionSettings, shape: DataShape) -> None:
         if shape.channels != 2 or len(shape.size) != 2:

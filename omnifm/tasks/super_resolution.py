@@ -73,6 +73,7 @@ class SuperResolution(Task):
     """The task (see ``Task``)."""
 
     main_metric = "psnr"
+    imports = ("monai.metrics",)
 
     def __init__(self, settings: SuperResolutionSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape

@@ -116,13 +116,15 @@ class Task:
 
     ``main_metric`` chooses the best round on validation data, higher is better; ``lower_is_better`` names the metrics
     for which it is the other way round. ``personal`` names parts of the network that this task's settings keep at the
-    client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a task without any.
+    client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a task without any. ``imports`` names
+    modules that the task imports when it first needs them: an engine imports them once, before its workers start.
     """
 
     main_metric: ClassVar[str]
     lower_is_better: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
     classes: int = 0
+    imports: ClassVar[tuple[str, ...]] = ()
 
     def network(self) -> TaskNetwork:
         """Build a new network, its weights drawn from torch's global generator."""

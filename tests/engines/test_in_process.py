@@ -51,6 +51,19 @@ def test_one_worker_and_two_give_the_same_bits(algorithm: str, changes: dict[str
     assert one.best["before_local_training"][1] > 0
 
 
+@forks
+@pytest.mark.parametrize("workers", [1, 2])
+def test_imports_of_a_task_come_before_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    (tmp_path / "slow_to_import.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    arm = small_arm("fedavg")
+    monkeypatch.setattr(type(arm.task), "imports", ("slow_to_import",))
+    with InProcess(arm.runtime, workers):
+        assert (sys.modules.pop("slow_to_import", None) is not None) == (workers > 1)
+
+
 @pytest.mark.parametrize("algorithm", ["fedavg", "omnifm", "local"])
 def test_resumed_is_as_never_stopped(algorithm: str) -> None:
     arm = small_arm(algorithm)
