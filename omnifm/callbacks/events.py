@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,7 @@ class RoundEvent:
 
     arm: ArmInfo
     round: int
+    _: KW_ONLY
     seconds: float
     bytes_down: int
     bytes_up: int
@@ -115,6 +116,7 @@ class EvaluationEvent:
 
     arm: ArmInfo
     round: int
+    _: KW_ONLY
     split: Split
     point: EvaluationPoint
     scores: dict[str, Scores]

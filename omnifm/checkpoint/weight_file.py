@@ -18,7 +18,7 @@ WEIGHT_FORMAT = "omnifm weights 1"
 WEIGHT_SUFFIX = ".safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """What a model was made for, and by what.
 

@@ -63,6 +63,7 @@ class Comparison:
         self,
         design: Design,
         folder: ComparisonFolder,
+        *,
         workers: int,
         progress: Progress,
         limit: TimeLimit,
@@ -217,7 +218,9 @@ def compare_locked(
         design = fresh or folder.reopen(given.document if given else None, asked)
         with guard or nullcontext():
             tolerant = asked.algorithms in (None, "all")
-            comparison = Comparison(design, folder, workers, progress, limit, tolerant, callbacks)
+            comparison = Comparison(
+                design, folder, workers=workers, progress=progress, limit=limit, tolerant=tolerant, callbacks=callbacks
+            )
             if fresh:
                 folder.open(fresh.document, asked)
             comparison.play()

@@ -84,7 +84,7 @@ class Cell:
         return Path("cells", quote(self.arm.name, safe=" =,-_"), f"p{self.point}-s{self.seed}-r{percent:g}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """All that a comparison depends on."""
 
@@ -155,7 +155,13 @@ def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Desi
     known = {name for design in designs for name in (design.name, design.document["algorithm"])}
     if strays := [name for name in settings.grids if name not in known and name not in ALGORITHM_SETTINGS]:
         raise ExperimentError(f"compare.grids.{strays[0]}: there is no algorithm or arm of this name.")
-    return Design(document, str(document["name"]), designs, tuple(range(first, first + seeds)), settings)
+    return Design(
+        document=document,
+        name=str(document["name"]),
+        arms=designs,
+        seeds=tuple(range(first, first + seeds)),
+        settings=settings,
+    )
 
 
 def _design(arm: ArmPlan, base: Document, settings: CompareSettings) -> ArmDesign:

@@ -24,7 +24,7 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """One question as it was published. ``place`` says where it stands, for messages.
 

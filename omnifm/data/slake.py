@@ -46,14 +46,14 @@ class SLAKESource:
                 group = as_text(entry[self.group], self.group, place)
                 questions.append(
                     Question(
-                        place,
-                        folder / "imgs" / as_text(entry["img_name"], "img_name", place),
-                        as_text(entry["question"], "question", place),
-                        as_text(entry["answer"], "answer", place),
-                        _TYPES.get(kind, kind),
-                        is_closed(entry["answer_type"], place),
-                        _GROUPS.get(group, group.capitalize()),
-                        split,
+                        place=place,
+                        image=folder / "imgs" / as_text(entry["img_name"], "img_name", place),
+                        text=as_text(entry["question"], "question", place),
+                        answer=as_text(entry["answer"], "answer", place),
+                        type=_TYPES.get(kind, kind),
+                        closed=is_closed(entry["answer_type"], place),
+                        group=_GROUPS.get(group, group.capitalize()),
+                        split=split,
                     )
                 )
         return pool_of(questions, self.name, loading)

@@ -131,14 +131,14 @@ class VQAMedSource:
                 raise DataError(f"{place}: {image} has no answer in {folder / part.answers}. Add or remove the line.")
             answer = as_text(reference.get(image, values.get("answer", "")), "answer", place)
             yield Question(
-                place,
-                folder / part.images / f"{image}.jpg",
-                as_text(values["question"], "question", place),
-                answer,
-                as_text(values.get("type", part.type), "type", place),
-                answer in ("yes", "no"),
-                self.modality,
-                part.split,
+                place=place,
+                image=folder / part.images / f"{image}.jpg",
+                text=as_text(values["question"], "question", place),
+                answer=answer,
+                type=as_text(values.get("type", part.type), "type", place),
+                closed=answer in ("yes", "no"),
+                group=self.modality,
+                split=part.split,
             )
 
 

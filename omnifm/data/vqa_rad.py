@@ -66,12 +66,12 @@ class VQARADSource:
         kind = as_text(entry["question_type"], "question_type", place).partition(",")[0].strip()
         group = as_text(entry["modality" if self.group == "modality" else "image_organ"], self.group, place)
         return Question(
-            place,
-            image,
-            as_text(entry["question"], "question", place),
-            as_text(entry["answer"], "answer", place),
-            _TYPES.get(kind, kind),
-            is_closed(entry["answer_type"], place),
-            {"x-ray": "X-ray"}.get(group, group.upper()),
-            split,
+            place=place,
+            image=image,
+            text=as_text(entry["question"], "question", place),
+            answer=as_text(entry["answer"], "answer", place),
+            type=_TYPES.get(kind, kind),
+            closed=is_closed(entry["answer_type"], place),
+            group={"x-ray": "X-ray"}.get(group, group.upper()),
+            split=split,
         )

@@ -40,7 +40,7 @@ class Ports:
             raise ValueError("the three ports must differ")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeploymentPlan:
     """The whole deployment.
 

@@ -42,6 +42,7 @@ class ClientModel(nn.Module):
         model: FederatedModel,
         task: Task,
         data_spec: DataSpec,
+        *,
         allowed: tuple[str, ...] | None = None,
         precision: Precision = "float32",
     ) -> None:
@@ -146,7 +147,9 @@ class LoadedArm:
             )
         model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
         allowed = self.folder.read_allowed(client or NOBODY)
-        return ClientModel(model, arm.task, arm.data_spec, allowed, self.experiment.training.precision)
+        return ClientModel(
+            model, arm.task, arm.data_spec, allowed=allowed, precision=self.experiment.training.precision
+        )
 
     def tensors(self, client: str | None = None) -> Tensors:
         """Return what the client's network and adapter have learned, as received; without a client, what is shared.

@@ -30,13 +30,13 @@ def origin_of(experiment: Experiment, shape: DataShape) -> Origin:
     document = to_document(experiment)
     adapter = {key: value for key, value in document["adapter"].items() if key != "use"}
     return Origin(
-        experiment.task,
-        {experiment.task: document.get(experiment.task, {}), "adapter": adapter},
-        shape.channels,
-        shape.size,
-        shape.label_names,
-        shape.vocabulary,
-        hashlib.sha256(to_toml(document).encode()).hexdigest(),
+        task=experiment.task,
+        settings={experiment.task: document.get(experiment.task, {}), "adapter": adapter},
+        channels=shape.channels,
+        size=shape.size,
+        label_names=shape.label_names,
+        vocabulary=shape.vocabulary,
+        experiment=hashlib.sha256(to_toml(document).encode()).hexdigest(),
     )
 
 

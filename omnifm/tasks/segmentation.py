@@ -95,8 +95,10 @@ class Segmentation(Task):
     def network(self) -> SegmentationNetwork:
         """Build the network."""
         settings, axes = self.settings, len(self.shape.size)
-        encoder = UNetEncoder(axes, self.shape.channels, settings.width, settings.depth, settings.norm)
-        decoder = UNetDecoder(axes, len(self.shape.label_names), settings.width, settings.depth, settings.norm)
+        encoder = UNetEncoder(axes, self.shape.channels, width=settings.width, depth=settings.depth, norm=settings.norm)
+        decoder = UNetDecoder(
+            axes, len(self.shape.label_names), width=settings.width, depth=settings.depth, norm=settings.norm
+        )
         return SegmentationNetwork(encoder, decoder)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:

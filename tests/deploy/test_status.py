@@ -42,9 +42,9 @@ def text(table: Any) -> list[list[str]]:
 
 def test_the_table_joins_what_superlink_and_run_tell(run: Path) -> None:
     nodes = {
-        "North": RegisteredNode(1, "North", "online", NOW - timedelta(hours=2), b""),
-        "South": RegisteredNode(2, "South", "offline", NOW - timedelta(seconds=90), b""),
-        "West": RegisteredNode(3, "West", "registered", None, b""),
+        "North": RegisteredNode(1, "North", status="online", since=NOW - timedelta(hours=2), public_key=b""),
+        "South": RegisteredNode(2, "South", status="offline", since=NOW - timedelta(seconds=90), public_key=b""),
+        "West": RegisteredNode(3, "West", status="registered", since=None, public_key=b""),
     }
     assert text(client_table(nodes, read_stand(run)["hospitals"], NOW)) == [
         ["North", "connected", "2 hours ago", "24", "2", "5.25", ""],

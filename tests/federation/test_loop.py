@@ -362,6 +362,6 @@ def test_a_finished_run_plays_no_round() -> None:
 
 def test_mean_is_over_the_clients_that_have_the_metric() -> None:
     given = {"a": Scores({"auc": 0.5}, {}), "b": Scores({"auc": 1.0}, {}), "c": Scores({"accuracy": 0.0}, {})}
-    event = EvaluationEvent(ArmInfo(), 1, "test", "before_local_training", given)
+    event = EvaluationEvent(ArmInfo(), 1, split="test", point="before_local_training", scores=given)
     assert event.mean("auc") == pytest.approx(0.75)
     assert np.isnan(event.mean("dice"))

@@ -32,7 +32,7 @@ class Truth:
     tissues: tuple[Tissue, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Patient:
     """One person.
 
@@ -122,7 +122,16 @@ def make_patient(anatomy: Anatomy, kind: str, *, seed: int, name: str) -> Patien
     for index, other, share in lesion.ages:
         aged[index] = aged[index].towards(other, share)
     height = float(deformation.to_patient(lesion.centre[None])[0, 2])
-    return Patient(name, kind, height, anatomy, deformation, lesion, tuple(aged), thickness)
+    return Patient(
+        name=name,
+        kind=kind,
+        level=height,
+        anatomy=anatomy,
+        deformation=deformation,
+        lesion=lesion,
+        tissues=tuple(aged),
+        thickness=thickness,
+    )
 
 
 def _centres(count: int, step: float, fine: int) -> Array:

@@ -128,7 +128,8 @@ class ClientHandler:
         evaluations = tuple(
             EvaluationResult.of(*asked, found) for asked, found in zip(request.evaluations, scores, strict=True)
         )
-        return Reply(name, "done", "", None, state, evaluations, self.seconds, upload), sent
+        reply = Reply(name, "done", state=state, evaluations=evaluations, seconds=self.seconds, upload=upload)
+        return reply, sent
 
     def _states(self, request: Request) -> ClientStateStore:
         """Return where the hospital's states lie, after those that are no longer needed have been removed."""
@@ -153,7 +154,9 @@ class ClientHandler:
 def _introduced(experiment: Experiment, dataset: FederatedDataset) -> ClientProperties:
     data_spec = describe_data(experiment, dataset)
     versions = {name: version(name) for name in ("omnifm", "torch")}
-    return ClientProperties(data_spec.client_stats[0], data_spec.shape, data_spec.channels, data_spec.axes, versions)
+    return ClientProperties(
+        data_spec.client_stats[0], data_spec.shape, channels=data_spec.channels, axes=data_spec.axes, versions=versions
+    )
 
 
 def _read(data: bytes) -> Request:

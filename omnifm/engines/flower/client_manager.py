@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
 from omnifm.engines.flower.membership import Membership
@@ -32,6 +32,7 @@ class ConnectedClient:
     told: ClientProperties
     key: str
     node: Node | None
+    _: KW_ONLY
     gone_at: float = 0.0
     message: str = ""
 
@@ -47,6 +48,7 @@ class ClientManager:
     transport: GridTransport
     events: Events
     introduce: Callable[[], bytes]
+    _: KW_ONLY
     membership: Membership | None = None
     clock: Clock = time.monotonic
     known: dict[str, ConnectedClient] = field(default_factory=dict)

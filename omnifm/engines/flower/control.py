@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class RegisteredNode:
 
     number: int
     name: str
+    _: KW_ONLY
     status: str
     since: datetime | None
     public_key: bytes
@@ -84,7 +85,11 @@ class Control:
             infos = client.ListNodes(ListNodesRequest()).nodes_info
         found = [
             RegisteredNode(
-                info.node_id, info.name or f"node {info.node_id}", info.status, _since(info), info.public_key
+                info.node_id,
+                info.name or f"node {info.node_id}",
+                status=info.status,
+                since=_since(info),
+                public_key=info.public_key,
             )
             for info in infos
         ]

@@ -24,7 +24,7 @@ MEMBERSHIP_FILE = "membership.json"
 """What it is called in the run's folder."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Membership:
     """The run's name, and what was agreed on. ``keys`` are the hospitals' public keys by name."""
 
@@ -98,7 +98,12 @@ def read_membership(folder: Path) -> Membership | None:
         shape = DataShape(plain["channels"], tuple(plain["size"]), tuple(plain["labels"]), tuple(plain["vocabulary"]))
         posed = plain["posed"]
         return Membership(
-            plain["run"], tuple(plain["hospitals"]), shape, posed["channels"], posed["axes"], dict(plain["keys"])
+            run=plain["run"],
+            names=tuple(plain["hospitals"]),
+            shape=shape,
+            channels=posed["channels"],
+            axes=posed["axes"],
+            keys=dict(plain["keys"]),
         )
     except FileNotFoundError:
         return None
@@ -121,7 +126,9 @@ def agree(there: Mapping[str, tuple[ClientProperties, str]], settings: DeploySet
         distinct([name for part in (*(told.shape.label_names for told in present), settings.labels) for name in part]),
         tuple(sorted({answer for told in present for answer in told.shape.vocabulary})),
     )
-    membership = Membership(secrets.token_hex(16), names, shape, first.channels, first.axes)
+    membership = Membership(
+        run=secrets.token_hex(16), names=names, shape=shape, channels=first.channels, axes=first.axes
+    )
     for name in names:
         if name in there:
             told, key = there[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, Self
 
@@ -104,6 +104,7 @@ class Request(WireMessage):
     arm: str
     issued: int
     experiment: Document
+    _: KW_ONLY
     weights: str = ""
     labels: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
@@ -128,6 +129,7 @@ class ClientProperties:
 
     stats: ClientStats
     shape: DataShape
+    _: KW_ONLY
     channels: int
     axes: int
     versions: dict[str, str]
@@ -169,6 +171,7 @@ class Reply(WireMessage):
     client: str
     outcome: Literal["done", "refused", "failed"]
     reason: str = ""
+    _: KW_ONLY
     introduction: ClientProperties | None = None
     state: str | None = None
     evaluations: tuple[EvaluationResult, ...] = ()

@@ -80,7 +80,9 @@ class FlowerBackend:
         begun = "resumed" if runs.has_begun(folder) else "begun"
         self._events.tell(begun, text=f"{plan.name}, OmniFM {version('omnifm')}")
         make_transport = self._office(self._settings)
-        self._hospitals = ClientManager(make_transport, self._events, lambda: _introduce(plan), read_membership(folder))
+        self._hospitals = ClientManager(
+            make_transport, self._events, lambda: _introduce(plan), membership=read_membership(folder)
+        )
         self._membership = _assemble(self._hospitals, self._settings)
         yield [EventLog(self._events)]
 
@@ -103,7 +105,15 @@ class FlowerBackend:
     def engine(self, name: str, arm: Arm, checkpoints: CheckpointManager) -> FlowerEngine:
         """Return the engine for an arm."""
         weights = self._weights.get(arm.experiment.init, "")
-        return FlowerEngine(name, arm, self._membership, self._hospitals, checkpoints, self._settings, weights)
+        return FlowerEngine(
+            name,
+            arm,
+            membership=self._membership,
+            hospitals=self._hospitals,
+            checkpoints=checkpoints,
+            settings=self._settings,
+            weights=weights,
+        )
 
 
 def _check_alike(plan: Plan) -> None:
