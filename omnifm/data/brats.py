@@ -56,12 +56,7 @@ class BratsSource:
             raise ValueError("split = 'slabs' needs axes = 2 and at least 5 slices a case")
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read every case.
-
-        Raises:
-            DataError: a file is missing or unreadable, its grid is not that of the case's other files, its mask holds
-                what is no label, or the table of institutions does not fit.
-        """
+        """Read every case."""
         folder = loading.root / self.folder
         owners = self._owners(folder)
         owners = {name: owners[name] for name in _some(list(owners), self.limit)}

@@ -58,12 +58,7 @@ class BreaKHisSource:
         check_tiles(self.tile, self.tiles)
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read and cut the images.
-
-        Raises:
-            DataError: folders or images are missing, a name is not BreaKHis's or does not fit its folder, an image
-                cannot be read or is too small.
-        """
+        """Read and cut the images."""
         folder = loading.root / self.folder
         found = self._chosen(_micrographs(folder), folder)
         image, counts = cut([one.path for one in found], self.tile, self.tiles, loading)

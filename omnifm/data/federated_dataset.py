@@ -72,7 +72,6 @@ class FederatedDataset:
 
         Raises:
             DataError: there is none.
-
         """
         for client in self.clients:
             if client.name == name:
@@ -99,7 +98,6 @@ def load_dataset(
 
     Raises:
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
-
     """
     loading = Loading(
         root=Path(data.root).expanduser(),

@@ -41,13 +41,7 @@ class ImageFolderSource:
     patient_pattern: PatientPattern = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read the images of every class.
-
-        Raises:
-            DataError: the folder, a class or its images are missing, an image cannot be read, or a path does
-                not match ``patient_pattern``.
-
-        """
+        """Read the images of every class."""
         folder = loading.root / self.folder
         classes = self._classes(folder)
         institution = self.name or folder.name
@@ -90,7 +84,6 @@ def read_image(path: Path) -> NDArray[Any]:
 
     Raises:
         DataError: the file is no image, is cut off, or has neither 8 nor 16 bits.
-
     """
     try:
         with Image.open(path) as image:

@@ -51,13 +51,7 @@ class ImagePairsSource:
     patient_pattern: PatientPattern = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read all pairs.
-
-        Raises:
-            DataError: a folder, or one of two partners, is missing; partners differ in size; an image cannot be read;
-                the second is in colour; the test split names what is not there; or a name does not match
-                ``patient_pattern``.
-        """
+        """Read all pairs."""
         if loading.channels != 1:
             raise DataError(
                 f"data.channels = {loading.channels}: pairs are read as two grey images, with the colour beside them. "

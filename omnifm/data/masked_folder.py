@@ -58,12 +58,7 @@ class MaskedFolderSource:
     name: str = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read every image with its mask, and cut it into tiles.
-
-        Raises:
-            DataError: the folder, an image or a mask is missing or cannot be read, a mask is of another size than its
-                image or has more than two values, or an image is smaller than a tile.
-        """
+        """Read every image with its mask, and cut it into tiles."""
         folder = loading.root / self.folder
         paths = sorted(folder.glob(self.images))
         if not paths:

@@ -156,12 +156,7 @@ class MedMNISTSource:
     limit: CountOrZero = 0
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read the three splits of the set.
-
-        Raises:
-            DataError: the file is missing or damaged, or a label is out of range.
-
-        """
+        """Read the three splits of the set."""
         suffix = "" if self.pixels == 28 else f"_{self.pixels}"
         path = loading.root / self.folder / f"{self.set}{suffix}.npz"
         arrays = _read(path)

@@ -95,7 +95,6 @@ def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[
     Raises:
         DataError: there are more clients than patients, fewer clients than modalities, a patient who belongs
             to two hospitals, or a hospital without samples in a split that it needs.
-
     """
     patients = _patients(rows)
     if settings.clients > len(patients):

@@ -31,11 +31,7 @@ class SLAKESource:
     name: str = "slake"
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read the questions of the language.
-
-        Raises:
-            DataError: a file is missing or damaged, or an entry is not as published; names it.
-        """
+        """Read the questions of the language."""
         folder = loading.root / self.folder
         questions = []
         for split, name in _FILES.items():

@@ -41,6 +41,5 @@ class Source(Protocol):
 
         Raises:
             DataError: a file is missing, damaged or does not fit; the message names it and the remedy.
-
         """
         ...

@@ -44,12 +44,7 @@ class TileFolderSource:
         check_tiles(self.tile, self.tiles)
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read and cut the images.
-
-        Raises:
-            DataError: the folder or its images are missing, an image cannot be read or is too small, or a path does
-                not match ``patient_pattern``.
-        """
+        """Read and cut the images."""
         folder = loading.root / self.folder
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder. Lay the images there, or mend folder.")

@@ -114,11 +114,7 @@ class VQAMedSource:
     name: str = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read all questions of the year.
-
-        Raises:
-            DataError: a file is missing or damaged, or a line is not as published; names it.
-        """
+        """Read all questions of the year."""
         folder = loading.root / self.folder
         questions = [question for part in _YEARS[self.year] for question in self._questions(folder, part)]
         return pool_of(questions, self.name or f"vqa-med-{self.year}", loading)

@@ -47,11 +47,7 @@ class VQARADSource:
     name: str = "vqa-rad"
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read all questions.
-
-        Raises:
-            DataError: a file is missing or damaged, or an entry is not as published; names it.
-        """
+        """Read all questions."""
         folder = loading.root / self.folder
         keys = (*_KEYS, "modality") if self.group == "modality" else _KEYS
         questions = []

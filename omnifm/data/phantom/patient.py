@@ -108,7 +108,6 @@ def make_patient(anatomy: Anatomy, kind: str, *, seed: int, name: str) -> Patien
 
     Raises:
         ValueError: no such kind.
-
     """
     if kind not in LESION_KINDS:
         raise ValueError(f"unknown kind of patient {kind!r}. {did_you_mean(kind, LESION_KINDS)}")
