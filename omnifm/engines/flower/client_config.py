@@ -34,7 +34,7 @@ ANY = "*"
 class ClientDataConfig:
     """``[data]``: where the files are. How large the images come out, the experiment decides.
 
-    ``root`` is the folder below which the sources lie, ``cache`` the folder for what is dear to make again (if not
+    ``root`` is the folder of the sources, ``cache`` the folder for expensive preprocessing (if not
     given, ``cache`` below the state). All that the sources hold is this hospital's, unless ``client`` names one of the
     hospitals that ``[partition]`` deals them out to: for trials on one machine.
     """
@@ -52,7 +52,7 @@ class ClientPolicy:
     ``tasks`` and ``algorithms`` by name, ``["*"]`` for any; ``upload`` what may leave; ``minimum_samples`` how many
     training samples there must be, so that no few patients shine through; ``rounds_a_day`` in how many rounds the
     hospital trains within 24 hours at most (0: any number); ``epochs`` how many local epochs a round may ask for (0:
-    any); ``answer_patients`` how many training patients must bear an answer to a question before its text is told;
+    any); ``answer_patients`` how many training patients must have an answer to a question before its text is shared;
     ``megabytes`` how large a message may be, either way.
     """
 
@@ -101,7 +101,7 @@ class ClientConfig:
 
     @property
     def cache_folder(self) -> Path:
-        """The folder for what is dear to make again."""
+        """The cache for expensive preprocessing."""
         return Path(self.data.cache) if self.data.cache else self.state_folder / "cache"
 
 

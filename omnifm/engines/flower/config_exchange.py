@@ -1,4 +1,4 @@
-"""Of an experiment, what the hospitals are told: all but the data, which each has of its own."""
+"""The part of an experiment that the hospitals receive: all but the data, of which each has its own."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class BroughtWeights(KeptWeights):
 
 
 def find_brought(experiment: Experiment, config: ClientConfig, digest: str) -> BroughtWeights:
-    """Return the files to start from; nothing is read but what lies, by its digest, in the hospital's own folder.
+    """Return the files to start from; only files in the hospital's own folder are read, found by digest.
 
     Raises:
         DeploymentError: the file is not there; says which to bring.

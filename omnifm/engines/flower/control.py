@@ -193,7 +193,7 @@ def _told(url: str) -> Iterator[None]:
 
 
 _REASONS = {
-    400: "it wants a client certificate of the deployment's authority",
+    400: "it requires a client certificate of the deployment's authority",
     401: "the key is not this node's, or the clocks differ too much",
     403: "nginx.conf does not list this operator",
     502: "the proxy answers, the SuperLink behind it does not",

@@ -9,7 +9,7 @@ from omnifm.utils.settings import Count, CountOrZero, Distinct, NotNegative, Pos
 
 @settings
 class DeploySettings:
-    """How a run goes on over the network.
+    """Settings of a run over the network.
 
     ``hospitals`` names all who may ever take part, in their order; others are refused. If none are named, it is those
     who are connected when the run begins. It begins when ``wait_for`` of them are there (0: all that are named; or else

@@ -35,10 +35,10 @@ def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
 
 
 def reject_answers(policy: ClientPolicy, experiment: Experiment) -> str:
-    """Say why not even an introduction is given, which tells the answers that many patients bear; nothing if it is."""
+    """Return why the introduction, which names frequent answers, is refused, or "" if it is not."""
     if experiment.data.answer_patients < policy.answer_patients:
         return (
-            f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not told here: "
+            f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not shared here: "
             f"policy.answer_patients = {policy.answer_patients}."
         )
     return ""

@@ -53,7 +53,7 @@ def from_records(content: RecordDict, limit: int) -> bytes:
 class Node(NamedTuple):
     """A node that is connected.
 
-    ``since`` changes when it connects anew; ``key`` is its public key, if it has one; ``name`` is that under which the
+    ``since`` changes when it reconnects; ``key`` is its public key, if it has one; ``name`` is that under which the
     operator has registered the key, if any.
     """
 

@@ -178,11 +178,11 @@ class Watched(FlowerEngine):
     outcomes: ClassVar[list[tuple[list[str], list[str]]]] = []
     asked: Sequence[str] = ()
 
-    def _ask(
+    def _run_jobs(
         self, broadcast: Broadcast, messages: Messages, jobs: Mapping[str, Job], need: int
     ) -> Iterator[tuple[str, Reply | None]]:
         self.asked, found = list(jobs), list[str]()
-        for name, reply in super()._ask(broadcast, messages, jobs, need):
+        for name, reply in super()._run_jobs(broadcast, messages, jobs, need):
             found.append(name)
             yield name, reply
         self.outcomes.append((list(jobs), found))
@@ -207,7 +207,7 @@ class Rounds(RuleBasedStateMachine):
     @rule()
     def restart_server(self) -> None:
         """Begin in a new process, which knows what was counted and nothing of what is under way."""
-        events: Any = SimpleNamespace(folder=Path(), tell=lambda *a, **b: None, stand=lambda *a, **b: None)
+        events: Any = SimpleNamespace(folder=Path(), log=lambda *a, **b: None, update_status=lambda *a, **b: None)
         transport: Any = FakeTransport(self.network)
         hello = Request("run", "", 0, {}).to_bytes()
         self.clients = ClientManager(
@@ -221,7 +221,7 @@ class Rounds(RuleBasedStateMachine):
             "arm",
             arm,
             membership=self.membership,
-            hospitals=self.clients,
+            clients=self.clients,
             checkpoints=checkpoints,
             settings=SETTINGS,
         )
@@ -351,7 +351,7 @@ def test_a_late_introduction_keeps_nobody_out() -> None:
         machine.clients.turn()
         for message in list(machine.network.in_flight.values()):
             machine.network.answer(message)
-    assert machine.clients.there("CT")
+    assert machine.clients.is_connected("CT")
 
 
 def test_a_client_that_loses_every_message_is_not_asked_for_ever() -> None:
