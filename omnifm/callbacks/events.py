@@ -1,4 +1,4 @@
-"""What callbacks are told: frozen records, each of which knows its run and its arm."""
+"""The events that callbacks receive: frozen records, each with its run and arm."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class RoundEvent:
 
 @dataclass(frozen=True)
 class EvaluationEvent:
-    """All clients judged on one split at one evaluation point, after ``round`` rounds."""
+    """All clients evaluated on one split at one evaluation point, after ``round`` rounds."""
 
     arm: ArmInfo
     round: int

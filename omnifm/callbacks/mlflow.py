@@ -31,7 +31,7 @@ _DEFAULTS = {
 
 @dataclass
 class MLflow(Callback):
-    """Writes every arm (of a comparison: every cell) as one run of MLflow; a resumed arm goes on in the same run.
+    """Writes every arm (of a comparison: every cell) as one run of MLflow; a resumed arm continues in the same run.
 
     Attributes:
         uri: where MLflow stores runs; if empty, ``MLFLOW_TRACKING_URI``, or else ``mlflow.db`` in the run's folder:
@@ -57,7 +57,7 @@ class MLflow(Callback):
         self._experiment(info)
 
     def on_arm_start(self, event: ArmStart) -> None:
-        """Start a run of MLflow, or go on with the arm's own."""
+        """Start a run of MLflow, or resume the arm's own."""
         arm, kept = event.arm, event.arm.folder / "mlflow-run.txt"
         experiment, client = self._experiment(arm.run), self._client(arm.run)
         if kept.exists() and any(client.search_runs([experiment], f"attributes.run_id = '{kept.read_text()}'")):

@@ -52,7 +52,7 @@ class ArmFolder:
             return checkpoints.read_best(point)
         except CheckpointError as error:
             raise CheckpointError(
-                f"{error} Remove the folder {self.path} and resume: this arm is then run anew."
+                f"{error} Remove the folder {self.path} and resume: this arm then runs from its start."
             ) from None
 
     def write_data(self, data_spec: DataSpec, here: bool, allowed: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -75,7 +75,7 @@ class ArmFolder:
             stats = tuple(ClientStats(**one) for one in plain["client_stats"])
             return DataSpec(shape, plain["channels"], plain["axes"], stats), plain["here"]
         except FileNotFoundError:
-            text = f"{self.path} has not begun: it has no round that validation chose yet. Go on with the run first."
+            text = f"{self.path} has not begun: it has no round that validation chose yet. Resume the run first."
             raise CheckpointError(text) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self._data} is damaged: {error!r}. Resume the run, which rewrites it.") from None

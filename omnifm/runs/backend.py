@@ -36,7 +36,7 @@ class Backend(Protocol):
         ...
 
     def open(self, plan: Plan, folder: Path) -> AbstractContextManager[Sequence[Callback]]:
-        """Get ready for a run in its folder; the callbacks are the backend's own, who want to be told of it."""
+        """Prepare for a run in its folder; yield the backend's own callbacks."""
         ...
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:

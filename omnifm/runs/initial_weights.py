@@ -1,4 +1,4 @@
-"""First weights from a file in place of the seed's: what fits is taken, and what cannot fit is told."""
+"""Initial weights from a file in place of the seed's: tensors that fit are taken, others are reported."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def origin_of(experiment: Experiment, shape: DataShape) -> Origin:
 
 
 def travels(name: str) -> bool:
-    """Tell whether a tensor is one that another model may start from.
+    """Return whether another model can start from a tensor.
 
-    An algorithm's companion is its own, and the suffix its hospital's. Counters of batches start anew: whoever starts
-    from the file has measured no statistics yet.
+    An algorithm's companion is its own, and the suffix its hospital's. Counters of batches start at zero: a run that
+    starts from the file has measured no statistics yet.
     """
     return name.startswith(_PARTS) and name.rsplit(".", 1)[-1] not in (*ALWAYS_PERSONAL, "num_batches_tracked")
 
@@ -85,8 +85,8 @@ def start_from(model: FederatedModel, init: str, path: Path, here: Origin) -> No
         else:
             value.copy_(given[name])
     reasons = {"the labels are others than the file's": of_labels, "the file does not hold them": missing}
-    if told := [f"{_named(names)} ({why})" for why, names in reasons.items() if names]:
-        _warn(f"init = {init!r}: as the seed draws them stay {', and '.join(told)}.")
+    if reported := [f"{_named(names)} ({why})" for why, names in reasons.items() if names]:
+        _warn(f"init = {init!r}: not taken from it are {', and '.join(reported)}.")
 
 
 def _depends_on_labels(now: Tensor, then: Tensor, counts: set[int]) -> bool:
@@ -115,5 +115,5 @@ def _named(names: list[str]) -> str:
 
 @cache
 def _warn(text: str) -> None:
-    """Warn once, however many arms start alike."""
+    """Warn once, however many arms start from the same file."""
     _log.warning(text)

@@ -14,7 +14,7 @@ from omnifm.utils.errors import ExperimentError
 
 
 def pretraining_plan(plan: Plan) -> Plan:
-    """Return the one arm that makes an experiment's first weights: ``centralised``, judged as received.
+    """Return the one arm that makes an experiment's first weights: ``centralised``, evaluated as received.
 
     Arms are left out. The network has the adapter if the experiment's own algorithm gives it one, so that both can be
     started from.
