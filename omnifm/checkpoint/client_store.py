@@ -64,7 +64,7 @@ class ClientStateStore:
         return StoredStates(self, digests)
 
     def digests(self, clients: Mapping[str, ClientState]) -> dict[str, str]:
-        """Return the digests of these states; those that lie elsewhere are written here first."""
+        """Return the digests of these states; those stored elsewhere are written here first."""
         if isinstance(clients, StoredStates) and clients.folder == self:
             return dict(clients.digests)
         return {name: self.write(name, state) for name, state in clients.items()}
@@ -90,7 +90,7 @@ class ClientStateStore:
         return None if state == ClientState() else self.write(client, state)
 
     def secret(self, client: str) -> ClientSecret:
-        """Return the client's secret, which lies beside its states."""
+        """Return the client's secret, which is stored beside its states."""
         return ClientSecret(self.path / file_name(client) / "secret")
 
     def read(self, client: str, digest: str | None) -> ClientState:
@@ -139,7 +139,7 @@ class ClientStateStore:
 
 
 def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:
-    """Return the digest of each client's state, wherever it lies; an empty one has none."""
+    """Return the digest of each client's state, wherever it is stored; an empty one has none."""
     if isinstance(states, StateRefs):
         return dict(states.digests)
     return {name: _digest(state.to_bytes()) for name, state in states.items() if state != ClientState()}
@@ -187,20 +187,20 @@ class RemoteStateStore:
         return digests_of(clients)
 
     def fsync(self, files: Iterable[tuple[str, str]]) -> None:
-        """Do nothing: a client tells of a state when it is on its disk."""
+        """Do nothing: a client reports a state when it is on its disk."""
 
     def check(self, client: str, digest: str) -> None:
         """Do nothing: a client checks what it reads."""
 
     def remove(self, files: Iterable[tuple[str, str]]) -> None:
-        """Do nothing: clients are told what is still needed."""
+        """Do nothing: clients receive the digests still needed."""
 
     def keep_only(self, files: Iterable[tuple[str, str]]) -> None:
-        """Do nothing: clients are told what is still needed."""
+        """Do nothing: clients receive the digests still needed."""
 
 
 class StateRefs(Mapping[str, ClientState]):
-    """States by client that lie somewhere else, known by their digests."""
+    """States by client that are stored elsewhere, known by their digests."""
 
     def __init__(self, digests: Mapping[str, str] | None = None) -> None:
         self.digests = dict(digests or {})

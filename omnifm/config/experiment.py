@@ -47,7 +47,7 @@ class FederationSettings:
     """``[federation]``: the rounds.
 
     ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
-    rounds all clients are judged on validation data; ``evaluate`` at which points of a round, in validation and
+    rounds all clients are evaluated on validation data; ``evaluate`` at which points of a round, in validation and
     test; ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
     ``personal`` the parts of the network that stay at the clients.
     """
@@ -115,7 +115,7 @@ def read_plan(experiment: str | Path | Document | Plan, changes: Changes = ()) -
     """Read an experiment and change keys of it.
 
     Args:
-        experiment: where its file is, what stands in it, or a plan.
+        experiment: the path of its file, its content, or a plan.
         changes: values by dotted key, or texts ``key=value``.
 
     Raises:

@@ -50,7 +50,7 @@ def experiment_schema(more: Mapping[str, type]) -> dict[str, Any]:
     arm["properties"].pop("sections")
     arm["properties"] |= {name: found[name] for name in (*tasks.TASKS, *algorithms.ALGORITHM_SETTINGS)}
     for kind in definitions.values():
-        if "const" in kind.get("properties", {}).get("kind", {}):  # what tells one source from another
+        if "const" in kind.get("properties", {}).get("kind", {}):  # what distinguishes sources
             kind["required"] = ["kind", *kind.get("required", [])]
     arms = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Arm"}, "description": "What each arm changes."}
     return {

@@ -77,7 +77,7 @@ class BreaKHisSource:
             if not any(one.magnification == name for one in found):
                 held = sorted({one.magnification for one in found}, key=MAGNIFICATIONS.index)
                 raise DataError(
-                    f"{folder}: holds no image at {name}, but at {', '.join(held) or 'no magnification'}. Lay them as "
+                    f"{folder}: holds no image at {name}, but at {', '.join(held) or 'no magnification'}. Put them as "
                     f"{LAYOUT}, or leave {name} out of magnifications."
                 )
         if self.one_magnification:
@@ -107,7 +107,7 @@ def _micrographs(folder: Path) -> list[Micrograph]:
     """Return all images of any magnification, sorted by their paths."""
     top = folder / "BreaKHis_v1/histology_slides/breast"
     if not top.is_dir():
-        raise DataError(f"{top}: no such folder. Unpack BreaKHis_v1.tar.gz in {folder}, or mend folder.")
+        raise DataError(f"{top}: no such folder. Unpack BreaKHis_v1.tar.gz in {folder}, or correct folder.")
     return [_read(path) for path in sorted(top.glob("*/SOB/*/*/*/*")) if path.suffix.lower() in SUFFIXES]
 
 
@@ -123,6 +123,6 @@ def _read(path: Path) -> Micrograph:
     if (path.parts[-6], path.parent.name) != (CLASSES[label], magnification):
         raise DataError(
             f"{path}: by its name it is {CLASSES[label]}, {magnification}, by its folders {path.parts[-6]}, "
-            f"{path.parent.name}. Lay it where it belongs: {LAYOUT}."
+            f"{path.parent.name}. Put it where it belongs: {LAYOUT}."
         )
     return Micrograph(path, label, match["case"], magnification)

@@ -50,7 +50,7 @@ class ImageFolderSource:
             paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
             if not paths:
                 raise DataError(
-                    f"{folder / name}: holds no image ({', '.join(SUFFIXES)}). Lay the images of class "
+                    f"{folder / name}: holds no image ({', '.join(SUFFIXES)}). Put the images of class "
                     f"{name!r} there, or leave it out by naming the others in classes."
                 )
             for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
@@ -67,10 +67,10 @@ class ImageFolderSource:
 
     def _classes(self, folder: Path) -> tuple[str, ...]:
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder. Lay the images there as <class>/<image>, or mend folder.")
+            raise DataError(f"{folder}: no such folder. Put the images there as <class>/<image>, or correct folder.")
         found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
         if not found:
-            raise DataError(f"{folder}: has no subfolders. Lay the images there as <class>/<image>.")
+            raise DataError(f"{folder}: has no subfolders. Put the images there as <class>/<image>.")
         for name in self.classes:
             if name not in found:
                 raise DataError(f"{folder}: has no class {name!r}. {did_you_mean(name, found)}")

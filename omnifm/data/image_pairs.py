@@ -83,10 +83,10 @@ class ImagePairsSource:
 
     def _pairs(self, folder: Path) -> tuple[str, ...]:
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder. Lay the pairs there as <first>-<second>/<modality>/<image>.")
+            raise DataError(f"{folder}: no such folder. Put the pairs there as <first>-<second>/<modality>/<image>.")
         found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name.count("-") == 1)
         if not found:
-            raise DataError(f"{folder}: has no folder of pairs. Lay them there as <first>-<second>/<modality>/<image>.")
+            raise DataError(f"{folder}: has no folder of pairs. Put them there as <first>-<second>/<modality>/<image>.")
         for name in self.pairs:
             if name not in found:
                 raise DataError(f"{folder}: has no pairs {name!r}. {did_you_mean(name, found)}")
@@ -101,7 +101,7 @@ class ImagePairsSource:
         if lacking:
             raise DataError(
                 f"{file}: {pair!r} names {lacking[0]!r} and {len(lacking) - 1} more that are not in {folder / pair}. "
-                "Lay them there or take them out of the file."
+                "Put them there or take them out of the file."
             )
         others = [name for name in names if name not in published[pair]]
         last = max(1, round(self.validation * len(others)))
@@ -126,7 +126,7 @@ def _test_split(path: Path) -> dict[str, list[str]] | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"{path}: cannot be read as lists of test names ({error}). It must hold, as JSON, "
-            '{"<first>-<second>": ["<name>", ...]}; mend it, or remove it to have a split made.'
+            '{"<first>-<second>": ["<name>", ...]}; correct it, or remove it to have a split made.'
         ) from error
 
 
@@ -144,7 +144,7 @@ def _names(folder: Path) -> list[str]:
 def _images(folder: Path) -> set[str]:
     found = {path.name for path in folder.glob("*") if path.suffix.lower() in SUFFIXES}
     if not found:
-        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}). Lay one of each pair there.")
+        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}). Put one of each pair there.")
     return found
 
 

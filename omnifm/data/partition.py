@@ -252,7 +252,7 @@ def _strata(patients: list[PatientRows]) -> list[list[PatientRows]]:
 
 
 def _deal_evenly(patients: list[PatientRows], names: Sequence[str], seed: int) -> Assignment:
-    """Deal the shuffled patients of each split and modality round, so that all hospitals are alike."""
+    """Distribute the shuffled patients of each split and modality in turn, so that all hospitals are similar."""
     random = numpy_generator(seed, "partition", "evenly", list(names))
     shuffled = [patients[index] for index in random.permutation(len(patients))]
     shuffled.sort(key=lambda patient: (str(patient.split), patient.modalities))

@@ -26,9 +26,9 @@ from omnifm.utils.errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One question as it was published. ``place`` says where it stands, for messages.
+    """One question as it was published. ``place`` is its position in the file, for messages.
 
-    ``group`` is what the pool gives out as the modality of the image, ``split`` the published split, if there is one.
+    ``group`` is used as the modality of the image, ``split`` the published split, if there is one.
     """
 
     place: str
@@ -78,7 +78,7 @@ def _numbered(questions: Sequence[Question]) -> dict[Path, int]:
     for question in questions:
         if not question.image.is_file():
             raise DataError(
-                f"{question.place}: its image {question.image} is missing. Lay it there, or remove the entry."
+                f"{question.place}: its image {question.image} is missing. Put it there, or remove the entry."
             )
     return {path: number for number, path in enumerate(dict.fromkeys(question.image for question in questions))}
 

@@ -19,7 +19,7 @@ TUMOUR = {
 
 
 def regions_of(codes: NDArray[np.uint8], regions: Sequence[tuple[int, ...]]) -> NDArray[np.uint8]:
-    """Return a mask for each region, 1 where one of its codes stands: ``(regions, *size)`` of codes ``(*size)``."""
+    """Return a mask for each region, 1 where one of its codes is: ``(regions, *size)`` of codes ``(*size)``."""
     return np.stack([np.isin(codes, region) for region in regions]).astype(np.uint8)
 
 

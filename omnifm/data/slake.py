@@ -10,7 +10,7 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.settings import settings
 
 _KEYS = ("img_name", "question", "answer", "q_lang", "location", "modality", "answer_type", "content_type")
-_REMEDY = "Lay train.json, validate.json, test.json and imgs/ of SLAKE there."
+_REMEDY = "Put train.json, validate.json, test.json and imgs/ of SLAKE there."
 _FILES = {"train": "train.json", "validation": "validate.json", "test": "test.json"}
 _TYPES = {"color": "colour", "quantity": "count"}
 _GROUPS = {"x-ray": "X-ray", "ct": "CT", "mri": "MRI"}

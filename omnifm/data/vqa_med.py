@@ -12,13 +12,13 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import settings
 
-_REMEDY = "Lay the unpacked archives of VQA-Med there (docs/data.md names them)."
+_REMEDY = "Put the unpacked archives of VQA-Med there (docs/data.md names them)."
 
 
 class _Part(NamedTuple):
     """A file of questions with the split, the type, and the folder of its images, all below the source's folder.
 
-    ``columns`` are those of a line, parted by bars; where the answers stand in a file of their own, ``answers`` is it.
+    ``columns`` are those of a line, parted by bars; ``answers`` is the file of the answers, if separate.
     """
 
     split: str
@@ -103,8 +103,8 @@ class VQAMedSource:
     """The unpacked archives of one year below ``<root>/<folder>``, split as published, by image.
 
     Answers "yes" and "no" count as closed, all others as open; where several answers are published, the first counts.
-    2019 tells four types of question; those of the later years all ask for abnormalities. 2021 trains on the training
-    and validation sets of 2020, as its contest did. The set tells no modality: ``modality`` is that of all images.
+    2019 has four types of question; those of the later years all ask for abnormalities. 2021 trains on the training
+    and validation sets of 2020, as its contest did. The set names no modality: ``modality`` is that of all images.
     """
 
     year: Literal[2019, 2020, 2021]

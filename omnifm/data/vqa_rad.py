@@ -11,7 +11,7 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.settings import settings
 
 _KEYS = ("image_name", "image_organ", "answer", "answer_type", "question_type", "question")
-_REMEDY = "Lay trainset.json, testset.json and images/ of VQA-RAD there."
+_REMEDY = "Put trainset.json, testset.json and images/ of VQA-RAD there."
 _TYPES = {
     "abn": "abnormality",
     "attrib": "attribute",

@@ -26,7 +26,7 @@ def check_way_to_server(folder: Path, side: ClientSide, *, key: bool) -> Iterato
         context = trust(folder)
         answer = call(side.server, side.port, context, _FLEET)
     except DeploymentError:
-        return  # the authority's certificate, of which its own check tells
+        return  # the authority's certificate has a check of its own
     except Unreached as failure:
         yield bad(failure.step, failure.text, failure.remedy)
         return
@@ -68,7 +68,7 @@ def check_doors(folder: Path, side: ServerSide) -> Iterator[CheckResult]:
         context = trust(folder)
         call(HERE, ports.superlink, context, "/health", "GET")
     except DeploymentError:
-        return  # the authority's certificate, of which its own check tells
+        return  # the authority's certificate has a check of its own
     except Unreached as failure:
         yield bad(
             "SuperLink", failure.text, "Start it: `systemctl start omnifm-server`; `journalctl -u omnifm-server`."
@@ -109,7 +109,7 @@ def _loopback_only(side: ServerSide) -> Iterator[CheckResult]:
 
 def _superlink(answer: ServerResponse, where: str) -> CheckResult:
     if answer.status == 401:
-        return good("SuperLink", f"It answers at {where}, and wants a registered key.")
+        return good("SuperLink", f"It answers at {where}, and requires a registered key.")
     if answer.status in (502, 504):
         text = f"The proxy at {where} answers, the SuperLink behind it does not."
         return bad("SuperLink", text, "Have the operator start it: `systemctl start omnifm-server`.")

@@ -81,7 +81,7 @@ def submit(folder: Path, experiment: Document | None, out: str, *, resume: bool)
         folder: the operator's.
         experiment: what to run; None to continue what is in ``out``.
         out: the run's folder on the server; below ``runs`` of the server's state, unless it is absolute.
-        resume: continue the run that is there.
+        resume: continue the run in that folder.
     """
     side = cast(OperatorSide, read_side(folder, "operator"))
     text = "" if experiment is None else to_toml(experiment)

@@ -1,4 +1,4 @@
-"""The folders of a deployment: one for each machine, and the authority's, which stays with the operator."""
+"""The folders of a deployment: one for each machine, and the authority's, which the operator keeps."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ OPERATOR = "operator"
 
 
 def provision(folder: Path, plan: DeploymentPlan) -> None:
-    """Make a new deployment, whole or not at all.
+    """Create a new deployment, whole or not at all.
 
     Raises:
-        DeploymentError: the folder is there and not empty.
+        DeploymentError: the folder exists and is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DeploymentError(f"{folder} is there already and is left as it is: give a new folder.")
+        raise DeploymentError(f"{folder} exists already and is not changed: give a new folder.")
     authority = made.make_authority(f"authority of {plan.servers[0]}")
     with _whole(folder) as new:
         write(new / PLAN_FILE, deployment_toml(plan))
@@ -54,10 +54,10 @@ def provision(folder: Path, plan: DeploymentPlan) -> None:
 
 
 def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
-    """Add hospitals to a deployment; return the new plan. What is there stays as it is.
+    """Add hospitals to a deployment; return the new plan. Existing files stay unchanged.
 
     Raises:
-        DeploymentError: one is there already, or a name does not fit.
+        DeploymentError: one exists already, or a name is not valid.
     """
     plan = read_deployment_plan(folder)
     new = make_deployment_plan({**asdict(plan), "hospitals": (*plan.hospitals, *names)})
@@ -68,10 +68,10 @@ def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
 
 
 def renew_certificates(folder: Path, servers: list[str]) -> DeploymentPlan:
-    """Make the server's and the operator's certificates anew, for other names of the server if any are given.
+    """Renew the certificates of server and operator, for other names of the server if any are given.
 
     Raises:
-        DeploymentError: the authority's key is not there, or a name does not fit.
+        DeploymentError: the authority's key is missing, or a name is not valid.
     """
     plan = read_deployment_plan(folder)
     new = make_deployment_plan({**asdict(plan), "servers": tuple(servers)}) if servers else plan
@@ -120,8 +120,8 @@ def _write_server(place: Path, plan: DeploymentPlan, authority: made.Identity) -
     )
     write(place / "nginx.conf", proxy)
     unit = "omnifm-server.service"
-    matter = {"place": etc, "unit": unit, "description": "OmniFM: the server of the federation", "restart": 5}
-    write(place / unit, render_template("unit.j2", plan=plan, **matter))
+    context = {"place": etc, "unit": unit, "description": "OmniFM: the server of the federation", "restart": 5}
+    write(place / unit, render_template("unit.j2", plan=plan, **context))
 
 
 def _write_operator(place: Path, plan: DeploymentPlan, authority: made.Identity) -> None:
@@ -148,8 +148,8 @@ def _write_hospital(folder: Path, plan: DeploymentPlan, name: str, authority: by
         place / "start.sh", render_template("hospital-start.sh.j2", plan=plan, hospital=name, address=address), PROGRAM
     )
     unit = "omnifm-hospital.service"
-    matter = {"place": etc, "unit": unit, "description": f"OmniFM: the hospital {name}", "restart": 15}
-    write(place / unit, render_template("unit.j2", plan=plan, **matter))
+    context = {"place": etc, "unit": unit, "description": f"OmniFM: the hospital {name}", "restart": 15}
+    write(place / unit, render_template("unit.j2", plan=plan, **context))
     write(folder / "keys" / f"{name}.pub", public)
 
 
@@ -172,7 +172,7 @@ def _common(plan: DeploymentPlan) -> dict[str, Any]:
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Give the block a new folder to fill, which then takes its place; or is gone, if the block fails."""
+    """Context manager that yields a new folder, moved into place at the end and removed on failure."""
     new = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new.mkdir()

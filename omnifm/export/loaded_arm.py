@@ -28,13 +28,13 @@ from omnifm.utils.device import Precision, as_float32, autocast, to_device
 from omnifm.utils.errors import CheckpointError, DataError, ExperimentError, did_you_mean
 
 NOBODY = ""
-"""The name of a client that has nothing of its own."""
+"""The name of a client without personal tensors."""
 
 
 class ClientModel(nn.Module):
     """A client's network with its weights, and the bank where it has one, in evaluation mode.
 
-    ``allowed`` names the labels that there may be in its images, unless a call says otherwise.
+    ``allowed`` names the labels that its images can have, unless a call says otherwise.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class ClientModel(nn.Module):
 
         Args:
             images: ``(batch, channels, *size)``, float in [0, 1], as the network sees those of the data.
-            allowed: the labels that there may be, if not those of the client.
-            more: what the task asks for beside them, such as ``question=["..."]``.
+            allowed: the possible labels, if not those of the client.
+            more: further inputs of the task, such as ``question=["..."]``.
 
         Returns:
             What the task makes of a prediction: logits, images, or texts.
@@ -87,7 +87,7 @@ class ClientModel(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedArm:
-    """An arm of a run, as its folder holds it. The data are read only where a model cannot be had without them."""
+    """An arm of a run, read from its folder. The data are read only where a model depends on them."""
 
     name: str
     experiment: Experiment
@@ -174,7 +174,7 @@ class LoadedArm:
             raise ExperimentError(f"There is no client {client!r}. {did_you_mean(client, known)}")
         _, here = self.folder.read_data()
         if client is not None and not here:
-            raise ExperimentError(f"What is {client}'s own has stayed with it: name no client.")
+            raise ExperimentError(f"The personal tensors of {client} have stayed with it: name no client.")
         chosen = self._best(client, point)
         broadcast = self.arm.algorithm.broadcast(chosen.server)
         if client is None:
@@ -186,7 +186,7 @@ class LoadedArm:
         checkpoints = self.folder.checkpoints(None if client else RemoteStateStore())  # whose states are not asked for
         if not checkpoints.has_best(point):
             raise CheckpointError(
-                f"{self.folder.path} has no round that validation chose yet at {point!r}. Go on with the run first."
+                f"{self.folder.path} has no round that validation chose yet at {point!r}. Resume the run first."
             )
         return self.folder.read_best(checkpoints, point)
 

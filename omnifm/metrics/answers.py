@@ -29,12 +29,12 @@ def is_match(found: str, true: str) -> bool:
 
 
 def overlap(found: str, true: str) -> tuple[float, float]:
-    """Return F1 and recall of the true answer's words, each counted as often as it stands; 0 without a common one."""
-    given, wanted = words(found), words(true)
-    common = sum((Counter(given) & Counter(wanted)).values())
+    """Return F1 and recall of the true answer's words, each counted as often as it occurs; 0 without a common one."""
+    predicted, reference = words(found), words(true)
+    common = sum((Counter(predicted) & Counter(reference)).values())
     if not common:
         return 0.0, 0.0
-    recall, precision = common / len(wanted), common / len(given)
+    recall, precision = common / len(reference), common / len(predicted)
     return 2 * precision * recall / (precision + recall), recall
 
 

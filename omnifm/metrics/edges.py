@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnifm.metrics.filters import separable
 
-# How well an edge is kept, as the eye judges it: top, slope and turning point for strength and for direction.
+# How well an edge is kept, as perceived: top, slope and turning point for strength and for direction.
 _STRENGTH = (0.9994, -15.0, 0.5)
 _DIRECTION = (0.9879, -22.0, 0.8)
 
@@ -27,7 +27,7 @@ def edge_transfer(found: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Return Q^AB/F: how well the edges of two images are kept in ``found``, from 0 to about 1.
 
     Xydeas and Petrovic, Electronics Letters 36, 2000, with their constants; an edge counts by its own strength
-    (L = 1). Sobel's window leaves the image at its border, where nothing is judged. Two images without an edge have
+    (L = 1). Sobel's window leaves the image at its border, where nothing is measured. Two images without an edge have
     nothing to lose: 1.
 
     Returns:

@@ -80,7 +80,7 @@ class Example:
 def read_examples(arms: list[ArmRecord]) -> tuple[dict[str, list[Example]], int]:
     """Return the examples of each client, and how many more were left out to keep the report small.
 
-    Each example stands once, with what every arm made of it: a picture or words; equal words stand together. Every
+    Each example appears once, with the prediction of every arm: a picture or words; equal words are grouped. Every
     client keeps its first examples.
     """
     found: dict[str, dict[Any, Example]] = {}

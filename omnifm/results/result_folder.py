@@ -199,7 +199,7 @@ def _read_arm(folder: Path, arm: dict[str, Any]) -> ArmRecord:
 
 
 def _read_cell(folder: Path, **noted: Any) -> CellRecord:
-    """Read whatever of an arm's folder is there; seed and level stand in it unless they were noted elsewhere."""
+    """Read what an arm's folder holds; seed and level come from it unless they are given."""
     result_path, settings_path = folder / "result.json", folder / "experiment.toml"
     result = json.loads(result_path.read_text(encoding="utf-8")) if result_path.exists() else {}
     settings = settings_path.read_text(encoding="utf-8") if settings_path.exists() else ""

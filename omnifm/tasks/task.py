@@ -1,7 +1,7 @@
-"""The contract of a task: what a hospital wants from its images.
+"""The contract of a task: what is predicted from images.
 
-A task is one file: its network (``encode`` and ``decode``), its loss and its metrics. All else, from the spectral
-adapter to the federation, is the same for every task and asks none of them its name.
+A task is one file: its network (``encode`` and ``decode``), its loss and its metrics. Everything else, from the
+spectral adapter to the federation, is the same for every task.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from omnifm.utils.errors import DataError
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a task must know of the data to build its network.
+    """The properties of the data that a task needs to build its network.
 
     The channels of the images, their spatial ``size`` (two axes or three), the label space, and the answers that the
     hospitals have agreed on, where there are questions.
@@ -47,7 +47,7 @@ class Encoded(NamedTuple):
 class TaskNetwork(nn.Module):
     """A network in two halves. What ``backbone`` and ``head`` hold may be kept personal by those names.
 
-    ``pooled`` tells that ``decode`` reads nothing but the mean of the tokens, so that one token does as well.
+    ``pooled`` means that ``decode`` reads only the mean of the tokens, so that one token is enough.
     """
 
     width: int
@@ -62,7 +62,7 @@ class TaskNetwork(nn.Module):
     def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Prediction:
         """Turn tokens, perhaps conditioned on the way, into the task's prediction.
 
-        In training that is what the loss needs; in evaluation also what it takes to judge it.
+        In training that is what the loss needs; in evaluation also what the metrics need.
         """
         raise NotImplementedError
 
@@ -101,7 +101,7 @@ class Panel(NamedTuple):
 
     ``given`` are the pictures that are the same whatever a model says: the image, and the truth if it is a picture.
     ``found`` is the picture that the model makes, if it makes one; ``caption`` says in words what it found, ``right``
-    whether that is right, if that can be said. ``question`` stands above the example, if one was asked.
+    whether that is right, if that can be said. ``question`` is shown above the example, if there is one.
     """
 
     given: tuple[Picture, ...]
@@ -150,11 +150,11 @@ class Task:
 
         Args:
             images: as a network sees them, ``(batch, channels, *size)`` in [0, 1].
-            allowed: which of ``label_names`` there may be, ``(batch, labels)`` bool.
+            allowed: the possible labels of ``label_names``, ``(batch, labels)`` bool.
             more: what a user gives beside the images, by name.
 
         Raises:
-            DataError: something is lacking, or is not of use.
+            DataError: something is missing, or not supported.
         """
         if more:
             raise DataError(f"This model takes images and allowed labels, and no {next(iter(more))!r}. Leave it out.")

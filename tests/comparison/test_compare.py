@@ -166,7 +166,7 @@ def test_a_changed_experiment_is_refused_and_the_difference_named(experiment: Pa
 def test_a_folder_in_use_is_refused(experiment: Path, whole: Path) -> None:
     outcome = omnifm("compare", experiment, *ASKED, "--out", whole)
     assert outcome.status == 1
-    assert f"holds a comparison already. Give another --out, or go on with it: --resume {whole}" in outcome.text
+    assert f"holds a comparison already. Give another --out, or resume it: --resume {whole}" in outcome.text
 
 
 @pytest.mark.parametrize("there", [(), ("versions.json",), ("versions.json", "comparison.json")])
@@ -299,7 +299,7 @@ def test_by_and_by_it_finds_the_same(small: tuple[Path, Path], tmp_path: Path) -
     (experiment, whole), out, times = small, tmp_path / "out", 0
     start: tuple[Any, ...] = (experiment, *FEW, 1, "--out", out)
     while (outcome := omnifm("compare", *start, "--time-limit", "0.001s")).status == 75:
-        assert f"Time is up. The finished cells are kept: go on with  omnifm compare --resume {out}" in outcome.text
+        assert f"Time is up. The finished cells are kept: resume with  omnifm compare --resume {out}" in outcome.text
         start, times = ("--resume", out, "--workers", 1), times + 1
         assert rounds_played(out) == times, "one round each time"
     assert outcome.status == 0, outcome.text

@@ -139,7 +139,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, message: str) -
 
 def test_missing_files_say_what_to_lay_where(tmp_path: Path) -> None:
     for source, missing in ((VQARADSource(), "trainset.json"), (SLAKESource(), "train.json")):
-        with pytest.raises(DataError, match=rf"{missing}: cannot be read .*Lay "):
+        with pytest.raises(DataError, match=rf"{missing}: cannot be read .*Put "):
             source.load(loading(tmp_path))
     with pytest.raises(DataError, match=r"C1_Modality_train.txt: cannot be read .*docs/data\.md"):
         VQAMedSource(2019).load(loading(tmp_path))

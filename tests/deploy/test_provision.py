@@ -173,7 +173,7 @@ def test_each_side_knows_itself(folder: Path) -> None:
 
 def test_nothing_is_overwritten(folder: Path) -> None:
     before = contents(folder)
-    with pytest.raises(DeploymentError, match="is there already and is left as it is: give a new folder"):
+    with pytest.raises(DeploymentError, match="exists already and is not changed: give a new folder"):
         provision(folder, plan())
     assert contents(folder) == before
     assert not list(folder.parent.glob(".*"))

@@ -64,7 +64,7 @@ def test_the_round_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status = read_status(run)
     then = datetime.fromisoformat(status["updated"])
     line = f"{run}: training, omnifm: round 2 of 10; last heard of 3 minutes ago"
-    again = f"It was stopped: go on with  omnifm deploy run OPERATOR --resume {run.name}"
+    again = f"It was stopped: resume with  omnifm deploy run OPERATOR --resume {run.name}"
     assert where_it_is(run, status, then + timedelta(minutes=3)) == f"{line}. {again}"
     monkeypatch.setattr("omnifm.deploy.status.is_held", lambda folder: folder == run)
     assert where_it_is(run, status, then + timedelta(minutes=3)) == line

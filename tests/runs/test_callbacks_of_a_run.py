@@ -40,7 +40,7 @@ def test_a_pause_leaves_a_run_that_can_be_resumed_with_other_callbacks(tmp_path:
     path, out = experiment(tmp_path, "fedavg"), tmp_path / "run"
     paused = omnifm("run", path, "--set", "callbacks.0.pause=2", "--out", out, "--workers", 1)
     assert paused.status == 75
-    assert f"It is late. The finished rounds are kept: go on with  omnifm run --resume {out}" in paused.text
+    assert f"It is late. The finished rounds are kept: resume with  omnifm run --resume {out}" in paused.text
     assert lines(tmp_path)[-2:] == ["tiny fedavg s0 end OutOfTime", "run end OutOfTime"]
     assert omnifm("run", "--resume", out, "--workers", 1).status == 75, "without a file they stay as they were"
     (tmp_path / "diary").unlink()

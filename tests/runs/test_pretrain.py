@@ -83,7 +83,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_file(experiment: Path, s
 
 
 def test_what_stands_in_the_way_of_pretraining(experiment: Path, start: Path, tmp_path: Path) -> None:
-    refused(omnifm("pretrain", experiment, "--out", start), "is there already")
+    refused(omnifm("pretrain", experiment, "--out", start), "exists already")
     refused(omnifm("pretrain", experiment, "--out", tmp_path / "start.pt"), "let its name end in .safetensors")
     refused(omnifm("pretrain"), "Give an experiment file")
     refused(omnifm("pretrain", experiment, "--out", start, "--resume", tmp_path), "only one of them")

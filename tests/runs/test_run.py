@@ -271,7 +271,7 @@ def test_without_a_sound_checkpoint_it_says_so(
         path.write_bytes(b"rubbish")
     outcome = omnifm("run", "--resume", out)
     assert outcome.status == 1
-    assert f"All checkpoints in {out / 'fedavg/checkpoints'} are damaged. Start the run anew." in outcome.text
+    assert f"All checkpoints in {out / 'fedavg/checkpoints'} are damaged. Start a new run." in outcome.text
     assert "Traceback" not in outcome.text
 
 
@@ -283,7 +283,7 @@ def test_a_changed_experiment_is_not_resumed(whole: Path, experiment: Path) -> N
     assert outcome.status == 1
     assert f"The experiment is not that of {whole}" in outcome.text
     assert "fedavg.training.batch_size: 4 then, 8 now" in outcome.text
-    assert "Resume without an experiment file to go on with the old one, or start a new run." in outcome.text
+    assert "Resume without an experiment file to continue the old one, or start a new run." in outcome.text
     assert "Traceback" not in outcome.text
     outcome = omnifm("run", experiment, "--resume", whole, "--set", "arms.local.algorithm=local")
     assert outcome.status == 1

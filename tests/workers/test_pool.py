@@ -171,7 +171,7 @@ def test_too_little_memory_makes_the_crew_smaller(
     with WorkerPool[str, int](3, work, queue=2) as pool:
         assert len(list(pool.run("abcdef", str))) == 6
         assert len(set(pool.run("abcdef", str))) == 2
-    assert "A worker process ran out of memory: going on with 2." in caplog.text
+    assert "A worker process ran out of memory: continuing with 2." in caplog.text
 
 
 def test_a_kill_by_the_system_for_lack_of_memory_makes_the_crew_smaller(
@@ -187,7 +187,7 @@ def test_a_kill_by_the_system_for_lack_of_memory_makes_the_crew_smaller(
 
     with WorkerPool[str, str](2, work) as pool:
         assert ran(pool, *"abc") == ["a", "b", "c"]
-    assert "going on with 1" in caplog.text
+    assert "continuing with 1" in caplog.text
     assert "died" not in caplog.text
 
 

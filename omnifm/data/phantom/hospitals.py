@@ -106,7 +106,7 @@ class PhantomHospitals:
         return fields
 
     def patient(self, anatomy: Anatomy, loading: Loading, person: Person) -> Patient:
-        """Make a patient, of the class that :meth:`label` tells."""
+        """Make a patient, of the class that :meth:`label` returns."""
         kind = self.classes[self.label(loading.seed, person)]
         return make_patient(anatomy, kind, seed=loading.seed, name=person.name)
 

@@ -37,7 +37,7 @@ class PhantomPairsSource(PhantomHospitals):
         """Make the whole set, or read it from the cache.
 
         Raises:
-            DataError: the images are wanted in colour.
+            DataError: colour images are requested.
         """
         if loading.channels != 1:
             raise DataError(f"data.channels = {loading.channels}: pairs are two grey images. Set data.channels = 1.")

@@ -18,7 +18,7 @@ from omnifm.utils.seeding import numpy_generator
 
 @dataclass(frozen=True)
 class Truth:
-    """What lies in each pixel or voxel of a grid.
+    """The content of each pixel or voxel of a grid.
 
     ``fractions`` ``(tissues, *spatial)`` float32 sum to 1 and follow the order of ``tissues``, the patient's
     own. ``tissue`` and ``lesion`` ``(*spatial)`` uint8 are the codes of ``TISSUE_CODES`` and

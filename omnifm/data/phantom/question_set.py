@@ -115,7 +115,7 @@ def answers(modality: str, disease: str, tissue: Map, lesion: Map) -> Iterator[t
 
 
 def ventricles(tissue: Map) -> NDArray[np.bool_]:
-    """Return where fluid lies deep in the brain: farther from the skull than a tenth of the picture's side."""
+    """Return where fluid is deep in the brain: farther from the skull than a tenth of the picture's side."""
     from scipy import ndimage
 
     csf, grey, white = (tissue == TISSUE_CODES[name] for name in ("csf", "grey", "white"))

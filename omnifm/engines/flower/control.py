@@ -113,7 +113,7 @@ class Control:
             if node.status == "unregistered":
                 if node.public_key == data:
                     again = "make a new one with `omnifm deploy rekey`"
-                    raise DeploymentError(f"{name}: its key was shut out, and Flower never takes it again: {again}.")
+                    raise DeploymentError(f"{name}: its key was revoked, and Flower never accepts it again: {again}.")
                 continue
             if node.public_key == data and node.name == name:
                 return False
