@@ -23,7 +23,8 @@ def check_versions(side: Side, program: str) -> Iterator[CheckResult]:
         if present == required:
             yield good("version", f"{package} {present}, as on the other machines.")
         else:
-            text = f"{package} {f'{present} is' if present else 'is not'} installed; the deployment has {required}."
+            installed_here = f"{present} is" if present else "is not"
+            text = f"{package} {installed_here} installed; the deployment was made with {required}."
             yield bad("version", text, f"Install {required} here, or the same on all machines.")
     where = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if program and shutil.which(program, path=where) is None:
