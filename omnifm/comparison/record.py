@@ -36,12 +36,7 @@ def make_record(
 
 
 def _arm(
-    design: Design,
-    folder: ComparisonFolder,
-    arm: ArmDesign,
-    checked: Checked,
-    choice: Mapping[str, int],
-    own: float,
+    design: Design, folder: ComparisonFolder, arm: ArmDesign, checked: Checked, choice: Mapping[str, int], own: float
 ) -> dict[str, Any]:
     tried = [] if arm.name in checked.unfit else trials(design, folder, arm)
     cells = []

@@ -206,11 +206,7 @@ def to_document(experiment: Experiment) -> Document:
     """Return the experiment as a document with every default written out; only the sections that it uses."""
     plain = _plain(dataclasses.asdict(experiment))
     sections = plain.pop("sections")
-    used = {
-        experiment.task,
-        experiment.algorithm,
-        getattr(experiment.sections[experiment.algorithm], "base", None),
-    }
+    used = {experiment.task, experiment.algorithm, getattr(experiment.sections[experiment.algorithm], "base", None)}
     return {**plain, **{name: values for name, values in sections.items() if name in used and values}}
 
 

@@ -81,11 +81,7 @@ class FederatedDataset:
 
 
 def load_dataset(
-    data: DataSettings,
-    partition: PartitionSettings,
-    seed: int,
-    whole_as: str = "",
-    labels: Sequence[str] = (),
+    data: DataSettings, partition: PartitionSettings, seed: int, whole_as: str = "", labels: Sequence[str] = ()
 ) -> FederatedDataset:
     """Load every source, unite their classes, and deal the rows out to hospitals.
 

@@ -62,9 +62,7 @@ class MaskedFolderSource:
         folder = loading.root / self.folder
         paths = sorted(folder.glob(self.images))
         if not paths:
-            raise DataError(
-                f"{folder}: holds no image {self.images!r}. Put the set there, or correct folder, images."
-            )
+            raise DataError(f"{folder}: holds no image {self.images!r}. Put the set there, or correct folder, images.")
         institution = self.name or folder.name
         images, masks, patients, empty = [], [], [], []
         for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):

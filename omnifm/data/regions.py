@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 
 _log = logging.getLogger("omnifm")
 
-TUMOUR = {
-    "whole tumour": (1, 2, 3, 4),
-    "tumour core": (1, 3, 4),
-    "enhancing tumour": (3, 4),
-}
+TUMOUR = {"whole tumour": (1, 2, 3, 4), "tumour core": (1, 3, 4), "enhancing tumour": (3, 4)}
 """By the codes of BraTS: 1 necrotic or non-enhancing core, 2 oedema, 4 enhancing tumour (3 since 2023)."""
 
 

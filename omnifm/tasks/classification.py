@@ -169,9 +169,7 @@ class ClassificationMetric:
         found = _decide(probability, exclusive)
         own = allowed.any(dim=0).nonzero().flatten().tolist()
         hit = torch.where(
-            exclusive,
-            (found == target).all(dim=1).float(),
-            ((found == target) & allowed).sum(1) / allowed.sum(1),
+            exclusive, (found == target).all(dim=1).float(), ((found == target) & allowed).sum(1) / allowed.sum(1)
         )
         numbers = {"accuracy": float(hit.mean()), "macro_f1": _macro_f1(target[:, own], found[:, own])}
         curves = []

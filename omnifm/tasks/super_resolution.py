@@ -175,7 +175,4 @@ def busiest_window(image: Tensor, scale: int) -> tuple[slice, slice]:
     size = (-(-cells.shape[2] // 2), -(-cells.shape[3] // 2))
     sums = F.avg_pool2d(cells, size, stride=1)[0, 0]
     top, left = divmod(int(sums.argmax()), sums.shape[1])
-    return (
-        slice(top * scale, (top + size[0]) * scale),
-        slice(left * scale, (left + size[1]) * scale),
-    )
+    return (slice(top * scale, (top + size[0]) * scale), slice(left * scale, (left + size[1]) * scale))

@@ -211,7 +211,7 @@ def test_too_little_memory_costs_a_worker_and_not_the_run(tmp_path: Path, caplog
     whole = run(arm, 1)
     arm.runtime.algorithm = Hungry(tmp_path / "shortages", 1)
     assert same_checkpoint(run(arm, 3), whole)
-    assert "A worker process ran out of memory: continuing with 2. To start with as many, use --workers 2." in caplog.text
+    assert "ran out of memory: continuing with 2. To start with as many, use --workers 2." in caplog.text
 
 
 @forks

@@ -63,12 +63,7 @@ class Patient:
         return Truth(found.fractions[:, 0], found.tissue[0], found.lesion[0], (step, step), self.tissues)
 
     def volume(
-        self,
-        shape: tuple[int, int, int] = (64, 64, 64),
-        *,
-        spacing: float = 3.5,
-        centre: float = 10.0,
-        fine: int = 1,
+        self, shape: tuple[int, int, int] = (64, 64, 64), *, spacing: float = 3.5, centre: float = 10.0, fine: int = 1
     ) -> Truth:
         """Return a volume ``(z, y, x)``: slices from below to above, each as :meth:`slice` has it.
 

@@ -25,31 +25,15 @@ TYPES = ("modality", "presence", "kind", "side", "count", "size")
 CLOSED = ("presence", "size")
 MOST = 5
 PHRASINGS = {
-    "modality": (
-        "what modality is this image?",
-        "which imaging modality was used?",
-        "how was this image taken?",
-    ),
-    "presence": (
-        "is there a lesion?",
-        "does the image show a lesion?",
-        "can a lesion be seen in this brain?",
-    ),
-    "kind": (
-        "what kind of lesion is it?",
-        "which disease does the image show?",
-        "what is wrong with this brain?",
-    ),
+    "modality": ("what modality is this image?", "which imaging modality was used?", "how was this image taken?"),
+    "presence": ("is there a lesion?", "does the image show a lesion?", "can a lesion be seen in this brain?"),
+    "kind": ("what kind of lesion is it?", "which disease does the image show?", "what is wrong with this brain?"),
     "side": (
         "on which side is the lesion?",
         "which side of the brain is affected?",
         "is the lesion on the left or on the right?",
     ),
-    "count": (
-        "how many lesions are there?",
-        "what is the number of lesions?",
-        "count the lesions in this slice.",
-    ),
+    "count": ("how many lesions are there?", "what is the number of lesions?", "count the lesions in this slice."),
     "size": (
         "is the lesion larger than the ventricles?",
         "does the lesion cover more than the ventricles?",
