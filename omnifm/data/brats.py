@@ -59,7 +59,8 @@ class BratsSource:
         """Read every case."""
         folder = loading.root / self.folder
         owners = self._owners(folder)
-        owners = {name: owners[name] for name in _some(list(owners), self.limit)}
+        names = list(owners)
+        owners = {names[index]: owners[names[index]] for index in evenly_spaced(len(names), self.limit)}
         images, masks, spacings, splits, modalities, patients, empty = [], [], [], [], [], [], []
         for number, (name, owner) in enumerate(owners.items()):
             wanted = self.sequences
@@ -146,10 +147,6 @@ def _table(path: Path) -> dict[str, str]:
         ) from error
     except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: is no table with the columns Partition_ID and Subject_ID.") from error
-
-
-def _some(names: list[str], limit: int) -> list[str]:
-    return [names[index] for index in evenly_spaced(len(names), limit)]
 
 
 def _heights(planes: Tensor, channels: int, count: int) -> list[int]:

@@ -93,7 +93,8 @@ class MaskedFolderSource:
                 f"{beside}: the mask has {mask.shape[0]} x {mask.shape[1]} pixels, but its image {path.name} "
                 f"{image.shape[0]} x {image.shape[1]}. Replace one of them."
             )
-        return _planes(image), torch.from_numpy(self._inside(mask, beside).astype(np.float32))[None, None]
+        planes = to_unit(image[..., np.newaxis] if image.ndim == 2 else image).permute(2, 0, 1)[None]
+        return planes, torch.from_numpy(self._inside(mask, beside).astype(np.float32))[None, None]
 
     def _inside(self, mask: NDArray[Any], path: Path) -> NDArray[np.bool_]:
         if mask.ndim == 3:
@@ -107,8 +108,3 @@ class MaskedFolderSource:
                 "for another reason, set threshold = 128; a map of several labels needs one mask for each."
             )
         return np.asarray(mask > (values[0] if len(values) == 2 else 0))
-
-
-def _planes(image: NDArray[Any]) -> Tensor:
-    grey_or_colour = image[..., np.newaxis] if image.ndim == 2 else image
-    return to_unit(grey_or_colour).permute(2, 0, 1)[None]

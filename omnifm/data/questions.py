@@ -126,15 +126,15 @@ def as_text(value: object, what: str, place: str) -> str:
     """Return a text (or a number, as some sets publish) in lower case, with single spaces.
 
     Raises:
-        DataError: it is empty, of another type, or holds what is no character.
+        DataError: it is empty, of another type, or holds an invalid character.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise DataError(f"{place}: its {what} is {_kind(value)}, but must be a text. Mend or remove the entry.")
+        raise DataError(f"{place}: its {what} is {_kind(value)}, but must be a text. Correct or remove the entry.")
     text = " ".join(str(value).lower().split())
     if not text:
         raise DataError(f"{place}: its {what} is empty. Fill it in, or remove the entry.")
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
-        raise DataError(f"{place}: its {what} holds what is no character ({text!r}). Mend or remove the entry.")
+        raise DataError(f"{place}: its {what} holds an invalid character ({text!r}). Correct or remove the entry.")
     return text
 
 
@@ -146,7 +146,7 @@ def is_closed(value: object, place: str) -> bool:
     """
     name = str(value).strip().upper()
     if name not in ("OPEN", "CLOSED"):
-        raise DataError(f"{place}: its answer_type is {value!r}, but must be OPEN or CLOSED. Mend the entry.")
+        raise DataError(f"{place}: its answer_type is {value!r}, but must be OPEN or CLOSED. Correct the entry.")
     return name == "CLOSED"
 
 

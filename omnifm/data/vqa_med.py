@@ -149,7 +149,7 @@ def _lines(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str
             continue
         place, values = f"{path}, line {number}", line.split("|")
         if len(values) < len(columns):
-            raise DataError(f"{place}: must be {'|'.join(columns)}, but is {line!r}. Mend or remove the line.")
+            raise DataError(f"{place}: must be {'|'.join(columns)}, but is {line!r}. Correct or remove the line.")
         named = dict(zip(columns, values, strict=False))
         if "answer" in named:
             named["answer"] = named["answer"].partition("#")[0]

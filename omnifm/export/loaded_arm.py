@@ -64,7 +64,7 @@ class ClientModel(nn.Module):
             What the task makes of a prediction: logits, images, or texts.
 
         Raises:
-            DataError: the images have another form, a label is unknown, or something is lacking.
+            DataError: the images have another form, a label is unknown, or an input is missing.
         """
         spec, device = self._spec, next(self.model.parameters()).device
         if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():

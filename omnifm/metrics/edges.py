@@ -60,11 +60,7 @@ def spatial_frequency(image: Tensor) -> Tensor:
 def _edges(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return strength, and direction from -pi/2 to pi/2 (of what is flat: 0)."""
     across, down = sobel(image.double())
-    return torch.hypot(across, down), torch.atan2(down * _sign(across), across.abs())
-
-
-def _sign(values: Tensor) -> Tensor:
-    return torch.where(values < 0, -1.0, 1.0)
+    return torch.hypot(across, down), torch.atan2(down * torch.where(across < 0, -1.0, 1.0), across.abs())
 
 
 def _evaluated(value: Tensor, top: float, slope: float, turn: float) -> Tensor:

@@ -108,7 +108,7 @@ class VQA(Task):
         """Ask a question about each image, or one about all.
 
         Raises:
-            DataError: the questions are lacking or empty, or not as many as the images.
+            DataError: the questions are missing or empty, or not as many as the images.
         """
         if question is None:
             raise DataError("This model answers questions: call it as model(images, question=['...', ...]).")
