@@ -37,7 +37,7 @@ class MLflow(Callback):
         uri: where MLflow stores runs; if empty, ``MLFLOW_TRACKING_URI``, or else ``mlflow.db`` in the run's folder:
             ``mlflow ui --backend-store-uri sqlite:///RUN/mlflow.db`` shows it.
         experiment: the name of MLflow's experiment; if empty, that of the run.
-        clients: write every client's scores too, beside their mean.
+        clients: write every client's scores besides their mean.
 
     Raises:
         ExperimentError: the package is not installed.
@@ -128,5 +128,5 @@ def _batches(values: list[Value]) -> Iterator[list[Value]]:
 
 
 def _allowed(name: str) -> str:
-    """Return a name with what MLflow does not allow in one replaced: a client may be called anything."""
+    """Return a name without the characters that MLflow does not allow."""
     return re.sub(r"[^\w.\-/ :]", "_", name)

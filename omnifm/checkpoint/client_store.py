@@ -51,7 +51,7 @@ class ClientStateStore:
         data = state.to_bytes()
         digest = _digest(data)
         path = self._file(client, digest)
-        with _told(client, path):  # also over a file of this name: it may be damaged
+        with _as_checkpoint_error(client, path):  # also over a file of this name: it may be damaged
             try:
                 _put(path, data)
             except FileNotFoundError:  # the client's first
@@ -78,7 +78,7 @@ class ClientStateStore:
 
         def settled(file: tuple[str, str]) -> None:
             path = self._file(*file)
-            with _told(file[0], path):
+            with _as_checkpoint_error(file[0], path):
                 flush(path)
                 flush(path.parent)
 
@@ -146,7 +146,7 @@ def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:
 
 
 def file_name(name: str) -> str:
-    """Return what a client's folder, or an arm's, is called: a client may be called PET/CT, or .. ."""
+    """Return the name of a client's or arm's folder: a client can be called PET/CT, or .. ."""
     return quote(name, safe=" ").replace(".", "%2E")
 
 
@@ -160,7 +160,7 @@ def _put(path: Path, data: bytearray) -> None:
 
 
 @contextlib.contextmanager
-def _told(client: str, path: Path) -> Iterator[None]:
+def _as_checkpoint_error(client: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -110,7 +110,7 @@ class CheckpointManager:
         self.states.remove(states.difference(*self._needed.values()))
 
     def _sweep(self) -> None:
-        """Find out what the checkpoints need, and remove what a crash left beside it."""
+        """Collect the states that the checkpoints need, and remove what a crash has left."""
         for path in self.folder.glob("*.safetensors"):
             try:
                 self._needed[path] = set(dict(read_plain(path)["clients"]).items())

@@ -1,4 +1,4 @@
-"""A model's weights in a file that others can start from: safetensors, and beside them what the model was made for."""
+"""A model's weights in a file that others can start from: safetensors, with the origin of the model in the metadata."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ Changes = Sequence[str] | Mapping[str, Any]
 """What is changed in an experiment: texts ``key=value``, or values by dotted key."""
 
 UNRELATED = ("callbacks", "compare", "deploy")
-"""The tables of an experiment file that change no result of a run: they may be others when it is resumed."""
+"""The tables of an experiment file that affect no result: they can change when a run is resumed."""
 
 
 @settings
@@ -98,7 +98,7 @@ _PLAIN = tuple(f.name for f in dataclasses.fields(Experiment) if f.name != "sect
 class Plan:
     """An experiment file, read: its document with ``--set`` applied, and its arms by name.
 
-    ``weights`` are the copies beside the file, if it is that of a run: what it started from, it starts from again.
+    ``weights`` are the copies of initial weights next to the file, if it is that of a run.
     """
 
     document: Document

@@ -18,7 +18,7 @@ from omnifm.core.tensors import Tensors
 
 @dataclass(frozen=True)
 class Record:
-    """Fields that are mappings of tensors are packed as tensors, all others as JSON beside them."""
+    """Fields that are mappings of tensors are packed as tensors, all others as JSON."""
 
     TENSORS: ClassVar[tuple[str, ...]]
 

@@ -1,4 +1,4 @@
-"""Columns of a pool that are not plain tensors: values that several rows share, and texts.
+"""Columns of a table that are not plain tensors: values that several rows share, and texts.
 
 A column has a ``shape`` and gives out rows by ``index_select(0, rows)``, as a tensor does.
 """

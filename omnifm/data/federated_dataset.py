@@ -1,4 +1,4 @@
-"""From the sources to the hospitals: the pools get one label space and are dealt out.
+"""From the sources to the hospitals: the tables get one label space and are distributed.
 
 The union label space: a class is its name, so that sources with the same class name share it, and the union
 holds each name once, in order of first appearance. A row is trained and evaluated on the classes of its own
@@ -83,7 +83,7 @@ class FederatedDataset:
 def load_dataset(
     data: DataSettings, partition: PartitionSettings, seed: int, whole_as: str = "", labels: Sequence[str] = ()
 ) -> FederatedDataset:
-    """Load every source, unite their classes, and deal the rows out to hospitals.
+    """Load every source, unite their classes, and distribute the rows to hospitals.
 
     Args:
         data: the sources, and how the images come out.
@@ -137,9 +137,9 @@ def pooled(dataset: FederatedDataset) -> ClientData:
 
 
 def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
-    """Return the fields over all labels instead of the pool's own: ``target`` and ``allowed``, and with them the rest.
+    """Return the fields over all labels instead of the table's own: ``target`` and ``allowed``, and with them the rest.
 
-    ``exclusive`` replaces ``label``; ``mask`` gets an empty region for every label that is not the pool's.
+    ``exclusive`` replaces ``label``; ``mask`` gets an empty region for every label that is not the table's.
     """
     fields = dict(table.fields)
     if not table.label_names:
@@ -166,9 +166,9 @@ def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
 
 
 def _unite(tables: list[Columns]) -> Columns:
-    """Concatenate the fields that all pools have; what only some have, no task could use of all.
+    """Concatenate the fields that all tables have.
 
-    A single pool stays where it is, which may be a file that is read as its rows are asked for.
+    A single table is not copied: it can be a file whose rows are read on demand.
     """
     if len(tables) == 1:
         return tables[0]

@@ -38,7 +38,7 @@ class ImagePairsSource:
     in the order of their numbers, the last ``validation`` are one block for validation: names that follow each other
     are neighbouring slices of one head, which a random split would lay on both sides.
 
-    Fields of the pool: ``image`` ``(rows, 2, size, size)``, the first's luminance and the second; ``chroma``
+    Fields of the table: ``image`` ``(rows, 2, size, size)``, the first's luminance and the second; ``chroma``
     ``(rows, 2, size, size)``, the first's colour (see ``colour.py``), 0 where it is grey. Both float32.
     """
 
@@ -54,7 +54,7 @@ class ImagePairsSource:
         """Read all pairs."""
         if loading.channels != 1:
             raise DataError(
-                f"data.channels = {loading.channels}: pairs are read as two grey images, with the colour beside them. "
+                f"data.channels = {loading.channels}: pairs are read as two grey images, and colour separately. "
                 "Set data.channels = 1."
             )
         folder = loading.root / self.folder
@@ -165,5 +165,5 @@ def _read_pair(folder: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _is_grey(image: NDArray[Any]) -> bool:
-    """Tell whether an image has no colour, though it may be stored with three channels."""
+    """Return whether an image has no colour, even if stored with three channels."""
     return image.ndim == 2 or bool((image == image[..., :1]).all())

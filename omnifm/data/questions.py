@@ -1,6 +1,6 @@
-"""Questions about images, as sets publish them: checked, and made into a pool that keeps every image once.
+"""Questions about images, as sets publish them: checked, and made into a table that keeps every image once.
 
-Fields of such a pool: ``image`` (shared by its questions), ``question`` and ``answer`` (texts, lower case, single
+Fields of such a table: ``image`` (shared by its questions), ``question`` and ``answer`` (texts, lower case, single
 spaces), ``closed`` ``(rows,)`` bool (the answer is one of few that the question allows, such as yes and no). The label
 of a row is the type of its question.
 """
@@ -42,7 +42,7 @@ class Question:
 
 
 def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -> SourceTable:
-    """Return questions as a pool; every image is read once and counts as a patient.
+    """Return questions as a table; every image is read once and counts as a patient.
 
     Raises:
         DataError: there is no question, or an image is missing or damaged.

@@ -20,7 +20,7 @@ def regions_of(codes: NDArray[np.uint8], regions: Sequence[tuple[int, ...]]) -> 
 
 
 def warn_of_empty(images: Sequence[str], region: str) -> None:
-    """Warn of images with nothing in their mask, in one line: it may be so, and it may be a mask not yet drawn."""
+    """Warn of images with an empty mask, in one line: the mask may not have been drawn yet."""
     if images:
         _log.warning(
             "%s and %d other images show no %s: their masks are empty. They are used as they are.",

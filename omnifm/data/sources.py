@@ -45,7 +45,7 @@ SOURCES: dict[str, type] = {
     "slake": SLAKESource,
     "vqa_med": VQAMedSource,
 }
-"""What the ``kind`` of a source may be."""
+"""The known kinds of sources."""
 
 SourceClass = TypeVar("SourceClass", bound=type)
 

@@ -24,9 +24,9 @@ class Subset:
     """Examples of one split: rows of a table that all hospitals share, so that no images are copied.
 
     Args:
-        pool: every field for every row of the pool, ``(pool rows, ...)``.
-        patients: the patient of each row of the pool (where a set publishes none, each row is its own patient).
-        rows: the rows of this split, ``(examples,)`` int64; all of the pool, if not given.
+        table: every field for every row of the table, ``(table rows, ...)``.
+        patients: the patient of each row of the table (where a set publishes none, each row is its own patient).
+        rows: the rows of this split, ``(examples,)`` int64; all of the table, if not given.
     """
 
     def __init__(self, table: Columns, patients: Sequence[str], rows: Tensor | None = None) -> None:
@@ -47,7 +47,7 @@ class Subset:
         return tuple(self._patients[row] for row in self._rows.tolist())
 
     def column(self, field: str) -> Tensor:
-        """Return one field of all examples, ``(examples, ...)``: a copy, as all that is taken out of the pool."""
+        """Return one field of all examples, ``(examples, ...)``: a copy."""
         return self._table[field].index_select(0, self._rows)
 
     def batch(self, places: Tensor) -> Batch:
@@ -66,7 +66,7 @@ class Subset:
 
     @staticmethod
     def joined(parts: Sequence[Subset]) -> Subset:
-        """Return the examples of all parts, in order; those of one pool are not copied."""
+        """Return the examples of all parts, in order; those of one table are not copied."""
         first = parts[0]
         if all(part._table is first._table for part in parts):
             return Subset(first._table, first._patients, torch.cat([part._rows for part in parts]))

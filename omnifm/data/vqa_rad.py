@@ -34,7 +34,7 @@ _FILES = {"train": "trainset.json", "test": "testset.json"}
 class VQARADSource:
     """``<root>/<folder>/{trainset,testset}.json`` and ``images/``.
 
-    ``split = "image"`` deals images to training, validation and test. ``"question"`` keeps the published split, whose
+    ``split = "image"`` assigns images to training, validation and test. ``"question"`` keeps the published split, whose
     test images all occur in training; every tenth training question is then for validation. ``group`` is what counts as
     the modality: ``modality`` (a key that copies of the set have added; the original lacks it) or ``organ``. A question
     of several types counts for the first.

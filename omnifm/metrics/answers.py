@@ -1,4 +1,4 @@
-"""How well answers in words fit the truth, and the rule that any answer must beat.
+"""How well text answers match the truth, and the baseline that any answerer must beat.
 
 Texts are compared in the normal form of SQuAD (Rajpurkar et al., EMNLP 2016): lower case, without punctuation and the
 articles a, an, the. Unlike there, punctuation parts words ("ring-enhancing" is two), a point or comma between digits

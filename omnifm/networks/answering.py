@@ -48,7 +48,7 @@ class Answerer(Protocol):
 
     A batch holds ``image``, and as UTF-8 padded with zeros ``question`` and ``answer`` ``(batch, bytes)`` uint8 (read
     them with ``read_texts``); ``closed`` ``(batch,)`` bool; ``target`` ``(batch, types)``, the type of the question.
-    Neither ``closed`` nor ``target`` may be looked at to answer.
+    Neither ``closed`` nor ``target`` may be read to answer.
     """
 
     def halves(self) -> tuple[ImageTokens, Head]:

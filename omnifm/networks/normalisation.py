@@ -15,7 +15,7 @@ GROUPS = 8
 
 
 def normalisation(kind: Normalisation, channels: int) -> nn.Module:
-    """Return the layer for two-dimensional features of ``channels`` (``batch-personal`` is batch, kept at home)."""
+    """Return the layer for two-dimensional features of ``channels`` (``batch-personal`` is batch, personal)."""
     return nn.GroupNorm(GROUPS, channels) if kind == "group" else nn.BatchNorm2d(channels)
 
 

@@ -63,7 +63,7 @@ class Example:
 
     @property
     def form(self) -> str:
-        """How it is laid out: pictures in a row, a question beside its picture, or a card."""
+        """The layout: pictures in a row, a question next to its picture, or a card."""
         return "strip" if self.made or len(self.given) > 1 else "asked" if self.question else "card"
 
     @property

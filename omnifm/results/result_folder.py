@@ -118,7 +118,7 @@ class ResultFolder:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Tell whether a folder is that of a comparison."""
+    """Return whether a folder holds a comparison."""
     return (folder / "comparison.json").exists()
 
 
@@ -212,7 +212,7 @@ def _read_cell(folder: Path, **noted: Any) -> CellRecord:
 
 
 def _read_versions(folder: Path) -> tuple[dict[str, str], datetime]:
-    """Return the versions, and when the run began: as noted beside them, or else the age of the experiment's file."""
+    """Return the versions and the start of the run: as recorded, or the date of the experiment's file."""
     path = folder / "versions.json"
     versions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     noted = versions.pop("started", None)

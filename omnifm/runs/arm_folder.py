@@ -71,7 +71,8 @@ class ArmFolder:
         """
         try:
             plain = self._read()
-            shape = DataShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain["shape"].items()})
+            fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["shape"].items()}
+            shape = DataShape(**fields)
             stats = tuple(ClientStats(**one) for one in plain["client_stats"])
             return DataSpec(shape, plain["channels"], plain["axes"], stats), plain["here"]
         except FileNotFoundError:

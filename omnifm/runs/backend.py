@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     @property
     def states(self) -> StateStore | None:
-        """Where the clients keep their states, if not beside the checkpoints."""
+        """The store of the clients' states, if not next to the checkpoints."""
         ...
 
     def open(self, plan: Plan, folder: Path) -> AbstractContextManager[Sequence[Callback]]:

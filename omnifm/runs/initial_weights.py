@@ -43,8 +43,8 @@ def origin_of(experiment: Experiment, shape: DataShape) -> Origin:
 def travels(name: str) -> bool:
     """Return whether another model can start from a tensor.
 
-    An algorithm's companion is its own, and the suffix its hospital's. Counters of batches start at zero: a run that
-    starts from the file has measured no statistics yet.
+    An algorithm's auxiliary module is its own, and the suffix its hospital's. Counters of batches start at zero: a new
+    run has measured no statistics yet.
     """
     return name.startswith(_PARTS) and name.rsplit(".", 1)[-1] not in (*ALWAYS_PERSONAL, "num_batches_tracked")
 
@@ -55,7 +55,7 @@ def start_from(model: FederatedModel, init: str, path: Path, here: Origin) -> No
 
     What the file does not hold stays as drawn, and so does, where the labels are others than the file's, what depends
     on them: tensors of the head that differ in the length of one axis, or have as many rows as there are labels. A
-    warning names them. Parts of the adapter that the pipeline does not have are left.
+    warning names them. Parts of the adapter that the model does not have are left out.
 
     Raises:
         CheckpointError: the file is missing, damaged, or of another format.

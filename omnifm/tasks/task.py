@@ -38,14 +38,14 @@ Prediction = Any
 
 
 class Encoded(NamedTuple):
-    """Spatial tokens ``(batch, L, width)``, and whatever the decoder needs beside them (a grid size, skips)."""
+    """Spatial tokens ``(batch, L, width)``, and further inputs of the decoder (a grid size, skips)."""
 
     tokens: Tensor
     context: Any = None
 
 
 class TaskNetwork(nn.Module):
-    """A network in two halves. What ``backbone`` and ``head`` hold may be kept personal by those names.
+    """A network in two halves. ``backbone`` and ``head`` can be kept personal by these names.
 
     ``pooled`` means that ``decode`` reads only the mean of the tokens, so that one token is enough.
     """
@@ -100,7 +100,7 @@ class Panel(NamedTuple):
     """One test example as people look at it.
 
     ``given`` are the pictures that are the same whatever a model says: the image, and the truth if it is a picture.
-    ``found`` is the picture that the model makes, if it makes one; ``caption`` says in words what it found, ``right``
+    ``found`` is the predicted picture, if there is one; ``caption`` describes the prediction, ``right``
     whether that is right, if that can be said. ``question`` is shown above the example, if there is one.
     """
 
@@ -151,7 +151,7 @@ class Task:
         Args:
             images: as a network sees them, ``(batch, channels, *size)`` in [0, 1].
             allowed: the possible labels of ``label_names``, ``(batch, labels)`` bool.
-            more: what a user gives beside the images, by name.
+            more: further inputs besides the images, by name.
 
         Raises:
             DataError: something is missing, or not supported.
@@ -171,7 +171,7 @@ class Task:
     def labels(self, batch: Batch) -> Tensor:
         """Return the class at each position, int64, -1 where there is none; never asked of a task without classes.
 
-        ``(batch, 1)`` if the network is pooled, else ``(batch, L)``. The batch may be posed or not.
+        ``(batch, 1)`` if the network is pooled, else ``(batch, L)``. The batch can be prepared or not.
         """
         raise NotImplementedError
 

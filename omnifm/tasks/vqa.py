@@ -1,4 +1,4 @@
-"""Questions about images, answered in words.
+"""Questions about images, answered in text.
 
 How a question is answered is the matter of an ``Answerer`` (``networks/answering.py``), of which there may be several.
 A row carries ``question`` and ``answer`` (texts), ``closed``, and the type of its question as ``target``, over the

@@ -46,7 +46,7 @@ PHRASINGS = {
 class PhantomQuestionsSource(PhantomHospitals):
     """The images of ``kind = "phantom"`` and up to six ``questions`` about each; see ``docs/phantom.md``.
 
-    Fewer are drawn at random; each is put in one of three ways. Fields of the pool: as ``omnifm.data.questions``.
+    Fewer are drawn at random; each is put in one of three ways. Fields of the table: as ``omnifm.data.questions``.
     """
 
     kind: Literal["phantom_questions"] = "phantom_questions"

@@ -39,7 +39,7 @@ def cached(path: Path, names: frozenset[str], make: Callable[[], dict[str, Tenso
         log.warning("cache %s cannot be written (%s); continuing without it", path, error.strerror)
         return tensors
     stored = _read(path, names)
-    return tensors if stored is None else stored  # what was made is no longer held beside the file
+    return tensors if stored is None else stored  # frees what was made
 
 
 def _read(path: Path, names: frozenset[str]) -> dict[str, Tensor] | None:

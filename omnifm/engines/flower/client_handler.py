@@ -94,7 +94,7 @@ class ClientHandler:
         if reason := reject_answers(self.config.policy, experiment):
             raise Refusal(reason)
         if request.broadcast is not None and (reason := reject_reason(self.config.policy, experiment)):
-            raise Refusal(reason)  # an introduction commits to nothing: another arm may be permitted
+            raise Refusal(reason)  # an introduction commits to nothing: another arm can be permitted
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with self._timed("load"):
             dataset = load_client_data(experiment, self.config, request.labels)
@@ -179,7 +179,7 @@ def _pass_newer(folder: Path, issued: int) -> None:
 
 
 def _for_the_server(error: Exception) -> str:
-    """Say what went wrong without a word of the data: the names of files may be those of patients."""
+    """Return an error without anything of the data: names of files can be those of patients."""
     if isinstance(error, CheckpointError):
         return str(error)
     if isinstance(error, OSError):

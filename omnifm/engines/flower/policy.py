@@ -1,4 +1,4 @@
-"""What a hospital does not permit, in words."""
+"""The checks of a hospital's policy; each returns the reason for refusal, or ""."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def reject_answers(policy: ClientPolicy, experiment: Experiment) -> str:
 
 
 def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> str:
-    """Say why no round is trained; nothing if it may be."""
+    """Return why training is refused, or "" if it is permitted."""
     if samples < policy.minimum_samples:
         return f"{samples} training samples are fewer than policy.minimum_samples = {policy.minimum_samples}."
     if 0 < policy.rounds_a_day <= rounds_today:
@@ -68,7 +68,7 @@ def reject_upload(policy: ClientPolicy, kinds: Collection[str]) -> str:
 
 
 def reject_size(policy: ClientPolicy, size: int) -> str:
-    """Say why a message of so many bytes is refused; nothing if it is not."""
+    """Return why a message of this size is refused, or "" if it is not."""
     if size <= policy.max_bytes:
         return ""
     return f"A message of {size / 1e6:.1f} MB is larger than policy.megabytes = {policy.megabytes:g}."

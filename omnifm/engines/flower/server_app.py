@@ -1,4 +1,4 @@
-"""The app that the SuperLink runs. It finds in the run's configuration what to play, and where to write it."""
+"""The app that the SuperLink runs; the run's configuration holds the experiment and the folder."""
 
 from __future__ import annotations
 

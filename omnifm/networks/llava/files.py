@@ -31,7 +31,7 @@ _HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 class Reader(NamedTuple):
-    """What a model has beside its weights.
+    """What a model has besides its weights.
 
     Its ``tokenizer``, the text ``image_token`` that stands for each of the ``image_tokens`` of an image, the token
     ``end`` of a text, and ``mean`` and ``std`` ``(3,)`` of its images.

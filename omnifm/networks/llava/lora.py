@@ -1,4 +1,4 @@
-"""What is learned on top of a LLaVA model, in PEFT's format: low-rank changes, and the projector beside them."""
+"""What is learned on top of a LLaVA model, in PEFT's format: low-rank changes, and the projector next to them."""
 
 from __future__ import annotations
 
