@@ -81,7 +81,7 @@ class MLflow(Callback):
         self._write(event.arm.run, evaluation_scalars(event, self.clients), event.round)
 
     def on_arm_end(self, event: ArmEnd) -> None:
-        """Say how the run ended."""
+        """Record how the run ended."""
         if self._id:
             left = isinstance(event.error, OutOfTime | KeyboardInterrupt)
             status = "FINISHED" if event.error is None else "KILLED" if left else "FAILED"

@@ -107,7 +107,7 @@ class ClientStateStore:
             raise CheckpointError(f"{self._file(client, digest)} is damaged: {error}.") from None
 
     def check(self, client: str, digest: str) -> None:
-        """Make sure that a state is what was written, to the last bit.
+        """Check that a state is what was written, to the last bit.
 
         Raises:
             CheckpointError: the file is missing or damaged.

@@ -69,7 +69,7 @@ class CheckpointManager:
         return None
 
     def has_best(self, point: EvaluationPoint) -> bool:
-        """Tell whether there is a best checkpoint of an evaluation point yet."""
+        """Return whether there is a best checkpoint of an evaluation point yet."""
         return self._best(point).exists()
 
     def read_best(self, point: EvaluationPoint) -> Checkpoint:

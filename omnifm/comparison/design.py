@@ -136,7 +136,7 @@ def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Desi
     """Make a design and check every experiment in it.
 
     Raises:
-        ExperimentError: a key or value does not fit, a grid is empty, or the grids are not of one size.
+        ExperimentError: a key or value is not valid, a grid is empty, or the grids are not of one size.
     """
     settings: CompareSettings = checked(CompareSettings, document.get("compare", {}), ("compare",))
     base = base_of(document)

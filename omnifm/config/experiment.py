@@ -119,7 +119,7 @@ def read_plan(experiment: str | Path | Document | Plan, changes: Changes = ()) -
         changes: values by dotted key, or texts ``key=value``.
 
     Raises:
-        ExperimentError: the file cannot be read, or a key or value does not fit; names the key.
+        ExperimentError: the file cannot be read, or a key or value is not valid; names the key.
     """
     weights = None
     if isinstance(experiment, str | Path):
@@ -148,7 +148,7 @@ def make_plan(document: Document) -> Plan:
     """Turn a document into a plan; every arm is checked before any runs.
 
     Raises:
-        ExperimentError: a key or value does not fit; names it.
+        ExperimentError: a key or value is not valid; names it.
     """
     document = upgraded(document)
     base = base_of(document)

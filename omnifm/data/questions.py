@@ -139,7 +139,7 @@ def as_text(value: object, what: str, place: str) -> str:
 
 
 def is_closed(value: object, place: str) -> bool:
-    """Tell whether an answer type, as published, says CLOSED; spaces and case do not matter.
+    """Return whether an answer type, as published, says CLOSED; spaces and case do not matter.
 
     Raises:
         DataError: it says neither CLOSED nor OPEN.

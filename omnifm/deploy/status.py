@@ -131,7 +131,7 @@ def last_events(run: Path, count: int) -> list[str]:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """Say how long ago something was."""
+    """Return how long ago something was, in words."""
     seconds = max(0, int((now - then).total_seconds()))
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:

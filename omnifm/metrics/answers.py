@@ -24,7 +24,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def is_match(found: str, true: str) -> bool:
-    """Tell whether two answers are the same in normal form."""
+    """Return whether two answers are the same in normal form."""
     return words(found) == words(true)
 
 

@@ -25,7 +25,7 @@ def norm_of_monai(kind: Normalisation) -> tuple[str, dict[str, int]]:
 
 
 def is_normalisation(module: nn.Module) -> bool:
-    """Tell whether a module is a normalisation layer of a backbone."""
+    """Return whether a module is a normalisation layer of a backbone."""
     return isinstance(module, nn.GroupNorm | _BatchNorm)
 
 

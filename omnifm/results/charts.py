@@ -160,7 +160,7 @@ def _grid(count: int, height: float, columns: int = 5, shared: bool = False) -> 
 
 
 def _ends(curves: Curves) -> str:
-    """Say where curves begin and end, for those who cannot see them."""
+    """Return where curves begin and end, for screen readers."""
     return "; ".join(f"{arm}: {curve['y'].iloc[0]:.3g} to {curve['y'].iloc[-1]:.3g}" for arm, curve in curves.items())
 
 

@@ -72,7 +72,7 @@ class Example:
         return sum(len(picture.data) for picture in (*self.given, *(made.picture for made in self.made)))
 
     def evaluations(self) -> Iterator[bool | None]:
-        """Tell of everything that was made or said whether it is right."""
+        """Return whether each prediction is right."""
         yield from (made.right for made in self.made)
         yield from (right for _, right in self.said)
 

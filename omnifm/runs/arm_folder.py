@@ -56,7 +56,7 @@ class ArmFolder:
             ) from None
 
     def write_data(self, data_spec: DataSpec, here: bool, allowed: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Write down what is known of the data, and whether the clients' data and states are on this machine.
+        """Record what is known of the data, and whether the clients' data and states are on this machine.
 
         ``allowed`` names the possible labels of the clients on this machine.
         """

@@ -96,7 +96,7 @@ def _depends_on_labels(now: Tensor, then: Tensor, counts: set[int]) -> bool:
 
 
 def _why(there: Origin, here: Origin) -> str:
-    """Say which settings and which shape of the data the file was made with, where they are others."""
+    """Return the settings and the shape of the data of the file where they differ."""
     changed = differences(_shaping(there), _shaping(here))
     return f" It was made with other settings: {'; '.join(changed)}." if changed else ""
 

@@ -21,7 +21,7 @@ PANELS = 6
 
 
 def about(name: str, arm: Arm, data_spec: DataSpec) -> dict[str, Any]:
-    """Say which arm it is, and what its clients hold."""
+    """Return the arm's name and its clients' numbers of examples."""
     return {
         "arm": name,
         "algorithm": arm.experiment.algorithm,
@@ -34,7 +34,7 @@ def about(name: str, arm: Arm, data_spec: DataSpec) -> dict[str, Any]:
 
 
 def ending(federation: Federation, last: Checkpoint) -> dict[str, Any]:
-    """Say after how many rounds it ended, why, if that was early, which rounds were the best, and the final hash."""
+    """Return the number of rounds, the reason of an early stop, the best rounds, and the final hash."""
     stopped = federation.stop.reason if federation.stop and last.server.round < federation.settings.rounds else None
     return {"rounds": last.server.round, "stopped": stopped, "best": last.best, "weights_sha256": weights_sha256(last)}
 

@@ -43,7 +43,7 @@ def _choose(options: Mapping[int, int]) -> None:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Tell whether an error says that there is no more memory."""
+    """Return whether an error says that there is no more memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):

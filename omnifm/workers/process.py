@@ -62,7 +62,7 @@ class Worker:
         return reply
 
     def end(self) -> str:
-        """Make sure that the process is gone and return how it ended."""
+        """Check that the process is gone and return how it ended."""
         self.process.kill()
         self.process.join(5)
         self.connection.close()

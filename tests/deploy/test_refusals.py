@@ -227,4 +227,4 @@ def test_a_machine_as_it_should_be(live: Live) -> None:
     for side in ("server", "operator"):
         outcome = omnifm("deploy", "check", live.folder / side)
         assert outcome.status == 0, outcome.text
-    assert "By the hospitals' port nobody can give orders" in omnifm("deploy", "check", live.folder / "server").text
+    assert "The hospitals' port accepts no commands" in omnifm("deploy", "check", live.folder / "server").text

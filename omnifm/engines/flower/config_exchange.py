@@ -30,7 +30,7 @@ def localise(document: Mapping[str, Any], config: ClientConfig) -> Experiment:
     """Return the experiment as it is done at a hospital, on its own data and device.
 
     Raises:
-        ExperimentError: a key or value does not fit; names the key.
+        ExperimentError: a key or value is not valid; names the key.
         DeploymentError: it speaks of data that are not the server's to choose.
     """
     data = document.get("data", {})

@@ -80,7 +80,7 @@ class Control:
         return [node for node in self._all_nodes() if node.status != "unregistered"]
 
     def _all_nodes(self) -> list[RegisteredNode]:
-        """Return those who were shut out, too."""
+        """Return all nodes, revoked ones too."""
         with self._calling() as client:
             infos = client.ListNodes(ListNodesRequest()).nodes_info
         found = [
@@ -99,7 +99,7 @@ class Control:
         """Let in the hospital with this key; False if it is in already.
 
         Raises:
-            DeploymentError: the file is no such key, the key was shut out, the name is another key's, or the SuperLink
+            DeploymentError: the file is no such key, the key was revoked, the name is another key's, or the SuperLink
                 refuses.
         """
         try:
@@ -180,7 +180,7 @@ def _since(info: Any) -> datetime | None:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    """Say in one sentence why a call has failed."""
+    """Return in one sentence why a call has failed."""
     try:
         yield
     except httpx.HTTPStatusError as error:

@@ -20,7 +20,7 @@ _LEAVES_AS: dict[Kind, UploadKind] = {
 
 
 def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
-    """Say why an experiment is refused; nothing if it is not."""
+    """Return why an experiment is refused, or "" if it is permitted."""
     base = getattr(experiment.sections.get(experiment.algorithm), "base", None)
     for what, allowed, names in (
         ("task", policy.tasks, [experiment.task]),
@@ -54,17 +54,17 @@ def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> st
 
 
 def leaving(kinds: Mapping[str, Kind]) -> list[UploadKind]:
-    """Name what leaves with an upload whose tensors are of these kinds, in the words of the policy."""
+    """Return the policy's names for the kinds of an upload's tensors."""
     found = {_LEAVES_AS[kind] for kind in kinds.values()}
     return [kind for kind in get_args(UploadKind) if kind in found]
 
 
 def reject_upload(policy: ClientPolicy, kinds: Collection[str]) -> str:
-    """Say why what leaves with an upload may not; nothing if it may."""
-    barred = [kind for kind in kinds if kind not in policy.upload]
-    if not barred:
+    """Return why an upload is refused, or "" if it is permitted."""
+    refused = [kind for kind in kinds if kind not in policy.upload]
+    if not refused:
         return ""
-    return f"The upload holds {' and '.join(barred)}; policy.upload allows {', '.join(policy.upload) or 'nothing'}."
+    return f"The upload holds {' and '.join(refused)}; policy.upload allows {', '.join(policy.upload) or 'nothing'}."
 
 
 def reject_size(policy: ClientPolicy, size: int) -> str:
