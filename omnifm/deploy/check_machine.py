@@ -28,7 +28,7 @@ def check_versions(side: Side, program: str) -> Iterator[CheckResult]:
             yield bad("version", text, f"Install {required} here, or the same on all machines.")
     where = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if program and shutil.which(program, path=where) is None:
-        yield bad("version", f"The program {program} is not present.", "Install Flower: pip install 'omnifm[flower]'.")
+        yield bad("version", f"The program {program} is not found.", "Install Flower: pip install 'omnifm[flower]'.")
 
 
 def check_own_clock() -> Iterator[CheckResult]:

@@ -241,7 +241,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a mask of fractions": (
         "seg",
         lambda path: write(path, mask() * np.float32(0.8)),
-        r"c2_seg.nii.gz: a mask holds whole numbers, but this 0.8.*nearest neighbour",
+        r"c2_seg.nii.gz: a mask holds whole numbers, but this 0.8.*nearest-neighbour",
     ),
     "an unknown label": (
         "seg",

@@ -16,7 +16,7 @@ class DeploySettings:
     are connected, at least 2).
     A round waits ``deadline`` seconds for an answer; for a hospital that is gone, ``grace`` seconds from when it left;
     and indefinitely for ``min_answers`` answers (of fewer hospitals: all). ``labels`` are classes of hospitals that
-    join later. ``megabytes`` is the largest size of an answer. ``poll`` is the interval, in seconds, at which the server
+    join later. ``megabytes`` is the largest size of an answer. ``poll`` is the interval in seconds at which the server
     looks for answers.
     """
 
