@@ -231,7 +231,7 @@ def test_a_picture_needs_a_place(experiment: Path, tmp_path: Path) -> None:
         assert "Traceback" not in outcome.text
 
 
-def test_a_report_is_made_anew(experiment: Path, whole: Path) -> None:
+def test_a_report_is_made_again(experiment: Path, whole: Path) -> None:
     report = (whole / "report.html").read_bytes()
     (whole / "report.html").unlink()
     outcome = omnifm("report", whole)

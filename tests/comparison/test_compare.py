@@ -136,7 +136,7 @@ def test_killed_and_resumed_it_finds_the_same(experiment: Path, whole: Path, tmp
 
 
 @linux
-def test_interrupted_it_says_how_to_go_on(experiment: Path, tmp_path: Path) -> None:
+def test_interrupted_it_says_how_to_resume(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     with ended(Process(tmp_path / "log", "compare", experiment, *ASKED[:-1], 2, "--out", out)) as process:
         wait_until(lambda: any(out.glob("cells/*/*/trained.json")), process)
@@ -316,7 +316,7 @@ def test_workers_share_the_limit_and_end_after_a_round(small: tuple[Path, Path],
     assert findings(out) == findings(whole)
 
 
-def test_one_evaluation_point_chooses_judges_and_reports(tmp_path: Path) -> None:
+def test_one_evaluation_point_chooses_evaluates_and_reports(tmp_path: Path) -> None:
     out, only = tmp_path / "out", ("--set", 'federation.evaluate=["before_local_training"]')
     outcome = omnifm("compare", write(tmp_path / "e"), *ASKED, *only, "--out", out)
     assert outcome.status == 0, outcome.text

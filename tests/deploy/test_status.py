@@ -60,7 +60,7 @@ def test_without_the_superlink_the_run_tells_who_is_there(run: Path) -> None:
     assert [row[:2] for row in rows] == [["North", "not known"], ["South", "not known"]]
 
 
-def test_the_round_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_round_is_reported(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status = read_status(run)
     then = datetime.fromisoformat(status["updated"])
     line = f"{run}: training, omnifm: round 2 of 10; last heard of 3 minutes ago"
@@ -70,7 +70,7 @@ def test_the_round_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert where_it_is(run, status, then + timedelta(minutes=3)) == line
 
 
-def test_the_last_events_are_told_but_not_half_of_one(run: Path) -> None:
+def test_the_last_events_are_reported_but_not_half_of_one(run: Path) -> None:
     with (run / "deploy.jsonl").open("a") as file:
         file.write('{"time": "2030')
     assert [line[25:].strip() for line in last_events(run, 1)] == ["South: gone: its node is no longer connected"]

@@ -215,7 +215,7 @@ def test_too_little_memory_costs_a_worker_and_not_the_run(tmp_path: Path, caplog
 
 
 @forks
-def test_too_little_memory_for_one_worker_is_told(tmp_path: Path) -> None:
+def test_too_little_memory_for_one_worker_is_reported(tmp_path: Path) -> None:
     arm = small_arm("fedavg")
     arm.runtime.algorithm = Hungry(tmp_path / "shortages", 99)
     broadcast = arm.algorithm.broadcast(arm.start().server)

@@ -116,12 +116,12 @@ def test_a_reply_goes_through_bytes() -> None:
         ({"client": "CT", "outcome": "done", "upload": 0}, "safetensors"),
     ],
 )
-def test_what_is_no_reply_is_told(plain: dict[str, Any], message: str) -> None:
+def test_what_is_no_reply_is_reported(plain: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Reply.from_bytes(bytes(TensorBuffer({}, plain).to_bytes()))
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing", bytes(100), Reply("a", "done").to_bytes()[:60]])
-def test_bytes_that_are_none_are_told(data: bytes) -> None:
+def test_bytes_that_are_none_are_reported(data: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Reply.from_bytes(data)

@@ -135,7 +135,7 @@ def test_of_a_deployed_run_the_shared_weights_can_be_taken_out(town: Town, tmp_p
         export_arm(LoadedArm.of(tmp_path / "deployed", plan), "CT", tmp_path / "own")
 
 
-def test_callbacks_of_the_experiment_are_told_on_the_server(town: Town, tmp_path: Path) -> None:
+def test_callbacks_of_the_experiment_receive_events_on_the_server(town: Town, tmp_path: Path) -> None:
     plan, grid, file = town.plan("fedavg"), town.grid(tmp_path / "hospitals"), tmp_path / "diary"
     with known_diary():
         told = make_plan({**plan.document, "callbacks": [{"kind": "diary", "file": str(file), "pause": 2}]})

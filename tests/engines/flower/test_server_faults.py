@@ -46,7 +46,7 @@ def test_a_hospital_that_goes_and_comes_back_loses_nothing(town: Town, tmp_path:
 
 
 @pytest.mark.parametrize("algorithm", ["scaffold", "omnifm"])
-def test_a_hospital_that_misses_a_round_goes_on_from_its_state(town: Town, tmp_path: Path, algorithm: str) -> None:
+def test_a_hospital_that_misses_a_round_continues_from_its_state(town: Town, tmp_path: Path, algorithm: str) -> None:
     plan, grid = town.plan(algorithm, deploy={"deadline": 30.0}), town.grid(tmp_path / "hospitals")
     # It trains in the second round, but its answer does not come in time.
     grid.fault = lambda name, group: "never" if (name, group) == ("PET", "round 2") else ""
@@ -83,7 +83,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(("group", "algorithm"), [("round 1", "ditto"), ("round 3", "omnifm"), ("round 4", "scaffold")])
-def test_a_killed_server_goes_on(town: Town, tmp_path: Path, group: str, algorithm: str) -> None:
+def test_a_killed_server_continues(town: Town, tmp_path: Path, group: str, algorithm: str) -> None:
     plan, grid = town.plan(algorithm), town.grid(tmp_path / "hospitals")
     here = here_played(plan, tmp_path / "here")
 
@@ -101,7 +101,7 @@ def test_a_killed_server_goes_on(town: Town, tmp_path: Path, group: str, algorit
 
 @pytest.mark.usefixtures("restored_signals")
 @pytest.mark.parametrize("group", ["hello", "round 1", "round 3"])
-def test_a_server_that_is_asked_to_end_while_it_waits_goes_on_later(town: Town, tmp_path: Path, group: str) -> None:
+def test_a_server_that_is_stopped_while_it_waits_resumes_later(town: Town, tmp_path: Path, group: str) -> None:
     plan, grid = town.plan("scaffold", deploy=ALL_THERE), town.grid(tmp_path / "hospitals")
 
     def fault(name: str, of: str) -> str:
@@ -119,7 +119,7 @@ def test_a_server_that_is_asked_to_end_while_it_waits_goes_on_later(town: Town, 
 
 
 @pytest.mark.usefixtures("restored_signals")
-def test_one_that_waits_for_hospitals_who_went_away_can_be_asked_to_end(town: Town, tmp_path: Path) -> None:
+def test_one_that_waits_for_hospitals_that_left_can_be_stopped(town: Town, tmp_path: Path) -> None:
     plan = town.plan("fedavg", deploy={**ALL_THERE, "min_answers": 2, "grace": 5.0})
     grid = town.grid(tmp_path / "hospitals")
 
@@ -225,7 +225,7 @@ def test_one_that_says_nothing_holds_the_others_up_no_longer_than_grace(town: To
     assert grid.clock > 20
 
 
-def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> None:
+def test_a_hospital_not_among_them_is_refused(town: Town, tmp_path: Path) -> None:
     plan = town.plan("fedavg", deploy={"hospitals": ["CT", "MRI"]})
     server_run(plan, town.grid(tmp_path / "hospitals"), tmp_path / "deployed")
     result = json.loads((tmp_path / "deployed/fedavg/result.json").read_text())
@@ -234,7 +234,7 @@ def test_one_who_is_not_among_them_is_refused(town: Town, tmp_path: Path) -> Non
     assert "not among the hospitals of this run" in stand["hospitals"]["PET"]["trouble"]
 
 
-def test_one_who_goes_by_the_name_of_another_key_is_refused(town: Town, tmp_path: Path) -> None:
+def test_a_hospital_with_the_name_of_another_key_is_refused(town: Town, tmp_path: Path) -> None:
     plan, grid = town.plan("fedavg", deploy={"wait_for": 2}), town.grid(tmp_path / "hospitals")
     grid.registered = {"CT": "CT", "MRI": "Elsewhere", "PET": "PET"}
     server_run(plan, grid, tmp_path / "deployed")
