@@ -124,7 +124,7 @@ def test_what_is_given_without_use_is_refused(run: omnifm.Run) -> None:
         run.model("CT", "fedavg")(torch.rand(2, 1, 16, 16), question="what is it?")
 
 
-def test_names_that_are_not_there_are_told(run: omnifm.Run) -> None:
+def test_unknown_names_are_reported(run: omnifm.Run) -> None:
     with pytest.raises(omnifm.OmniFMError, match="several arms: name one of them"):
         run.load()
     with pytest.raises(omnifm.OmniFMError, match="Did you mean 'fedavg'"):
@@ -178,7 +178,7 @@ def test_a_paused_run_is_resumed_to_the_same_end(run: omnifm.Run, tmp_path: Path
         ({"seed": object()}, "TOML cannot hold"),
     ],
 )
-def test_changes_that_do_not_fit_are_told(tmp_path: Path, changes: Any, words: str) -> None:
+def test_changes_that_do_not_fit_are_reported(tmp_path: Path, changes: Any, words: str) -> None:
     with pytest.raises(omnifm.OmniFMError, match=words):
         omnifm.run({"arms": {}}, out=tmp_path, set=changes)
 

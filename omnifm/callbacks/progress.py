@@ -1,23 +1,16 @@
-"""What a person sees while a run goes on: rounds, clients, loss, time left. Quiet where nobody looks."""
+"""Live progress of a run: rounds, clients, loss, time left. Silent where the output is no terminal."""
 
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, UploadEvent
 
 
 class LiveProgress(Progress, Callback):
-    """One bar for each arm of a run, which it shows one after the other."""
+    """One bar for each arm of a run, one after the other."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(
@@ -53,7 +46,7 @@ class LiveProgress(Progress, Callback):
         self.update(self._bar, completed=event.round)
 
     def on_evaluate(self, event: EvaluationEvent) -> None:
-        """Show the score from now on; at the test, the rounds that were done are all, whether all or early."""
+        """Show the score from now on; at the test, complete the bar, also after an early stop."""
         if event.split == "test":
             self.update(self._bar, total=self._tasks[self._bar].completed)
         elif event.point == event.arm.points[0]:
@@ -62,7 +55,7 @@ class LiveProgress(Progress, Callback):
 
 
 class StageProgress(Progress):
-    """One bar for each stage of a comparison, with the time that is left of it."""
+    """One bar for each stage of a comparison, with the time left."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(

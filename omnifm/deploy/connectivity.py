@@ -24,7 +24,7 @@ class Unreached(Exception):  # noqa: N818 - one of the findings
 
 @dataclass(frozen=True)
 class ServerResponse:
-    """What came back. ``ahead``: by how many seconds this machine's clock is ahead of the server's, if it told."""
+    """The server's answer. ``ahead``: how many seconds this machine's clock is ahead of the server's, if known."""
 
     status: int
     text: str
@@ -105,7 +105,7 @@ _OTHER = (
     "made anew, get this machine's folder from it.",
 )
 _NAME = (
-    "does not bear the name by which it was called",
+    "does not hold the name by which it was called",
     "Have the operator renew it with that name: `omnifm deploy renew`.",
 )
 _UNTRUSTED = {

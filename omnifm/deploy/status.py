@@ -1,6 +1,6 @@
 """``omnifm deploy status``: who is connected, the round, and how each hospital does.
 
-The SuperLink tells who is connected. What the hospitals do, the run's folder tells: ``status.json``, ``deploy.jsonl``.
+The SuperLink knows who is connected; the run's folder says what the hospitals do: ``status.json``, ``deploy.jsonl``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORDS = {"online": "connected", "offline": "gone", "registered": "never seen"}
 
 
 def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
-    """Yield what is to be shown, for the eye.
+    """Yield the tables and lines to print.
 
     Raises:
         DeploymentError: the folder is no server's or operator's, or neither SuperLink nor run can be asked.
@@ -35,29 +35,29 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
     side = read_side(folder, "server", "operator")
     if run is None and isinstance(side, ServerSide):
         run = latest_run(Path(side.state) / "runs")
-    stand = read_stand(run) if run else {}
+    status = read_status(run) if run else {}
     nodes: dict[str, RegisteredNode] | None = None
     try:
         nodes = {node.name: node for node in control(folder).nodes()}
     except DeploymentError as error:
-        if not stand:
+        if not status:
             raise
         yield f"[red]{escape(str(error))}[/]"
-    known = stand.get("hospitals", {})
+    known = status.get("hospitals", {})
     for about in known.values():
-        if "round" in about:  # after the last round the hospitals judge once more, as if for the next
-            about["round"] = min(about["round"], stand.get("rounds", about["round"]))
+        if "round" in about:  # after the last round the hospitals evaluate once more, as if for the next
+            about["round"] = min(about["round"], status.get("rounds", about["round"]))
     if nodes or known:
         yield client_table(nodes, known, datetime.now(UTC))
     else:
         yield "No hospital is registered yet: `omnifm deploy register FOLDER` lets them in."
-    if run and stand:
-        yield escape(where_it_is(run, stand, datetime.now(UTC)))
+    if run and status:
+        yield escape(where_it_is(run, status, datetime.now(UTC)))
         yield from (escape(line) for line in last_events(run, events))
     elif isinstance(side, ServerSide):
         yield "No run yet."
     else:
-        yield "The round is told on the server, or with --run FOLDER where the run's folder can be read."
+        yield "The round is shown on the server, or with --run FOLDER where the run's folder can be read."
 
 
 def latest_run(runs: Path) -> Path | None:
@@ -66,19 +66,19 @@ def latest_run(runs: Path) -> Path | None:
     return max(found, key=lambda path: (path / STATUS).stat().st_mtime, default=None)
 
 
-def read_stand(run: Path) -> dict[str, Any]:
-    """Read how things stand.
+def read_status(run: Path) -> dict[str, Any]:
+    """Read the status of a deployed run.
 
     Raises:
         DeploymentError: the folder holds no deployed run.
     """
     try:
-        stand = json.loads((run / STATUS).read_text(encoding="utf-8"))
+        status = json.loads((run / STATUS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DeploymentError(f"{run} holds no deployed run: there is no {run / STATUS}.") from None
     except (OSError, ValueError) as error:
         raise DeploymentError(f"{run / STATUS} cannot be read: {error}.") from None
-    return dict(stand)
+    return dict(status)
 
 
 def client_table(
@@ -105,13 +105,13 @@ def client_table(
     return table
 
 
-def where_it_is(run: Path, stand: Mapping[str, Any], now: datetime) -> str:
-    """Say in a line which round it is, and what to do where nobody plays it any more."""
-    arm, phase = stand.get("arm", ""), stand.get("phase", "waiting for hospitals")
-    round_ = f", {arm}: round {stand['round']} of {stand['rounds']}" if "round" in stand else ""
-    updated = f"; last heard of {ago(datetime.fromisoformat(stand['updated']), now)}" if "updated" in stand else ""
+def where_it_is(run: Path, status: Mapping[str, Any], now: datetime) -> str:
+    """Describe in a line the round of a run, and how to resume one that has stopped."""
+    arm, phase = status.get("arm", ""), status.get("phase", "waiting for hospitals")
+    round_ = f", {arm}: round {status['round']} of {status['rounds']}" if "round" in status else ""
+    updated = f"; last heard of {ago(datetime.fromisoformat(status['updated']), now)}" if "updated" in status else ""
     over = phase == "finished" or is_held(run)
-    rest = "" if over else f". It was stopped: go on with  omnifm deploy run OPERATOR --resume {shlex.quote(run.name)}"
+    rest = "" if over else f". It was stopped: resume with  omnifm deploy run OPERATOR --resume {shlex.quote(run.name)}"
     return f"{run}: {phase}{round_}{updated}{rest}"
 
 
@@ -131,7 +131,7 @@ def last_events(run: Path, count: int) -> list[str]:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """Say how long ago something was."""
+    """Return how long ago something was, in words."""
     seconds = max(0, int((now - then).total_seconds()))
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:

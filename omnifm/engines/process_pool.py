@@ -1,4 +1,4 @@
-"""Clients side by side in forked workers, each of which has the whole site; weights pass through shared memory."""
+"""Clients in parallel in forked workers, each with all data; weights pass through shared memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from omnifm.tasks.task import Scores
 from omnifm.workers.pool import WorkerPool
 
 _EACH, _MOST = 8, 16
-"""Groups of clients to be judged for each worker, at least, and clients in a group, at most."""
+"""The least groups of clients to evaluate per worker, and the most clients in a group."""
 
 
 class _BroadcastRef(NamedTuple):
-    """The broadcast that stands in shared memory, as the ``number``-th there, ``size`` bytes long."""
+    """The ``number``-th broadcast in shared memory, ``size`` bytes long."""
 
     number: int
     size: int
@@ -49,7 +49,7 @@ class _Training(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """Judge these clients."""
+    """Evaluate these clients."""
 
     reference: _BroadcastRef
     clients: list[_Client]
@@ -58,7 +58,7 @@ class _Evaluation(NamedTuple):
 
 
 class ProcessPoolEngine:
-    """So many workers for the clients of a site. They see its data as they are when the team is made."""
+    """So many workers for the clients, whose data they see as at their start."""
 
     def __init__(self, runtime: ClientRuntime, states: ClientStateStore, workers: int) -> None:
         self._runtime, self._states, self._workers = runtime, states, workers
@@ -100,9 +100,9 @@ class ProcessPoolEngine:
         point: EvaluationPoint,
         messages: Messages,
     ) -> Iterator[tuple[str, Scores]]:
-        """Judge the clients; yield the scores of each.
+        """Evaluate the clients; yield the scores of each.
 
-        Judging may take a millisecond, less than asking for it: every request is for several clients.
+        An evaluation can take a millisecond, less than its request: every request is for several clients.
         """
         reference = self._publish(broadcast)
         count = max(_EACH * self._workers, len(clients) // _MOST)
@@ -136,7 +136,7 @@ class ProcessPoolEngine:
         return _BroadcastRef(self._sent, self._memory.write(self._board, broadcast))
 
     def _work(self, request: _Training | _Evaluation) -> Any:
-        """Do, in a worker, what is asked: return the size of the upload and the new state, or the scores."""
+        """Handle a request in a worker: return the size of the upload and the new state, or the scores."""
         broadcast = self._received(request.reference)
         if isinstance(request, _Evaluation):
             return [self._evaluated(broadcast, client, request.split, request.point) for client in request.clients]

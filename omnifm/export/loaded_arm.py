@@ -30,14 +30,14 @@ from omnifm.utils.device import Precision, as_float32, autocast, to_device
 from omnifm.utils.errors import CheckpointError, DataError, ExperimentError, did_you_mean
 
 NOBODY = ""
-"""The name of a client that has nothing of its own."""
+"""The name of a client without personal tensors."""
 
 
 class ClientModel(nn.Module):
     """A client's network with its weights, and the bank where it has one, in evaluation mode.
 
-    ``allowed`` names the labels that there may be in its images, unless a call says otherwise. ``placement`` says, of
-    the model for a newcomer, in which circle it was put and why.
+    ``allowed`` names the labels that its images can have, unless a call says otherwise. ``placement`` says, of the
+    model for a newcomer, in which circle it was put and why.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class ClientModel(nn.Module):
         model: FederatedModel,
         task: Task,
         data_spec: DataSpec,
+        *,
         allowed: tuple[str, ...] | None = None,
         precision: Precision = "float32",
     ) -> None:
@@ -60,14 +61,14 @@ class ClientModel(nn.Module):
 
         Args:
             images: ``(batch, channels, *size)``, float in [0, 1], as the network sees those of the data.
-            allowed: the labels that there may be, if not those of the client.
-            more: what the task asks for beside them, such as ``question=["..."]``.
+            allowed: the possible labels, if not those of the client.
+            more: further inputs of the task, such as ``question=["..."]``.
 
         Returns:
             What the task makes of a prediction: logits, images, or texts.
 
         Raises:
-            DataError: the images have another form, a label is unknown, or something is lacking.
+            DataError: the images have another form, a label is unknown, or an input is missing.
         """
         batch = self.batch(images, allowed, **more)
         with autocast(batch["image"].device, self._precision):
@@ -94,7 +95,7 @@ class ClientModel(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedArm:
-    """An arm of a run, as its folder holds it. The data are read only where a model cannot be had without them."""
+    """An arm of a run, read from its folder. The data are read only where a model depends on them."""
 
     name: str
     experiment: Experiment
@@ -155,7 +156,9 @@ class LoadedArm:
             )
         model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
         allowed = self.folder.read_allowed(client or NOBODY)
-        return ClientModel(model, arm.task, arm.data_spec, allowed, self.experiment.training.precision)
+        return ClientModel(
+            model, arm.task, arm.data_spec, allowed=allowed, precision=self.experiment.training.precision
+        )
 
     def model_for(self, images: Tensor, **more: Any) -> ClientModel:
         """Return a model for a client that took no part, from its images alone: no labels, no training.
@@ -173,7 +176,7 @@ class LoadedArm:
             CheckpointError: no round was chosen yet, or a file is damaged.
         """
         arm = self.arm
-        made = ClientModel(arm.runtime.model, arm.task, arm.data_spec, None, self.experiment.training.precision)
+        made = ClientModel(arm.runtime.model, arm.task, arm.data_spec, precision=self.experiment.training.precision)
         server = self._best(None, self.experiment.federation.evaluate[0]).server
         made.model, made.placement = newcomer_model(arm, server, made.batch(images, **more))
         return made
@@ -190,7 +193,8 @@ class LoadedArm:
             whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
             runtime.weights.load(whole)
         else:
-            whole = runtime.learned_tensors(broadcast, client, state)
+            found = runtime.frozen_model(broadcast, client, state, "before_local_training").state_dict()
+            whole = {name: found[name] for name in runtime.weights.tensors}
         return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
 
     def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:
@@ -200,7 +204,7 @@ class LoadedArm:
             raise ExperimentError(f"There is no client {client!r}. {did_you_mean(client, known)}")
         _, here = self.folder.read_data()
         if client is not None and not here:
-            raise ExperimentError(f"What is {client}'s own has stayed with it: name no client.")
+            raise ExperimentError(f"The personal tensors of {client} have stayed with it: name no client.")
         chosen = self._best(client, point)
         broadcast = self.arm.algorithm.broadcast(chosen.server)
         if client is None:
@@ -212,7 +216,7 @@ class LoadedArm:
         checkpoints = self.folder.checkpoints(None if client else RemoteStateStore())  # whose states are not asked for
         if not checkpoints.has_best(point):
             raise CheckpointError(
-                f"{self.folder.path} has no round that validation chose yet at {point!r}. Go on with the run first."
+                f"{self.folder.path} has no round that validation chose yet at {point!r}. Resume the run first."
             )
         return self.folder.read_best(checkpoints, point)
 

@@ -126,7 +126,7 @@ def forest_chart(rows: pd.DataFrame, xlabel: str, xlim: tuple[float, float]) -> 
 
 
 def heat_maps(tables: Mapping[str, pd.DataFrame], rows: str, columns: str) -> Markup:
-    """Draw tables of counts, each row shaded by its shares; figures stand in tables of up to 16 columns."""
+    """Draw tables of counts, each row shaded by its shares; numbers are shown in tables of up to 16 columns."""
     most = max(len(table.columns) for table in tables.values())
     with matplotlib.rc_context(_SETTINGS | {"axes.grid": False, "font.size": 8, "axes.titlesize": 8}):
         figure, grid = _grid(len(tables), min(1.2 + 0.25 * most, 9), 3 if most < 6 else 2 if most < 12 else 1)
@@ -160,7 +160,7 @@ def _grid(count: int, height: float, columns: int = 5, shared: bool = False) -> 
 
 
 def _ends(curves: Curves) -> str:
-    """Say where curves begin and end, for those who cannot see them."""
+    """Return where curves begin and end, for screen readers."""
     return "; ".join(f"{arm}: {curve['y'].iloc[0]:.3g} to {curve['y'].iloc[-1]:.3g}" for arm, curve in curves.items())
 
 

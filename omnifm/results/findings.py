@@ -127,7 +127,7 @@ class Findings:
         return {base: table for base, table in tables.items() if len(table)}
 
     def note(self, arm: ArmRecord) -> str:
-        """Return what a reader must know beside an arm's numbers: its remark, and what of it failed or is missing."""
+        """Return the remark of an arm, and its failures and missing results."""
         notes = [arm.about, f"failed: {arm.failure}" if arm.failure else ""]
         for cell in arm.cells:
             main = cell.level == self.folder.levels[0] or not self.folder.is_comparison
@@ -137,7 +137,7 @@ class Findings:
         done = {cell.seed for cell in self.folder.main_cells(arm) if cell.result or cell.failure}
         waiting = [str(seed) for seed in self.folder.seeds if seed not in done]
         if waiting and self.folder.is_comparison and not arm.failure:
-            notes.append(f"seed {', '.join(waiting)} not played yet")
+            notes.append(f"seed {', '.join(waiting)} not run yet")
         return "; ".join(text.rstrip(".") for text in notes if text)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The sections of a report: which tables, charts and pictures stand where."""
+"""The sections of a report: the order of tables, charts and pictures."""
 
 from __future__ import annotations
 

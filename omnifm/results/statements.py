@@ -52,10 +52,10 @@ def _best(found: Findings, point: str, name: str) -> str:
 
 
 def _limits(found: Findings) -> str:
-    """Say what so few seeds, clients and test images cannot show."""
+    """Return what so few seeds, clients and test images cannot show."""
     seeds, clients = len(found.folder.seeds), len(found.folder.clients)
     if seeds == 1 and clients == 1:
-        text = "With one seed and one hospital there is no interval: any difference may be chance."
+        text = "With one seed and one hospital there is no interval: any difference can be chance."
     elif seeds == 1:
         text = (
             f"With one seed, intervals cover the choice of the {clients} hospitals but not the randomness of training."

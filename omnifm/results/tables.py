@@ -132,7 +132,7 @@ def metric_table(found: Findings, metrics: Iterable[str]) -> TextTable:
 
 
 def level_table(found: Findings) -> TextTable:
-    """Mean and spread at each level of participation, of the arms that were played at several."""
+    """Mean and spread at each level of participation, of the arms that ran at several."""
     levels = found.levels.reset_index("level")
     several = levels.groupby("arm")["level"].nunique() > 1
     columns = _Columns(found, [arm for arm in found.rows if several.get(arm.name, False)])

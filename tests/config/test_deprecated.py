@@ -46,7 +46,9 @@ def test_the_table_says_all_that_has_changed() -> None:
     }
 
 
-def test_an_old_file_still_works_and_each_name_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_old_file_still_works_and_each_name_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = write(tmp_path, OLD + '[arms.a.partition]\nkind = "mixed"\n[arms.b.federation]\nreadings = ["received"]\n')
     plan = read_plan(file)
     assert plan.arms["a"].federation.evaluate == ("before_local_training", "after_local_training")

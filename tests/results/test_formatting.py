@@ -43,7 +43,7 @@ def test_the_largest_decides_for_all() -> None:
     assert decimal_places([]) == decimal_places([None]) == 3
 
 
-def test_differences_bear_their_sign() -> None:
+def test_differences_have_a_sign() -> None:
     assert [signed(v) for v in (0.5, -0.5, 0.0001, -0.0001)] == ["+0.500", "−0.500", "±0.000", "±0.000"]  # noqa: RUF001
     assert signed(-0.004, 2) == "±0.00"
     assert signed(1.234, 2) == "+1.23"

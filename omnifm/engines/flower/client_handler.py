@@ -50,11 +50,11 @@ class ClientHandler:
 
     @property
     def audit_log(self) -> AuditLog:
-        """What is written down of every request."""
+        """The log of every request."""
         return AuditLog(self.config.state_folder / "audit.jsonl")
 
     def answer(self, data: bytes) -> bytes:
-        """Answer a request, whatever it is; all that goes wrong is written down, and told as far as the server's."""
+        """Answer a request; every error is logged, and reported to the server as far as it concerns it."""
         number, request = 0, None
         try:
             if reason := reject_size(self.config.policy, len(data)):
@@ -71,12 +71,14 @@ class ClientHandler:
         except Exception as error:
             if not isinstance(error, OmniFMError | OSError):
                 _log.exception("A request could not be answered.")
-            self._write_down(request, number, "failed", f"{type(error).__name__}: {error}", [])
+            self._log_request(request, number, "failed", f"{type(error).__name__}: {error}", [])
             return Reply(self.config.name, "failed", _for_the_server(error)).to_bytes()
-        self._write_down(request, number, reply.outcome, reply.reason, sent)
+        self._log_request(request, number, reply.outcome, reply.reason, sent)
         return answer
 
-    def _write_down(self, request: Request | None, number: int, outcome: str, reason: str, sent: Sequence[str]) -> None:
+    def _log_request(
+        self, request: Request | None, number: int, outcome: str, reason: str, sent: Sequence[str]
+    ) -> None:
         asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
         trained = bool(request and request.train and outcome == "done")
         try:
@@ -92,7 +94,7 @@ class ClientHandler:
         if reason := reject_answers(self.config.policy, experiment):
             raise Refusal(reason)
         if request.broadcast is not None and (reason := reject_reason(self.config.policy, experiment)):
-            raise Refusal(reason)  # to say who one is commits to nothing: another arm may be permitted
+            raise Refusal(reason)  # an introduction commits to nothing: another arm can be permitted
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with self._timed("load"):
             dataset = load_client_data(experiment, self.config, request.labels)
@@ -128,12 +130,13 @@ class ClientHandler:
         evaluations = tuple(
             EvaluationResult.of(*asked, found) for asked, found in zip(request.evaluations, scores, strict=True)
         )
-        return Reply(name, "done", "", None, state, evaluations, self.seconds, upload), sent
+        reply = Reply(name, "done", state=state, evaluations=evaluations, seconds=self.seconds, upload=upload)
+        return reply, sent
 
     def _states(self, request: Request) -> ClientStateStore:
-        """Return where the hospital's states lie, after those that are no longer needed have been removed."""
+        """Return the store of the hospital's states, after removing those that are no longer needed."""
         if not _RUN.fullmatch(request.run):
-            raise Refusal(f"{request.run!r} is no name of a run.")
+            raise Refusal(f"{request.run!r} is not a valid run name.")
         folder = self.config.state_folder / "runs" / request.run
         _pass_newer(folder, request.issued)
         states = ClientStateStore(folder / file_name(request.arm))
@@ -153,7 +156,9 @@ class ClientHandler:
 def _introduced(experiment: Experiment, dataset: FederatedDataset) -> ClientProperties:
     data_spec = describe_data(experiment, dataset)
     versions = {name: version(name) for name in ("omnifm", "torch")}
-    return ClientProperties(data_spec.client_stats[0], data_spec.shape, data_spec.channels, data_spec.axes, versions)
+    return ClientProperties(
+        data_spec.client_stats[0], data_spec.shape, channels=data_spec.channels, axes=data_spec.axes, versions=versions
+    )
 
 
 def _read(data: bytes) -> Request:
@@ -174,7 +179,7 @@ def _pass_newer(folder: Path, issued: int) -> None:
 
 
 def _for_the_server(error: Exception) -> str:
-    """Say what went wrong without a word of the data: the names of files may be those of patients."""
+    """Return an error without anything of the data: names of files can be those of patients."""
     if isinstance(error, CheckpointError):
         return str(error)
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""A callback that tells the people of a deployment how the rounds go."""
+"""A callback that logs the rounds of a deployed run."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ class EventLog(Callback):
         self.events = events
 
     def on_round_start(self, event: RoundStart) -> None:
-        """Say which round begins."""
+        """Update the present round."""
         arm = event.arm
-        self.events.stand(phase="training", arm=arm.name, round=event.round, rounds=arm.rounds)
+        self.events.update_status(phase="training", arm=arm.name, round=event.round, rounds=arm.rounds)
 
     def on_round_end(self, event: RoundEvent) -> None:
-        """Say which clients took part in a round."""
+        """Log the clients of a round, and their loss."""
         name, names = event.arm.name, ", ".join(sorted(event.clients))
         loss = sum(one["loss"] for one in event.clients.values()) / max(1, len(event.clients))
         text = f"{name} {event.round}/{event.arm.rounds} with {names}; loss {loss:.3f}, {event.seconds:.1f} s"
-        self.events.tell("round", text=text, arm=name, round=event.round)
+        self.events.log("round", text=text, arm=name, round=event.round)
 
     def on_evaluate(self, event: EvaluationEvent) -> None:
-        """Say how well the models do."""
+        """Log the mean score."""
         name, metric = event.arm.name, event.arm.metric
         text = f"{name} {event.split}, {event.point}: {metric} {event.mean(metric):.3f}"
-        self.events.tell("evaluation", text=text, arm=name, round=event.round)
+        self.events.log("evaluation", text=text, arm=name, round=event.round)
 
     def on_run_end(self, event: RunEnd) -> None:
-        """Say where the results are, if the run has come to its end."""
+        """Log where the results are, if the run has finished."""
         if event.error is None:
-            text = f"all of it is in {event.run.folder} on the server, the report in report.html there"
-            self.events.tell("finished", text=text)
-            self.events.stand(phase="finished")
+            text = f"the results are in {event.run.folder} on the server, the report is report.html there"
+            self.events.log("finished", text=text)
+            self.events.update_status(phase="finished")

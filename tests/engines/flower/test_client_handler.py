@@ -189,7 +189,7 @@ def test_the_server_cannot_choose_data_nor_places(tmp_path: Path) -> None:
     document = public_config(visit.experiment)
     data = {**document["data"], "root": "/etc"}
     assert "those of a hospital are its own" in visit.ask(experiment={**document, "data": data}).reason
-    assert "is no name of a run" in visit.ask(run="../..", broadcast=visit.broadcast(), train=True).reason
+    assert "is not a valid run name" in visit.ask(run="../..", broadcast=visit.broadcast(), train=True).reason
     assert set(document["data"]) == {"size", "channels", "answer_patients"}
     assert "partition" not in document
 
@@ -239,7 +239,7 @@ def test_a_full_disk_fails_the_round_and_loses_nothing(tmp_path: Path, monkeypat
     assert again.outcome == "done"
 
 
-def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+def test_a_damaged_state_is_reported(tmp_path: Path) -> None:
     visit = Visit(tmp_path, "ditto")
     state = visit.train().state
     (path,) = visit.hospital.state_folder.rglob(f"{state}.safetensors")
@@ -249,7 +249,7 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
     assert "is damaged" in reply.reason
 
 
-def test_an_experiment_that_wants_rarer_answers_told_is_refused(tmp_path: Path) -> None:
+def test_an_experiment_that_wants_rarer_answers_is_refused(tmp_path: Path) -> None:
     visit = Visit(tmp_path)
     document = public_config(visit.experiment)
     reply = visit.ask(experiment={**document, "data": {**document["data"], "answer_patients": 1}})
