@@ -60,7 +60,7 @@ class OmniFMSettings:
     variant: Literal["circles", "paper"] = "circles"
     circle: tuple[str, ...] = ("backbone",)
     circles: CircleSource = "bank"
-    personal: tuple[str, ...] = ("norm",)
+    personal: tuple[str, ...] = ("statistics",)
     retrieve: Retrieval = "all"
 
     def build(self, context: BuildContext) -> OmniFM:

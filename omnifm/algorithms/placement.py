@@ -14,6 +14,9 @@ from omnifm.spectral.bank import BankSettings, KnowledgeBank, retrieve
 from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.utils.seeding import generator
 
+FARTHER = 3.0
+"""So many times as far from its circle as the farthest member from the others, a newcomer is still like them."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -33,15 +36,15 @@ class Placement:
 
     @property
     def alike(self) -> bool:
-        """Whether the newcomer is as near to the circle as its members are to one another."""
-        return bool(self.members) and self.nearness >= self.usual
+        """Whether the newcomer is about as near to the circle as its members are to one another."""
+        return bool(self.members) and 1 - self.nearness <= FARTHER * (1 - self.usual)
 
     def __str__(self) -> str:
         if not self.members:
             return "nobody learns in a circle: it gets what all clients share"
         names = ", ".join(self.members[:6]) + (", ..." if len(self.members) > 6 else "")
         told = "it is like" if self.alike else "nobody is like it; the nearest are"
-        near = f"similarity {self.nearness:.3f}, among members {self.usual:.3f}"
+        near = f"similarity {self.nearness:.3f}, among members at least {self.usual:.3f}"
         return f"{told} {names} ({self.share:.0%} of its retrievals, {near})"
 
 

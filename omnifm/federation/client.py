@@ -143,7 +143,7 @@ class ClientRuntime:
             return trainer.evaluate("validation").numbers["loss"]
 
         if self.acceptance is None:
-            return AcceptedBroadcast(broadcast, broadcast, state, 1.0)
+            return AcceptedBroadcast(broadcast, broadcast, state)
         return self.acceptance.start(broadcast, state, trainer.client.validation, loss)
 
     def _leaving(self, upload: Upload, secret: ClientSecret | None) -> Upload:
