@@ -15,7 +15,7 @@ from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.progress import StageProgress
 from omnifm.callbacks.time_limit import TimeLimit
 from omnifm.comparison.compare import compare_locked
-from omnifm.comparison.comparison_folder import Asked, ComparisonFolder
+from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
 from omnifm.config.experiment import Changes, Plan, read_plan
 from omnifm.core.evaluation import EvaluationPoint
 from omnifm.export.loaded_arm import ClientModel, LoadedArm
@@ -186,14 +186,14 @@ def compare(
         if isinstance(sweep, Mapping)
         else sweep
     )
-    asked = Asked(names, seeds, ablate, tuple(sweeps))
+    options = ComparisonOptions(names, seeds, ablate, tuple(sweeps))
     given = None if experiment is None else read_plan(_given(experiment), set)
-    if given is None and (set or asked != Asked()):
+    if given is None and (set or options != ComparisonOptions()):
         raise ExperimentError("compare: give the experiment too, or resume=FOLDER alone to continue as begun.")
-    fresh = asked.design(given.document) if given and resume is None else None
+    fresh = options.design(given.document) if given and resume is None else None
     folder = ComparisonFolder(Path(resume or out or RUNS / (fresh.name if fresh else "")))
     silent = StageProgress(Console(quiet=True))
-    compare_locked(given, fresh, asked, folder, _count(workers), silent, TimeLimit(), callbacks)
+    compare_locked(given, fresh, options, folder, _count(workers), silent, TimeLimit(), callbacks)
     return ComparisonResults(folder.path)
 
 

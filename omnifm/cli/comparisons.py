@@ -36,24 +36,24 @@ def compare(
     from omnifm.callbacks.progress import StageProgress
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.comparison.compare import compare_locked
-    from omnifm.comparison.comparison_folder import Asked, ComparisonFolder
+    from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
     from omnifm.config.experiment import read_plan
     from omnifm.results.write import terminal_tables
     from omnifm.workers.pool import auto_workers
 
     if resume is not None and out is not None:
         raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")
-    asked = Asked(algorithms, seeds, ablate, tuple(sweep or ()))
-    if experiment is None and (overrides or asked != Asked()):
+    options = ComparisonOptions(algorithms, seeds, ablate, tuple(sweep or ()))
+    if experiment is None and (overrides or options != ComparisonOptions()):
         raise ExperimentError("Give an experiment file too, or --resume FOLDER alone to resume a comparison.")
     if experiment is None and resume is None:
         raise ExperimentError("Give an experiment file, or --resume FOLDER to resume a comparison.")
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
-    fresh = asked.design(given.document) if given and resume is None else None
+    fresh = options.design(given.document) if given and resume is None else None
     folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
     begun = folder.has_begun
     guard = kept("cells", folder.path, begun)
     with stoppable("compare", "cells", folder.path, begun), StageProgress(err) as live:
-        compare_locked(given, fresh, asked, folder, workers or auto_workers(), live, limit, guard=guard)
+        compare_locked(given, fresh, options, folder, workers or auto_workers(), live, limit, guard=guard)
     print_tables(terminal_tables(folder.path), folder.path)

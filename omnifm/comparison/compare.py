@@ -13,7 +13,7 @@ from omnifm.callbacks.events import RoundEvent, RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.callbacks.time_limit import TimeLimit
 from omnifm.comparison.choice import choose
-from omnifm.comparison.comparison_folder import Asked, ComparisonFolder, Outcome
+from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions, Outcome
 from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.record import Checked, make_record
 from omnifm.config.experiment import Experiment, Plan
@@ -189,7 +189,7 @@ class Comparison:
 def compare_locked(
     given: Plan | None,
     fresh: Design | None,
-    asked: Asked,
+    options: ComparisonOptions,
     folder: ComparisonFolder,
     workers: int,
     progress: Progress,
@@ -211,14 +211,14 @@ def compare_locked(
         if given and fresh:
             folder.check_free()
             folder.keep_weights(fresh, given.weights)
-        design = fresh or folder.reopen(given.document if given else None, asked)
+        design = fresh or folder.reopen(given.document if given else None, options)
         with guard or nullcontext():
-            tolerant = asked.algorithms in (None, "all")
+            tolerant = options.algorithms in (None, "all")
             comparison = Comparison(
                 design, folder, workers=workers, progress=progress, limit=limit, tolerant=tolerant, callbacks=callbacks
             )
             if fresh:
-                folder.open(fresh.document, asked)
+                folder.open(fresh.document, options)
             comparison.execute()
     write_results(folder.path)
 

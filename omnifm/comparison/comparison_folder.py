@@ -21,7 +21,7 @@ from omnifm.utils.errors import ExperimentError
 
 
 @dataclass(frozen=True)
-class Asked:
+class ComparisonOptions:
     """The options of the command line besides the experiment."""
 
     algorithms: str | None = None
@@ -125,7 +125,7 @@ class ComparisonFolder:
         if self.document.exists():
             raise ExperimentError(f"{self.path} holds a run already. Give another --out.")
 
-    def open(self, document: Document, asked: Asked) -> None:
+    def open(self, document: Document, options: ComparisonOptions) -> None:
         """Create the folder and its files.
 
         Raises:
@@ -134,12 +134,12 @@ class ComparisonFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / "versions.json", json.dumps(versions(), indent=2).encode())
-            write_atomically(self.record, json.dumps({"asked": asdict(asked)}, indent=1).encode())
+            write_atomically(self.record, json.dumps({"asked": asdict(options)}, indent=1).encode())
             write_atomically(self.document, to_toml(document).encode())  # the last: with it there is a comparison
         except OSError as error:
             raise ExperimentError(f"The folder {self.path} cannot be written: {error.strerror}.") from None
 
-    def reopen(self, document: Document | None, asked: Asked) -> Design:
+    def reopen(self, document: Document | None, options: ComparisonOptions) -> Design:
         """Return the design of the comparison in this folder; what is given must be the same.
 
         Raises:
@@ -147,12 +147,12 @@ class ComparisonFolder:
         """
         self.check_begun()
         remove_strays(self.path)
-        old_asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        old_options = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
         old_document = read_plan(self.document).document
-        old = Asked(**{**old_asked, "sweep": tuple(old_asked["sweep"])}).design(old_document)
+        old = ComparisonOptions(**{**old_options, "sweep": tuple(old_options["sweep"])}).design(old_document)
         if document is None:
             return old
-        if changed := differences(old.resolved(), asked.design(document).resolved()):
+        if changed := differences(old.resolved(), options.design(document).resolved()):
             raise ExperimentError(
                 f"The comparison is not that of {self.path}: {'; '.join(changed)}. Resume without an experiment file "
                 f"to continue the old one, or start a new one with another --out."
@@ -182,5 +182,5 @@ class ComparisonFolder:
 
     def keep_record(self, found: dict[str, Any]) -> None:
         """Store the results beside the request."""
-        asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
-        write_atomically(self.record, json.dumps({"asked": asked, **found}, indent=1).encode())
+        options = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        write_atomically(self.record, json.dumps({"asked": options, **found}, indent=1).encode())

@@ -34,8 +34,8 @@ def check_versions(side: Side, program: str) -> Iterator[CheckResult]:
 def check_own_clock() -> Iterator[CheckResult]:
     """Ask the system whether something keeps the clock right."""
     try:
-        asked = ["timedatectl", "show", "--property", "NTPSynchronized", "--value"]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
+        command = ["timedatectl", "show", "--property", "NTPSynchronized", "--value"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return  # no systemd here: hospitals compare their clocks with this one
     if done.stdout.strip() == "no":

@@ -43,7 +43,7 @@ def call(
     where = host_and_port(host, port)
     with plain, _handshake(plain, name or host, context, where) as secure:
         head = f"{method} {path} HTTP/1.1\r\nHost: {name or host}\r\nConnection: close\r\nContent-Length: 0\r\n"
-        asked = time.time()
+        sent_at = time.time()
         try:
             secure.sendall(f"{head}Content-Type: application/protobuf\r\n\r\n".encode())
             response = http.client.HTTPResponse(secure, method=method)
@@ -51,7 +51,7 @@ def call(
             text = response.read(1 << 16).decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             raise Unreached("answer", f"{where} breaks off: {error}.", "Look at the log of nginx there.") from None
-        now = (asked + time.time()) / 2
+        now = (sent_at + time.time()) / 2
         date = response.getheader("Date")
         # The date has whole seconds, cut off: half a second is added.
         ahead = now - (parsedate_to_datetime(date).timestamp() + 0.5) if date else None

@@ -80,14 +80,14 @@ class ProcessPoolEngine:
     ) -> Iterator[tuple[Upload, str | None]]:
         """Train the clients; yield the upload and the new state of each, in order."""
         reference = self._publish(broadcast)
-        asked: dict[str, _Training] = {}
+        pending: dict[str, _Training] = {}
 
         def request(client: str) -> _Training:
-            asked[client] = _Training(reference, self._addressed(client, states, messages), self._memory.claim())
-            return asked[client]
+            pending[client] = _Training(reference, self._addressed(client, states, messages), self._memory.claim())
+            return pending[client]
 
         for client, (size, state) in zip(clients, self._worker_pool.run(clients, request), strict=True):
-            done = asked.pop(client)
+            done = pending.pop(client)
             self._let_go(done.client)
             yield self._memory.read(done.region, size, Upload, release=True), state
 
@@ -107,15 +107,15 @@ class ProcessPoolEngine:
         reference = self._publish(broadcast)
         count = max(_EACH * self._workers, len(clients) // _MOST)
         groups = {group[0]: group for start in range(count) if (group := clients[start::count])}
-        asked: dict[str, _Evaluation] = {}
+        pending: dict[str, _Evaluation] = {}
 
         def request(first: str) -> _Evaluation:
             addressed = [self._addressed(client, states, messages) for client in groups[first]]
-            asked[first] = _Evaluation(reference, addressed, split, point)
-            return asked[first]
+            pending[first] = _Evaluation(reference, addressed, split, point)
+            return pending[first]
 
         for first, found in zip(groups, self._worker_pool.run(list(groups), request), strict=True):
-            for client in asked.pop(first).clients:
+            for client in pending.pop(first).clients:
                 self._let_go(client)
             yield from zip(groups[first], found, strict=True)
 

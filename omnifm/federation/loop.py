@@ -94,7 +94,7 @@ class Federation:
         algorithm: how they learn.
         engine: who runs them.
         participants: names of the clients that train.
-        judged: names of the clients that are evaluated (for a federation, the same).
+        evaluated: names of the clients that are evaluated (for a federation, the same).
         settings: rounds, participation, when to evaluate.
         seed: of the experiment.
         metric: the task's main metric; the best round has its highest mean on validation data.

@@ -112,11 +112,11 @@ class VQA(Task):
         """
         if question is None:
             raise DataError("This model answers questions: call it as model(images, question=['...', ...]).")
-        asked = [question] * len(images) if isinstance(question, str) else list(question)
-        if len(asked) != len(images):
-            raise DataError(f"There are {len(images)} images and {len(asked)} questions: give one question an image.")
-        texts = [as_text(text, "text", f"question {place}") for place, text in enumerate(asked)]
-        unknown = [""] * len(asked)  # what the loss alone needs
+        questions = [question] * len(images) if isinstance(question, str) else list(question)
+        if len(questions) != len(images):
+            raise DataError(f"There are {len(images)} images and {len(questions)} questions: give one for each image.")
+        texts = [as_text(text, "text", f"question {place}") for place, text in enumerate(questions)]
+        unknown = [""] * len(questions)  # what the loss alone needs
         columns = {"question": as_tensor(Texts.of(texts)), "answer": as_tensor(Texts.of(unknown))}
         return self.answerer.read({**super().request(images, allowed, **more), **columns})
 

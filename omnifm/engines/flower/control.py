@@ -148,15 +148,18 @@ class Control:
     def _calling(self) -> Iterator[ControlHttpClient]:
         version = RuntimeVersionHttpInterceptor(component_name="flwr CLI")
         interceptors = (CliClientHttpInterceptor(), version)
-        with _told(self.url), ControlHttpClient(self.url, interceptors=interceptors, verify=self.context) as client:
+        with (
+            _reported(self.url),
+            ControlHttpClient(self.url, interceptors=interceptors, verify=self.context) as client,
+        ):
             yield client
 
 
 def try_key(url: str, context: ssl.SSLContext, key: Path) -> None:
-    """Sign in with a hospital's key and out again.
+    """Connect with a hospital's key, and disconnect.
 
     Raises:
-        DeploymentError: the key cannot be read, or the SuperLink does not take it; says why.
+        DeploymentError: the key cannot be read, or the SuperLink refuses it; says why.
     """
     try:
         private = load_ssh_private_key(key.read_bytes(), None)
@@ -167,7 +170,7 @@ def try_key(url: str, context: ssl.SSLContext, key: Path) -> None:
     signing = NodeAuthHttpInterceptor(private, private.public_key())
     version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
     request = ActivateNodeRequest(public_key=public_key_to_bytes(private.public_key()), heartbeat_interval=10)
-    with _told(url), FleetHttpClient(url, interceptors=(version, signing), verify=context) as client:
+    with _reported(url), FleetHttpClient(url, interceptors=(version, signing), verify=context) as client:
         number = client.ActivateNode(request).node_id
         client.DeactivateNode(DeactivateNodeRequest(node_id=number))
 
@@ -179,7 +182,7 @@ def _since(info: Any) -> datetime | None:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def _reported(url: str) -> Iterator[None]:
     """Return in one sentence why a call has failed."""
     try:
         yield
