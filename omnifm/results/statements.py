@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from omnifm.results.findings import Findings
-from omnifm.results.formatting import joined, metric_name, number, with_interval, with_spread
+from omnifm.results.formatting import metric_name, number, with_interval, with_spread
 from omnifm.results.result_folder import ArmRecord
+from omnifm.utils.words import joined
 
 
 def statements(found: Findings) -> list[str]:
