@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omnifm.callbacks.events import ArmStart, RoundEvent
 from omnifm.utils.words import joined
@@ -12,6 +13,15 @@ MOST_NAMED = 12
 
 Circles = Mapping[str, Sequence[str]] | Sequence[int]
 """As a round's report has them: the members of each circle by its number, or of many clients only the sizes."""
+
+
+def circles_of(report: Mapping[str, Any]) -> Circles | None:
+    """Return the circles in a round's report; None, if there are none, or an algorithm calls something else so."""
+    found = report.get("circles")
+    if isinstance(found, Mapping):
+        sound = all(str(number).isdecimal() and isinstance(names, list) for number, names in found.items())
+        return found if sound else None
+    return found if isinstance(found, list) and all(isinstance(size, int) for size in found) else None
 
 
 class CircleChanges:
@@ -25,12 +35,12 @@ class CircleChanges:
         """Go on from a checkpoint, whose circles have been told; return them, if there are any."""
         server = event.checkpoint.server
         self._clients = {}
-        self._before = server.notes.get("report", {}).get("circles") if server.round else None
+        self._before = circles_of(server.notes.get("report", {})) if server.round else None
         return self._before
 
     def after(self, event: RoundEvent) -> str:
         """Say in words what has changed in a round; nothing, if nothing has."""
-        before, after = self._before, event.report.get("circles")
+        before, after = self._before, circles_of(event.report)
         self._before = after
         self._clients |= dict.fromkeys(event.clients)
         if isinstance(after, Mapping):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omnifm.callbacks.callback import Callback
-from omnifm.callbacks.circle_changes import CircleChanges
+from omnifm.callbacks.circle_changes import CircleChanges, circles_of
 from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, RunEnd
 from omnifm.engines.flower.status_log import Events
 
@@ -29,7 +29,7 @@ class EventLog(Callback):
         loss = sum(one["loss"] for one in event.clients.values()) / max(1, len(event.clients))
         text = f"{name} {event.round}/{event.arm.rounds} with {names}; loss {loss:.3f}, {event.seconds:.1f} s"
         self.events.tell("round", text=text, arm=name, round=event.round)
-        self.events.stand(circles=event.report.get("circles"))
+        self.events.stand(circles=circles_of(event.report))
         if change := self._circles.after(event):
             text = f"{name} {event.round}/{event.arm.rounds}: {change}"
             self.events.tell("circles", text=text, arm=name, round=event.round)
