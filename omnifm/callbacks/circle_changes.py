@@ -8,14 +8,14 @@ from typing import Any
 from omnifm.callbacks.events import ArmStart, RoundEvent
 from omnifm.utils.words import joined
 
-MOST_NAMED = 12
+_MOST_NAMED = 12
 """So many names stand in a line; of more, only how many."""
 
-Circles = Mapping[str, Sequence[str]] | Sequence[int]
+ReportedCircles = Mapping[str, Sequence[str]] | Sequence[int]
 """As a round's report has them: the members of each circle by its number, or of many clients only the sizes."""
 
 
-def circles_of(report: Mapping[str, Any]) -> Circles | None:
+def circles_of(report: Mapping[str, Any]) -> ReportedCircles | None:
     """Return the circles in a round's report; None, if there are none, or an algorithm calls something else so."""
     found = report.get("circles")
     if isinstance(found, Mapping):
@@ -28,10 +28,10 @@ class CircleChanges:
     """Follows the circles that an algorithm reports from round to round."""
 
     def __init__(self) -> None:
-        self._before: Circles | None = None
+        self._before: ReportedCircles | None = None
         self._clients: dict[str, None] = {}
 
-    def restart(self, event: ArmStart) -> Circles | None:
+    def restart(self, event: ArmStart) -> ReportedCircles | None:
         """Go on from a checkpoint, whose circles have been told; return them, if there are any."""
         server = event.checkpoint.server
         self._clients = {}
@@ -49,13 +49,13 @@ class CircleChanges:
 
     def _named(self, before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> str:
         formed = [names for number, names in after.items() if set(names) != set(before.get(number, ()))]
-        texts = [f"{joined(names, MOST_NAMED)} now learn together" for names in formed]
+        texts = [f"{joined(names, _MOST_NAMED)} now learn together" for names in formed]
         known = dict.fromkeys(name for names in before.values() for name in names)
         if not known and formed:  # the first circles: who has not found one has never been in one
             known = self._clients
         left = [name for name in known if not any(name in names for names in after.values())]
         if left:
-            texts.append(f"{joined(left, MOST_NAMED)} {'is' if len(left) == 1 else 'are each'} alone")
+            texts.append(f"{joined(left, _MOST_NAMED)} {'is' if len(left) == 1 else 'are each'} alone")
         return "; ".join(texts)
 
 
@@ -63,5 +63,5 @@ def _counted(sizes: Sequence[int]) -> str:
     """Describe circles of which only the sizes are known."""
     if not sizes:
         return "all clients are alone"
-    shown = joined(map(str, sorted(sizes, reverse=True)), MOST_NAMED)
+    shown = joined(map(str, sorted(sizes, reverse=True)), _MOST_NAMED)
     return f"{len(sizes)} circle{'s' if len(sizes) > 1 else ''} of {shown} clients"

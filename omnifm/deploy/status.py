@@ -15,7 +15,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from omnifm.callbacks.circle_changes import Circles
+from omnifm.callbacks.circle_changes import ReportedCircles
 from omnifm.deploy.deployment_plan import ServerSide, read_side
 from omnifm.deploy.operator import control
 from omnifm.engines.flower.control import RegisteredNode
@@ -88,7 +88,7 @@ def client_table(
     nodes: Mapping[str, RegisteredNode] | None,
     known: Mapping[str, Mapping[str, Any]],
     now: datetime,
-    circles: Circles | None = None,
+    circles: ReportedCircles | None = None,
 ) -> Table:
     """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``.
 
@@ -118,7 +118,7 @@ def client_table(
     return table
 
 
-def circle_lines(circles: Circles | None) -> list[str]:
+def circle_lines(circles: ReportedCircles | None) -> list[str]:
     """Say who learns together with whom; nothing, where nobody does."""
     if not circles:
         return []

@@ -18,8 +18,8 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#
 _LIGHT, _DARK = "#ffffff", "#111111"
 _SETTINGS = charts.SETTINGS | {"axes.grid": False}
 _WIDTH = 6.0
-_LETTERS = 0.12
-"""How many inches of a bar a number takes."""
+_DIGIT = 0.12
+"""How many inches of a bar a digit takes."""
 
 
 def circle_chart(numbers: pd.DataFrame) -> Markup:
@@ -32,20 +32,18 @@ def circle_chart(numbers: pd.DataFrame) -> Markup:
             xlabel="round", xlim=(rounds[0] - 0.5, rounds[-1] + 0.5), ylim=(len(numbers) - 0.5, -0.5)
         )
         for place, (_, row) in enumerate(numbers.iterrows()):
-            start: float = rounds[0] - 0.5
+            start = rounds[0] - 0.5
             for circle, same in groupby(row.fillna(-1)):
                 width = len(list(same))
                 if circle >= 0:
                     axes.barh(place, width, left=start, height=0.84, color=colours[circle], linewidth=0)
-                    if width * _WIDTH / len(rounds) > _LETTERS * len(f"{circle:.0f}"):
+                    if width * _WIDTH / len(rounds) > _DIGIT * len(f"{circle:.0f}"):
                         ink = _LIGHT if colours[circle] == _COLOURS[0] else _DARK
-                        middle = start + width / 2
-                        axes.text(
-                            middle, place, f"{circle:.0f}", color=ink, fontsize=7, ha="center", va="center_baseline"
-                        )
+                        style: charts.Style = {"color": ink, "fontsize": 7, "ha": "center", "va": "center_baseline"}
+                        axes.text(start + width / 2, place, f"{circle:.0f}", **style)
                 start += width
-        for place in _borders(numbers.iloc[:, -1]):
-            axes.axhline(place, color=charts.GREY, linewidth=0.6)
+        for border in _borders(numbers.iloc[:, -1]):
+            axes.axhline(border, color=charts.GREY, linewidth=0.6)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_yticks(range(len(numbers)), [charts.label(name) for name in numbers.index])
         axes.tick_params(axis="y", length=0)
@@ -54,9 +52,7 @@ def circle_chart(numbers: pd.DataFrame) -> Markup:
 
 def size_chart(sizes: Mapping[int, Sequence[int]], clients: int) -> Markup:
     """Draw the circles' ``sizes`` after each round on top of each other, the largest below; blank: who is alone."""
-    table = pd.DataFrame.from_dict({number: pd.Series(found, dtype=float) for number, found in sizes.items()}).fillna(
-        0.0
-    )
+    table = pd.DataFrame({number: pd.Series(found, dtype=float) for number, found in sizes.items()}).fillna(0.0)
     rounds = list(sizes)
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(_WIDTH, 3))

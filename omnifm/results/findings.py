@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnifm.results import summary
-from omnifm.results.circles import CircleHistory, circle_history
+from omnifm.results.circle_history import CircleHistory, circle_history
 from omnifm.results.formatting import decimal_places, percent
 from omnifm.results.frame import to_frame
 from omnifm.results.result_folder import ArmRecord, ResultFolder, finite, mean, read_folder

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from omnifm.results import tables
 from omnifm.results.charts import arm_styles, dot_chart, forest_chart, heat_maps, line_chart, small_charts
 from omnifm.results.circle_charts import circle_chart, size_chart
-from omnifm.results.circles import circle_table
+from omnifm.results.circle_history import circle_table
 from omnifm.results.curves import Curves, curves, spent
 from omnifm.results.findings import Findings
 from omnifm.results.formatting import metric_name, metric_title

@@ -61,12 +61,18 @@ def test_without_the_superlink_the_run_tells_who_is_there(run: Path) -> None:
 
 
 def test_the_circles_are_told() -> None:
-    known = {"North": {"round": 2}, "South": {"round": 2}, "West": {"round": 1}, "New": {"there": True}}
+    known: dict[str, dict[str, Any]] = {
+        "North": {"round": 2},
+        "South": {"round": 2},
+        "West": {"round": 1},
+        "New": {"there": True},
+    }
     circles = {"0": ["North", "South"]}
     rows = text(client_table({}, known, NOW, circles))
     assert {row[0]: row[6] for row in rows} == {"New": "", "North": "0", "South": "0", "West": "alone"}
     assert circle_lines(circles) == ["Circle 0: North and South learn together."]
     assert circle_lines([30, 40]) == ["2 circles that learn together, of 40 and 30 hospitals."]
+    none: Any
     for none in (None, {}, []):
         assert circle_lines(none) == []
         assert len(text(client_table({}, known, NOW, none))[0]) == len(rows[0]) - 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from run_folder import change_rounds, write_run
 
-from omnifm.results.circles import CircleHistory, circle_table
+from omnifm.results.circle_history import CircleHistory, circle_table
 from omnifm.results.findings import read_findings
 
 CLIENTS = ("T2-1", "CT-1", "T2-2", "PET-1", "T2-3")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from omnifm.callbacks.circle_changes import Circles, circles_of
+from omnifm.callbacks.circle_changes import ReportedCircles, circles_of
 from omnifm.results.formatting import number
 from omnifm.results.result_folder import ArmRecord, CellRecord, finite
 from omnifm.results.retrievals import Retrieved, retrieved
 from omnifm.results.table import TextTable
 from omnifm.utils.words import joined
 
-MOST_NAMED = 8
+_MOST_NAMED = 8
 """So many clients are named in a sentence; of more, only how many."""
 
 _TOOK = {1.0: "all", 0.5: "half", 0.0: "none"}
@@ -77,7 +77,7 @@ class CircleHistory:
         sizes, since, rounds = self.sizes[max(self.sizes)], self.unchanged_since, list(self.sizes)
         if not sizes:
             return f"since round {since} every hospital has been alone again."
-        shown = joined(map(str, sizes), MOST_NAMED)
+        shown = joined(map(str, sizes), _MOST_NAMED)
         text = f"{len(sizes)} circles of {shown} hospitals learn" if len(sizes) > 1 else f"{shown} hospitals learn"
         if since == rounds[0]:
             return f"{text} together, the same in all rounds."
@@ -95,7 +95,7 @@ class CircleHistory:
             if self.numbers.size
             else [f"{count} hospital{'s' if count > 1 else ''}"]
         )
-        return [f"{joined(names, MOST_NAMED)} {'is' if count == 1 else 'are each'} alone."]
+        return [f"{joined(names, _MOST_NAMED)} {'is' if count == 1 else 'are each'} alone."]
 
     def _kept(self) -> list[str]:
         means = self.accepted.mean(axis=1)
@@ -103,7 +103,7 @@ class CircleHistory:
         if not names:
             return []
         it, its = ("it", "its") if len(names) == 1 else ("they", "their")
-        text = f"{joined(names, MOST_NAMED)} mostly kept {its} own weights"
+        text = f"{joined(names, _MOST_NAMED)} mostly kept {its} own weights"
         return [f"{text}: on average {it} took less than half of what {it} received."]
 
     def within(self, client: str) -> float:
@@ -139,7 +139,7 @@ def circle_history(arm: ArmRecord) -> CircleHistory | None:
     return CircleHistory(arm.name, sizes, numbers, shares, retrieved(cell, order))
 
 
-def _sizes(circles: Circles) -> list[int]:
+def _sizes(circles: ReportedCircles) -> list[int]:
     found = [len(names) for names in circles.values()] if isinstance(circles, Mapping) else circles
     return sorted(found, reverse=True)
 
