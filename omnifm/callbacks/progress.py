@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.circle_changes import CircleChanges
 from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, UploadEvent
 
 
 class LiveProgress(Progress, Callback):
-    """One bar for each arm of a run, one after the other."""
+    """One bar for each arm of a run, one after the other; above them, how circles of clients change."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(
@@ -25,9 +27,11 @@ class LiveProgress(Progress, Callback):
         self._bar = TaskID(0)
         self._clients = self._answered = 0
         self._score = ""
+        self._circles = CircleChanges()
 
     def on_arm_start(self, event: ArmStart) -> None:
         """Show the arm's bar."""
+        self._circles.restart(event)
         self._bar, self._score = self.add_task(event.arm.name, total=event.arm.rounds, note=""), ""
 
     def on_round_start(self, event: RoundStart) -> None:
@@ -42,8 +46,10 @@ class LiveProgress(Progress, Callback):
         self.update(self._bar, note=note)
 
     def on_round_end(self, event: RoundEvent) -> None:
-        """Move the bar."""
+        """Move the bar, and say whose circles have changed."""
         self.update(self._bar, completed=event.round)
+        if (change := self._circles.after(event)) and not self.disable:
+            self.console.print(Text(f"{event.arm.name}, round {event.round}: {change}."))
 
     def on_evaluate(self, event: EvaluationEvent) -> None:
         """Show the score from now on; at the test, complete the bar, also after an early stop."""

@@ -1,4 +1,4 @@
-"""``omnifm deploy status``: who is connected, the round, and how each hospital does.
+"""``omnifm deploy status``: who is connected, the round, how each hospital does and with whom it learns.
 
 The SuperLink knows who is connected; the run's folder says what the hospitals do: ``status.json``, ``deploy.jsonl``.
 """
@@ -15,11 +15,13 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from omnifm.callbacks.circle_changes import ReportedCircles
 from omnifm.deploy.deployment_plan import ServerSide, read_side
 from omnifm.deploy.operator import control
 from omnifm.engines.flower.control import RegisteredNode
 from omnifm.utils.errors import DeploymentError
 from omnifm.utils.lock import is_held
+from omnifm.utils.words import joined
 
 STATUS, EVENTS = "status.json", "deploy.jsonl"
 _COLOURS = {"online": "green", "offline": "red", "registered": "yellow"}
@@ -48,7 +50,8 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
         if "round" in about:  # after the last round the hospitals evaluate once more, as if for the next
             about["round"] = min(about["round"], status.get("rounds", about["round"]))
     if nodes or known:
-        yield client_table(nodes, known, datetime.now(UTC))
+        yield client_table(nodes, known, datetime.now(UTC), status.get("circles"))
+        yield from (escape(line) for line in circle_lines(status.get("circles")))
     else:
         yield "No hospital is registered yet: `omnifm deploy register FOLDER` lets them in."
     if run and status:
@@ -82,13 +85,22 @@ def read_status(run: Path) -> dict[str, Any]:
 
 
 def client_table(
-    nodes: Mapping[str, RegisteredNode] | None, known: Mapping[str, Mapping[str, Any]], now: datetime
+    nodes: Mapping[str, RegisteredNode] | None,
+    known: Mapping[str, Mapping[str, Any]],
+    now: datetime,
+    circles: ReportedCircles | None = None,
 ) -> Table:
-    """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``."""
+    """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``.
+
+    Where the run has circles whose members it names, so does a column.
+    """
+    circle = (
+        {name: number for number, names in circles.items() for name in names} if isinstance(circles, Mapping) else {}
+    )
     table = Table("hospital")
     for column in ("connection", "since"):
         table.add_column(column, no_wrap=True)
-    for column in ("training samples", "last round", "seconds"):
+    for column in ("training samples", "last round", "seconds", *(("circle",) if circle else ())):
         table.add_column(column, justify="right")
     table.add_column("trouble")
     for name in sorted({*(nodes or ()), *known}):
@@ -101,8 +113,19 @@ def client_table(
             colour, word = ("green", "connected") if about.get("there") else ("red", "gone")
         since = ago(node.since, now) if node and node.since else ""
         numbers = [str(about.get(key, "")) for key in ("train", "round", "seconds")]
+        numbers += [circle.get(name, "alone" if "round" in about else "")] if circle else []
         table.add_row(escape(name), f"[{colour}]{word}[/]", since, *numbers, escape(str(about.get("trouble", ""))))
     return table
+
+
+def circle_lines(circles: ReportedCircles | None) -> list[str]:
+    """Say who learns together with whom; nothing, where nobody does."""
+    if not circles:
+        return []
+    if not isinstance(circles, Mapping):
+        sizes = joined(map(str, sorted(circles, reverse=True)))
+        return [f"{len(circles)} circles that learn together, of {sizes} hospitals."]
+    return [f"Circle {number}: {joined(names)} learn together." for number, names in circles.items()]
 
 
 def where_it_is(run: Path, status: Mapping[str, Any], now: datetime) -> str:

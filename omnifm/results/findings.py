@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnifm.results import summary
+from omnifm.results.circle_history import CircleHistory, circle_history
 from omnifm.results.formatting import decimal_places, percent
 from omnifm.results.frame import to_frame
 from omnifm.results.result_folder import ArmRecord, ResultFolder, finite, mean, read_folder
@@ -118,6 +119,12 @@ class Findings:
     def costs(self) -> pd.DataFrame:
         """What each arm cost."""
         return summary.costs(self.main).droplevel("level")
+
+    @cached_property
+    def circles(self) -> list[CircleHistory]:
+        """The circles of the arms of a run that have any."""
+        arms = [] if self.folder.is_comparison else self.folder.arms
+        return [history for arm in arms if (history := circle_history(arm))]
 
     @cached_property
     def comparisons(self) -> dict[str, pd.DataFrame]:

@@ -78,12 +78,6 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in values)
 
 
-def joined(names: Iterable[str]) -> str:
-    """Return ``a, b and c``."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def metric_name(metric: str) -> str:
     """Return a metric's name as people write it: ``macro F1``, or ``Dice, whole tumour``.
 

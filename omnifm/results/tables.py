@@ -12,6 +12,7 @@ from omnifm.results.findings import ARM_KINDS, SHORT, Findings
 from omnifm.results.result_folder import ArmRecord
 from omnifm.results.summary import SURE, client_means, summary
 from omnifm.results.table import TextTable
+from omnifm.utils.words import joined
 
 _Frame = TypeVar("_Frame", pd.DataFrame, pd.Series)
 
@@ -78,7 +79,7 @@ def score_table(found: Findings, arms: Sequence[ArmRecord]) -> TextTable:
     seeds = ", ".join(map(str, found.folder.seeds))
     spread = f"mean ± standard deviation over {len(found.folder.seeds)} seeds" if "," in seeds else f"seed {seeds}"
     points = " and ".join(f"{SHORT[point]} = {name}" for point, name in found.folder.points.items())
-    gains = f" Over {f.joined(found.baselines)}: gain over hospitals training alone." if found.baselines else ""
+    gains = f" Over {joined(found.baselines)}: gain over hospitals training alone." if found.baselines else ""
     title = f"Test {f.metric_title(found.metric)}, {spread}, {points}. Worst: of the worst hospital.{gains}"
     return columns.table("scores", f"{title} MB: both ways, all rounds, per hospital. Bold: best, baselines aside.")
 

@@ -68,6 +68,20 @@ def test_a_bar_is_full_when_the_rounds_are_over_early() -> None:
     assert "accuracy 0.250" in last
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_changes_of_circles_are_told_where_somebody_looks(terminal: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
+    with LiveProgress(console) as live:
+        arm = started(live, "omnifm")
+        for number, circles in enumerate([{}, {"0": ["a", "[b]"]}, {"0": ["a", "[b]"]}], start=1):
+            clients = {name: {"loss": 1.0, "samples": 1} for name in ("a", "[b]", "c")}
+            live.on_round_end(RoundEvent(arm, number, 0.1, 0, 0, clients, {"circles": circles}))
+    lines = [line for line in screen.getvalue().splitlines() if "learn together" in line]
+    text = "omnifm, round 2: a and [b] now learn together; c is alone."
+    assert [line.strip().endswith(text) for line in lines] == [True] * terminal
+
+
 @pytest.mark.parametrize("name", ["[red]", "[/]", "[bold]a[/bold]"])
 def test_names_are_no_markup(name: str) -> None:
     assert name in shown(terminal=True, name=name)

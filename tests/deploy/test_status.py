@@ -13,7 +13,7 @@ from live import make_deployment
 from rich.console import Console
 from small_run import omnifm
 
-from omnifm.deploy.status import ago, client_table, last_events, latest_run, read_status, where_it_is
+from omnifm.deploy.status import ago, circle_lines, client_table, last_events, latest_run, read_status, where_it_is
 from omnifm.engines.flower.control import RegisteredNode
 from omnifm.engines.flower.status_log import Events
 from omnifm.utils.errors import DeploymentError
@@ -60,6 +60,24 @@ def test_without_the_superlink_the_run_tells_who_is_there(run: Path) -> None:
     assert [row[:2] for row in rows] == [["North", "not known"], ["South", "not known"]]
 
 
+def test_the_circles_are_reported() -> None:
+    known: dict[str, dict[str, Any]] = {
+        "North": {"round": 2},
+        "South": {"round": 2},
+        "West": {"round": 1},
+        "New": {"there": True},
+    }
+    circles = {"0": ["North", "South"]}
+    rows = text(client_table({}, known, NOW, circles))
+    assert {row[0]: row[6] for row in rows} == {"New": "", "North": "0", "South": "0", "West": "alone"}
+    assert circle_lines(circles) == ["Circle 0: North and South learn together."]
+    assert circle_lines([30, 40]) == ["2 circles that learn together, of 40 and 30 hospitals."]
+    none: Any
+    for none in (None, {}, []):
+        assert circle_lines(none) == []
+        assert len(text(client_table({}, known, NOW, none))[0]) == len(rows[0]) - 1
+
+
 def test_the_round_is_reported(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status = read_status(run)
     then = datetime.fromisoformat(status["updated"])
@@ -95,12 +113,14 @@ def test_the_command_on_a_server_whose_superlink_is_down(tmp_path: Path) -> None
     assert alone.status == 1
     assert f"https://127.0.0.1:{plan.ports.superlink} cannot be reached" in alone.text
     (Path(plan.state) / "runs/one").mkdir(parents=True)
-    Events(Path(plan.state) / "runs/one").update_status({"North": {"there": True}}, phase="training", round=1, rounds=2)
+    stand = {"phase": "training", "round": 1, "rounds": 2, "circles": {"3": ["North", "South"]}}
+    Events(Path(plan.state) / "runs/one").update_status({"North": {"there": True}}, **stand)
     outcome = omnifm("deploy", "status", folder)
     assert outcome.status == 0
     assert "cannot be reached" in outcome.text
     assert "North" in outcome.text
     assert "round 1 of 2" in outcome.text
+    assert "Circle 3: North and South learn together." in outcome.text
 
 
 def test_a_folder_that_holds_no_deployed_run(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ app = ClientApp()
 def answer(message: Message, context: Context) -> Message:
     """Answer one message."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("omnifm.deploy").setLevel(logging.INFO)
     return answered(message, node_config(context))
 
 

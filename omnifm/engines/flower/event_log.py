@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from omnifm.callbacks.callback import Callback
-from omnifm.callbacks.events import EvaluationEvent, RoundEvent, RoundStart, RunEnd
+from omnifm.callbacks.circle_changes import CircleChanges, circles_of
+from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, RunEnd
 from omnifm.engines.flower.status_log import Events
 
 
 class EventLog(Callback):
-    """Writes the rounds and scores of a deployed run into ``deploy.jsonl`` and ``status.json``."""
+    """Writes the rounds, circles and scores of a deployed run into ``deploy.jsonl`` and ``status.json``."""
 
     def __init__(self, events: Events) -> None:
-        self.events = events
+        self.events, self._circles = events, CircleChanges()
+
+    def on_arm_start(self, event: ArmStart) -> None:
+        """Say which circles there are already."""
+        self.events.update_status(circles=self._circles.restart(event))
 
     def on_round_start(self, event: RoundStart) -> None:
         """Update the present round."""
@@ -24,6 +29,10 @@ class EventLog(Callback):
         loss = sum(one["loss"] for one in event.clients.values()) / max(1, len(event.clients))
         text = f"{name} {event.round}/{event.arm.rounds} with {names}; loss {loss:.3f}, {event.seconds:.1f} s"
         self.events.log("round", text=text, arm=name, round=event.round)
+        self.events.update_status(circles=circles_of(event.report))
+        if change := self._circles.after(event):
+            text = f"{name} {event.round}/{event.arm.rounds}: {change}"
+            self.events.log("circles", text=text, arm=name, round=event.round)
 
     def on_evaluate(self, event: EvaluationEvent) -> None:
         """Log the mean score."""
