@@ -27,7 +27,8 @@ def seen_as(kind: str, subset: Subset) -> Subset:
 
 def hospital(name: str, kind: str, seed: int) -> ClientData:
     made = made_client(name, kind, (0, 1, 2), seed)
-    return replace(made, **{s: seen_as(kind, getattr(made, s)) for s in ("train", "validation", "test")})
+    train, validation, test = (seen_as(kind, part) for part in (made.train, made.validation, made.test))
+    return replace(made, train=train, validation=validation, test=test)
 
 
 def dataset_of_kinds() -> FederatedDataset:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from copy import deepcopy
 
+import torch
+
 from omnifm.algorithms.placement import Placement
 from omnifm.core.records import OWN_WEIGHTS, ServerState
 from omnifm.core.tensors import strip_prefix
@@ -40,7 +42,7 @@ def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[Federat
     if model.adapter is not None:
         model.adapter.use_bank(broadcast.extra.get("bank"))
     if layers_with_statistics(model):
-        parts = {name: value.split(arm.experiment.training.batch_size) for name, value in batch.items()}
+        parts = {name: torch.split(value, arm.experiment.training.batch_size) for name, value in batch.items()}
         with measured_statistics(model), deterministic(batch["image"].device):
             for place in range(len(parts["image"])):
                 model.measured({name: value[place] for name, value in parts.items()})

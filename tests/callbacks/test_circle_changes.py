@@ -17,7 +17,8 @@ CLIENTS = ("T2-1", "T2-2", "T2-3", "CT-1", "PET-1")
 
 def round_with(number: int, circles: Any, clients: tuple[str, ...] = CLIENTS) -> RoundEvent:
     trained = {name: {"loss": 1.0, "samples": 4} for name in clients}
-    return RoundEvent(ArmInfo(), number, 0.1, 0, 0, trained, {} if circles is None else {"circles": circles})
+    report = {} if circles is None else {"circles": circles}
+    return RoundEvent(ArmInfo(), number, seconds=0.1, bytes_down=0, bytes_up=0, clients=trained, report=report)
 
 
 def told(*rounds: Any) -> list[str]:

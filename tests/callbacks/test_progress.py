@@ -76,7 +76,8 @@ def test_changes_of_circles_are_told_where_somebody_looks(terminal: bool) -> Non
         arm = started(live, "omnifm")
         for number, circles in enumerate([{}, {"0": ["a", "[b]"]}, {"0": ["a", "[b]"]}], start=1):
             clients = {name: {"loss": 1.0, "samples": 1} for name in ("a", "[b]", "c")}
-            live.on_round_end(RoundEvent(arm, number, 0.1, 0, 0, clients, {"circles": circles}))
+            about: dict[str, Any] = {"seconds": 0.1, "bytes_down": 0, "bytes_up": 0, "report": {"circles": circles}}
+            live.on_round_end(RoundEvent(arm, number, clients=clients, **about))
     lines = [line for line in screen.getvalue().splitlines() if "learn together" in line]
     text = "omnifm, round 2: a and [b] now learn together; c is alone."
     assert [line.strip().endswith(text) for line in lines] == [True] * terminal

@@ -24,7 +24,7 @@ def begin(log: EventLog, number: int = 0, circles: Any = None) -> None:
 
 def end(log: EventLog, number: int, **report: Any) -> None:
     clients = {name: {"loss": 1.0, "samples": 4} for name in ("North", "South", "West")}
-    log.on_round_end(RoundEvent(ARM, number, 0.1, 0, 0, clients, report))
+    log.on_round_end(RoundEvent(ARM, number, seconds=0.1, bytes_down=0, bytes_up=0, clients=clients, report=report))
 
 
 def status(folder: Path) -> Any:
