@@ -1,9 +1,11 @@
 # From a fresh clone and a bare python3: `make demo` trains, `make demo-flower` trains over a network of processes,
-# `make test` tests, `make test-fast` in two minutes. Each sets up .venv, once.
+# `make test` tests, `make test-fast` in two minutes. `make results-small` plays the phantom studies of docs/results/ in
+# their shortest form in a quarter of an hour, `make results` all studies in some nights: stop it and go on as you like.
+# Each sets up .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-flower check test coverage test-fast clean
+.PHONY: demo demo-flower check test coverage test-fast results results-small clean
 
 demo: .venv/ready
 	$(BIN)/omnifm run examples/mixed-phantom.toml --out $(or $(OUT),runs/demo-$(shell date +%Y%m%d-%H%M%S))
@@ -28,6 +30,13 @@ coverage: check
 
 test-fast: .venv/ready
 	$(BIN)/pytest -n 2 -m "not slow"
+
+# DATA is the folder of real images (docs/data.md); without it only the phantom's studies are played.
+results: .venv/ready
+	$(BIN)/python benchmarks/results.py --data $(or $(DATA),data)
+
+results-small: .venv/ready
+	$(BIN)/python benchmarks/results.py --small
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -18,7 +18,7 @@ from omnifm.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
 ]
 EXTERNAL = ("transformers", "peft", "my_package")

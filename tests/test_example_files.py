@@ -26,7 +26,7 @@ def test_every_experiment_can_be_run_and_compared(path: Path) -> None:
 @pytest.mark.parametrize("name", ["compare-small", "compare-real"])
 def test_the_comparisons_tune_every_algorithm_equally(name: str) -> None:
     design = ComparisonOptions(algorithms="all").design(read_plan(EXAMPLES / f"{name}.toml").document)
-    assert len(design.arms) == 16
+    assert len(design.arms) == 17
     assert {len(arm.points) for arm in design.arms} == {2}
     assert len(design.levels) == 3
 

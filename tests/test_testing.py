@@ -17,6 +17,7 @@ from omnifm.algorithms.fedadam import FedAdam
 from omnifm.algorithms.fedavgm import FedAvgM
 from omnifm.algorithms.fedprox import FedProx
 from omnifm.algorithms.fedyogi import FedYogi
+from omnifm.algorithms.grouped import Grouped
 from omnifm.algorithms.local import Local
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM
@@ -46,7 +47,9 @@ def test_every_reference_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [OmniFM(), OmniFM(Scaffold()), OmniFM(Moon(), at_home=("backbone",)), Local(), Centralised()], ids=str
+    "algorithm",
+    [OmniFM(), OmniFM(Scaffold()), OmniFM(Moon(), at_home=("backbone",)), Local(), Grouped(), Centralised()],
+    ids=str,
 )
 def test_what_is_composed_or_no_federation_passes(algorithm: Algorithm) -> None:
     check_algorithm(algorithm)

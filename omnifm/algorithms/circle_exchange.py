@@ -23,8 +23,11 @@ def circle_in(broadcast: Broadcast) -> int | None:
 
 
 def in_parts(names: Iterable[str], parts: Collection[str]) -> list[str]:
-    """Return the tensor names of which a part, one or several components of the dotted name, is among ``parts``."""
-    return [name for name in names if any(f".{part}." in f".{name}." for part in parts)]
+    """Return the tensor names of which a part, one or several components of the dotted name, is among ``parts``.
+
+    ``everything`` is a part of every name.
+    """
+    return [name for name in names if any(part == "everything" or f".{part}." in f".{name}." for part in parts)]
 
 
 def expected_change(broadcast: Broadcast) -> Tensors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -65,6 +65,14 @@ class CircleState:
         report = {**state.notes.get("report", {}), "circles": self._report()}
         return replace(state, memory=memory, notes={**state.notes, "circles": notes, "report": report})
 
+    def addressed(self, upload: Upload) -> Upload:
+        """Return a client's upload with its circle's weights apart from those of others."""
+        return addressed(upload, self.circles.circle(upload.client), self.weights.initial.keys())
+
+    def moved(self, mean: Tensors) -> CircleState:
+        """Return the state after a round with this mean change, under the names that uploads are addressed with."""
+        return replace(self, weights=self.weights.moved(mean))
+
     def _report(self) -> dict[str, list[str]] | list[int]:
         members = self.circles.members
         if len(self.evidence.clients) > MOST_NAMED:
@@ -88,7 +96,6 @@ class CircleRound:
 
     def __init__(self, before: CircleState, bank: KnowledgeBank) -> None:
         self._before, self._bank = before, bank
-        self._names: Collection[str] = before.weights.initial.keys()
         self._retrievals: list[Retrievals] = []
         self._accepted: dict[str, float] = {}
         self._mean: Tensors = {}
@@ -96,10 +103,9 @@ class CircleRound:
     def take(self, upload: Upload, offer: BankUpload) -> Upload:
         """Note what a client retrieved and accepted; return its upload with its circle's weights apart from others'."""
         self._retrievals.append(Retrievals(upload.client, offer.rows.clone(), offer.counts.clone()))
-        circle = self._before.circles.circle(upload.client)
-        if circle != ALONE and "accepted" in upload.notes:
+        if "accepted" in upload.notes and self._before.circles.circle(upload.client) != ALONE:
             self._accepted[upload.client] = upload.notes["accepted"]
-        return addressed(upload, circle, self._names)
+        return self._before.addressed(upload)
 
     def split(self, mean: Mean) -> Mean:
         """Keep what is averaged within circles, and return the rest."""
@@ -108,13 +114,12 @@ class CircleRound:
 
     def result(self, source: CircleSource, decay: float) -> CircleState:
         """Return the circles after the round; ``decay`` is what the evidence of older rounds counts beside new one."""
-        before = self._before
-        weights = before.weights.moved(self._mean)
+        after = self._before.moved(self._mean)
         if source != "bank":
-            return replace(before, weights=weights)
-        evidence = before.evidence.with_round(self._bank, self._retrievals, decay)
-        trust = before.trust.with_reports(self._accepted)
-        for members in before.circles.members.values():
+            return after
+        evidence = after.evidence.with_round(self._bank, self._retrievals, decay)
+        trust = after.trust.with_reports(self._accepted)
+        for members in after.circles.members.values():
             trust = trust.judged(members, partial(evidence.pairs, members), ALIKE)
-        circles, shares = before.circles.regrouped(evidence.groups(trust.sharp))
-        return CircleState(circles, weights.regrouped(shares), evidence, trust)
+        circles, shares = after.circles.regrouped(evidence.groups(trust.sharp))
+        return CircleState(circles, after.weights.regrouped(shares), evidence, trust)

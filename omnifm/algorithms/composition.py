@@ -35,10 +35,10 @@ class BuildContext:
         """Return the algorithm of this name to build upon; ``key`` is the setting that names it.
 
         Raises:
-            ExperimentError: it is none, or itself composed, or pools all data.
+            ExperimentError: it is none, or itself composed, or pools all data, or has circles of its own.
         """
         bases = {own: made for own, made in self.sections.items() if isinstance(made, Algorithm)}
-        bases = {own: made for own, made in bases.items() if not made.pools_data}
+        bases = {own: made for own, made in bases.items() if not made.pools_data and not made.in_circles}
         if name not in bases:
             raise ExperimentError(f"{key} = {name!r} is no algorithm to build upon. {did_you_mean(name, bases)}")
         return bases[name].with_aggregator(self.aggregator)

@@ -18,6 +18,7 @@ from omnifm.algorithms.fedprox import FedProx
 from omnifm.algorithms.fedrep import FedRep
 from omnifm.algorithms.fedyogi import FedYogi
 from omnifm.algorithms.gpfl import GPFL
+from omnifm.algorithms.grouped import Grouped
 from omnifm.algorithms.local import LocalSettings
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFMSettings
@@ -44,6 +45,7 @@ ALGORITHM_SETTINGS: dict[str, type] = {
     **REFERENCES,
     "omnifm": OmniFMSettings,
     "local": LocalSettings,
+    "grouped": Grouped,
     "centralised": Centralised,
 }
 """What each name's section in the experiment file may hold. For most, the settings are the algorithm."""

@@ -18,7 +18,7 @@ def compare(
     experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
     algorithms: Annotated[
         str | None,
-        typer.Option(metavar="all|A,B,...", help="Algorithms, or arms of the file; if not given, its arms, or all."),
+        typer.Option(metavar="all|A,B,...", help="Algorithms, or arms by name; if not given, the file's, or all."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
     ablate: Annotated[

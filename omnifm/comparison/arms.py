@@ -29,25 +29,67 @@ LOCAL = ArmPlan("local", "baseline", {"algorithm": "local"}, "every hospital alo
 ALONE = ArmPlan(
     "alone", "baseline", {"algorithm": "local", "adapter": {"use": "on"}}, "every hospital alone, OmniFM's own network"
 )
+GROUPS = ArmPlan(
+    "groups",
+    "baseline",
+    {"algorithm": "grouped", "federation": {"personal": ["norm"]}},
+    "FedAvg within the declared groups, normalisation at home: the oracle, told who is alike",
+)
 OMNIFM = ArmPlan("omnifm", "omnifm", {"algorithm": "omnifm"})
-BASELINES = (LOCAL, ALONE, ArmPlan("centralised", "baseline", {"algorithm": "centralised"}, "all data in one place"))
+BASELINES = (
+    LOCAL,
+    ALONE,
+    GROUPS,
+    ArmPlan("centralised", "baseline", {"algorithm": "centralised"}, "all data in one place"),
+)
 KNOWN = {
     **{name: ArmPlan(name, "reference", {"algorithm": name}) for name in REFERENCES},
     **{arm.name: arm for arm in (OMNIFM, *BASELINES)},
 }
 """The arms of ``--algorithms all``."""
+ALL = "all"
 
 
 def _variant(name: str, kind: ArmKind, about: str, **changes: Any) -> ArmPlan:
     return ArmPlan(name, kind, {"algorithm": "omnifm", **changes}, about)
 
 
+OMNIFM_GROUPS = _variant("omnifm-groups", "control", "circles are the declared groups", omnifm={"circles": "group"})
+VARIANTS = {
+    arm.name: arm
+    for arm in (
+        ArmPlan(
+            "fedavg-plain",
+            "reference",
+            {"algorithm": "fedavg", "federation": {"personal": [], "acceptance": "off"}},
+            "FedAvg as published, whatever the experiment gives to all",
+        ),
+        ArmPlan(
+            "fedbn",
+            "reference",
+            {"algorithm": "fedavg", "federation": {"personal": ["norm"], "acceptance": "off"}},
+            "FedBN (Li et al., ICLR 2021): FedAvg with normalisation at home",
+        ),
+        _variant(
+            "paper",
+            "reference",
+            "OmniFM as in the paper: all averaged over all clients but the suffix",
+            omnifm={"variant": "paper"},
+            federation={"personal": [], "acceptance": "off"},
+        ),
+        OMNIFM_GROUPS,
+    )
+}
+"""Further arms that ``--algorithms`` knows by name."""
+
 ABLATION = (
     OMNIFM,
+    _variant("no-circles", "ablation", "no circles: the backbone stays at home", omnifm={"circles": "off"}),
+    _variant("no-acceptance", "ablation", "clients take all they receive", federation={"acceptance": "off"}),
     _variant(
         "no-gskr",
         "ablation",
-        "own token in place of prototypes; the same as this network under FedAvg with the same parts at home",
+        "own token in place of prototypes, so that no circles are found: this network, its backbone at home",
         adapter={"retrieval": False},
     ),
     _variant("no-eca", "ablation", "mean of the prototypes in place of attention", adapter={"fusion": False}),
@@ -57,18 +99,30 @@ ABLATION = (
     _variant("random-prototypes", "control", "as many fixed random vectors", omnifm={"retrieve": "random"}),
     _variant("own-prototypes", "control", "each hospital's own prototypes only", omnifm={"retrieve": "own"}),
     _variant("others-prototypes", "control", "other hospitals' prototypes only", omnifm={"retrieve": "others"}),
+    OMNIFM_GROUPS,
+    _variant(
+        "omnifm-groups-no-gskr",
+        "control",
+        "circles are the declared groups, own token in place of prototypes: what prototypes give beside circles",
+        omnifm={"circles": "group"},
+        adapter={"retrieval": False},
+    ),
+    GROUPS,
     ArmPlan(
         "fedavg-network",
         "control",
         {"algorithm": "fedavg", "adapter": {"use": "on"}},
-        "OmniFM's network under plain FedAvg: all averaged but the suffix",
+        "OmniFM's network under FedAvg: all averaged but the suffix and what the experiment keeps at home",
     ),
 )
-"""OmniFM, without one of its parts at a time, and controls of the same capacity."""
+"""OmniFM, its pieces off one at a time, and controls of the same capacity.
+
+``groups`` has the circles, declared ones, and neither adapter nor bank.
+"""
 
 
 def named_arms(names: str, document: Document) -> list[ArmPlan]:
-    """Return the arms called by ``all`` or a list with commas: algorithms, or arms of the experiment file.
+    """Return the arms of a list with commas: algorithms, arms of the experiment file, or ``all`` those of ``KNOWN``.
 
     Raises:
         ExperimentError: there is no such algorithm or arm.
@@ -76,16 +130,23 @@ def named_arms(names: str, document: Document) -> list[ArmPlan]:
     own = {name: ArmPlan(name, "own", changes) for name, changes in (document.get("arms") or {}).items()}
     own = {name: arm for name, arm in own.items() if name not in KNOWN or KNOWN[name].changes != arm.changes}
     registered = {name: ArmPlan(name, "own", {"algorithm": name}) for name in ALGORITHM_SETTINGS if name not in KNOWN}
-    known = {**KNOWN, **registered, **own}
-    if names == "all":
-        return list(KNOWN.values())
-    chosen = [name.strip() for name in names.split(",") if name.strip()]
-    for name in chosen:
-        if name not in known:
+    known = {**KNOWN, **VARIANTS, **registered, **own}
+    chosen: dict[str, ArmPlan] = {}
+    for name in (name.strip() for name in names.split(",")):
+        if name == ALL:
+            chosen |= KNOWN
+        elif name in known:
+            chosen[name] = known[name]
+        elif name:
             raise ExperimentError(f"--algorithms: there is no {name!r}. {did_you_mean(name, known)}")
     if not chosen:
         raise ExperimentError("--algorithms is empty: name some, with commas between them, or 'all'.")
-    return [known[name] for name in dict.fromkeys(chosen)]
+    return list(chosen.values())
+
+
+def names_all(names: str | None) -> bool:
+    """Tell whether arms were named all together, or not at all, so that one that cannot serve may be left out."""
+    return names is None or ALL in [name.strip() for name in names.split(",")]
 
 
 def swept(arms: Iterable[ArmPlan], sweep: str) -> list[ArmPlan]:

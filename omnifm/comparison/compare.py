@@ -12,6 +12,7 @@ from omnifm.callbacks.callback import Callback, notify, notify_at_end
 from omnifm.callbacks.events import RoundEvent, RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.callbacks.time_limit import TimeLimit
+from omnifm.comparison.arms import names_all
 from omnifm.comparison.choice import choose
 from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions, Outcome
 from omnifm.comparison.design import ArmDesign, Cell, Design
@@ -213,7 +214,7 @@ def compare_locked(
             folder.keep_weights(fresh, given.weights)
         design = fresh or folder.reopen(given.document if given else None, options)
         with guard or nullcontext():
-            tolerant = options.algorithms in (None, "all")
+            tolerant = names_all(options.algorithms)
             comparison = Comparison(
                 design, folder, workers=workers, progress=progress, limit=limit, tolerant=tolerant, callbacks=callbacks
             )

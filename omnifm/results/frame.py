@@ -13,7 +13,7 @@ from omnifm.results.result_folder import CellRecord, ResultFolder, finite, read_
 COLUMNS = {
     "arm": "row of the tables: an arm of the experiment, an algorithm, or a value of a sweep",
     "algorithm": "algorithm of the arm",
-    "kind": "omnifm, reference, own, ablation, control, sweep, or baseline (clients alone, or pooled data)",
+    "kind": "omnifm, reference, own, ablation, control, sweep, or baseline (clients alone, in declared groups, pooled)",
     "level": "participation: share of clients sampled in each round",
     "seed": "seed of the experiment",
     "round": "round after which it was measured; of test scores, the round that validation chose",

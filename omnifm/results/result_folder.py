@@ -21,7 +21,7 @@ from omnifm.utils.errors import ExperimentError
 POINTS = {"before_local_training": "before local training", "after_local_training": "after local training"}
 """The evaluation points, in order; the first one with results is the one that ranks arms."""
 
-_RUN_KINDS = {"local": "baseline", "centralised": "baseline", "omnifm": "omnifm"}
+_RUN_KINDS = {**dict.fromkeys(("local", "grouped", "centralised"), "baseline"), "omnifm": "omnifm"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from omnifm.algorithms.fedprox import FedProx
 from omnifm.algorithms.fedrep import FedRep
 from omnifm.algorithms.fedyogi import FedYogi
 from omnifm.algorithms.gpfl import GPFL
+from omnifm.algorithms.grouped import Grouped
 from omnifm.algorithms.local import Local
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM, OmniFMSettings
@@ -43,7 +44,8 @@ DEFAULTS = {name: kind() for name, kind in ALGORITHM_SETTINGS.items()}
         ("fedavg", FedAvg()),
         ("centralised", Centralised()),
         ("local", Local(BANK)),
-        ("omnifm", OmniFM(FedAvg(), BANK, ("backbone",))),
+        ("omnifm", OmniFM(FedAvg(), BANK, ("norm",), ("backbone",), "bank")),
+        ("grouped", Grouped()),
         ("fedprox", FedProx()),
         ("fedavgm", FedAvgM()),
         ("fedadam", FedAdam()),
@@ -61,7 +63,7 @@ def test_made_by_name(name: str, expected: object) -> None:
     assert make_algorithm(name, BuildContext(DEFAULTS, BANK)) == expected
 
 
-@pytest.mark.parametrize("base", ["local", "omnifm", "centralised", "scafold"])
+@pytest.mark.parametrize("base", ["local", "omnifm", "centralised", "grouped", "scafold"])
 def test_a_base_must_be_an_algorithm_to_build_upon(base: str) -> None:
     settings = {**DEFAULTS, "omnifm": OmniFMSettings(base)}
     with pytest.raises(ExperimentError, match=rf"omnifm\.base = '{base}' is no algorithm to build upon"):
@@ -75,7 +77,7 @@ def test_a_mistyped_base_is_suggested() -> None:
 
 
 def test_all_names_are_known() -> None:
-    assert ALGORITHM_SETTINGS.keys() == REFERENCES.keys() | {"omnifm", "local", "centralised"}
+    assert ALGORITHM_SETTINGS.keys() == REFERENCES.keys() | {"omnifm", "local", "grouped", "centralised"}
     assert len(REFERENCES) == 12
 
 

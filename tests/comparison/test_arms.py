@@ -4,7 +4,7 @@ import pytest
 from helpers import same, small_arm
 
 from omnifm.algorithms.registry import REFERENCES
-from omnifm.comparison.arms import ABLATION, KNOWN, named_arms, nested, swept, with_baselines
+from omnifm.comparison.arms import ABLATION, KNOWN, VARIANTS, named_arms, names_all, nested, swept, with_baselines
 from omnifm.config.experiment import base_of, make_experiment
 from omnifm.config.overrides import merged
 from omnifm.engines.in_process import InProcess
@@ -13,11 +13,11 @@ from omnifm.utils.errors import ExperimentError
 
 def test_all_are_the_references_omnifm_and_the_baselines() -> None:
     names = [arm.name for arm in named_arms("all", {})]
-    assert names == [*REFERENCES, "omnifm", "local", "alone", "centralised"]
+    assert names == [*REFERENCES, "omnifm", "local", "alone", "groups", "centralised"]
     assert len(REFERENCES) == 12
 
 
-@pytest.mark.parametrize("arm", [*KNOWN.values(), *ABLATION], ids=lambda arm: arm.name)
+@pytest.mark.parametrize("arm", [*KNOWN.values(), *VARIANTS.values(), *ABLATION], ids=lambda arm: arm.name)
 def test_every_arm_is_an_experiment(arm) -> None:  # type: ignore[no-untyped-def]
     experiment = make_experiment(merged({}, arm.changes))
     assert experiment.algorithm == arm.changes["algorithm"]
@@ -25,15 +25,30 @@ def test_every_arm_is_an_experiment(arm) -> None:  # type: ignore[no-untyped-def
 
 def test_ablation_changes_one_thing_at_a_time() -> None:
     plain = make_experiment({"algorithm": "omnifm"})
-    for arm in ABLATION[1:-1]:
+    several = {"omnifm-groups-no-gskr": 2}
+    for arm in ABLATION[1:]:
+        if arm.changes["algorithm"] != "omnifm":
+            continue
         experiment = make_experiment(merged({}, arm.changes))
         changed = [
             key
-            for section in ("adapter", "omnifm")
+            for section in ("adapter", "omnifm", "federation")
             for key, value in vars(getattr(experiment, section, experiment.sections.get(section))).items()
             if value != vars(getattr(plain, section, plain.sections.get(section)))[key]
         ]
-        assert len(changed) == 1, arm.name
+        assert len(changed) == several.get(arm.name, 1), arm.name
+
+
+def test_what_an_experiment_gives_to_all_is_not_given_to_algorithms_as_published() -> None:
+    given = {"federation": {"personal": ["norm"], "acceptance": "on"}}
+    for name, expected in {"fedavg-plain": ((), "off"), "fedbn": (("norm",), "off"), "paper": ((), "off")}.items():
+        (arm,) = named_arms(name, {})
+        federation = make_experiment(merged(given, arm.changes)).federation
+        assert (federation.personal, federation.acceptance) == expected, name
+    for name in ("fedavg", "groups", "omnifm", "omnifm-groups"):
+        (arm,) = named_arms(name, {})
+        federation = make_experiment(merged(given, arm.changes)).federation
+        assert (federation.personal, federation.acceptance) == (("norm",), "on"), name
 
 
 def test_a_mistyped_algorithm_is_suggested() -> None:
@@ -50,8 +65,16 @@ def test_arms_of_the_file_have_names_too() -> None:
 
 def test_each_is_named_once_and_none_is_refused() -> None:
     assert [arm.name for arm in named_arms(" fedavg, moon,fedavg", {})] == ["fedavg", "moon"]
+    assert [arm.name for arm in named_arms("paper, all", {})] == ["paper", *KNOWN]
     with pytest.raises(ExperimentError, match="--algorithms is empty"):
         named_arms(" ,", {})
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(None, True), ("all", True), ("fedbn, all", True), ("gpfl,fedavg", False), ("", False)]
+)
+def test_who_is_named_must_serve(names: str | None, expected: bool) -> None:
+    assert names_all(names) is expected
 
 
 def test_the_hospitals_alone_are_always_there_once() -> None:

@@ -1,0 +1,198 @@
+"""The pages of ``docs/results/``: a study's figures as tables in Markdown, and an index of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+
+from evidence.claims import decide, shown
+from evidence.figures import ALONE, ORACLE, OWN, POOLED, Figures
+from evidence.studies import Study
+
+from omnifm.results.formatting import (
+    MISSING,
+    joined,
+    metric_title,
+    number,
+    percent,
+    settings_text,
+    with_interval,
+    with_spread,
+)
+
+WRITTEN = "<!-- Written by benchmarks/results.py from the comparisons' folders: do not edit. -->\n"
+HOLDS = {True: "yes", False: "**no**", None: "these seeds cannot tell"}
+SHOWN_BY_CLIENT = (OWN, "omnifm-groups", ORACLE, "fedbn", "fedavg", "fedavg-plain", "paper")
+
+
+def study_page(study: Study, figures: Figures, root: Path) -> str:
+    """Return the page of one study."""
+    found = figures.found
+    folder = found.folder
+    points = max((len(arm.points) for arm in folder.arms), default=1)
+    tuned = f"settings chosen among {points} on validation data" if points > 1 else "settings as in the file"
+    direction = "Lower is better." if found.lower else "Higher is better."
+    parts = [
+        WRITTEN,
+        f"# {study.name}\n",
+        f"{study.about}\n",
+        f"```sh\n{study.command(root)}\n```\n",
+        f"Seed{'s' * (len(folder.seeds) > 1)} {joined(map(str, folder.seeds))}; {tuned}"
+        + (f" of seed {joined(map(str, folder.tuning_seeds))}" if points > 1 and folder.tuning_seeds else "")
+        + f"; played {folder.date:%Y-%m-%d} with {versions(folder.versions)}. Test {metric_title(found.metric)}, "
+        f"{folder.points[figures.point]}. {direction} How: [protocol](protocol.md).\n",
+        *section("What it decides", claim_table(study, figures)),
+        *section("Rows", score_table(figures), score_notes(figures)),
+        *section("Participation", level_table(figures)),
+        *section(
+            "What each hospital gained by joining",
+            gain_table(figures),
+            "Difference from the same hospital alone (`local`), mean over seeds ± its standard error.",
+        ),
+        *section(
+            "Circles",
+            circle_table(figures),
+            "Pairs: of all pairs of hospitals, those on which circle and declared group agree after the last round; "
+            "least of all seeds in brackets. Settled: the round since which the circles are those of the end, median.",
+        ),
+        *section("Cost", cost_table(figures), "Megabytes: both ways, all rounds, per hospital. Seconds: median."),
+    ]
+    return "\n".join(parts)
+
+
+def index_page(studies: Mapping[str, Sequence[tuple[Study, Figures | None]]]) -> str:
+    """Return the index: a table of the studies under each heading, played or not."""
+    parts = [
+        WRITTEN,
+        "# Results\n",
+        "What a hospital gains by joining, study by study. How they were made was written down before: "
+        "[protocol](protocol.md). Studies of earlier versions: [earlier results](../results.md).\n",
+    ]
+    for heading, entries in studies.items():
+        rows = [index_row(study, figures) for study, figures in entries]
+        head = ["study", "metric", *(f"`{name}`" for name in (ALONE, OWN, ORACLE)), "best reference", f"`{POOLED}`"]
+        parts += section(heading, table([*head, "gained by joining", "claims that hold"], rows))
+    return "\n".join(parts)
+
+
+def index_row(study: Study, figures: Figures | None) -> list[str]:
+    """Return a study's line of the index."""
+    if figures is None:
+        return [study.name, *["not played yet", *[MISSING] * 7]]
+    means, best = figures.scores["mean"], figures.best_reference
+    scores = [number(means.get(name), figures.found.decimals) for name in (ALONE, OWN, ORACLE)]
+    verdicts = list(decide(study.claims, figures))
+    return [
+        f"[{study.name}]({study.name}.md)",
+        metric_title(figures.found.metric),
+        *scores,
+        f"{number(means.get(best), figures.found.decimals)} (`{best}`)" if best else MISSING,
+        number(means.get(POOLED), figures.found.decimals),
+        shown(figures.gain(OWN, ALONE), figures) if {OWN, ALONE} <= set(figures.names) else MISSING,
+        f"{sum(verdict.holds is True for verdict in verdicts)} of {len(verdicts)}" if verdicts else MISSING,
+    ]
+
+
+def claim_table(study: Study, figures: Figures) -> str:
+    """Each claim that this study decides."""
+    rows = [[verdict.claim, verdict.measured, HOLDS[verdict.holds]] for verdict in decide(study.claims, figures)]
+    return table(["OmniFM is", "measured", "holds"], rows)
+
+
+def score_table(figures: Figures) -> str:
+    """Mean, spread, worst hospital and gain over hospitals alone, of each row."""
+    found, rows = figures.found, []
+    for arm in found.rows:
+        scored = arm.name in figures.names
+        mean, worst, gain, sides = MISSING, MISSING, MISSING, MISSING
+        if scored:
+            line = figures.scores.loc[arm.name]
+            mean = with_spread(line["mean"], line["spread"], found.decimals)
+            worst = number(line["worst"], found.decimals)
+        if scored and arm.name in figures.against_local.index:
+            pair = figures.against_local.loc[arm.name]
+            gain = with_interval(pair["difference"], pair["low"], pair["high"], found.decimals)
+            sides = f"{pair['better']:.0f} / {pair['worse']:.0f}"
+        rows.append([f"`{arm.name}`", mean, worst, gain, sides, settings_text(arm.settings) or "defaults"])
+    head = ["row", "mean ± spread over seeds", "worst hospital", "over local [95 % interval]", "gain / lose", "chosen"]
+    return table(head, rows)
+
+
+def score_notes(figures: Figures) -> str:
+    """What a reader must know beside the rows: what each is, and what failed or was left out."""
+    notes = [(arm.name, figures.found.note(arm)) for arm in figures.found.rows]
+    return "\n".join(f"- `{name}`: {note}." for name, note in notes if note)
+
+
+def level_table(figures: Figures) -> str:
+    """Mean and spread at each level of participation, if there are several."""
+    found = figures.found
+    if len(found.folder.levels) < 2:
+        return ""
+    scores = found.levels.reset_index()
+    scores = scores[scores["point"] == figures.point].set_index(["arm", "level"])
+    rows = [
+        [f"`{name}`", *(_spread(scores, (name, level), found.decimals) for level in found.folder.levels)]
+        for name in figures.names
+    ]
+    return table(["row", *(f"{percent(level)} a round" for level in found.folder.levels)], rows)
+
+
+def _spread(scores: object, key: tuple[str, float], decimals: int) -> str:
+    line = scores.loc[key] if key in scores.index else None  # type: ignore[attr-defined]
+    return MISSING if line is None else with_spread(line["mean"], line["spread"], decimals)
+
+
+def gain_table(figures: Figures) -> str:
+    """What each hospital gained over training alone, in the rows that matter most."""
+    names = dict.fromkeys([*SHOWN_BY_CLIENT, *([figures.best_reference] if figures.best_reference else [])])
+    names = [name for name in names if name in figures.names]
+    if ALONE not in figures.names or not names:
+        return ""
+    gains = {name: figures.gain_by_client(name) for name in names}
+    rows = [
+        [client, held["group"], f"{held['train']} / {held['validation']} / {held['test']}"]
+        + [shown(gains[name][client], figures) if client in gains[name] else MISSING for name in names]
+        for client, held in figures.found.folder.clients.items()
+    ]
+    return table(["hospital", "group", "train / validation / test", *(f"`{name}`" for name in names)], rows)
+
+
+def circle_table(figures: Figures) -> str:
+    """How the circles agree with the declared groups."""
+    rows = []
+    for arm, level, cells in figures.agreements():
+        pairs, settled = [cell.pairs for cell in cells], median(cell.settled for cell in cells)
+        numbers = sorted({cell.circles for cell in cells}), sorted({cell.alone for cell in cells})
+        counts = [f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}" for found in numbers]
+        share = f"{percent(round(fmean(pairs), 3))} [{percent(round(min(pairs), 3))}]"
+        rows.append([f"`{arm.name}`", percent(level), share, *counts, f"{settled:g}"])
+    return table(["row", "participation", "pairs that agree [least]", "circles", "alone", "settled in round"], rows)
+
+
+def cost_table(figures: Figures) -> str:
+    """Bytes and seconds of each row."""
+    costs = figures.found.costs
+    rows = [
+        [f"`{name}`", number(costs.at[name, "megabytes_per_client"], 2), number(costs.at[name, "seconds_per_round"], 2)]
+        for name in figures.names
+        if name in costs.index
+    ]
+    return table(["row", "MB", "seconds a round"], rows)
+
+
+def section(title: str, shown_table: str, note: str = "") -> list[str]:
+    """Return a heading with a table and a note; nothing where the table is empty."""
+    return [f"## {title}\n", shown_table, *([f"{note}\n"] if note else [])] if shown_table else []
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, empty without rows."""
+    lines = [f"| {' | '.join(cells)} |" for cells in ([*head], ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def versions(found: Mapping[str, str]) -> str:
+    """Return the versions that matter to the numbers."""
+    return joined(f"{name} {found[name]}" for name in ("omnifm", "torch", "python") if name in found) or MISSING

@@ -1,0 +1,93 @@
+"""The studies behind ``docs/results/``, as ``examples/results/studies.toml`` lists them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
+from omnifm.config.experiment import Plan, read_plan
+
+Claims = Mapping[str, float | bool]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One comparison: ``file`` with changes to it, and what its figures decide."""
+
+    name: str
+    file: Path
+    changes: tuple[str, ...]
+    asked: ComparisonOptions
+    claims: Claims
+
+    @property
+    def about(self) -> str:
+        """The words at the head of its file."""
+        lines = self.file.read_text(encoding="utf-8").splitlines()
+        return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+
+    def plan(self, data: Path | None = None) -> Plan:
+        """Return its experiment, of data below ``data`` if it needs any; raises ExperimentError if it is none."""
+        return read_plan(self.file, [*self.changes, *self._root(data)])
+
+    @cached_property
+    def needs_data(self) -> bool:
+        """Whether it reads images from a folder."""
+        return any(not source["kind"].startswith("phantom") for source in self.plan().document["data"]["sources"])
+
+    def arguments(self, data: Path | None = None) -> list[str]:
+        """Return what ``omnifm compare`` is given, but for the folder."""
+        options = ["--algorithms", self.asked.algorithms or "all", "--seeds", str(self.asked.seeds)]
+        changes = [word for change in (*self.changes, *self._root(data)) for word in ("--set", change)]
+        return [str(self.file), *options, *(["--ablate"] if self.asked.ablate else []), *changes]
+
+    def command(self, root: Path) -> str:
+        """Return the command to be typed in the folder ``root``."""
+        file, *others = self.arguments(Path("DIR"))
+        shown = Path(file).resolve()
+        where = shown.relative_to(root) if shown.is_relative_to(root) else shown
+        return shlex.join(["omnifm", "compare", str(where), *others])
+
+    def is_finished(self, folder: Path) -> bool:
+        """Tell whether the comparison in a folder has come to its end."""
+        record = ComparisonFolder(folder).record
+        return record.exists() and "arms" in json.loads(record.read_text(encoding="utf-8"))
+
+    def check_same(self, folder: Path) -> None:
+        """Make sure that the comparison in a folder is this one, wherever its data lay.
+
+        Raises:
+            ExperimentError: it is not; names what differs.
+        """
+        there = ComparisonFolder(folder)
+        root = read_plan(there.document).document["data"].get("root")
+        there.reopen(self.plan(root and Path(root)).document, self.asked)
+
+    def _root(self, data: Path | None) -> list[str]:
+        return [f'data.root="{data}"'] if data is not None and self.needs_data else []
+
+
+def read_studies(path: Path, *, small: bool) -> list[Study]:
+    """Return the studies of a list, or those that are played in a quarter of an hour."""
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    return [
+        _study(path.parent, document, entry, scenario)
+        for entry in document.get("small" if small else "studies", [])
+        for scenario in entry.get("scenarios", [""])
+    ]
+
+
+def _study(folder: Path, document: Mapping[str, Any], entry: Mapping[str, Any], scenario: str) -> Study:
+    name = entry["name"].replace("{scenario}", scenario.partition("-")[0])
+    rows = ",".join(row.strip() for row in entry.get("rows", document["rows"]).split(","))
+    changes = [f'name="{name}"', *(document["scenarios"][scenario] if scenario else []), *entry.get("set", [])]
+    asked = ComparisonOptions(rows, entry.get("seeds", 3), entry.get("ablate", False))
+    return Study(name, folder / entry["file"], tuple(changes), asked, document.get("claims", {}).get(name, {}))
