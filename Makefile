@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: demo demo-flower check test coverage test-fast results results-small clean
 
 demo: .venv/ready
-	$(BIN)/omnifm run examples/classification-phantom.toml --out $(or $(OUT),runs/demo-$(shell date +%Y%m%d-%H%M%S))
+	$(BIN)/omnifm run examples/mixed-phantom.toml --out $(or $(OUT),runs/demo-$(shell date +%Y%m%d-%H%M%S))
 
 demo-flower: .venv/ready
 	$(BIN)/python examples/demo_flower.py $(if $(OUT),--out $(OUT))

@@ -15,7 +15,7 @@ from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.progress import StageProgress
 from omnifm.callbacks.time_limit import TimeLimit
 from omnifm.comparison.compare import compare_locked
-from omnifm.comparison.comparison_folder import Asked, ComparisonFolder
+from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
 from omnifm.config.experiment import Changes, Plan, read_plan
 from omnifm.core.evaluation import EvaluationPoint
 from omnifm.export.loaded_arm import ClientModel, LoadedArm
@@ -30,7 +30,7 @@ from omnifm.workers.pool import auto_workers
 
 FolderPath = str | PathLike[str]
 AnyExperiment = FolderPath | dict[str, Any] | Plan
-"""An experiment: its file, what stands in it, or a plan."""
+"""An experiment: its file, its content, or a plan."""
 
 RUNS = Path("runs")
 """Where runs and comparisons go that are given no folder."""
@@ -104,11 +104,11 @@ def run(
     """Train every arm of an experiment and write the report, as ``omnifm run`` does.
 
     Args:
-        experiment: its file, what stands in it, or a plan.
+        experiment: its file, its content, or a plan.
         out: the run's folder; ``runs/NAME`` if not given.
         set: changes, ``{"federation.rounds": 4}`` or ``["federation.rounds=4"]``.
         workers: how many clients train at a time; one a core if not given.
-        callbacks: who is told of the progress, beside those that the experiment names.
+        callbacks: receive the events, besides those that the experiment names.
         engine: ``in-process``, or ``flower-simulation``.
 
     Raises:
@@ -142,7 +142,7 @@ def resume(
     """
     given = None if experiment is None else read_plan(_given(experiment))
     place, backend = Path(folder), make_backend(engine, _count(workers))
-    _check_run(place, "Go on with it by omnifm.compare(resume=FOLDER)")
+    _check_run(place, "Resume it by omnifm.compare(resume=FOLDER)")
     return Run(place, execute_locked(given, place, backend, callbacks, fresh=False))
 
 
@@ -162,7 +162,7 @@ def compare(
     """Compare algorithms under one budget, as ``omnifm compare`` does.
 
     Args:
-        experiment: its file, what stands in it, or a plan; may be left out with ``resume``.
+        experiment: its file, its content, or a plan; may be left out with ``resume``.
         algorithms: names of algorithms or arms, or ``all``; the experiment's arms, or all, if not given.
         seeds: how many.
         ablate: add OmniFM with its parts switched off one at a time, and its controls.
@@ -186,14 +186,14 @@ def compare(
         if isinstance(sweep, Mapping)
         else sweep
     )
-    asked = Asked(names, seeds, ablate, tuple(sweeps))
+    options = ComparisonOptions(names, seeds, ablate, tuple(sweeps))
     given = None if experiment is None else read_plan(_given(experiment), set)
-    if given is None and (set or asked != Asked()):
-        raise ExperimentError("compare: give the experiment too, or resume=FOLDER alone to go on as it was begun.")
-    fresh = asked.design(given.document) if given and resume is None else None
+    if given is None and (set or options != ComparisonOptions()):
+        raise ExperimentError("compare: give the experiment too, or resume=FOLDER alone to continue as begun.")
+    fresh = options.design(given.document) if given and resume is None else None
     folder = ComparisonFolder(Path(resume or out or RUNS / (fresh.name if fresh else "")))
     silent = StageProgress(Console(quiet=True))
-    compare_locked(given, fresh, asked, folder, _count(workers), silent, TimeLimit(), callbacks)
+    compare_locked(given, fresh, options, folder, _count(workers), silent, TimeLimit(), callbacks)
     return ComparisonResults(folder.path)
 
 

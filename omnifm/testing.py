@@ -42,7 +42,7 @@ _BARE_ADAPTER = {"use": "on", "retrieval": False, "alignment": 0.0}
 def check_algorithm(algorithm: Algorithm, *, neutral: Algorithm | None = None) -> None:
     """Check that an algorithm keeps the contract of :class:`~omnifm.algorithms.algorithm.Algorithm`; takes seconds.
 
-    It plays a few rounds on a tiny data set of three clients, the last of which misses the first round. If the
+    It runs a few rounds on a tiny data set of three clients, the last of which misses the first round. If the
     algorithm has settings with which it is FedAvg, give it with these as ``neutral``.
 
     Raises:
@@ -222,7 +222,7 @@ class _Checkpoints(Callback):
 
 
 def _in_process(arm: Arm, workers: int = 1, start: Checkpoint | None = None) -> list[Checkpoint]:
-    """Play an arm's rounds, from a checkpoint or from the beginning; return the checkpoint after each."""
+    """Run an arm, from a checkpoint or from the beginning; return the checkpoint after each round."""
     kept = _Checkpoints()
     with InProcess(arm.runtime, workers) as engine:
         arm.federation(engine, [kept]).run(start or arm.start())
@@ -232,7 +232,7 @@ def _in_process(arm: Arm, workers: int = 1, start: Checkpoint | None = None) -> 
 def _by_hand(
     arm: Arm, kept: Callable[[Any], Any] = lambda record: record, observe: Callable[..., None] = lambda *round_: None
 ) -> Checkpoint:
-    """Play three rounds without an engine, the last client away in the first."""
+    """Run three rounds without an engine, the last client absent in the first."""
     server, clients, algorithm = arm.start().server, dict[str, ClientState](), arm.algorithm
     for names in (arm.participants[:-1] or arm.participants, arm.participants, arm.participants):
         server = kept(server)

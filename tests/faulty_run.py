@@ -135,7 +135,7 @@ def _worker_killed(trial: Trial) -> Outcome:
 def _worker_out_of_memory(trial: Trial) -> Outcome:
     asked = trial.dice.randrange(ASKED)
     outcome = trial.start(disturb=Starving(trial.folder / "asked", asked, trial.dice.random() < 0.5)).wait()
-    assert f"A worker process ran out of memory: going on with {trial.workers - 1}." in outcome.text, outcome.text
+    assert f"A worker process ran out of memory: continuing with {trial.workers - 1}." in outcome.text, outcome.text
     return outcome
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -201,41 +200,6 @@ def uneven(
 Record = TypeVar("Record", ServerState, Broadcast, ClientState, Upload)
 
 
-def through_disk(record: Record, folder: Path) -> Record:
-    """Write a record to a file and read it back."""
-    path = folder / "record.safetensors"
-    path.write_bytes(record.to_bytes())
-    return type(record).from_bytes(path.read_bytes())
-
-
-def stored_rounds(arm: Arm, folder: Path | None) -> tuple[ServerState, dict[str, ClientState]]:
-    """Play two rounds of an arm, the last client away in the first; in a folder, all that is kept or sent is stored."""
-
-    def kept(record: Record) -> Record:
-        return record if folder is None else through_disk(record, folder)
-
-    server, clients = arm.start().server, dict[str, ClientState]()
-    for names in (arm.participants[:-1], arm.participants):
-        broadcast, uploads = kept(arm.algorithm.broadcast(kept(server))), []
-        for name in names:
-            sent = broadcast.with_message(arm.algorithm.message(server, name))
-            upload, state = arm.runtime.update(sent, name, clients.get(name, ClientState()))
-            clients[name] = kept(state)
-            uploads.append(kept(upload))
-        server = arm.algorithm.server_update(kept(server), uploads)
-    return server, clients
-
-
-def same_after_disk(arm: Arm, folder: Path) -> bool:
-    """Tell whether an arm's rounds are the same to the last bit when all that is kept or sent goes through files."""
-    (server, clients), (stored, files) = stored_rounds(arm, None), stored_rounds(arm, folder)
-    return (
-        same_record(server, stored)
-        and clients.keys() == files.keys()
-        and all(same(state.pack()[0], files[name].pack()[0]) for name, state in clients.items())
-    )
-
-
 class _Kept(Callback):
     """Keeps the checkpoint after each round."""
 
@@ -252,28 +216,6 @@ def federated(arm: Arm, start: Checkpoint | None = None) -> list[Checkpoint]:
     with InProcess(arm.runtime) as engine:
         arm.federation(engine, [kept]).run(arm.start() if start is None else start)
     return kept.checkpoints
-
-
-def upon(base: str, **changes: Any) -> Arm:
-    """Build OmniFM upon a base, the suffix alone personal; two of three small hospitals take part in a round."""
-    dataset = FederatedDataset(
-        tuple(made_client(name, name[:2], (0, 1), seed, 12) for seed, name in enumerate(("CT-1", "CT-2", "MR"))), LABELS
-    )
-    settings = {"federation": {"rounds": 2, "participation": 0.67, "evaluate_every": 2}, **changes}
-    return small_arm("omnifm", dataset, omnifm={"base": base, "variant": "paper"}, **settings)
-
-
-def with_and_without_bank(base: str, **changes: Any) -> tuple[Arm, Arm]:
-    """Build OmniFM upon a base, with an adapter on which the bank has no influence, and the base alone with the same.
-
-    Two of the three hospitals take part in a round.
-    """
-    settings = {
-        "adapter": {"use": "on", "retrieval": False, "alignment": 0.0},
-        "federation": {"rounds": 2, "participation": 0.67},
-        **changes,
-    }
-    return small_arm("omnifm", omnifm={"base": base, "variant": "paper"}, **settings), small_arm(base, **settings)
 
 
 def packed(checkpoint: Checkpoint) -> Checkpoint:

@@ -14,7 +14,7 @@ from omnifm.algorithms.aggregation.registry import AGGREGATORS
 from omnifm.algorithms.registry import ALGORITHM_SETTINGS
 from omnifm.callbacks.registry import CALLBACKS
 from omnifm.data.sources import SOURCES
-from omnifm.tasks import registry as tasks
+from omnifm.tasks.registry import TASKS
 from omnifm.utils import registration
 
 REGISTRIES: tuple[dict[str, Any], ...] = (
@@ -22,8 +22,7 @@ REGISTRIES: tuple[dict[str, Any], ...] = (
     AGGREGATORS,
     CALLBACKS,
     SOURCES,
-    tasks.TASKS,
-    tasks.TASK_SETTINGS,
+    TASKS,
 )
 
 MODULE = '''

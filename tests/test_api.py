@@ -71,10 +71,22 @@ def test_a_clients_model_predicts_what_was_evaluated(run: omnifm.Run, arm: str) 
 
 
 def test_a_model_needs_no_data(run: omnifm.Run, moved: None) -> None:
-    model = omnifm.load(run.folder).model("CT", "omnifm")
+    model = omnifm.load(run.folder).model("CT", "local")
     assert model(torch.rand(2, 1, 16, 16)).isfinite().all()
+    with pytest.raises(omnifm.OmniFMError, match="no such folder"):
+        run.model("CT", "omnifm")  # its statistics are older than the weights before them
     with pytest.raises(omnifm.OmniFMError, match="data"):
         run.model("CT", "omnifm", "after_local_training")
+
+
+def test_a_newcomer_has_a_model_without_labels_or_training(run: omnifm.Run) -> None:
+    images = torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(omnifm.OmniFMError, match="stays with the clients that trained it"):
+        run.load("omnifm").model_for(images)
+    model = run.load("fedavg").model_for(images)
+    assert model.placement is not None
+    assert str(model.placement).startswith("nobody learns in a circle")
+    assert model(images).isfinite().all()
 
 
 def test_after_local_training_the_model_is_another(run: omnifm.Run) -> None:
@@ -112,7 +124,7 @@ def test_what_is_given_without_use_is_refused(run: omnifm.Run) -> None:
         run.model("CT", "fedavg")(torch.rand(2, 1, 16, 16), question="what is it?")
 
 
-def test_names_that_are_not_there_are_told(run: omnifm.Run) -> None:
+def test_unknown_names_are_reported(run: omnifm.Run) -> None:
     with pytest.raises(omnifm.OmniFMError, match="several arms: name one of them"):
         run.load()
     with pytest.raises(omnifm.OmniFMError, match="Did you mean 'fedavg'"):
@@ -166,7 +178,7 @@ def test_a_paused_run_is_resumed_to_the_same_end(run: omnifm.Run, tmp_path: Path
         ({"seed": object()}, "TOML cannot hold"),
     ],
 )
-def test_changes_that_do_not_fit_are_told(tmp_path: Path, changes: Any, words: str) -> None:
+def test_changes_that_do_not_fit_are_reported(tmp_path: Path, changes: Any, words: str) -> None:
     with pytest.raises(omnifm.OmniFMError, match=words):
         omnifm.run({"arms": {}}, out=tmp_path, set=changes)
 

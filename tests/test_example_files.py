@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_run import write_experiment
 
-from omnifm.comparison.comparison_folder import Asked
+from omnifm.comparison.comparison_folder import ComparisonOptions
 from omnifm.config.experiment import read_plan
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -20,12 +20,12 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def test_every_experiment_can_be_run_and_compared(path: Path) -> None:
     plan = read_plan(path)
     assert plan.arms
-    assert Asked(algorithms="all").design(plan.document).chosen({"omnifm": 0})
+    assert ComparisonOptions(algorithms="all").design(plan.document).chosen({"omnifm": 0})
 
 
 @pytest.mark.parametrize("name", ["compare-small", "compare-real"])
 def test_the_comparisons_tune_every_algorithm_equally(name: str) -> None:
-    design = Asked(algorithms="all").design(read_plan(EXAMPLES / f"{name}.toml").document)
+    design = ComparisonOptions(algorithms="all").design(read_plan(EXAMPLES / f"{name}.toml").document)
     assert len(design.arms) == 17
     assert {len(arm.points) for arm in design.arms} == {2}
     assert len(design.levels) == 3

@@ -59,8 +59,8 @@ def test_no_import_runs_upwards() -> None:
 @pytest.mark.parametrize("path", BLIND, ids=lambda path: str(path.relative_to(ROOT)))
 def test_it_asks_no_task_its_name(path: Path) -> None:
     text = re.sub(r"[-_\s]+", "_", path.read_text(encoding="utf-8"))
-    assert registry.TASK_SETTINGS
-    named = [task for task in registry.TASK_SETTINGS if re.search(rf"(?i)(?<![a-z]){task}", text)]
+    assert registry.TASKS
+    named = [task for task in registry.TASKS if re.search(rf"(?i)(?<![a-z]){task}", text)]
     assert not named, f"{path} names {named}"
 
 
@@ -123,7 +123,7 @@ def test_no_public_name_is_given_twice() -> None:
     assert not found
 
 
-def test_no_two_files_bear_one_name() -> None:
+def test_no_two_files_have_one_name() -> None:
     found = twice((path.stem, inside(path)) for path in SOURCES)
     assert not {name: where for name, where in found.items() if name not in PARALLEL}
 
@@ -152,7 +152,7 @@ def old_words(text: str) -> set[str]:
         ("AFAR_PLAYED, yardsticks", {"afar", "yardsticks"}),
     ],
 )
-def test_old_words_are_told_from_ordinary_ones(text: str, found: set[str]) -> None:
+def test_old_words_differ_from_ordinary_ones(text: str, found: set[str]) -> None:
     assert old_words(text) == found
 
 

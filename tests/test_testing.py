@@ -13,13 +13,16 @@ from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.centralised import Centralised
 from omnifm.algorithms.ditto import Ditto
+from omnifm.algorithms.fedadam import FedAdam
 from omnifm.algorithms.fedavgm import FedAvgM
 from omnifm.algorithms.fedprox import FedProx
+from omnifm.algorithms.fedyogi import FedYogi
 from omnifm.algorithms.grouped import Grouped
 from omnifm.algorithms.local import Local
 from omnifm.algorithms.moon import Moon
 from omnifm.algorithms.omnifm import OmniFM
 from omnifm.algorithms.registry import REFERENCES
+from omnifm.algorithms.scaffold import Scaffold
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import apply
 from omnifm.testing import check_algorithm
@@ -27,7 +30,15 @@ from omnifm.training.trainer import Trainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
-NEUTRAL = {"fedprox": FedProx(mu=0.0), "fedavgm": FedAvgM(beta=0.0, eta=1.0), "ditto": Ditto(lam=3.0)}
+# With beta2 = 1, v stays tau^2 and the divisor is 2 tau, which is eta: the step is D, to the bit by powers of two.
+STEP_OF_D = {"beta1": 0.0, "beta2": 1.0, "tau": 2**-10, "eta": 2**-9}
+NEUTRAL = {
+    "fedprox": FedProx(mu=0.0),
+    "fedavgm": FedAvgM(beta=0.0, eta=1.0),
+    "fedadam": FedAdam(**STEP_OF_D),
+    "fedyogi": FedYogi(**STEP_OF_D),
+    "ditto": Ditto(lam=3.0),
+}
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -36,7 +47,9 @@ def test_every_reference_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [OmniFM(), OmniFM(Moon(), at_home=("backbone",)), Local(), Grouped(), Centralised()], ids=str
+    "algorithm",
+    [OmniFM(), OmniFM(Scaffold()), OmniFM(Moon(), at_home=("backbone",)), Local(), Grouped(), Centralised()],
+    ids=str,
 )
 def test_what_is_composed_or_no_federation_passes(algorithm: Algorithm) -> None:
     check_algorithm(algorithm)

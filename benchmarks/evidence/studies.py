@@ -12,7 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from omnifm.comparison.comparison_folder import Asked, ComparisonFolder
+from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
 from omnifm.config.experiment import Plan, read_plan
 
 Claims = Mapping[str, float | bool]
@@ -25,7 +25,7 @@ class Study:
     name: str
     file: Path
     changes: tuple[str, ...]
-    asked: Asked
+    asked: ComparisonOptions
     claims: Claims
 
     @property
@@ -89,5 +89,5 @@ def _study(folder: Path, document: Mapping[str, Any], entry: Mapping[str, Any], 
     name = entry["name"].replace("{scenario}", scenario.partition("-")[0])
     rows = ",".join(row.strip() for row in (entry.get("rows") or document["rows"]).split(","))
     changes = [f'name="{name}"', *(document["scenarios"][scenario] if scenario else []), *entry.get("set", [])]
-    asked = Asked(rows, entry.get("seeds", 3), entry.get("ablate", False))
+    asked = ComparisonOptions(rows, entry.get("seeds", 3), entry.get("ablate", False))
     return Study(name, folder / entry["file"], tuple(changes), asked, document.get("claims", {}).get(name, {}))

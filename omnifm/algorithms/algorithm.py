@@ -17,13 +17,14 @@ from torch import Tensor
 from omnifm.algorithms.aggregation.aggregator import Aggregator, Mean
 from omnifm.algorithms.aggregation.mean import WeightedMean
 from omnifm.algorithms.kinds import Kind, default_kinds
+from omnifm.algorithms.placement import Placement
 from omnifm.algorithms.validation import check_tensors
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, apply, difference
 from omnifm.data.client_stats import ClientStats
 from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training.hooks import LocalTraining
-from omnifm.training.model import AuxiliaryModule
+from omnifm.training.model import AuxiliaryModule, FederatedModel
 from omnifm.training.trainer import Trainer
 
 OnMean = Callable[[Mean], Mean]
@@ -113,6 +114,16 @@ class Algorithm:
         :meth:`client_update` see no difference.
         """
         return {}
+
+    def place(self, state: ServerState, model: FederatedModel, images: Tensor) -> Placement:
+        """Return where a client belongs that took no part, and what it alone receives; by default nothing.
+
+        Args:
+            state: the server's.
+            model: holds what all clients share.
+            images: the client's, ``(n, channels, *size)``, as the network sees them.
+        """
+        return Placement()
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Make the trainer's model this client's, *as received*: the shared weights under its own personal ones."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -85,18 +86,28 @@ class RetrievalEvidence:
         found = torch.where(both.isnan(), either, both).nan_to_num(0.0)
         return found.fill_diagonal_(1.0)
 
-    def groups(self) -> list[list[str]]:
+    def pairs(self, members: Sequence[str]) -> dict[tuple[str, str], float]:
+        """Return the affinity of each pair of members that have entries."""
+        place = {name: row for row, name in enumerate(self.owners)}
+        known, affinity = [name for name in members if name in place], self.affinity().tolist()
+        return {(one, other): affinity[place[one]][place[other]] for one, other in combinations(known, 2)}
+
+    def groups(self, sharp: Mapping[str, float]) -> list[list[str]]:
         """Return the circles of at least two clients: average linkage over the affinity, cut at :data:`ALIKE`.
 
-        A client without entries, as most are in a federation that is larger than its bank, belongs to the circle from
-        which it makes more than half of its retrievals, if it has retrieved at least twice.
+        The affinity of a pair is raised to the larger power that ``sharp`` names for the two, or 1. A client without
+        entries, as most are in a federation that is larger than its bank, belongs to the circle from which it makes
+        more than half of its retrievals, if it has retrieved at least twice and ``sharp`` does not name it.
         """
         if len(self.owners) < 2:
             return []
-        distance = squareform((1 - self.affinity()).double().clamp(min=0).numpy(), checks=False)
+        power = torch.tensor([sharp.get(name, 1.0) for name in self.owners])
+        affinity = self.affinity() ** torch.maximum(power, power.unsqueeze(1))
+        distance = squareform((1 - affinity).double().clamp(min=0).numpy(), checks=False)
         labels = fcluster(linkage(distance, "average"), 1 - ALIKE, "distance")
         circle_of = dict(zip(self.owners, labels.tolist(), strict=True))
-        circle_of |= self._followers(torch.from_numpy(labels).long() - 1)
+        followers = self._followers(torch.from_numpy(labels).long() - 1)
+        circle_of |= {name: label for name, label in followers.items() if name not in sharp}
         members: dict[int, list[str]] = {}
         for name in self.clients:
             if name in circle_of:

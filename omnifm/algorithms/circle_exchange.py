@@ -10,8 +10,16 @@ from omnifm.core.records import OWN_WEIGHTS, Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors, difference, strip_prefix
 from omnifm.training.trainer import Trainer
 
+CIRCLE = "circle"
+"""Name, in a message, of the number of the circle in which the receiver is."""
 REFERENCE = "reference"
 """Prefix, in a message, of weights that a client does not load: it reports how far its own are from them."""
+
+
+def circle_in(broadcast: Broadcast) -> int | None:
+    """Return the number of the circle in which the receiver of a broadcast is; None, if it is alone."""
+    number = broadcast.extra.get(CIRCLE)
+    return None if number is None else int(number)
 
 
 def in_parts(names: Iterable[str], parts: Collection[str]) -> list[str]:

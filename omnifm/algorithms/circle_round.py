@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.bank_upload import BankUpload
-from omnifm.algorithms.circle_evidence import RetrievalEvidence, Retrievals
+from omnifm.algorithms.circle_evidence import ALIKE, RetrievalEvidence, Retrievals
+from omnifm.algorithms.circle_trust import Trust
 from omnifm.algorithms.circle_weights import CircleWeights, addressed, split_mean
 from omnifm.algorithms.circles import ALONE, Circles, CircleSource
 from omnifm.core.records import ServerState, Upload
@@ -22,11 +24,12 @@ _RETRIEVED, _EXPECTED = "circle.retrieved", "circle.expected"
 
 @dataclass(frozen=True)
 class CircleState:
-    """All that the server keeps of circles: who is in which, their weights, and the evidence for them."""
+    """All that the server keeps of circles: who is in which, their weights, and the evidence for and against them."""
 
     circles: Circles
     weights: CircleWeights
     evidence: RetrievalEvidence
+    trust: Trust = field(default_factory=Trust)
 
     @classmethod
     def first(cls, initial: Tensors, clients: Sequence[ClientStats], source: CircleSource) -> CircleState:
@@ -43,6 +46,7 @@ class CircleState:
             circles,
             CircleWeights.from_memory(memory, circles.numbers),
             RetrievalEvidence(tuple(notes["clients"]), tuple(notes["owners"]), memory[_RETRIEVED], memory[_EXPECTED]),
+            Trust({name: (total, weight) for name, (total, weight) in notes["accepted"].items()}, notes["sharp"]),
         )
 
     def put_into(self, state: ServerState) -> ServerState:
@@ -53,6 +57,8 @@ class CircleState:
             "next": circles.next,
             "clients": list(evidence.clients),
             "owners": list(evidence.owners),
+            "accepted": {name: list(value) for name, value in self.trust.accepted.items()},
+            "sharp": dict(self.trust.sharp),
         }
         others = {name: value for name, value in state.memory.items() if not name.startswith("circle.")}
         memory = {**others, **self.weights.to_memory(), _RETRIEVED: evidence.retrieved, _EXPECTED: evidence.expected}
@@ -91,11 +97,14 @@ class CircleRound:
     def __init__(self, before: CircleState, bank: KnowledgeBank) -> None:
         self._before, self._bank = before, bank
         self._retrievals: list[Retrievals] = []
+        self._accepted: dict[str, float] = {}
         self._mean: Tensors = {}
 
     def take(self, upload: Upload, offer: BankUpload) -> Upload:
-        """Note what one client retrieved; return its upload with its circle's weights apart from those of others."""
+        """Note what a client retrieved and accepted; return its upload with its circle's weights apart from others'."""
         self._retrievals.append(Retrievals(upload.client, offer.rows.clone(), offer.counts.clone()))
+        if "accepted" in upload.notes and self._before.circles.circle(upload.client) != ALONE:
+            self._accepted[upload.client] = upload.notes["accepted"]
         return self._before.addressed(upload)
 
     def split(self, mean: Mean) -> Mean:
@@ -109,5 +118,8 @@ class CircleRound:
         if source != "bank":
             return after
         evidence = after.evidence.with_round(self._bank, self._retrievals, decay)
-        circles, shares = after.circles.regrouped(evidence.groups())
-        return CircleState(circles, after.weights.regrouped(shares), evidence)
+        trust = after.trust.with_reports(self._accepted)
+        for members in after.circles.members.values():
+            trust = trust.judged(members, partial(evidence.pairs, members), ALIKE)
+        circles, shares = after.circles.regrouped(evidence.groups(trust.sharp))
+        return CircleState(circles, after.weights.regrouped(shares), evidence, trust)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from omnifm.algorithms.aggregation.aggregator import Mean
-from omnifm.algorithms.circle_exchange import REFERENCE
+from omnifm.algorithms.circle_exchange import CIRCLE, REFERENCE
 from omnifm.algorithms.circles import ALONE
 from omnifm.core.records import OWN_WEIGHTS, Upload
 from omnifm.core.tensors import Tensors, add_prefix, apply, strip_prefix
 
-_INITIAL, _CIRCLE = "circle.initial", "circle"
+_INITIAL, _CIRCLE = "circle.initial", CIRCLE
 
 
 @dataclass(frozen=True)

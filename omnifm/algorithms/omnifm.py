@@ -32,12 +32,14 @@ from omnifm.algorithms.circles import CircleSource
 from omnifm.algorithms.composition import BuildContext, ComposedAlgorithm
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.kinds import Kind
+from omnifm.algorithms.placement import Placement, nearest_circle
 from omnifm.algorithms.retrieval_report import RetrievalReport
 from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
+from omnifm.training.model import FederatedModel
 from omnifm.training.trainer import Trainer
 
 
@@ -58,7 +60,7 @@ class OmniFMSettings:
     variant: Literal["circles", "paper"] = "circles"
     circle: tuple[str, ...] = ("backbone",)
     circles: CircleSource = "bank"
-    personal: tuple[str, ...] = ("norm",)
+    personal: tuple[str, ...] = ("statistics",)
     retrieve: Retrieval = "all"
 
     def build(self, context: BuildContext) -> OmniFM:
@@ -121,6 +123,14 @@ class OmniFM(ComposedAlgorithm):
     def message(self, state: ServerState, client: str) -> Tensors:
         """Send the weights of the client's circle beside what the base sends."""
         return {**super().message(state, client), **circle_message(state, client)}
+
+    def place(self, state: ServerState, model: FederatedModel, images: Tensor) -> Placement:
+        """Find the circle whose prototypes the images retrieve; send its weights."""
+        if model.adapter is None:
+            return Placement()
+        bank, circle_of = bank_from_state(state.memory, state.notes), state.notes["circles"]["of"]
+        found = nearest_circle(model.adapter, bank, self.bank, circle_of, images)
+        return replace(found, message=circle_message(state, found.members[0])) if found.members else found
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Retrieve from the bank that came; load the circle's weights, or without any, the client's own."""

@@ -1,1 +1,1 @@
-"""What happens while a run goes on, for those who want to know: the protocol, and one file for each callback."""
+"""The events of a run: the protocol of callbacks, and one file for each callback."""

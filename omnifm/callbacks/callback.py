@@ -1,4 +1,4 @@
-"""The protocol of callbacks: they are told what happens, and may ask the rounds to stop."""
+"""The protocol of callbacks: they receive events, and can ask the rounds to stop."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ class Stop:
 
 
 CallbackResult = Stop | bool | None
-"""What a callback returns: ``Stop(reason)`` or True to stop, nothing to go on."""
+"""What a callback returns: ``Stop(reason)`` or True to stop, None to continue."""
 
 
 class Callback:
-    """What others may do while a run goes on. Override what you need.
+    """Receives the events of a run. Override what you need.
 
-    One object serves a whole run. Each arm starts and ends in it once, or several times where a run is resumed; a
-    comparison starts each cell twice, to train and to test it, and runs cells side by side in forked processes, which
-    have copies of the object: what it opens for an arm belongs into :meth:`on_arm_start`, and is closed in
-    :meth:`on_arm_end`. Both ends are told also when an error or an interruption has caused them.
+    One object serves a whole run. Each arm starts and ends once, or several times where a run is resumed; a comparison
+    starts each cell twice, to train and to test it, and runs cells in parallel in forked processes, which have copies
+    of the object: open resources of an arm in :meth:`on_arm_start`, and close them in :meth:`on_arm_end`. The ends are
+    reported after an error or an interruption too.
 
-    A callback that stops decides from the event alone, best from its checkpoint: then a resumed run stops there too.
-    In :meth:`on_run_start`, the ends, and evaluations on test data there is nothing to stop, and the answer is ignored.
+    A callback that stops should decide from the event alone, best from its checkpoint: then a resumed run stops there
+    too. The answers of :meth:`on_run_start`, the ends, and evaluations on test data are ignored.
     """
 
     def on_run_start(self, info: RunInfo) -> CallbackResult:
@@ -64,13 +64,13 @@ class Callback:
         """One client's upload has arrived."""
 
     def on_round_end(self, event: RoundEvent) -> CallbackResult:
-        """The server has taken in a round."""
+        """The server has aggregated a round."""
 
     def on_evaluate(self, event: EvaluationEvent) -> CallbackResult:
         """All clients have been evaluated."""
 
     def on_checkpoint(self, event: CheckpointEvent) -> CallbackResult:
-        """A round is complete, and its checkpoint written: a resumed run goes on from here."""
+        """A round is complete, and its checkpoint written: a resumed run continues from here."""
 
     def on_arm_end(self, event: ArmEnd) -> CallbackResult:
         """An arm has ended."""
@@ -82,22 +82,22 @@ class Callback:
 def notify(
     callbacks: Iterable[Callback], method: Callable[[Callback, Event], CallbackResult], event: Event
 ) -> Stop | None:
-    """Tell every callback of an event, and return the first wish to stop; one for good goes before one to pause."""
-    wishes = []
+    """Send an event to every callback; return the first request to stop, one for good before one to pause."""
+    requests = []
     for callback in callbacks:
         answer = getattr(callback, method.__name__)(event)
         if answer:
-            wishes.append(answer if isinstance(answer, Stop) else Stop(f"{type(callback).__name__} asked to stop"))
-    return min(wishes, key=lambda wish: wish.pause, default=None)
+            requests.append(answer if isinstance(answer, Stop) else Stop(f"{type(callback).__name__} asked to stop"))
+    return min(requests, key=lambda stop: stop.pause, default=None)
 
 
 @contextmanager
-def telling_the_end(
+def notify_at_end(
     callbacks: Iterable[Callback],
     method: Callable[[Callback, Event], CallbackResult],
     end: Callable[[BaseException | None], Event],
 ) -> Iterator[None]:
-    """Tell every callback when the block ends, whether by itself, by an error or by an interruption."""
+    """Send an event to every callback when the block ends, also by an error or an interruption."""
     try:
         yield
     except BaseException as error:

@@ -1,9 +1,9 @@
-"""What callbacks are told: frozen records, each of which knows its run and its arm."""
+"""The events that callbacks receive: frozen records, each with its run and arm."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,7 @@ class RoundEvent:
 
     arm: ArmInfo
     round: int
+    _: KW_ONLY
     seconds: float
     bytes_down: int
     bytes_up: int
@@ -111,10 +112,11 @@ class RoundEvent:
 
 @dataclass(frozen=True)
 class EvaluationEvent:
-    """All clients judged on one split at one evaluation point, after ``round`` rounds."""
+    """All clients evaluated on one split at one evaluation point, after ``round`` rounds."""
 
     arm: ArmInfo
     round: int
+    _: KW_ONLY
     split: Split
     point: EvaluationPoint
     scores: dict[str, Scores]

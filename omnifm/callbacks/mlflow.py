@@ -31,13 +31,13 @@ _DEFAULTS = {
 
 @dataclass
 class MLflow(Callback):
-    """Writes every arm (of a comparison: every cell) as one run of MLflow; a resumed arm goes on in the same run.
+    """Writes every arm (of a comparison: every cell) as one run of MLflow; a resumed arm continues in the same run.
 
     Attributes:
         uri: where MLflow stores runs; if empty, ``MLFLOW_TRACKING_URI``, or else ``mlflow.db`` in the run's folder:
             ``mlflow ui --backend-store-uri sqlite:///RUN/mlflow.db`` shows it.
         experiment: the name of MLflow's experiment; if empty, that of the run.
-        clients: write every client's scores too, beside their mean.
+        clients: write every client's scores besides their mean.
 
     Raises:
         ExperimentError: the package is not installed.
@@ -57,7 +57,7 @@ class MLflow(Callback):
         self._experiment(info)
 
     def on_arm_start(self, event: ArmStart) -> None:
-        """Start a run of MLflow, or go on with the arm's own."""
+        """Start a run of MLflow, or resume the arm's own."""
         arm, kept = event.arm, event.arm.folder / "mlflow-run.txt"
         experiment, client = self._experiment(arm.run), self._client(arm.run)
         if kept.exists() and any(client.search_runs([experiment], f"attributes.run_id = '{kept.read_text()}'")):
@@ -81,7 +81,7 @@ class MLflow(Callback):
         self._write(event.arm.run, evaluation_scalars(event, self.clients), event.round)
 
     def on_arm_end(self, event: ArmEnd) -> None:
-        """Say how the run ended."""
+        """Record how the run ended."""
         if self._id:
             left = isinstance(event.error, OutOfTime | KeyboardInterrupt)
             status = "FINISHED" if event.error is None else "KILLED" if left else "FAILED"
@@ -128,5 +128,5 @@ def _batches(values: list[Value]) -> Iterator[list[Value]]:
 
 
 def _allowed(name: str) -> str:
-    """Return a name with what MLflow does not allow in one replaced: a client may be called anything."""
+    """Return a name without the characters that MLflow does not allow."""
     return re.sub(r"[^\w.\-/ :]", "_", name)

@@ -1,23 +1,18 @@
-"""What a person sees while a run goes on: rounds, clients, loss, time left. Quiet where nobody looks."""
+"""Live progress of a run: rounds, clients, loss, time left. Silent where the output is no terminal."""
 
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from omnifm.callbacks.callback import Callback
+from omnifm.callbacks.circle_changes import CircleChanges
 from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, UploadEvent
 
 
 class LiveProgress(Progress, Callback):
-    """One bar for each arm of a run, which it shows one after the other."""
+    """One bar for each arm of a run, one after the other; above them, how circles of clients change."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(
@@ -32,9 +27,11 @@ class LiveProgress(Progress, Callback):
         self._bar = TaskID(0)
         self._clients = self._answered = 0
         self._score = ""
+        self._circles = CircleChanges()
 
     def on_arm_start(self, event: ArmStart) -> None:
         """Show the arm's bar."""
+        self._circles.restart(event)
         self._bar, self._score = self.add_task(event.arm.name, total=event.arm.rounds, note=""), ""
 
     def on_round_start(self, event: RoundStart) -> None:
@@ -49,11 +46,13 @@ class LiveProgress(Progress, Callback):
         self.update(self._bar, note=note)
 
     def on_round_end(self, event: RoundEvent) -> None:
-        """Move the bar."""
+        """Move the bar, and say whose circles have changed."""
         self.update(self._bar, completed=event.round)
+        if (change := self._circles.after(event)) and not self.disable:
+            self.console.print(Text(f"{event.arm.name}, round {event.round}: {change}."))
 
     def on_evaluate(self, event: EvaluationEvent) -> None:
-        """Show the score from now on; at the test, the rounds that were done are all, whether all or early."""
+        """Show the score from now on; at the test, complete the bar, also after an early stop."""
         if event.split == "test":
             self.update(self._bar, total=self._tasks[self._bar].completed)
         elif event.point == event.arm.points[0]:
@@ -62,7 +61,7 @@ class LiveProgress(Progress, Callback):
 
 
 class StageProgress(Progress):
-    """One bar for each stage of a comparison, with the time that is left of it."""
+    """One bar for each stage of a comparison, with the time left."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(

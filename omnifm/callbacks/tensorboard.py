@@ -23,7 +23,7 @@ class TensorBoard(Callback):
     A step is a round. Where a run is resumed, the steps that it runs again replace those from before.
 
     Attributes:
-        clients: write every client's scores too, beside their mean.
+        clients: write every client's scores besides their mean.
 
     Raises:
         ExperimentError: the package is not installed.

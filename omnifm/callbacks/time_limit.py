@@ -32,13 +32,12 @@ def parse_duration(text: str) -> float:
 class TimeLimit(Callback):
     """Pauses the work when the longest round so far, with its evaluation, might no longer fit before the limit.
 
-    One round is always run, so that whoever resumes gets on. Processes forked from the one that made it share what
-    they know of the rounds.
+    One round always runs, so that a resumed run makes progress. Forked processes share the measured times.
 
     Args:
         text: the limit, as ``parse_duration`` reads it; None for no limit.
-        started: when the time began, by ``clock``; now if not given.
-        clock: seconds, from any start on; it must not jump.
+        started: the start, by ``clock``; now if not given.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class TimeLimit(Callback):
         self._began = None
 
     def on_round_start(self, event: RoundStart) -> Stop | None:
-        """Note the time since the round before began, and let no round begin that might not end in time."""
+        """Note the time of the round before, and stop if another round might not end in time."""
         self._note()
         if self.is_over:
             return Stop("Time is up", pause=True)

@@ -51,7 +51,7 @@ class ClientStateStore:
         data = state.to_bytes()
         digest = _digest(data)
         path = self._file(client, digest)
-        with _told(client, path):  # also over a file of this name: it may be damaged
+        with _as_checkpoint_error(client, path):  # also over a file of this name: it may be damaged
             try:
                 _put(path, data)
             except FileNotFoundError:  # the client's first
@@ -64,7 +64,7 @@ class ClientStateStore:
         return StoredStates(self, digests)
 
     def digests(self, clients: Mapping[str, ClientState]) -> dict[str, str]:
-        """Return the digests of these states; those that lie elsewhere are written here first."""
+        """Return the digests of these states; those stored elsewhere are written here first."""
         if isinstance(clients, StoredStates) and clients.folder == self:
             return dict(clients.digests)
         return {name: self.write(name, state) for name, state in clients.items()}
@@ -78,7 +78,7 @@ class ClientStateStore:
 
         def settled(file: tuple[str, str]) -> None:
             path = self._file(*file)
-            with _told(file[0], path):
+            with _as_checkpoint_error(file[0], path):
                 flush(path)
                 flush(path.parent)
 
@@ -90,7 +90,7 @@ class ClientStateStore:
         return None if state == ClientState() else self.write(client, state)
 
     def secret(self, client: str) -> ClientSecret:
-        """Return the client's secret, which lies beside its states."""
+        """Return the client's secret, which is stored beside its states."""
         return ClientSecret(self.path / file_name(client) / "secret")
 
     def read(self, client: str, digest: str | None) -> ClientState:
@@ -107,7 +107,7 @@ class ClientStateStore:
             raise CheckpointError(f"{self._file(client, digest)} is damaged: {error}.") from None
 
     def check(self, client: str, digest: str) -> None:
-        """Make sure that a state is what was written, to the last bit.
+        """Check that a state is what was written, to the last bit.
 
         Raises:
             CheckpointError: the file is missing or damaged.
@@ -139,14 +139,14 @@ class ClientStateStore:
 
 
 def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:
-    """Return the digest of each client's state, wherever it lies; an empty one has none."""
+    """Return the digest of each client's state, wherever it is stored; an empty one has none."""
     if isinstance(states, StateRefs):
         return dict(states.digests)
     return {name: _digest(state.to_bytes()) for name, state in states.items() if state != ClientState()}
 
 
 def file_name(name: str) -> str:
-    """Return what a client's folder, or an arm's, is called: a client may be called PET/CT, or .. ."""
+    """Return the name of a client's or arm's folder: a client can be called PET/CT, or .. ."""
     return quote(name, safe=" ").replace(".", "%2E")
 
 
@@ -160,7 +160,7 @@ def _put(path: Path, data: bytearray) -> None:
 
 
 @contextlib.contextmanager
-def _told(client: str, path: Path) -> Iterator[None]:
+def _as_checkpoint_error(client: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -187,20 +187,20 @@ class RemoteStateStore:
         return digests_of(clients)
 
     def fsync(self, files: Iterable[tuple[str, str]]) -> None:
-        """Do nothing: a client tells of a state when it is on its disk."""
+        """Do nothing: a client reports a state when it is on its disk."""
 
     def check(self, client: str, digest: str) -> None:
         """Do nothing: a client checks what it reads."""
 
     def remove(self, files: Iterable[tuple[str, str]]) -> None:
-        """Do nothing: clients are told what is still needed."""
+        """Do nothing: clients receive the digests still needed."""
 
     def keep_only(self, files: Iterable[tuple[str, str]]) -> None:
-        """Do nothing: clients are told what is still needed."""
+        """Do nothing: clients receive the digests still needed."""
 
 
 class StateRefs(Mapping[str, ClientState]):
-    """States by client that lie somewhere else, known by their digests."""
+    """States by client that are stored elsewhere, known by their digests."""
 
     def __init__(self, digests: Mapping[str, str] | None = None) -> None:
         self.digests = dict(digests or {})

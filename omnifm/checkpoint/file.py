@@ -61,7 +61,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def read_plain(path: Path) -> Any:
-    """Read what a checkpoint holds beside its tensors; these are not looked at.
+    """Read what a checkpoint holds besides its tensors, which are not read.
 
     Raises:
         CheckpointError: it is missing, damaged, or not a checkpoint.

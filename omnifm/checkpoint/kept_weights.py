@@ -1,4 +1,4 @@
-"""Where given weights lie: a file, a folder, or the Hugging Face Hub; and the copies of them that a run keeps."""
+"""Where initial weights come from: a file, a folder, or the Hugging Face Hub; and the copies that a run keeps."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _download(init: str, repository: str, file: str) -> Path:
 class KeptWeights:
     """Copies of the files that a run starts from: ``SHA256.safetensors``, and which is which in ``index.json``.
 
-    With them a run goes on, and can be run again, when the files themselves have changed or are gone.
+    With them a run can be resumed and repeated when the original files have changed or are gone.
     """
 
     path: Path

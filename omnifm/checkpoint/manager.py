@@ -20,7 +20,7 @@ class CheckpointManager:
     """``round-NNNNNN.safetensors``, ``best-POINT.safetensors`` and ``clients/``, one folder a client.
 
     A round writes only the states of the clients that took part in it; those that no checkpoint needs any more go.
-    ``states`` is where the clients' states lie instead, if not here.
+    ``states`` stores the clients' states, if not this folder.
     """
 
     def __init__(self, folder: Path, states: StateStore | None = None) -> None:
@@ -65,11 +65,11 @@ class CheckpointManager:
                 _log.warning("%s Going back to the one before it.", error)
                 self._needed.pop(path, None)
         if rounds:
-            raise CheckpointError(f"All checkpoints in {self.folder} are damaged. Start the run anew.")
+            raise CheckpointError(f"All checkpoints in {self.folder} are damaged. Start a new run.")
         return None
 
     def has_best(self, point: EvaluationPoint) -> bool:
-        """Tell whether there is a best checkpoint of an evaluation point yet."""
+        """Return whether there is a best checkpoint of an evaluation point yet."""
         return self._best(point).exists()
 
     def read_best(self, point: EvaluationPoint) -> Checkpoint:
@@ -110,10 +110,10 @@ class CheckpointManager:
         self.states.remove(states.difference(*self._needed.values()))
 
     def _sweep(self) -> None:
-        """Find out what the checkpoints need, and remove what a crash left beside it."""
+        """Collect the states that the checkpoints need, and remove what a crash has left."""
         for path in self.folder.glob("*.safetensors"):
             try:
                 self._needed[path] = set(dict(read_plain(path)["clients"]).items())
             except (CheckpointError, KeyError, TypeError, ValueError):
-                continue  # told when it is to be read
+                continue  # reported when it is read
         self.states.keep_only(self.needed)

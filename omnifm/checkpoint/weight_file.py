@@ -1,4 +1,4 @@
-"""A model's weights in a file that others can start from: safetensors, and beside them what the model was made for."""
+"""A model's weights in a file that others can start from: safetensors, with the origin of the model in the metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEIGHT_FORMAT = "omnifm weights 1"
 WEIGHT_SUFFIX = ".safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Origin:
     """What a model was made for, and by what.
 

@@ -1,4 +1,4 @@
-"""The ``omnifm`` command; thin. What is slow to import is imported when a command needs it."""
+"""The ``omnifm`` command. Slow modules are imported when a command needs them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,26 @@ from typing import Annotated
 import typer
 
 from omnifm.cli.comparisons import compare
-from omnifm.cli.console import Warnings, mistake, os_error_text, say
+from omnifm.cli.console import Warnings, os_error_text, print_error, say
 from omnifm.cli.inspect import report, show_data
 from omnifm.cli.runs import export, pretrain, run
 from omnifm.cli.schema_command import schema
 from omnifm.deploy.commands import app as deploy_app
 from omnifm.utils.errors import OmniFMError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-def _tell_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(version_requested: bool) -> None:
+    if version_requested:
         say(f"omnifm {version('omnifm')}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
-    wanted: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version.")
+    version_requested: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> None:
     """Federated learning of medical images across modalities and tasks."""
@@ -48,10 +44,10 @@ app.add_typer(deploy_app, name="deploy")
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one message and exit status 1."""
+    """Run the command; a user's error ends it with one message and exit status 1."""
     logging.basicConfig(level=logging.WARNING, handlers=[Warnings()])
     try:
         app()
     except (OmniFMError, OSError) as error:
-        mistake(os_error_text(error) if isinstance(error, OSError) else str(error))
+        print_error(os_error_text(error) if isinstance(error, OSError) else str(error))
         sys.exit(1)

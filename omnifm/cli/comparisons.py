@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from omnifm.cli.console import err, tell
+from omnifm.cli.console import err, print_tables
 from omnifm.cli.options import Limit, Set, Workers
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
@@ -22,12 +22,12 @@ def compare(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="OmniFM's pieces off one at a time, and its controls.")
+        bool, typer.Option("--ablate", help="OmniFM without one of its parts at a time, and its controls.")
     ] = False,
-    sweep: Annotated[list[str] | None, typer.Option(metavar="KEY=A,B,C", help="Play each value of a key.")] = None,
+    sweep: Annotated[list[str] | None, typer.Option(metavar="KEY=A,B,C", help="Run each value of a key.")] = None,
     overrides: Set = None,
     out: Annotated[Path | None, typer.Option(help="The folder; runs/NAME if not given.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the comparison in this folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the comparison in this folder.")] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
 ) -> None:
@@ -36,24 +36,24 @@ def compare(
     from omnifm.callbacks.progress import StageProgress
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.comparison.compare import compare_locked
-    from omnifm.comparison.comparison_folder import Asked, ComparisonFolder
+    from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
     from omnifm.config.experiment import read_plan
     from omnifm.results.write import terminal_tables
     from omnifm.workers.pool import auto_workers
 
     if resume is not None and out is not None:
         raise ExperimentError("--out and --resume are two folders for one comparison: give only one of them.")
-    asked = Asked(algorithms, seeds, ablate, tuple(sweep or ()))
-    if experiment is None and (overrides or asked != Asked()):
-        raise ExperimentError("Give an experiment file too, or --resume FOLDER alone to go on with a comparison.")
+    options = ComparisonOptions(algorithms, seeds, ablate, tuple(sweep or ()))
+    if experiment is None and (overrides or options != ComparisonOptions()):
+        raise ExperimentError("Give an experiment file too, or --resume FOLDER alone to resume a comparison.")
     if experiment is None and resume is None:
-        raise ExperimentError("Give an experiment file, or --resume FOLDER to go on with a comparison.")
+        raise ExperimentError("Give an experiment file, or --resume FOLDER to resume a comparison.")
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
-    fresh = asked.design(given.document) if given and resume is None else None
+    fresh = options.design(given.document) if given and resume is None else None
     folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
     begun = folder.has_begun
     guard = kept("cells", folder.path, begun)
     with stoppable("compare", "cells", folder.path, begun), StageProgress(err) as live:
-        compare_locked(given, fresh, asked, folder, workers or auto_workers(), live, limit, guard=guard)
-    tell(terminal_tables(folder.path), folder.path)
+        compare_locked(given, fresh, options, folder, workers or auto_workers(), live, limit, guard=guard)
+    print_tables(terminal_tables(folder.path), folder.path)

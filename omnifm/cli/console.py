@@ -1,4 +1,4 @@
-"""What the command prints: results on one stream, warnings and mistakes on the other."""
+"""Output of the command: results on stdout, warnings and errors on stderr."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ def say(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def tell(tables: Iterable[RenderableType], folder: Path) -> None:
-    """Print tables, and where the report is."""
+def print_tables(tables: Iterable[RenderableType], folder: Path) -> None:
+    """Print tables and the path of the report."""
     for table in tables:
         out.print(table)
     say(f"Report: {folder / 'report.html'}")
 
 
 def os_error_text(error: OSError) -> str:
-    """Say in a sentence what the system could not do."""
+    """Return an error of the operating system as a sentence."""
     return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror or error}."
 
 
-def mistake(text: str) -> None:
+def print_error(text: str) -> None:
     """Print why a command has failed."""
     err.print(f"[bold red]Error:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 class Warnings(logging.Handler):
-    """Prints warnings as the errors are printed; a long path stays on one line, to be copied."""
+    """Prints warnings like errors; a long path stays on one line, to be copied."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one."""
+        """Print one record."""
         text = f"[yellow]{record.levelname.capitalize()}:[/] {escape(record.getMessage())}"
         err.print(text, highlight=False, soft_wrap=True)

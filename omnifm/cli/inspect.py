@@ -1,4 +1,4 @@
-"""Look at what is there: the results of a run or a comparison, the data of an experiment."""
+"""Show the results of a run or a comparison, or the data of an experiment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omnifm.cli.console import out as console
-from omnifm.cli.console import say, tell
+from omnifm.cli.console import print_tables, say
 from omnifm.cli.options import Set
 from omnifm.utils.errors import ExperimentError
 
@@ -23,15 +23,15 @@ def report(folder: Annotated[Path, typer.Argument(help="The folder of a run or a
     from omnifm.results.write import terminal_tables, write_results
 
     write_results(folder)
-    tell(terminal_tables(folder), folder)
+    print_tables(terminal_tables(folder), folder)
 
 
 def show_data(
     experiment: Annotated[Path, typer.Argument(help="The experiment file (TOML).")],
     overrides: Set = None,
-    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("data.png"),
+    out: Annotated[Path, typer.Option(help="The file of the picture.")] = Path("data.png"),
 ) -> None:
-    """Show who holds what: a table, and a picture of samples and label counts for each client."""
+    """Show the clients' data: a table, and a picture of samples and label counts for each client."""
     from omnifm.config.experiment import read_plan
     from omnifm.data.federated_dataset import load_dataset
     from omnifm.data.show import picture

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Limit = Annotated[
 
 
 def _count(text: str) -> int:
-    """Read ``--workers``: 0 stands for one a core."""
+    """Read ``--workers``; 0 means one per core."""
     if text == "auto":
         return 0
     if text.isdecimal() and int(text) > 0:
@@ -22,6 +22,4 @@ def _count(text: str) -> int:
     raise typer.BadParameter(f"{text!r} is neither 'auto' nor a number from 1 up.")
 
 
-Workers = Annotated[
-    int, typer.Option(metavar="auto|N", parser=_count, help="Processes side by side; auto: one a core.")
-]
+Workers = Annotated[int, typer.Option(metavar="auto|N", parser=_count, help="Parallel processes; auto: one per core.")]

@@ -1,4 +1,4 @@
-"""When a command ends before its time, what is finished is kept, and the user is told how to go on."""
+"""When a command ends early, its finished work is kept, and a message says how to resume."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from omnifm.utils.errors import OmniFMError, OutOfTime
 from omnifm.utils.signals import Interrupted, interruptible
 
 OUT_OF_TIME = 75
-"""The exit status when time is up: EX_TEMPFAIL of sysexits.h, try again later."""
+"""The exit status when time is up: EX_TEMPFAIL of sysexits.h."""
 
 
 @contextmanager
 def stoppable(command: str, things: str, folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
-    """Say, when the block is asked to end before its time, that the finished rounds (or cells) are kept, and leave."""
+    """When the block is asked to stop, say that the finished rounds (or cells) are kept, and exit."""
     try:
         with interruptible():
             yield
     except (Interrupted, OutOfTime) as end:
         stopped, status = ("Stopped", end.status) if isinstance(end, Interrupted) else (str(end), OUT_OF_TIME)
         again = f"omnifm {command} --resume {shlex.quote(str(folder))}"
-        rest = f". The finished {things} are kept: go on with  {again}" if begun() else " before the first round."
+        rest = f". The finished {things} are kept: resume with  {again}" if begun() else " before the first round."
         err.print(f"{stopped}{rest}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(status) from None
 
 
 @contextmanager
 def kept(things: str, folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
-    """Say, when the block fails, that the finished rounds (or cells) are kept."""
+    """When the block fails, add to the error that the finished rounds (or cells) are kept."""
     try:
         yield
     except OmniFMError as error:
@@ -49,4 +49,4 @@ def kept(things: str, folder: Path, begun: Callable[[], bool]) -> Iterator[None]
             text = os_error_text(error)
         else:
             raise
-        raise OmniFMError(f"{text}\nThe finished {things} are kept in {folder}: mend that, then resume.") from None
+        raise OmniFMError(f"{text}\nThe finished {things} are kept in {folder}: correct this, then resume.") from None

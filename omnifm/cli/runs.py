@@ -1,4 +1,4 @@
-"""Run an experiment; make weights to start from; take a model out of a run."""
+"""Run an experiment, pretrain weights to start from, export a model of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnifm.cli.console import err, say, tell
+from omnifm.cli.console import err, print_tables, say
 from omnifm.cli.options import Limit, Set, Workers
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
@@ -23,11 +23,14 @@ def run(
     experiment: Annotated[Path | None, typer.Argument(help="The experiment file (TOML).")] = None,
     overrides: Set = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/NAME if not given.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder.")] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
     engine: Annotated[
-        str, typer.Option(metavar="in-process|flower-simulation", help="Who runs the clients; Flower's needs Ray.")
+        str,
+        typer.Option(
+            metavar="in-process|flower-simulation", help="The engine that runs the clients; Flower's needs Ray."
+        ),
     ] = "in-process",
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
@@ -35,11 +38,11 @@ def run(
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.config.experiment import read_plan
 
-    _check_asked("run", experiment, overrides, out, resume)
+    _check_options("run", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
     folder = resume or out or Path("runs") / (given.name if given else "")
-    _play("run", given, folder, resume is None, workers, limit, engine)
+    _execute("run", given, folder, resume is None, workers, limit, engine)
 
 
 def pretrain(
@@ -51,7 +54,7 @@ def pretrain(
         Path | None, typer.Option(metavar="FILE", help="The weights; runs/NAME.safetensors if not given.")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder, beside the weights.")
+        Path | None, typer.Option(metavar="FOLDER", help="Resume the run in this folder, beside the weights.")
     ] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
@@ -64,23 +67,23 @@ def pretrain(
     from omnifm.export.weights import write_start
     from omnifm.runs.pretrain import file_of, folder_of, pretraining_plan
 
-    _check_asked("pretrain", experiment, overrides, out, resume)
+    _check_options("pretrain", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else pretraining_plan(read_plan(experiment, overrides or ()))
     file = file_of(resume) if resume else out or file_of(Path("runs") / (given.name if given else ""))
     folder = resume or folder_of(file)
     if resume is None and file.exists():
-        raise ExperimentError(f"{file} is there already. Give another --out.")
-    plan = _play("pretrain", given, folder, resume is None, workers, limit)
+        raise ExperimentError(f"{file} exists already. Give another --out.")
+    plan = _execute("pretrain", given, folder, resume is None, workers, limit)
     write_start(LoadedArm.of(folder, plan), file)
     say(f"Weights: {file}")
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    folder: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of the model.")],
     arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
-    client: Annotated[str | None, typer.Option(help="Add what is this hospital's own.")] = None,
+    client: Annotated[str | None, typer.Option(help="Add this hospital's personal tensors.")] = None,
 ) -> None:
     """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
     from omnifm.export.loaded_arm import LoadedArm
@@ -97,16 +100,16 @@ def export(
     say(f"Model: {folder}")
 
 
-def _check_asked(
+def _check_options(
     command: str, experiment: Path | None, overrides: list[str] | None, out: Path | None, resume: Path | None
 ) -> None:
     if experiment is None and (resume is None or overrides):
-        raise ExperimentError("Give an experiment file, or --resume FOLDER alone to go on with a run.")
+        raise ExperimentError("Give an experiment file, or --resume FOLDER alone to resume a run.")
     if resume is not None and out is not None:
-        raise ExperimentError(f"--out and --resume are two places for one {command}: give only one of them.")
+        raise ExperimentError(f"--out and --resume are two folders for one {command}: give only one of them.")
 
 
-def _play(
+def _execute(
     command: str,
     given: Plan | None,
     folder: Path,
@@ -115,7 +118,7 @@ def _play(
     limit: TimeLimit,
     engine: str = "in-process",
 ) -> Plan:
-    """Run a plan into its folder and print what it found."""
+    """Run a plan in its folder and print the tables."""
     from omnifm.callbacks.progress import LiveProgress
     from omnifm.results.write import terminal_tables
     from omnifm.runs.backend import make_backend
@@ -127,5 +130,5 @@ def _play(
     guard = kept("rounds", folder, begun)
     with stoppable(command, "rounds", folder, begun), live:
         plan = execute_locked(given, folder, backend, [limit, live], fresh=fresh, guard=guard)
-    tell(terminal_tables(folder), folder)
+    print_tables(terminal_tables(folder), folder)
     return plan

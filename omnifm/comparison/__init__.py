@@ -1,1 +1,1 @@
-"""Comparing algorithms: which arms, tuned how, played where, tested once."""
+"""Fair comparison of algorithms: arms, tuning, cells, and one test."""

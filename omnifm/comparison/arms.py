@@ -175,9 +175,9 @@ def swept(arms: Iterable[ArmPlan], sweep: str) -> list[ArmPlan]:
 
 
 def with_baselines(arms: Sequence[ArmPlan]) -> list[ArmPlan]:
-    """Add what gains are measured by: the hospitals alone, in both forms."""
-    there = {arm.name for arm in arms}
-    return [*arms, *(baseline for baseline in (LOCAL, ALONE) if baseline.name not in there)]
+    """Add the baselines that gains are measured against: the hospitals alone, in both forms."""
+    names = {arm.name for arm in arms}
+    return [*arms, *(baseline for baseline in (LOCAL, ALONE) if baseline.name not in names)]
 
 
 def nested(key: str, value: Any) -> Document:

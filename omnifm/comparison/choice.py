@@ -1,4 +1,4 @@
-"""Which point of each arm is played on: what validation data say of those that were tried."""
+"""The choice of each arm's point by its validation scores."""
 
 from __future__ import annotations
 

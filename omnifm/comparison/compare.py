@@ -1,4 +1,4 @@
-"""Running a comparison: points are tried, validation data choose among them, and only then the test data are read."""
+"""Running a comparison: tuning on validation data first, and only then the test data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, Literal, NamedTuple, Protocol
 
-from omnifm.callbacks.callback import Callback, notify, telling_the_end
+from omnifm.callbacks.callback import Callback, notify, notify_at_end
 from omnifm.callbacks.events import RoundEvent, RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.callbacks.time_limit import TimeLimit
 from omnifm.comparison.arms import names_all
 from omnifm.comparison.choice import choose
-from omnifm.comparison.comparison_folder import Asked, ComparisonFolder, Outcome
+from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions, Outcome
 from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.record import Checked, make_record
 from omnifm.config.experiment import Experiment, Plan
@@ -35,7 +35,7 @@ Stage = Literal["train", "test"]
 
 
 class CellJob(NamedTuple):
-    """A cell to be trained or tested, and its place among those of the stage."""
+    """A cell to train or test, and its place in the stage."""
 
     stage: Stage
     cell: Cell
@@ -43,27 +43,28 @@ class CellJob(NamedTuple):
 
 
 class Progress(Protocol):
-    """Is told how far a comparison has come."""
+    """Shows the progress of a comparison."""
 
     def stage(self, name: str, total: int) -> None:
-        """A stage begins; ``total`` rounds, or cells, lie ahead."""
+        """A stage of ``total`` rounds, or cells, begins."""
         ...
 
     def advance_to(self, done: int) -> None:
-        """So many of them are behind."""
+        """So many of them are done."""
         ...
 
 
 class Comparison:
-    """A design, played into a folder. ``tolerant``: an algorithm that cannot serve the task is left out, and named.
+    """A design, run in a folder. ``tolerant``: an algorithm that does not support the task is skipped, and reported.
 
-    ``callbacks`` are told of every cell, and after them those that the experiment asks for.
+    ``callbacks`` receive the events of every cell before those that the experiment names.
     """
 
     def __init__(
         self,
         design: Design,
         folder: ComparisonFolder,
+        *,
         workers: int,
         progress: Progress,
         limit: TimeLimit,
@@ -81,7 +82,7 @@ class Comparison:
         self.workers = workers if all(experiment.device == "cpu" for experiment in experiments) else 0
 
     def _check(self, arm: ArmDesign, tolerant: bool) -> None:
-        """Put every point of an arm together once: a mistake is told before anything has trained."""
+        """Build every point of an arm once, so that errors are reported before any training."""
         try:
             for point in range(len(arm.points)):
                 for seed in self.design.seeds:
@@ -96,22 +97,22 @@ class Comparison:
             self.checked.remarks[arm.name] = made.algorithm.remark(made.runtime.model.network)
 
     def _load(self, experiment: Experiment) -> FederatedDataset:
-        key = _key(experiment)
+        key = experiment.data, experiment.partition, experiment.seed
         if key not in self.datasets:
             self.datasets[key] = load_dataset(*key)
         return self.datasets[key]
 
-    def play(self) -> None:
-        """Play all cells that the folder lacks, and write down what was found.
+    def execute(self) -> None:
+        """Run all cells that the folder lacks, and write the record.
 
-        A point whose loss becomes NaN or infinite cannot be chosen; that is a result, and no error.
+        A point whose loss becomes NaN or infinite cannot be chosen; that is a result, not an error.
 
         Raises:
-            OutOfTime: the limit has been reached; every cell under way has come to the end of a round.
+            OutOfTime: the limit has been reached; every running cell has finished its round.
         """
         most = max(len(self.design.tuning()), len(self.design.chosen({arm.name: 0 for arm in self.design.arms})))
-        self.behind = RawArray("q", most)  # rounds behind each cell of a stage, written by its worker alone
-        with telling_the_end(self.callbacks, Callback.on_run_end, partial(RunEnd, self.run)):
+        self.finished = RawArray("q", most)  # finished rounds of each cell of a stage, written by its worker alone
+        with notify_at_end(self.callbacks, Callback.on_run_end, partial(RunEnd, self.run)):
             notify(self.callbacks, Callback.on_run_start, self.run)
             if self.workers > 1:
                 with WorkerPool(self.workers, self._do) as worker_pool:
@@ -129,10 +130,11 @@ class Comparison:
                 self.folder.forget_weights(cell)
         chosen = self.design.chosen(choice)
         self._train("running", chosen, worker_pool)
-        waiting = [cell for cell in chosen if self._is_trained(cell) and not self.folder.cell(cell).result.exists()]
+        trained = [cell for cell in chosen if (outcome := self.folder.outcome(cell)) and outcome.failure is None]
+        waiting = [cell for cell in trained if not self.folder.cell(cell).result.exists()]
         self.progress.stage("testing", len(waiting))
         self._spread("test", waiting, worker_pool)
-        remove_strays(self.folder.path / "cells")  # of killed workers; what `report` is writing lies beside
+        remove_strays(self.folder.path / "cells")  # of killed workers; `report` writes elsewhere
         self.folder.keep_record(make_record(self.design, self.folder, self.checked, choice))
 
     def _train(self, name: str, cells: Sequence[Cell], worker_pool: WorkerPool[CellJob, bool] | None) -> None:
@@ -142,7 +144,7 @@ class Comparison:
 
     def _spread(self, stage: Stage, cells: Sequence[Cell], worker_pool: WorkerPool[CellJob, bool] | None) -> None:
         """Train or test each cell, in parallel where there is a worker pool."""
-        self.behind[:] = [0] * len(self.behind)
+        self.finished[:] = [0] * len(self.finished)
         tasks = {str(cell.folder): CellJob(stage, cell, place) for place, cell in enumerate(cells)}
         done = (
             map(self._do, tasks.values())
@@ -157,43 +159,38 @@ class Comparison:
             raise OutOfTime("Time is up")
 
     def _advance(self) -> None:
-        self.progress.advance_to(sum(self.behind))
-
-    def _is_trained(self, cell: Cell) -> bool:
-        outcome = self.folder.outcome(cell)
-        return outcome is not None and outcome.failure is None
+        self.progress.advance_to(sum(self.finished))
 
     def _do(self, task: CellJob) -> bool:
-        """Do a task, in whatever process; False if time was up before its last round."""
+        """Run a job, in any process; return False if time was up before its last round."""
         if task.stage == "test":
             self._run(task)
             self.folder.forget_weights(task.cell)
-            self.behind[task.place] = 1
+            self.finished[task.place] = 1
             return True
         if self.limit.is_over:
             return False
         try:
-            last = self._run(task, self.limit, _Count(self.behind, task.place))
+            last = self._run(task, self.limit, _Count(self.finished, task.place))
         except OutOfTime:
             return False
         except NonFiniteLossError as error:
             self.folder.keep_outcome(task.cell, Outcome({}, str(error)))
         else:
             self.folder.keep_outcome(task.cell, Outcome(last.best))
-        self.behind[task.place] = task.cell.experiment.federation.rounds  # also those that never will be played
+        self.finished[task.place] = task.cell.experiment.federation.rounds  # also those that will never run
         return True
 
     def _run(self, task: CellJob, *callbacks: Callback) -> Checkpoint:
         experiment, folder, test = task.cell.experiment, self.folder.cell(task.cell), task.stage == "test"
         backend = LocalBackend(dataset=self._load(experiment))
-        told = [*callbacks, *self.callbacks]
-        return run_arm(task.cell.arm.name, experiment, backend, folder, self.run, told, test)
+        return run_arm(task.cell.arm.name, experiment, backend, folder, self.run, [*callbacks, *self.callbacks], test)
 
 
 def compare_locked(
     given: Plan | None,
     fresh: Design | None,
-    asked: Asked,
+    options: ComparisonOptions,
     folder: ComparisonFolder,
     workers: int,
     progress: Progress,
@@ -201,40 +198,38 @@ def compare_locked(
     callbacks: Sequence[Callback] = (),
     guard: AbstractContextManager[object] | None = None,
 ) -> None:
-    """Make a comparison of a ``fresh`` design, or go on with the folder's, and play it; no other process may meanwhile.
+    """Create a comparison of a ``fresh`` design, or resume the folder's, and run it, its folder locked.
 
-    ``guard`` is entered when the folder has been looked at and before anything is played.
+    ``guard`` is entered after the folder has been checked and before anything runs.
 
     Raises:
         FolderInUseError: another process holds the folder.
-        ExperimentError, OutOfTime: as :class:`ComparisonFolder` and :meth:`Comparison.play`.
+        ExperimentError, OutOfTime: as :class:`ComparisonFolder` and :meth:`Comparison.execute`.
     """
     if fresh is None:
-        folder.check_begun()  # else a lock would be left in a folder of something else
+        folder.check_begun()  # else a lock file would be left in an unrelated folder
     with locked(folder.path):
         if given and fresh:
             folder.check_free()
             folder.keep_weights(fresh, given.weights)
-        design = fresh or folder.reopen(given.document if given else None, asked)
+        design = fresh or folder.reopen(given.document if given else None, options)
         with guard or nullcontext():
-            tolerant = names_all(asked.algorithms)
-            comparison = Comparison(design, folder, workers, progress, limit, tolerant, callbacks)
+            tolerant = names_all(options.algorithms)
+            comparison = Comparison(
+                design, folder, workers=workers, progress=progress, limit=limit, tolerant=tolerant, callbacks=callbacks
+            )
             if fresh:
-                folder.open(fresh.document, asked)
-            comparison.play()
+                folder.open(fresh.document, options)
+            comparison.execute()
     write_results(folder.path)
 
 
 class _Count(Callback):
-    """Writes down how many rounds of a cell are behind."""
+    """Counts the finished rounds of a cell."""
 
-    def __init__(self, behind: Any, place: int) -> None:
-        self.behind, self.place = behind, place
+    def __init__(self, finished: Any, place: int) -> None:
+        self.finished, self.place = finished, place
 
     def on_round_end(self, event: RoundEvent) -> None:
         """Count a round."""
-        self.behind[self.place] = event.round
-
-
-def _key(experiment: Experiment) -> tuple[DataSettings, PartitionSettings, int]:
-    return experiment.data, experiment.partition, experiment.seed
+        self.finished[self.place] = event.round

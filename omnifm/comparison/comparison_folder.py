@@ -1,4 +1,4 @@
-"""A comparison's folder: what was asked, and what each cell has come to."""
+"""A comparison's folder: the request, and the outcome of each cell."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from omnifm.utils.errors import ExperimentError
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line asks for beside the experiment."""
+class ComparisonOptions:
+    """The options of the command line besides the experiment."""
 
     algorithms: str | None = None
     seeds: int = 3
@@ -57,7 +57,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell's rounds ended: the best validation score by evaluation point, or why they could not be played."""
+    """How a cell's rounds ended: the best validation score by evaluation point, or why they could not run."""
 
     best: dict[str, tuple[int, float]]
     failure: str | None = None
@@ -70,13 +70,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ComparisonFolder:
-    """Where a comparison's files lie."""
+    """The files of a comparison."""
 
     path: Path
 
     @property
     def record(self) -> Path:
-        """What was asked and found, for those who read the folder."""
+        """The request and the results."""
         return self.path / "comparison.json"
 
     @property
@@ -93,17 +93,17 @@ class ComparisonFolder:
         """Copy what the arms of a design start from; ``known`` copies go before the files themselves.
 
         Raises:
-            ExperimentError: a file is not there, or cannot be copied.
+            ExperimentError: a file does not exist, or cannot be copied.
         """
         places = [(arm, point) for arm in design.arms for point in range(len(arm.points))]
         self.kept.keep((arm.experiment(point, design.seeds[0]).init for arm, point in places), known)
 
     def has_begun(self) -> bool:
-        """Tell whether there is a comparison to go on with."""
+        """Return whether there is a comparison to resume."""
         return self.record.exists() and self.document.exists()
 
     def check_begun(self) -> None:
-        """Make sure that there is a comparison to go on with.
+        """Check that there is a comparison to resume.
 
         Raises:
             ExperimentError: there is none.
@@ -113,20 +113,20 @@ class ComparisonFolder:
             raise ExperimentError(f"{self.path} holds no comparison to resume: there is no {missing}.")
 
     def check_free(self) -> None:
-        """Make sure that nothing is there yet.
+        """Check that the folder holds nothing yet.
 
         Raises:
             ExperimentError: it holds a comparison or a run already.
         """
         if self.has_begun():
             raise ExperimentError(
-                f"{self.path} holds a comparison already. Give another --out, or go on with it: --resume {self.path}."
+                f"{self.path} holds a comparison already. Give another --out, or resume it: --resume {self.path}."
             )
         if self.document.exists():
             raise ExperimentError(f"{self.path} holds a run already. Give another --out.")
 
-    def open(self, document: Document, asked: Asked) -> None:
-        """Make the folder and write down what is compared.
+    def open(self, document: Document, options: ComparisonOptions) -> None:
+        """Create the folder and its files.
 
         Raises:
             ExperimentError: it cannot be made.
@@ -134,12 +134,12 @@ class ComparisonFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / "versions.json", json.dumps(versions(), indent=2).encode())
-            write_atomically(self.record, json.dumps({"asked": asdict(asked)}, indent=1).encode())
+            write_atomically(self.record, json.dumps({"asked": asdict(options)}, indent=1).encode())
             write_atomically(self.document, to_toml(document).encode())  # the last: with it there is a comparison
         except OSError as error:
             raise ExperimentError(f"The folder {self.path} cannot be written: {error.strerror}.") from None
 
-    def reopen(self, document: Document | None, asked: Asked) -> Design:
+    def reopen(self, document: Document | None, options: ComparisonOptions) -> Design:
         """Return the design of the comparison in this folder; what is given must be the same.
 
         Raises:
@@ -147,20 +147,20 @@ class ComparisonFolder:
         """
         self.check_begun()
         remove_strays(self.path)
-        old_asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        old_options = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
         old_document = read_plan(self.document).document
-        old = Asked(**{**old_asked, "sweep": tuple(old_asked["sweep"])}).design(old_document)
+        old = ComparisonOptions(**{**old_options, "sweep": tuple(old_options["sweep"])}).design(old_document)
         if document is None:
             return old
-        if changed := differences(old.resolved(), asked.design(document).resolved()):
+        if changed := differences(old.resolved(), options.design(document).resolved()):
             raise ExperimentError(
                 f"The comparison is not that of {self.path}: {'; '.join(changed)}. Resume without an experiment file "
-                f"to go on with the old one, or start a new one with another --out."
+                f"to continue the old one, or start a new one with another --out."
             )
         return replace(old, document=renewed(old_document, document))
 
     def cell(self, cell: Cell) -> ArmFolder:
-        """Where a cell lies."""
+        """Return the folder of a cell."""
         return ArmFolder(self.path / cell.folder, self.kept)
 
     def outcome(self, cell: Cell) -> Outcome | None:
@@ -171,7 +171,7 @@ class ComparisonFolder:
         return Outcome(**json.loads(path.read_text(encoding="utf-8")))
 
     def keep_outcome(self, cell: Cell, outcome: Outcome) -> None:
-        """Write down how a cell's rounds ended."""
+        """Store how a cell's rounds ended."""
         folder = self.cell(cell).path
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "trained.json", json.dumps(asdict(outcome)).encode())
@@ -181,6 +181,6 @@ class ComparisonFolder:
         shutil.rmtree(self.cell(cell).checkpoints().folder, ignore_errors=True)
 
     def keep_record(self, found: dict[str, Any]) -> None:
-        """Write down what was found, beside what was asked."""
-        asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
-        write_atomically(self.record, json.dumps({"asked": asked, **found}, indent=1).encode())
+        """Store the results beside the request."""
+        options = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        write_atomically(self.record, json.dumps({"asked": options, **found}, indent=1).encode())

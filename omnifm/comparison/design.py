@@ -29,8 +29,8 @@ class CompareSettings:
     """``[compare]`` of an experiment.
 
     ``grid`` holds lists of values by key: every combination is a point, tried with the first ``tuning_seeds`` seeds and
-    judged on validation data. ``grids.NAME`` is the grid of one algorithm (or arm) in place of it; all grids must have
-    equally many points. ``participation`` are further levels at which the chosen points are played.
+    evaluated on validation data. ``grids.NAME`` is the grid of one algorithm (or arm) in its place; all grids must have
+    equally many points. ``participation`` are further levels at which the chosen points are run.
     """
 
     grid: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class ArmDesign:
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm, played once. ``level`` None is the experiment's own participation."""
+    """One arm, run once. ``level`` None is the experiment's own participation."""
 
     arm: ArmDesign
     point: int
@@ -74,17 +74,17 @@ class Cell:
 
     @property
     def experiment(self) -> Experiment:
-        """What is played."""
+        """The experiment that is run."""
         return self.arm.experiment(self.point, self.seed, self.level)
 
     @property
     def folder(self) -> Path:
-        """Where it lies in the comparison's folder."""
+        """Its path below the comparison's folder."""
         percent = 100 * self.experiment.federation.participation
         return Path("cells", quote(self.arm.name, safe=" =,-_"), f"p{self.point}-s{self.seed}-r{percent:g}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """All that a comparison depends on."""
 
@@ -102,7 +102,7 @@ class Design:
 
     @property
     def tuning_seeds(self) -> tuple[int, ...]:
-        """The seeds that the points are tried with."""
+        """The seeds used in tuning."""
         return self.seeds[: self.settings.tuning_seeds]
 
     def tuning(self) -> list[Cell]:
@@ -127,16 +127,16 @@ class Design:
         return list({cell.folder: cell for cell in reversed(cells)}.values())[::-1]
 
     def resolved(self) -> Document:
-        """Return the design in full, for telling two of them apart."""
+        """Return the design in full, to compare it with another."""
         arms = {arm.name: {"points": list(arm.points), **to_document(arm.experiment(0, 0))} for arm in self.arms}
         return {"seeds": list(self.seeds), "levels": list(self.levels), "arms": arms}
 
 
 def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Design:
-    """Work a design out and check every experiment in it.
+    """Make a design and check every experiment in it.
 
     Raises:
-        ExperimentError: a key or value does not fit, a grid is empty, or the grids are not of one size.
+        ExperimentError: a key or value is not valid, a grid is empty, or the grids are not of one size.
     """
     settings: CompareSettings = checked(CompareSettings, document.get("compare", {}), ("compare",))
     base = base_of(document)
@@ -155,7 +155,13 @@ def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Desi
     known = {name for design in designs for name in (design.name, design.document["algorithm"])}
     if strays := [name for name in settings.grids if name not in known and name not in ALGORITHM_SETTINGS]:
         raise ExperimentError(f"compare.grids.{strays[0]}: there is no algorithm or arm of this name.")
-    return Design(document, str(document["name"]), designs, tuple(range(first, first + seeds)), settings)
+    return Design(
+        document=document,
+        name=str(document["name"]),
+        arms=designs,
+        seeds=tuple(range(first, first + seeds)),
+        settings=settings,
+    )
 
 
 def _design(arm: ArmPlan, base: Document, settings: CompareSettings) -> ArmDesign:
@@ -194,8 +200,8 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _check_budget(arms: Sequence[ArmDesign]) -> None:
     sizes = {len(arm.points): arm.name for arm in arms}
     if len(sizes) > 1:
-        told = " and ".join(f"{size} for {name!r}" for size, name in sorted(sizes.items()))
+        differing = " and ".join(f"{size} for {name!r}" for size, name in sorted(sizes.items()))
         raise ExperimentError(
-            f"The tuning budgets differ: {told}. A fair comparison tries equally many points of each: make the grids "
-            f"under [compare] equally large."
+            f"The tuning budgets differ: {differing}. A fair comparison tries equally many points of each: make the "
+            f"grids under [compare] equally large."
         )

@@ -23,7 +23,7 @@ class Checked:
 def make_record(
     design: Design, folder: ComparisonFolder, checked: Checked, choice: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return the record of a comparison that was played."""
+    """Return the record of a finished comparison."""
     own = design.arms[0].experiment(0, design.seeds[0]).federation.participation
     return {
         "name": design.name,
@@ -36,12 +36,7 @@ def make_record(
 
 
 def _arm(
-    design: Design,
-    folder: ComparisonFolder,
-    arm: ArmDesign,
-    checked: Checked,
-    choice: Mapping[str, int],
-    own: float,
+    design: Design, folder: ComparisonFolder, arm: ArmDesign, checked: Checked, choice: Mapping[str, int], own: float
 ) -> dict[str, Any]:
     tried = [] if arm.name in checked.unfit else trials(design, folder, arm)
     cells = []

@@ -34,7 +34,7 @@ def checked(kind: type, values: Any, prefix: tuple[str, ...]) -> Any:
     """Validate values against a dataclass, strictly; lists count as tuples.
 
     Raises:
-        ExperimentError: a key or value does not fit; names it, behind ``prefix``.
+        ExperimentError: a key or value is not valid; names it, behind ``prefix``.
     """
     try:
         return validator(kind).validate_json(json.dumps(values, default=str))

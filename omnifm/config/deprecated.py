@@ -86,5 +86,5 @@ def _current(value: Any, key: str, values: dict[str, str]) -> Any:
 
 @lru_cache
 def _warn(old: str, new: str) -> None:
-    """Say it once, however many files and arms use the old name."""
+    """Warn once, however many files and arms use the old name."""
     _log.warning("%s is now %s; the old name will stop working in a later version.", old, new)

@@ -39,7 +39,7 @@ Changes = Sequence[str] | Mapping[str, Any]
 """What is changed in an experiment: texts ``key=value``, or values by dotted key."""
 
 UNRELATED = ("callbacks", "compare", "deploy")
-"""The tables of an experiment file that change no result of a run: they may be others when it is resumed."""
+"""The tables of an experiment file that affect no result: they can change when a run is resumed."""
 
 
 @settings
@@ -47,7 +47,7 @@ class FederationSettings:
     """``[federation]``: the rounds.
 
     ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
-    rounds all clients are judged on validation data; ``evaluate`` at which points of a round, in validation and
+    rounds all clients are evaluated on validation data; ``evaluate`` at which points of a round, in validation and
     test; ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
     ``personal`` the parts of the network that stay at the clients; ``acceptance`` whether each client starts from what
     its validation data prefer, what it received, its own last weights or the mean of both (``auto`` leaves it to the
@@ -80,7 +80,7 @@ class Experiment:
 
     name: str = "experiment"
     seed: CountOrZero = 0
-    task: Annotated[str, OneOf(tasks.TASK_SETTINGS)] = tasks.DEFAULT
+    task: Annotated[str, OneOf(tasks.TASKS)] = tasks.DEFAULT
     algorithm: Annotated[str, OneOf(algorithms.ALGORITHM_SETTINGS)] = "omnifm"
     device: str = "cpu"
     init: Text = SCRATCH
@@ -102,7 +102,7 @@ _PLAIN = tuple(f.name for f in dataclasses.fields(Experiment) if f.name != "sect
 class Plan:
     """An experiment file, read: its document with ``--set`` applied, and its arms by name.
 
-    ``weights`` are the copies beside the file, if it is that of a run: what it started from, it starts from again.
+    ``weights`` are the copies of initial weights next to the file, if it is that of a run.
     """
 
     document: Document
@@ -119,11 +119,11 @@ def read_plan(experiment: str | Path | Document | Plan, changes: Changes = ()) -
     """Read an experiment and change keys of it.
 
     Args:
-        experiment: where its file is, what stands in it, or a plan.
+        experiment: the path of its file, its content, or a plan.
         changes: values by dotted key, or texts ``key=value``.
 
     Raises:
-        ExperimentError: the file cannot be read, or a key or value does not fit; names the key.
+        ExperimentError: the file cannot be read, or a key or value is not valid; names the key.
     """
     weights = None
     if isinstance(experiment, str | Path):
@@ -152,7 +152,7 @@ def make_plan(document: Document) -> Plan:
     """Turn a document into a plan; every arm is checked before any runs.
 
     Raises:
-        ExperimentError: a key or value does not fit; names it.
+        ExperimentError: a key or value is not valid; names it.
     """
     document = upgraded(document)
     base = base_of(document)
@@ -187,7 +187,7 @@ def renewed(document: Document, given: Document) -> Document:
 def make_experiment(document: Mapping[str, Any]) -> Experiment:
     """Check one arm's document and fill in the defaults."""
     load_plugins()
-    known = {**tasks.TASK_SETTINGS, **algorithms.ALGORITHM_SETTINGS}  # now, and not on import: users register their own
+    known = {**tasks.task_settings(), **algorithms.ALGORITHM_SETTINGS}  # now, as users register their own
     for key in document:
         if key not in _PLAIN and key not in known:
             raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *known))}")
@@ -210,11 +210,7 @@ def to_document(experiment: Experiment) -> Document:
     """Return the experiment as a document with every default written out; only the sections that it uses."""
     plain = _plain(dataclasses.asdict(experiment))
     sections = plain.pop("sections")
-    used = {
-        experiment.task,
-        experiment.algorithm,
-        getattr(experiment.sections[experiment.algorithm], "base", None),
-    }
+    used = {experiment.task, experiment.algorithm, getattr(experiment.sections[experiment.algorithm], "base", None)}
     return {**plain, **{name: values for name, values in sections.items() if name in used and values}}
 
 

@@ -41,16 +41,16 @@ def experiment_schema(more: Mapping[str, type]) -> dict[str, Any]:
     commands, by name.
     """
     load_plugins()
-    kinds: dict[str, type] = {**tasks.TASK_SETTINGS, **algorithms.ALGORITHM_SETTINGS, **more}
+    kinds: dict[str, type] = {**tasks.task_settings(), **algorithms.ALGORITHM_SETTINGS, **more}
     inputs = [(name, "validation", validator(kind)) for name, kind in {"": Experiment, **kinds}.items()]
     schemas, shared = TypeAdapter.json_schemas(inputs, schema_generator=_Described)  # type: ignore[arg-type]
     found = {name: schema for (name, _), schema in schemas.items()}
     definitions = shared["$defs"]
     arm = definitions.pop("Experiment")
     arm["properties"].pop("sections")
-    arm["properties"] |= {name: found[name] for name in (*tasks.TASK_SETTINGS, *algorithms.ALGORITHM_SETTINGS)}
+    arm["properties"] |= {name: found[name] for name in (*tasks.TASKS, *algorithms.ALGORITHM_SETTINGS)}
     for kind in definitions.values():
-        if "const" in kind.get("properties", {}).get("kind", {}):  # what tells one source from another
+        if "const" in kind.get("properties", {}).get("kind", {}):  # what distinguishes sources
             kind["required"] = ["kind", *kind.get("required", [])]
     arms = {"type": "object", "additionalProperties": {"$ref": "#/$defs/Arm"}, "description": "What each arm changes."}
     return {

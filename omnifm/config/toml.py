@@ -14,7 +14,7 @@ Document = dict[str, Any]
 """What a TOML file holds."""
 
 DEEPEST = 32
-"""How deep tables and lists may lie in each other; the checks that follow are recursive."""
+"""How deeply tables and lists can be nested; the checks that follow are recursive."""
 
 
 def parse(text: str) -> Document:

@@ -21,7 +21,7 @@ OWN_WEIGHTS = "weights"
 
 @dataclass(frozen=True)
 class Record:
-    """Fields that are mappings of tensors are packed as tensors, all others as JSON beside them."""
+    """Fields that are mappings of tensors are packed as tensors, all others as JSON."""
 
     TENSORS: ClassVar[tuple[str, ...]]
 

@@ -31,7 +31,7 @@ _NAMES = {
 _TYPES = {name: dtype for dtype, name in _NAMES.items()}
 _META, _TEXT, _PADDING = "__metadata__", "plain", "__padding__"
 ALIGNMENT = 64
-"""Every tensor begins at a multiple of so many bytes, and a whole parcel takes a multiple of them."""
+"""Every tensor begins at a multiple of so many bytes, and a whole buffer takes a multiple of them."""
 
 
 class TensorBuffer:
@@ -77,7 +77,7 @@ def unpack_tensors(memory: memoryview) -> tuple[Tensors, Any]:
     """Return the tensors, as views of the memory, and the JSON.
 
     Raises:
-        ValueError: it is no such parcel, or cut short.
+        ValueError: it is no such buffer, or truncated.
     """
     try:
         length = int.from_bytes(memory[:8], "little")

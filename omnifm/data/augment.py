@@ -14,7 +14,7 @@ def flip_and_shift(fields: Batch, draw: torch.Generator, reach: float = 1 / 16, 
     """Mirror each example left to right or not, and move it along every axis by up to ``reach`` of its length.
 
     Args:
-        fields: what lies on one grid, each ``(batch, channels, *size)``: image and mask go the same way.
+        fields: tensors on one grid, each ``(batch, channels, *size)``: image and mask go the same way.
         draw: source of the choices, on the CPU.
         reach: the farthest move, as a fraction of the length; edges are repeated.
         mirror: False mirrors none.
@@ -48,7 +48,7 @@ def turn_and_mirror(fields: Batch, draw: torch.Generator) -> Batch:
     """Turn each example by 0, 90, 180 or 270 degrees and mirror it or not: the eight symmetries of a square.
 
     Args:
-        fields: what lies on one square grid, each ``(batch, channels, side, side)``: all go the same way.
+        fields: tensors on one square grid, each ``(batch, channels, side, side)``: all go the same way.
         draw: source of the choices, on the CPU.
 
     Returns:
@@ -69,7 +69,7 @@ def crop(fields: Batch, draw: torch.Generator, side: int) -> Batch:
     """Cut a square of ``side`` pixels out of each example, anywhere.
 
     Args:
-        fields: what lies on one grid, each ``(batch, channels, height, width)``: all are cut at the same place.
+        fields: tensors on one grid, each ``(batch, channels, height, width)``: all are cut at the same place.
         draw: source of the choices, on the CPU.
         side: no more than height and width.
 

@@ -1,4 +1,4 @@
-"""Bicubic shrinking and enlarging, as super-resolution is commonly posed and judged.
+"""Bicubic shrinking and enlarging, as is common in super-resolution.
 
 Keys' kernel with a = -0.5, widened when shrinking so that nothing is aliased: what Pillow and MATLAB's ``imresize`` do.
 """

@@ -28,7 +28,7 @@ class BratsSource:
     """Cases at ``<root>/<folder>/<case>/``, named as BraTS, FeTS or the BraTS Toolkit name them (see docs/data.md).
 
     ``sequences`` are the channels of an image, in this order; with ``per_sequence`` every image has one of them, which
-    is its modality: the cases are dealt over the sequences, so that no patient is at two hospitals. ``regions`` are of
+    is its modality: the sequences share out the cases, so that no patient is at two hospitals. ``regions`` are of
     :data:`TUMOUR`. ``axes = 2`` takes ``slices`` axial slices of a case, evenly over the height of its tumour (of the
     brain, if it shows none); ``axes = 3`` the volume. Brains are centred in a square or cube of ``field_of_view`` mm,
     which becomes ``data.size`` pixels a side. ``institutions`` is FeTS's ``partitioning_1.csv``, below the folder: it
@@ -56,15 +56,11 @@ class BratsSource:
             raise ValueError("split = 'slabs' needs axes = 2 and at least 5 slices a case")
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read every case.
-
-        Raises:
-            DataError: a file is missing or unreadable, its grid is not that of the case's other files, its mask holds
-                what is no label, or the table of institutions does not fit.
-        """
+        """Read every case."""
         folder = loading.root / self.folder
         owners = self._owners(folder)
-        owners = {name: owners[name] for name in _some(list(owners), self.limit)}
+        names = list(owners)
+        owners = {names[index]: owners[names[index]] for index in evenly_spaced(len(names), self.limit)}
         images, masks, spacings, splits, modalities, patients, empty = [], [], [], [], [], [], []
         for number, (name, owner) in enumerate(owners.items()):
             wanted = self.sequences
@@ -113,11 +109,11 @@ class BratsSource:
         """Return the institution of each case, by the case's name."""
         if not folder.is_dir():
             raise DataError(
-                f"{folder}: no such folder. Lay the cases there as <case>/<case>_t1.nii.gz, or mend folder."
+                f"{folder}: no such folder. Put the cases there as <case>/<case>_t1.nii.gz, or correct folder."
             )
         cases = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
         if not cases:
-            raise DataError(f"{folder}: holds no cases. Lay them there as <case>/<case>_t1.nii.gz.")
+            raise DataError(f"{folder}: holds no cases. Put them there as <case>/<case>_t1.nii.gz.")
         name = self.name or folder.name
         if not self.institutions:
             return dict.fromkeys(cases, name)
@@ -147,14 +143,10 @@ def _table(path: Path) -> dict[str, str]:
         return {row["Subject_ID"].strip(): row["Partition_ID"].strip() for row in rows}
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Lay FeTS's table there, or mend institutions."
+            f"{path}: cannot be read ({error.strerror}). Put FeTS's table there, or correct institutions."
         ) from error
     except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: is no table with the columns Partition_ID and Subject_ID.") from error
-
-
-def _some(names: list[str], limit: int) -> list[str]:
-    return [names[index] for index in evenly_spaced(len(names), limit)]
 
 
 def _heights(planes: Tensor, channels: int, count: int) -> list[int]:

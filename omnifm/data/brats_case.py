@@ -34,7 +34,7 @@ LAYOUTS: tuple[dict[str, str], ...] = (
         MASK: "fusion/mav.nii.gz",
     },
 )
-"""Where the files of a case lie: BraTS to 2021 and FeTS, BraTS since 2023, BraTS Toolkit. ``.nii`` does as well."""
+"""The paths of a case's files: BraTS to 2021 and FeTS, BraTS since 2023, BraTS Toolkit. ``.nii`` does as well."""
 
 BRIGHT = 99.5
 """The percentile of the voxels above 0 that becomes 1."""
@@ -66,7 +66,7 @@ def find_case(folder: Path, sequences: tuple[str, ...]) -> dict[str, Path]:
     for key, path in best.items():
         if not path.is_file():
             what = "mask" if key == MASK else f"sequence {key!r}"
-            raise DataError(f"{folder}: the {what} is missing. Lay it at {path}, or remove the case.")
+            raise DataError(f"{folder}: the {what} is missing. Put it at {path}, or remove the case.")
     return best
 
 
@@ -74,8 +74,8 @@ def read_case(files: dict[str, Path]) -> Case:
     """Read a case: turned to one orientation, each sequence divided by its bright voxels.
 
     Raises:
-        DataError: a file cannot be read, lies on another grid than the others, holds no image, or the mask holds what
-            is no label.
+        DataError: a file cannot be read, is on another grid than the others, holds no image, or the mask holds values
+            that are no label.
     """
     from monai.data.meta_tensor import MetaTensor  # takes seconds to import
     from monai.transforms.spatial.array import Orientation
@@ -116,7 +116,7 @@ def _check_grid(
     known: tuple[int, ...],
     placed: NDArray[np.float64],
 ) -> None:
-    """Let a file pass that lies on the grid of another of its case.
+    """Check that a file is on the grid of another of its case.
 
     Raises:
         DataError: it does not; says in what it differs.
@@ -149,7 +149,7 @@ def _codes(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     if not np.array_equal(found, np.round(found)):
         raise DataError(
             f"{path}: a mask holds whole numbers, but this {found[found != np.round(found)][0]:g}, as after linear "
-            "interpolation. Resample it anew, to the nearest neighbour."
+            "interpolation. Resample it with nearest-neighbour interpolation."
         )
     if unknown := [int(code) for code in found if code not in (0, 1, 2, 3, 4)]:
         raise DataError(f"{path}: unknown label {unknown[0]}. Known are 0, 1 (core), 2 (oedema), 4 or 3 (enhancing).")

@@ -58,12 +58,7 @@ class BreaKHisSource:
         check_tiles(self.tile, self.tiles)
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read and cut the images.
-
-        Raises:
-            DataError: folders or images are missing, a name is not BreaKHis's or does not fit its folder, an image
-                cannot be read or is too small.
-        """
+        """Read and cut the images."""
         folder = loading.root / self.folder
         found = self._chosen(_micrographs(folder), folder)
         image, counts = cut([one.path for one in found], self.tile, self.tiles, loading)
@@ -82,7 +77,7 @@ class BreaKHisSource:
             if not any(one.magnification == name for one in found):
                 held = sorted({one.magnification for one in found}, key=MAGNIFICATIONS.index)
                 raise DataError(
-                    f"{folder}: holds no image at {name}, but at {', '.join(held) or 'no magnification'}. Lay them as "
+                    f"{folder}: holds no image at {name}, but at {', '.join(held) or 'no magnification'}. Put them as "
                     f"{LAYOUT}, or leave {name} out of magnifications."
                 )
         if self.one_magnification:
@@ -112,7 +107,7 @@ def _micrographs(folder: Path) -> list[Micrograph]:
     """Return all images of any magnification, sorted by their paths."""
     top = folder / "BreaKHis_v1/histology_slides/breast"
     if not top.is_dir():
-        raise DataError(f"{top}: no such folder. Unpack BreaKHis_v1.tar.gz in {folder}, or mend folder.")
+        raise DataError(f"{top}: no such folder. Unpack BreaKHis_v1.tar.gz in {folder}, or correct folder.")
     return [_read(path) for path in sorted(top.glob("*/SOB/*/*/*/*")) if path.suffix.lower() in SUFFIXES]
 
 
@@ -128,6 +123,6 @@ def _read(path: Path) -> Micrograph:
     if (path.parts[-6], path.parent.name) != (CLASSES[label], magnification):
         raise DataError(
             f"{path}: by its name it is {CLASSES[label]}, {magnification}, by its folders {path.parts[-6]}, "
-            f"{path.parent.name}. Lay it where it belongs: {LAYOUT}."
+            f"{path.parent.name}. Put it where it belongs: {LAYOUT}."
         )
     return Micrograph(path, label, match["case"], magnification)

@@ -9,7 +9,7 @@ from omnifm.data.subset import ClientData
 
 @dataclass(frozen=True)
 class ClientStats:
-    """What is told of a hospital's data: its modality (or modalities) and its numbers of examples."""
+    """The public properties of a hospital's data: its modality (or modalities) and its numbers of examples."""
 
     name: str
     group: str
@@ -19,5 +19,5 @@ class ClientStats:
 
     @classmethod
     def of(cls, client: ClientData) -> ClientStats:
-        """Return what is told of these data."""
+        """Return the properties of these data."""
         return cls(client.name, client.group, len(client.train), len(client.validation), len(client.test))

@@ -1,4 +1,4 @@
-"""Columns of a pool that are not plain tensors: values that several rows share, and texts.
+"""Columns of a table that are not plain tensors: values that several rows share, and texts.
 
 A column has a ``shape`` and gives out rows by ``index_select(0, rows)``, as a tensor does.
 """
@@ -46,7 +46,7 @@ class Texts:
 
     @property
     def shape(self) -> torch.Size:
-        """The shape of the column, for the eye of whoever compares columns: only the rows."""
+        """The shape of the column, as in tensors: only the rows."""
         return self.utf8.shape[:1]
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""From the sources to the hospitals: the pools get one label space and are dealt out.
+"""From the sources to the hospitals: the tables get one label space and are distributed.
 
-The union label space: a class is its name, so that sources which name a class alike share it, and the union
-holds each name once, in order of first appearance. A row is trained and judged on the classes of its own
+The union label space: a class is its name, so that sources with the same class name share it, and the union
+holds each name once, in order of first appearance. A row is trained and evaluated on the classes of its own
 source only: that an image of one set shows no sign of another set's disease, nobody has looked at.
 """
 
@@ -39,9 +39,9 @@ POOLED = "centralised"
 class DataSettings:
     """Which data, and how they come out: ``[data]`` of the experiment file.
 
-    ``root`` is the folder below which the sources lie, ``size`` the side of the square images in pixels,
-    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for what is dear to make again (empty: the user's).
-    An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital bear it.
+    ``root`` is the folder of the sources, ``size`` the side of the square images in pixels,
+    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's).
+    An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital have it.
     """
 
     root: str = "data"
@@ -57,8 +57,8 @@ class FederatedDataset:
     """The hospitals, and the classes (or regions) of all of them.
 
     Where sources have a ``label`` or a ``mask``, each row of a client has ``target`` ``(rows, classes)`` uint8, 1 for
-    each class the row bears, and ``allowed`` ``(rows, classes)`` bool, the classes of the row's own source. In place of
-    ``label`` there is ``exclusive`` ``(rows,)`` bool, False where an image may bear several classes or none; ``mask``
+    each class the row has, and ``allowed`` ``(rows, classes)`` bool, the classes of the row's own source. In place of
+    ``label`` there is ``exclusive`` ``(rows,)`` bool, False where an image can have several classes or none; ``mask``
     becomes ``(rows, classes, *size)`` uint8. ``vocabulary`` are the answers that the hospitals have agreed on, where
     there are questions.
     """
@@ -72,7 +72,6 @@ class FederatedDataset:
 
         Raises:
             DataError: there is none.
-
         """
         for client in self.clients:
             if client.name == name:
@@ -82,13 +81,9 @@ class FederatedDataset:
 
 
 def load_dataset(
-    data: DataSettings,
-    partition: PartitionSettings,
-    seed: int,
-    whole_as: str = "",
-    labels: Sequence[str] = (),
+    data: DataSettings, partition: PartitionSettings, seed: int, whole_as: str = "", labels: Sequence[str] = ()
 ) -> FederatedDataset:
-    """Load every source, unite their classes, and deal the rows out to hospitals.
+    """Load every source, unite their classes, and distribute the rows to hospitals.
 
     Args:
         data: the sources, and how the images come out.
@@ -99,7 +94,6 @@ def load_dataset(
 
     Raises:
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
-
     """
     loading = Loading(
         root=Path(data.root).expanduser(),
@@ -143,9 +137,9 @@ def pooled(dataset: FederatedDataset) -> ClientData:
 
 
 def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
-    """Return the fields over all labels instead of the pool's own: ``target`` and ``allowed``, and with them the rest.
+    """Return the fields over all labels instead of the table's own: ``target`` and ``allowed``, and with them the rest.
 
-    ``exclusive`` stands in place of ``label``; ``mask`` gets an empty region for every label that is not the pool's.
+    ``exclusive`` replaces ``label``; ``mask`` gets an empty region for every label that is not the table's.
     """
     fields = dict(table.fields)
     if not table.label_names:
@@ -172,9 +166,9 @@ def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
 
 
 def _unite(tables: list[Columns]) -> Columns:
-    """Concatenate the fields that all pools have; what only some have, no task could use of all.
+    """Concatenate the fields that all tables have.
 
-    A single pool stays where it is, which may be a file that is read as its rows are asked for.
+    A single table is not copied: it can be a file whose rows are read on demand.
     """
     if len(tables) == 1:
         return tables[0]
@@ -193,7 +187,7 @@ def _unite(tables: list[Columns]) -> Columns:
 
 
 def _main_classes(target: Tensor) -> tuple[int, ...]:
-    """Return the first class of each row, or the number of classes for a row that bears none."""
+    """Return the first class of each row, or the number of classes for a row that has none."""
     none = 1 - target.amax(dim=1, keepdim=True)
     return tuple(torch.cat([target, none], dim=1).argmax(dim=1).tolist())
 
@@ -220,7 +214,7 @@ def _chain(parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _warn_of_single_class(clients: Sequence[ClientData], label_names: tuple[str, ...]) -> None:
-    """Warn of clients that cannot learn to tell classes apart, in one line however many they are."""
+    """Warn of clients that cannot learn to distinguish classes, in one line."""
     single = {client.name: target for client in clients if (target := _single_class(client)) is not None}
     if not single:
         return
@@ -228,7 +222,7 @@ def _warn_of_single_class(clients: Sequence[ClientData], label_names: tuple[str,
     classes = [label for label, held in zip(label_names, target.tolist(), strict=True) if held]
     more = f", and so for {len(single) - 1} other clients" if len(single) > 1 else ""
     _log.warning(
-        "All training data of client %r are of one class (%s)%s; it cannot learn to tell classes apart.",
+        "All training data of client %r are of one class (%s)%s; it cannot learn to distinguish classes.",
         name,
         " and ".join(classes) or "no finding",
         more,

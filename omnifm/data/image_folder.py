@@ -41,13 +41,7 @@ class ImageFolderSource:
     patient_pattern: PatientPattern = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read the images of every class.
-
-        Raises:
-            DataError: the folder, a class or its images are missing, an image cannot be read, or a path does
-                not match ``patient_pattern``.
-
-        """
+        """Read the images of every class."""
         folder = loading.root / self.folder
         classes = self._classes(folder)
         institution = self.name or folder.name
@@ -56,7 +50,7 @@ class ImageFolderSource:
             paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
             if not paths:
                 raise DataError(
-                    f"{folder / name}: holds no image ({', '.join(SUFFIXES)}). Lay the images of class "
+                    f"{folder / name}: holds no image ({', '.join(SUFFIXES)}). Put the images of class "
                     f"{name!r} there, or leave it out by naming the others in classes."
                 )
             for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
@@ -73,10 +67,10 @@ class ImageFolderSource:
 
     def _classes(self, folder: Path) -> tuple[str, ...]:
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder. Lay the images there as <class>/<image>, or mend folder.")
+            raise DataError(f"{folder}: no such folder. Put the images there as <class>/<image>, or correct folder.")
         found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
         if not found:
-            raise DataError(f"{folder}: has no subfolders. Lay the images there as <class>/<image>.")
+            raise DataError(f"{folder}: has no subfolders. Put the images there as <class>/<image>.")
         for name in self.classes:
             if name not in found:
                 raise DataError(f"{folder}: has no class {name!r}. {did_you_mean(name, found)}")
@@ -90,7 +84,6 @@ def read_image(path: Path) -> NDArray[Any]:
 
     Raises:
         DataError: the file is no image, is cut off, or has neither 8 nor 16 bits.
-
     """
     try:
         with Image.open(path) as image:

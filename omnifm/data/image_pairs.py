@@ -38,7 +38,7 @@ class ImagePairsSource:
     in the order of their numbers, the last ``validation`` are one block for validation: names that follow each other
     are neighbouring slices of one head, which a random split would lay on both sides.
 
-    Fields of the pool: ``image`` ``(rows, 2, size, size)``, the first's luminance and the second; ``chroma``
+    Fields of the table: ``image`` ``(rows, 2, size, size)``, the first's luminance and the second; ``chroma``
     ``(rows, 2, size, size)``, the first's colour (see ``colour.py``), 0 where it is grey. Both float32.
     """
 
@@ -51,16 +51,10 @@ class ImagePairsSource:
     patient_pattern: PatientPattern = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read all pairs.
-
-        Raises:
-            DataError: a folder, or one of two partners, is missing; partners differ in size; an image cannot be read;
-                the second is in colour; the test split names what is not there; or a name does not match
-                ``patient_pattern``.
-        """
+        """Read all pairs."""
         if loading.channels != 1:
             raise DataError(
-                f"data.channels = {loading.channels}: pairs are read as two grey images, with the colour beside them. "
+                f"data.channels = {loading.channels}: pairs are read as two grey images, and colour separately. "
                 "Set data.channels = 1."
             )
         folder = loading.root / self.folder
@@ -89,10 +83,10 @@ class ImagePairsSource:
 
     def _pairs(self, folder: Path) -> tuple[str, ...]:
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder. Lay the pairs there as <first>-<second>/<modality>/<image>.")
+            raise DataError(f"{folder}: no such folder. Put the pairs there as <first>-<second>/<modality>/<image>.")
         found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name.count("-") == 1)
         if not found:
-            raise DataError(f"{folder}: has no folder of pairs. Lay them there as <first>-<second>/<modality>/<image>.")
+            raise DataError(f"{folder}: has no folder of pairs. Put them there as <first>-<second>/<modality>/<image>.")
         for name in self.pairs:
             if name not in found:
                 raise DataError(f"{folder}: has no pairs {name!r}. {did_you_mean(name, found)}")
@@ -107,7 +101,7 @@ class ImagePairsSource:
         if lacking:
             raise DataError(
                 f"{file}: {pair!r} names {lacking[0]!r} and {len(lacking) - 1} more that are not in {folder / pair}. "
-                "Lay them there or take them out of the file."
+                "Put them there or take them out of the file."
             )
         others = [name for name in names if name not in published[pair]]
         last = max(1, round(self.validation * len(others)))
@@ -132,7 +126,7 @@ def _test_split(path: Path) -> dict[str, list[str]] | None:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"{path}: cannot be read as lists of test names ({error}). It must hold, as JSON, "
-            '{"<first>-<second>": ["<name>", ...]}; mend it, or remove it to have a split made.'
+            '{"<first>-<second>": ["<name>", ...]}; correct it, or remove it to have a split made.'
         ) from error
 
 
@@ -150,7 +144,7 @@ def _names(folder: Path) -> list[str]:
 def _images(folder: Path) -> set[str]:
     found = {path.name for path in folder.glob("*") if path.suffix.lower() in SUFFIXES}
     if not found:
-        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}). Lay one of each pair there.")
+        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}). Put one of each pair there.")
     return found
 
 
@@ -171,5 +165,5 @@ def _read_pair(folder: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _is_grey(image: NDArray[Any]) -> bool:
-    """Tell whether an image has no colour, though it may be stored with three channels."""
+    """Return whether an image has no colour, even if stored with three channels."""
     return image.ndim == 2 or bool((image == image[..., :1]).all())

@@ -23,7 +23,6 @@ def to_unit(images: NDArray[Any]) -> Tensor:
 
     Raises:
         TypeError: the values are of another type, so that their range is unknown.
-
     """
     if images.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"images are {images.dtype}, but must be uint8 or uint16")

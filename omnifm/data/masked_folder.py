@@ -33,11 +33,11 @@ MaskPattern = Annotated[str, AfterValidator(_of_each_image)]
 
 @settings
 class MaskedFolderSource:
-    """Images below ``<root>/<folder>``, each with a mask that shows where ``region`` lies.
+    """Images below ``<root>/<folder>``, each with a mask of ``region``.
 
-    ``images`` is a glob pattern below the folder, such as ``images/*.jpg``; ``masks`` is where an image's mask lies,
+    ``images`` is a glob pattern below the folder, such as ``images/*.jpg``; ``masks`` is the path of an image's mask,
     also below it: ``{name}`` stands for the image's file name without its ending. A mask has two values, of which the
-    higher is the region; of one with more (a JPEG has them) ``threshold`` (1 to 255) tells from which value on it is.
+    higher is the region; of one with more (a JPEG has them) ``threshold`` (1 to 255) is its lowest value.
     Sources with the same ``region`` share it. ``tile`` cuts images into squares of that many pixels, as many as fit,
     each of which is then an example of the same patient; 0 leaves them whole. A mask is shrunk as its image is, and a
     pixel belongs to the region if half of it does. ``limit`` takes at most that many images, evenly spaced (0: all).
@@ -58,16 +58,11 @@ class MaskedFolderSource:
     name: str = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read every image with its mask, and cut it into tiles.
-
-        Raises:
-            DataError: the folder, an image or a mask is missing or cannot be read, a mask is of another size than its
-                image or has more than two values, or an image is smaller than a tile.
-        """
+        """Read every image with its mask, and cut it into tiles."""
         folder = loading.root / self.folder
         paths = sorted(folder.glob(self.images))
         if not paths:
-            raise DataError(f"{folder}: holds no image {self.images!r}. Lay the set there, or mend folder or images.")
+            raise DataError(f"{folder}: holds no image {self.images!r}. Put the set there, or correct folder, images.")
         institution = self.name or folder.name
         images, masks, patients, empty = [], [], [], []
         for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
@@ -91,14 +86,15 @@ class MaskedFolderSource:
         """Return image and mask, ``(1, 1 or 3, h, w)`` and ``(1, 1, h, w)`` float32 in [0, 1]."""
         beside = folder / self.masks.replace("{name}", path.stem)
         if not beside.is_file():
-            raise DataError(f"{path}: there is no mask {beside}. Lay it there, or mend masks = {self.masks!r}.")
+            raise DataError(f"{path}: there is no mask {beside}. Put it there, or correct masks = {self.masks!r}.")
         image, mask = read_image(path), read_image(beside)
         if image.shape[:2] != mask.shape[:2]:
             raise DataError(
                 f"{beside}: the mask has {mask.shape[0]} x {mask.shape[1]} pixels, but its image {path.name} "
                 f"{image.shape[0]} x {image.shape[1]}. Replace one of them."
             )
-        return _planes(image), torch.from_numpy(self._inside(mask, beside).astype(np.float32))[None, None]
+        planes = to_unit(image[..., np.newaxis] if image.ndim == 2 else image).permute(2, 0, 1)[None]
+        return planes, torch.from_numpy(self._inside(mask, beside).astype(np.float32))[None, None]
 
     def _inside(self, mask: NDArray[Any], path: Path) -> NDArray[np.bool_]:
         if mask.ndim == 3:
@@ -112,8 +108,3 @@ class MaskedFolderSource:
                 "for another reason, set threshold = 128; a map of several labels needs one mask for each."
             )
         return np.asarray(mask > (values[0] if len(values) == 2 else 0))
-
-
-def _planes(image: NDArray[Any]) -> Tensor:
-    grey_or_colour = image[..., np.newaxis] if image.ndim == 2 else image
-    return to_unit(grey_or_colour).permute(2, 0, 1)[None]

@@ -41,7 +41,7 @@ _ORGANS = (
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """What the paper says of one set. ``multi_label``: an image may bear several of the classes, or none."""
+    """What the paper says of one set. ``multi_label``: an image can have several of the classes, or none."""
 
     modality: str
     classes: tuple[str, ...]
@@ -142,7 +142,7 @@ _REMEDY = "Fetch the published file from https://medmnist.com (archived on Zenod
 class MedMNISTSource:
     """One set of MedMNIST v2, e.g. ``set = "breastmnist"``, with its published split.
 
-    ``folder`` lies below the data root. ``pixels`` (28, 64, 128 or 224) chooses the published file. ``name``
+    ``folder`` is below the data root. ``pixels`` (28, 64, 128 or 224) chooses the published file. ``name``
     is the institution's; empty, it is the set's. ``limit`` takes at most that many rows of each split, evenly
     spaced (0: all). MedMNIST publishes no patients, so that each row is its own. Classes are named with their
     set ("breastmnist/malignant"), so that no two sets share one.
@@ -156,12 +156,7 @@ class MedMNISTSource:
     limit: CountOrZero = 0
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read the three splits of the set.
-
-        Raises:
-            DataError: the file is missing or damaged, or a label is out of range.
-
-        """
+        """Read the three splits of the set."""
         suffix = "" if self.pixels == 28 else f"_{self.pixels}"
         path = loading.root / self.folder / f"{self.set}{suffix}.npz"
         arrays = _read(path)
@@ -188,7 +183,7 @@ class MedMNISTSource:
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """Return the six arrays of the file, never unpickling anything."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file. {_REMEDY} and lay it there, unchanged.")
+        raise DataError(f"{path}: no such file. {_REMEDY} and put it there, unchanged.")
     names = [f"{short}_{what}" for short in _SPLITS for what in ("images", "labels")]
     try:
         with zipfile.ZipFile(path) as archive:

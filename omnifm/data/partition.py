@@ -1,6 +1,6 @@
 """Dealing rows out to hospitals: who holds what, and which of it is for training, validation and test.
 
-It is patients that are dealt out, never rows, so that no patient is in two hospitals, nor in two of the
+Patients are distributed, never rows, so that no patient is in two hospitals, nor in two of the
 splits that are made here. Published splits are kept: their rows stay what they were published as.
 """
 
@@ -24,11 +24,11 @@ _log = logging.getLogger("omnifm")
 
 @settings
 class PartitionSettings:
-    """How the rows are dealt out.
+    """How the rows are distributed.
 
     ``kind`` is one of
 
-    - ``modality``: each hospital holds one modality. With more clients than modalities, a modality is dealt over
+    - ``modality``: each hospital holds one modality. With more clients than modalities, a modality is split over
       several hospitals ("CT-1", "CT-2"), as evenly as can be: those with the most patients get one more.
     - ``institution``: each hospital holds what its source says.
     - ``iid``: each hospital holds all modalities, in the same proportions.
@@ -95,7 +95,6 @@ def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[
     Raises:
         DataError: there are more clients than patients, fewer clients than modalities, a patient who belongs
             to two hospitals, or a hospital without samples in a split that it needs.
-
     """
     patients = _patients(rows)
     if settings.clients > len(patients):
@@ -181,7 +180,7 @@ def _by_dirichlet(patients: list[PatientRows], settings: PartitionSettings, seed
     prior = np.array([counts[label] / len(patients) for label in labels])
     preferences = random.dirichlet(settings.alpha * prior, size=len(names))
     assigned: Assignment = {name: [] for name in names}
-    # The published splits are dealt one after another, by the same preferences, so that a hospital's splits
+    # The published splits are distributed one after another, by the same preferences, so that a hospital's splits
     # agree.
     for stratum in _strata(patients):
         shuffled = [stratum[index] for index in random.permutation(len(stratum))]
@@ -253,7 +252,7 @@ def _strata(patients: list[PatientRows]) -> list[list[PatientRows]]:
 
 
 def _deal_evenly(patients: list[PatientRows], names: Sequence[str], seed: int) -> Assignment:
-    """Deal the shuffled patients of each split and modality round, so that all hospitals are alike."""
+    """Distribute the shuffled patients of each split and modality in turn, so that all hospitals are similar."""
     random = numpy_generator(seed, "partition", "evenly", list(names))
     shuffled = [patients[index] for index in random.permutation(len(patients))]
     shuffled.sort(key=lambda patient: (str(patient.split), patient.modalities))

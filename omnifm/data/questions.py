@@ -1,6 +1,6 @@
-"""Questions about images, as sets publish them: checked, and made into a pool that keeps every image once.
+"""Questions about images, as sets publish them: checked, and made into a table that keeps every image once.
 
-Fields of such a pool: ``image`` (shared by its questions), ``question`` and ``answer`` (texts, lower case, single
+Fields of such a table: ``image`` (shared by its questions), ``question`` and ``answer`` (texts, lower case, single
 spaces), ``closed`` ``(rows,)`` bool (the answer is one of few that the question allows, such as yes and no). The label
 of a row is the type of its question.
 """
@@ -24,11 +24,11 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
-    """One question as it was published. ``place`` says where it stands, for messages.
+    """One question as it was published. ``place`` is its position in the file, for messages.
 
-    ``group`` is what the pool gives out as the modality of the image, ``split`` the published split, if there is one.
+    ``group`` is used as the modality of the image, ``split`` the published split, if there is one.
     """
 
     place: str
@@ -42,7 +42,7 @@ class Question:
 
 
 def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -> SourceTable:
-    """Return questions as a pool; every image is read once and counts as a patient.
+    """Return questions as a table; every image is read once and counts as a patient.
 
     Raises:
         DataError: there is no question, or an image is missing or damaged.
@@ -78,7 +78,7 @@ def _numbered(questions: Sequence[Question]) -> dict[Path, int]:
     for question in questions:
         if not question.image.is_file():
             raise DataError(
-                f"{question.place}: its image {question.image} is missing. Lay it there, or remove the entry."
+                f"{question.place}: its image {question.image} is missing. Put it there, or remove the entry."
             )
     return {path: number for number, path in enumerate(dict.fromkeys(question.image for question in questions))}
 
@@ -126,27 +126,27 @@ def as_text(value: object, what: str, place: str) -> str:
     """Return a text (or a number, as some sets publish) in lower case, with single spaces.
 
     Raises:
-        DataError: it is empty, of another type, or holds what is no character.
+        DataError: it is empty, of another type, or holds an invalid character.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise DataError(f"{place}: its {what} is {_kind(value)}, but must be a text. Mend or remove the entry.")
+        raise DataError(f"{place}: its {what} is {_kind(value)}, but must be a text. Correct or remove the entry.")
     text = " ".join(str(value).lower().split())
     if not text:
         raise DataError(f"{place}: its {what} is empty. Fill it in, or remove the entry.")
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
-        raise DataError(f"{place}: its {what} holds what is no character ({text!r}). Mend or remove the entry.")
+        raise DataError(f"{place}: its {what} holds an invalid character ({text!r}). Correct or remove the entry.")
     return text
 
 
 def is_closed(value: object, place: str) -> bool:
-    """Tell whether an answer type, as published, says CLOSED; spaces and case do not matter.
+    """Return whether an answer type, as published, says CLOSED; spaces and case do not matter.
 
     Raises:
         DataError: it says neither CLOSED nor OPEN.
     """
     name = str(value).strip().upper()
     if name not in ("OPEN", "CLOSED"):
-        raise DataError(f"{place}: its answer_type is {value!r}, but must be OPEN or CLOSED. Mend the entry.")
+        raise DataError(f"{place}: its answer_type is {value!r}, but must be OPEN or CLOSED. Correct the entry.")
     return name == "CLOSED"
 
 

@@ -1,4 +1,4 @@
-"""What the hospitals hold, for the eye: a table, and a picture with sample images and counts of classes."""
+"""The data of the hospitals: a table, and a picture with sample images and counts of classes."""
 
 from __future__ import annotations
 

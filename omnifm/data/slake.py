@@ -10,7 +10,7 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.settings import settings
 
 _KEYS = ("img_name", "question", "answer", "q_lang", "location", "modality", "answer_type", "content_type")
-_REMEDY = "Lay train.json, validate.json, test.json and imgs/ of SLAKE there."
+_REMEDY = "Put train.json, validate.json, test.json and imgs/ of SLAKE there."
 _FILES = {"train": "train.json", "validation": "validate.json", "test": "test.json"}
 _TYPES = {"color": "colour", "quantity": "count"}
 _GROUPS = {"x-ray": "X-ray", "ct": "CT", "mri": "MRI"}
@@ -31,11 +31,7 @@ class SLAKESource:
     name: str = "slake"
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read the questions of the language.
-
-        Raises:
-            DataError: a file is missing or damaged, or an entry is not as published; names it.
-        """
+        """Read the questions of the language."""
         folder = loading.root / self.folder
         questions = []
         for split, name in _FILES.items():
@@ -46,14 +42,14 @@ class SLAKESource:
                 group = as_text(entry[self.group], self.group, place)
                 questions.append(
                     Question(
-                        place,
-                        folder / "imgs" / as_text(entry["img_name"], "img_name", place),
-                        as_text(entry["question"], "question", place),
-                        as_text(entry["answer"], "answer", place),
-                        _TYPES.get(kind, kind),
-                        is_closed(entry["answer_type"], place),
-                        _GROUPS.get(group, group.capitalize()),
-                        split,
+                        place=place,
+                        image=folder / "imgs" / as_text(entry["img_name"], "img_name", place),
+                        text=as_text(entry["question"], "question", place),
+                        answer=as_text(entry["answer"], "answer", place),
+                        type=_TYPES.get(kind, kind),
+                        closed=is_closed(entry["answer_type"], place),
+                        group=_GROUPS.get(group, group.capitalize()),
+                        split=split,
                     )
                 )
         return pool_of(questions, self.name, loading)

@@ -15,10 +15,10 @@ from omnifm.data.subset import SourceTable
 
 @dataclass(frozen=True)
 class Loading:
-    """What every source is told: where the files lie and how the images shall come out.
+    """The settings that every source receives: where the files are, and the form of the images.
 
     ``size`` is the side of the square image in pixels, ``channels`` 1 (grey) or 3 (RGB), ``seed`` the seed of
-    the experiment (for sources that make their images), ``cache`` the folder for what is dear to make again.
+    the experiment (for sources that make their images), ``cache`` the folder for expensive preprocessing.
     """
 
     root: Path
@@ -41,6 +41,5 @@ class Source(Protocol):
 
         Raises:
             DataError: a file is missing, damaged or does not fit; the message names it and the remedy.
-
         """
         ...

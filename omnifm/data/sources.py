@@ -45,7 +45,7 @@ SOURCES: dict[str, type] = {
     "slake": SLAKESource,
     "vqa_med": VQAMedSource,
 }
-"""What the ``kind`` of a source may be."""
+"""The known kinds of sources."""
 
 SourceClass = TypeVar("SourceClass", bound=type)
 
@@ -69,7 +69,7 @@ def register_source(name: str) -> Callable[[SourceClass], SourceClass]:
 
 
 class _Registered:
-    """Reads a table as the source of its kind, whoever has registered that; what Python code has made passes."""
+    """Validates a table as the source of its registered kind; objects made in Python pass unchanged."""
 
     def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(_read)

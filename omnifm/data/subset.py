@@ -1,8 +1,8 @@
-"""What a data source yields and what a hospital holds: examples as named tensors, one row an example.
+"""Tables of sources and examples of hospitals: named tensors, one row per example.
 
-The way of the data: a source reads files into a :class:`SourceTable`; ``dataset.py`` gives the pools one label space;
-``partition.py`` deals the rows out to hospitals, as :class:`ClientData`; a trainer takes a :data:`Batch`.
-Which fields there are (``image``, ``label``, ``mask``, ...) is between a source and the task that uses them.
+The data flow: a source reads files into a :class:`SourceTable`; ``dataset.py`` gives the tables one label space;
+``partition.py`` distributes the rows to hospitals, as :class:`ClientData`; a trainer takes a :data:`Batch`.
+Which fields there are (``image``, ``label``, ``mask``, ...) is agreed between a source and the task that uses them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Columns = Mapping[str, Column]
 
 
 class Subset:
-    """Examples of one split: rows of a pool that all hospitals share, so that nobody's images are copied.
+    """Examples of one split: rows of a table that all hospitals share, so that no images are copied.
 
     Args:
-        pool: every field for every row of the pool, ``(pool rows, ...)``.
-        patients: the patient of each row of the pool (where a set publishes none, each row is its own patient).
-        rows: the rows of this split, ``(examples,)`` int64; all of the pool, if not given.
+        table: every field for every row of the table, ``(table rows, ...)``.
+        patients: the patient of each row of the table (where a set publishes none, each row is its own patient).
+        rows: the rows of this split, ``(examples,)`` int64; all of the table, if not given.
     """
 
     def __init__(self, table: Columns, patients: Sequence[str], rows: Tensor | None = None) -> None:
@@ -47,7 +47,7 @@ class Subset:
         return tuple(self._patients[row] for row in self._rows.tolist())
 
     def column(self, field: str) -> Tensor:
-        """Return one field of all examples, ``(examples, ...)``: a copy, as all that is taken out of the pool."""
+        """Return one field of all examples, ``(examples, ...)``: a copy."""
         return self._table[field].index_select(0, self._rows)
 
     def batch(self, places: Tensor) -> Batch:
@@ -66,7 +66,7 @@ class Subset:
 
     @staticmethod
     def joined(parts: Sequence[Subset]) -> Subset:
-        """Return the examples of all parts, in order; those of one pool are not copied."""
+        """Return the examples of all parts, in order; those of one table are not copied."""
         first = parts[0]
         if all(part._table is first._table for part in parts):
             return Subset(first._table, first._patients, torch.cat([part._rows for part in parts]))
@@ -89,7 +89,7 @@ class LazySubset(Subset):
 
 @dataclass(frozen=True)
 class ClientData:
-    """All that one hospital holds. The bank is balanced by ``group``, its modality (or modalities)."""
+    """The data of one hospital. The bank is balanced by ``group``, its modality (or modalities)."""
 
     name: str
     group: str
@@ -100,12 +100,12 @@ class ClientData:
 
 @dataclass(frozen=True)
 class SourceTable:
-    """All rows that one source yields, before they are dealt out to hospitals.
+    """All rows of one source, before they are distributed to hospitals.
 
     ``fields["image"]`` is ``(rows, channels, *size)`` float32 in [0, 1]. Of a source with ``label_names``,
     ``fields["label"]`` is ``(rows,)`` int64 into them, or ``(rows, len(label_names))`` of 0 and 1 where an image may
-    bear several labels; or else ``fields["mask"]`` is ``(rows, len(label_names), *size)`` uint8, 1 where the region of
-    that name lies (regions may overlap). ``split`` holds the published split of each row (``"train"``,
+    have several labels; or else ``fields["mask"]`` is ``(rows, len(label_names), *size)`` uint8, 1 where the region of
+    that name is (regions can overlap). ``split`` holds the published split of each row (``"train"``,
     ``"validation"``, ``"test"``), or None where the source publishes none.
     """
 

@@ -44,20 +44,15 @@ class TileFolderSource:
         check_tiles(self.tile, self.tiles)
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read and cut the images.
-
-        Raises:
-            DataError: the folder or its images are missing, an image cannot be read or is too small, or a path does
-                not match ``patient_pattern``.
-        """
+        """Read and cut the images."""
         folder = loading.root / self.folder
         if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder. Lay the images there, or mend folder.")
+            raise DataError(f"{folder}: no such folder. Put the images there, or correct folder.")
         paths = sorted(path for path in folder.glob(self.pattern) if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise DataError(
                 f"{folder}: holds no image that matches pattern = {self.pattern!r} ({', '.join(SUFFIXES)}). "
-                "Lay the images there, or mend pattern."
+                "Put the images there, or correct pattern."
             )
         institution = self.name or folder.name
         image, counts = cut(paths, self.tile, self.tiles, loading)

@@ -1,4 +1,4 @@
-"""Cutting large images into square tiles, the same for an image and for whatever lies on its grid."""
+"""Cutting large images into square tiles, the same for an image and its masks."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from omnifm.data.subset import Subset
 
 
 def agreed_answers(hospitals: Sequence[Subset], patients: int) -> tuple[str, ...]:
-    """Return, sorted, the answers that at least ``patients`` patients of one hospital's training data bear.
+    """Return, sorted, the answers that at least ``patients`` patients of one hospital's training data have.
 
-    Each hospital looks for such answers alone and tells only these: what only a few of its patients bear stays there.
+    Each hospital finds such answers alone and shares only these: answers of a few patients stay there.
     """
     agreed: set[str] = set()
     for train in hospitals:

@@ -41,7 +41,7 @@ def between(seen: Tensor, count: int) -> list[int]:
 
 
 def _plain(values: Tensor) -> Tensor:
-    """Return a tensor without what MONAI notes beside its values."""
+    """Return a tensor without MONAI's metadata."""
     from monai.utils.type_conversion import convert_to_tensor
 
     plain: Tensor = convert_to_tensor(values, track_meta=False)

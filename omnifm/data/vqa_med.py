@@ -12,13 +12,13 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import settings
 
-_REMEDY = "Lay the unpacked archives of VQA-Med there (docs/data.md names them)."
+_REMEDY = "Put the unpacked archives of VQA-Med there (docs/data.md names them)."
 
 
 class _Part(NamedTuple):
     """A file of questions with the split, the type, and the folder of its images, all below the source's folder.
 
-    ``columns`` are those of a line, parted by bars; where the answers stand in a file of their own, ``answers`` is it.
+    ``columns`` are those of a line, parted by bars; ``answers`` is the file of the answers, if separate.
     """
 
     split: str
@@ -103,8 +103,8 @@ class VQAMedSource:
     """The unpacked archives of one year below ``<root>/<folder>``, split as published, by image.
 
     Answers "yes" and "no" count as closed, all others as open; where several answers are published, the first counts.
-    2019 tells four types of question; those of the later years all ask for abnormalities. 2021 trains on the training
-    and validation sets of 2020, as its contest did. The set tells no modality: ``modality`` is that of all images.
+    2019 has four types of question; those of the later years all ask for abnormalities. 2021 trains on the training
+    and validation sets of 2020, as its contest did. The set names no modality: ``modality`` is that of all images.
     """
 
     year: Literal[2019, 2020, 2021]
@@ -114,11 +114,7 @@ class VQAMedSource:
     name: str = ""
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read all questions of the year.
-
-        Raises:
-            DataError: a file is missing or damaged, or a line is not as published; names it.
-        """
+        """Read all questions of the year."""
         folder = loading.root / self.folder
         questions = [question for part in _YEARS[self.year] for question in self._questions(folder, part)]
         return pool_of(questions, self.name or f"vqa-med-{self.year}", loading)
@@ -131,14 +127,14 @@ class VQAMedSource:
                 raise DataError(f"{place}: {image} has no answer in {folder / part.answers}. Add or remove the line.")
             answer = as_text(reference.get(image, values.get("answer", "")), "answer", place)
             yield Question(
-                place,
-                folder / part.images / f"{image}.jpg",
-                as_text(values["question"], "question", place),
-                answer,
-                as_text(values.get("type", part.type), "type", place),
-                answer in ("yes", "no"),
-                self.modality,
-                part.split,
+                place=place,
+                image=folder / part.images / f"{image}.jpg",
+                text=as_text(values["question"], "question", place),
+                answer=answer,
+                type=as_text(values.get("type", part.type), "type", place),
+                closed=answer in ("yes", "no"),
+                group=self.modality,
+                split=part.split,
             )
 
 
@@ -153,7 +149,7 @@ def _lines(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str
             continue
         place, values = f"{path}, line {number}", line.split("|")
         if len(values) < len(columns):
-            raise DataError(f"{place}: must be {'|'.join(columns)}, but is {line!r}. Mend or remove the line.")
+            raise DataError(f"{place}: must be {'|'.join(columns)}, but is {line!r}. Correct or remove the line.")
         named = dict(zip(columns, values, strict=False))
         if "answer" in named:
             named["answer"] = named["answer"].partition("#")[0]

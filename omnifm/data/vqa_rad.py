@@ -11,7 +11,7 @@ from omnifm.data.subset import SourceTable
 from omnifm.utils.settings import settings
 
 _KEYS = ("image_name", "image_organ", "answer", "answer_type", "question_type", "question")
-_REMEDY = "Lay trainset.json, testset.json and images/ of VQA-RAD there."
+_REMEDY = "Put trainset.json, testset.json and images/ of VQA-RAD there."
 _TYPES = {
     "abn": "abnormality",
     "attrib": "attribute",
@@ -34,7 +34,7 @@ _FILES = {"train": "trainset.json", "test": "testset.json"}
 class VQARADSource:
     """``<root>/<folder>/{trainset,testset}.json`` and ``images/``.
 
-    ``split = "image"`` deals images to training, validation and test. ``"question"`` keeps the published split, whose
+    ``split = "image"`` assigns images to training, validation and test. ``"question"`` keeps the published split, whose
     test images all occur in training; every tenth training question is then for validation. ``group`` is what counts as
     the modality: ``modality`` (a key that copies of the set have added; the original lacks it) or ``organ``. A question
     of several types counts for the first.
@@ -47,11 +47,7 @@ class VQARADSource:
     name: str = "vqa-rad"
 
     def load(self, loading: Loading) -> SourceTable:
-        """Read all questions.
-
-        Raises:
-            DataError: a file is missing or damaged, or an entry is not as published; names it.
-        """
+        """Read all questions."""
         folder = loading.root / self.folder
         keys = (*_KEYS, "modality") if self.group == "modality" else _KEYS
         questions = []
@@ -66,12 +62,12 @@ class VQARADSource:
         kind = as_text(entry["question_type"], "question_type", place).partition(",")[0].strip()
         group = as_text(entry["modality" if self.group == "modality" else "image_organ"], self.group, place)
         return Question(
-            place,
-            image,
-            as_text(entry["question"], "question", place),
-            as_text(entry["answer"], "answer", place),
-            _TYPES.get(kind, kind),
-            is_closed(entry["answer_type"], place),
-            {"x-ray": "X-ray"}.get(group, group.upper()),
-            split,
+            place=place,
+            image=image,
+            text=as_text(entry["question"], "question", place),
+            answer=as_text(entry["answer"], "answer", place),
+            type=_TYPES.get(kind, kind),
+            closed=is_closed(entry["answer_type"], place),
+            group={"x-ray": "X-ray"}.get(group, group.upper()),
+            split=split,
         )

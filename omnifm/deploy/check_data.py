@@ -34,7 +34,7 @@ def check_data(folder: Path, side: ClientSide) -> Iterator[CheckResult]:
     try:
         client = load_client_data(localise({}, hospital), hospital).clients[0]
     except (OmniFMError, OSError, ValueError) as error:
-        yield bad("data", str(error), f"Correct [data] of {path}, or the files; docs/data.md says how they must lie.")
+        yield bad("data", str(error), f"Correct [data] of {path}, or the files; docs/data.md describes the layout.")
         return
     counts = f"{len(client.train)} for training, {len(client.validation)} for validation, {len(client.test)} for test"
     yield good("data", f"Images of {client.group}: {counts}.")

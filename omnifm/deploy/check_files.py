@@ -18,7 +18,7 @@ from omnifm.engines.flower.certificates import LOOPBACK, read_identity
 
 SOON = datetime.timedelta(days=30)
 _RENEW = "Run `omnifm deploy renew FOLDER` where the authority's key is, and bring the new folder here."
-_AGAIN = "Bring this machine's folder anew from the one that `omnifm deploy init` made."
+_AGAIN = "Copy this machine's folder again from the one that `omnifm deploy init` made."
 
 
 def check_certificate(folder: Path, who: str, names: Sequence[str] = ()) -> Iterator[CheckResult]:
@@ -102,11 +102,11 @@ def _names(certificate: x509.Certificate, names: Sequence[str]) -> Iterator[Chec
     hosts = {host.lower() for host in known.get_values_for_type(x509.DNSName)}
     missing = [name for name in (*names, *LOOPBACK) if name.lower() not in hosts and _plain(name) not in addresses]
     if missing:
-        text = f"It does not bear the name {', '.join(missing)} (but {', '.join(sorted(hosts | addresses)) or 'none'})."
+        text = f"It does not hold the name {', '.join(missing)} (but {', '.join(sorted(hosts | addresses)) or 'none'})."
         remedy = "Run `omnifm deploy renew FOLDER --server NAME` with all names, and bring the new folder here."
         yield bad("names", text, remedy)
     else:
-        yield good("names", f"The certificate bears {', '.join(names)} and this machine itself.")
+        yield good("names", f"The certificate holds {', '.join(names)} and this machine itself.")
 
 
 def _plain(name: str) -> str:
@@ -120,7 +120,7 @@ def _key_mode(path: Path) -> Iterator[CheckResult]:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
-        return  # that it is not there, reading it will tell
+        return  # reading it will report that it is missing
     if mode & 0o077:
         text = f"{path} can be read by others than its owner (mode {mode:o})."
         yield bad("key", text, f"Run `chmod 600 {path}`; if strangers have been on this machine, make a new key.")

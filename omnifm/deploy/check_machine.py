@@ -13,18 +13,19 @@ from omnifm.deploy.check_result import CheckResult, bad, good, warning
 from omnifm.deploy.deployment_plan import Side, installed
 
 ROOM = 2
-"""How many GB must be free: a run's states and the memory-mapped data of a hospital lie on the disk."""
+"""How many GB must be free: a run's states and a hospital's memory-mapped data are stored on disk."""
 
 
 def check_versions(side: Side, program: str) -> Iterator[CheckResult]:
     """Compare what is installed here with what the deployment was made with."""
-    for package, wanted in (("omnifm", side.omnifm), ("flwr", side.flwr)):
-        found = installed(package)
-        if found == wanted:
-            yield good("version", f"{package} {found}, as on the other machines.")
+    for package, required in (("omnifm", side.omnifm), ("flwr", side.flwr)):
+        present = installed(package)
+        if present == required:
+            yield good("version", f"{package} {present}, as on the other machines.")
         else:
-            text = f"{package} {f'{found} is' if found else 'is not'} installed; the deployment was made with {wanted}."
-            yield bad("version", text, f"Install {wanted} here, or the same on all machines.")
+            installed_here = f"{present} is" if present else "is not"
+            text = f"{package} {installed_here} installed; the deployment was made with {required}."
+            yield bad("version", text, f"Install {required} here, or the same on all machines.")
     where = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     if program and shutil.which(program, path=where) is None:
         yield bad("version", f"The program {program} is not found.", "Install Flower: pip install 'omnifm[flower]'.")
@@ -33,8 +34,8 @@ def check_versions(side: Side, program: str) -> Iterator[CheckResult]:
 def check_own_clock() -> Iterator[CheckResult]:
     """Ask the system whether something keeps the clock right."""
     try:
-        asked = ["timedatectl", "show", "--property", "NTPSynchronized", "--value"]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)
+        command = ["timedatectl", "show", "--property", "NTPSynchronized", "--value"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return  # no systemd here: hospitals compare their clocks with this one
     if done.stdout.strip() == "no":

@@ -1,4 +1,4 @@
-"""Is the server reached, is it the right one, and does it let in only whom it should?"""
+"""Checks of the network: the server is reachable, is the right one, and admits only registered machines."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from omnifm.engines.flower.control import try_key
 from omnifm.utils.errors import DeploymentError
 
 AHEAD, BEHIND = 5, 305
-"""By how many seconds a hospital's clock may be off before the SuperLink refuses its signatures (flwr 1.41)."""
+"""By how many seconds a hospital's clock can be off before the SuperLink refuses its signatures (flwr 1.41)."""
 HERE = "127.0.0.1"
 _FLEET, _CONTROL = "/v1/fleet/pull-messages", "/v1/control/list-nodes"
 
 
 def check_way_to_server(folder: Path, side: ClientSide, *, key: bool) -> Iterator[CheckResult]:
-    """From a hospital: call the server as its SuperNode will; with ``key``, sign in with the hospital's key."""
+    """From a hospital: call the server as its SuperNode will; with ``key``, connect with the hospital's key."""
     where = host_and_port(side.server, side.port)
     try:
         context = trust(folder)
         answer = call(side.server, side.port, context, _FLEET)
     except DeploymentError:
-        return  # the authority's certificate, of which its own check tells
+        return  # the authority's certificate has a check of its own
     except Unreached as failure:
         yield bad(failure.step, failure.text, failure.remedy)
         return
-    yield good("server", f"{where} is reached, over TLS, and is of our authority.")
+    yield good("server", f"{where} is reachable over TLS, with a certificate of our authority.")
     yield from _clock(answer)
     yield _superlink(answer, where)
     if key and answer.status == 401:
@@ -57,18 +57,18 @@ def check_way_of_operator(folder: Path, side: OperatorSide) -> Iterator[CheckRes
         yield from _clock(answer)
         online = sum(node.status == "online" for node in nodes)
         yield good(
-            "server", f"{where} lets this operator in; {online} of {len(nodes)} registered hospitals are connected."
+            "server", f"{where} admits this operator; {online} of {len(nodes)} registered hospitals are connected."
         )
 
 
 def check_doors(folder: Path, side: ServerSide) -> Iterator[CheckResult]:
-    """On the server: SuperLink and proxy answer, by all names, and keep the doors shut that are to be shut."""
+    """On the server: SuperLink and proxy answer, by all names, and refuse what they must."""
     ports = side.ports
     try:
         context = trust(folder)
         call(HERE, ports.superlink, context, "/health", "GET")
     except DeploymentError:
-        return  # the authority's certificate, of which its own check tells
+        return  # the authority's certificate has a check of its own
     except Unreached as failure:
         yield bad(
             "SuperLink", failure.text, "Start it: `systemctl start omnifm-server`; `journalctl -u omnifm-server`."
@@ -87,13 +87,13 @@ def check_doors(folder: Path, side: ServerSide) -> Iterator[CheckResult]:
         return
     ours = "Use nginx.conf as `omnifm deploy init` wrote it."
     if passed.status == 404:
-        yield good("proxy", "By the hospitals' port nobody can give orders.")
+        yield good("proxy", "The hospitals' port accepts no commands.")
     else:
-        yield bad("proxy", f"By the hospitals' port {ports.hospitals} anybody can give orders!", ours)
+        yield bad("proxy", f"The hospitals' port {ports.hospitals} accepts commands from anybody!", ours)
     if unknown.status == 400:
-        yield good("proxy", f"Operators' port {ports.operators}: nobody gets in without certificate.")
+        yield good("proxy", f"Operators' port {ports.operators}: refuses connections without a certificate.")
     else:
-        yield bad("proxy", f"By the operators' port {ports.operators} one gets in without certificate!", ours)
+        yield bad("proxy", f"The operators' port {ports.operators} admits connections without a certificate!", ours)
     yield from _loopback_only(side)
 
 
@@ -109,7 +109,7 @@ def _loopback_only(side: ServerSide) -> Iterator[CheckResult]:
 
 def _superlink(answer: ServerResponse, where: str) -> CheckResult:
     if answer.status == 401:
-        return good("SuperLink", f"It answers at {where}, and wants a registered key.")
+        return good("SuperLink", f"It answers at {where}, and requires a registered key.")
     if answer.status in (502, 504):
         text = f"The proxy at {where} answers, the SuperLink behind it does not."
         return bad("SuperLink", text, "Have the operator start it: `systemctl start omnifm-server`.")

@@ -1,4 +1,4 @@
-"""``omnifm deploy``: the commands; thin. What is slow to import is imported when a command needs it."""
+"""``omnifm deploy``. Slow modules are imported when a command needs them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from omnifm.utils.errors import DeploymentError
 
-app = typer.Typer(help="Bring a federation to many hospitals, over Flower: docs/deploy.md.", no_args_is_help=True)
+app = typer.Typer(help="Deploy a federation to many hospitals, over Flower: docs/deploy.md.", no_args_is_help=True)
 _out = Console()
 
 Folder = Annotated[Path, typer.Argument(help="The folder that `omnifm deploy init` made.")]
@@ -40,18 +40,18 @@ def init(
         tuple[int, int, int],
         typer.Option(metavar="SUPERLINK HOSPITALS OPERATORS", help="The server's ports; the first is its own only."),
     ] = (9091, 9092, 9093),
-    etc: Annotated[str, typer.Option(help="Where each machine's folder will lie.")] = "/etc/omnifm",
-    state: Annotated[str, typer.Option(help="Where each machine keeps what it makes.")] = "/var/lib/omnifm",
+    etc: Annotated[str, typer.Option(help="Where each machine stores its folder.")] = "/etc/omnifm",
+    state: Annotated[str, typer.Option(help="Where each machine writes state and results.")] = "/var/lib/omnifm",
     programs: Annotated[str, typer.Option(help="Where omnifm and Flower are installed.")] = "/opt/omnifm/bin",
 ) -> None:
-    """Write all that a server and its hospitals need: certificates, keys, start scripts, units, proxy, steps."""
+    """Write the files of a server and its hospitals: certificates, keys, scripts, units, proxy, steps."""
     from omnifm.deploy import provision
     from omnifm.deploy.deployment_plan import make_deployment_plan
 
     values = {"servers": server, "hospitals": hospital, "etc": etc, "state": state, "programs": programs}
     numbers = dict(zip(("superlink", "hospitals", "operators"), ports, strict=True))
     provision.provision(folder, make_deployment_plan({**values, "ports": numbers}))
-    _say(f"The deployment is in {folder}. Go on with its STEPS.md.")
+    _say(f"The deployment is in {folder}. Continue with its STEPS.md.")
 
 
 @app.command()
@@ -71,7 +71,7 @@ def renew(
         list[str] | None, typer.Option("--server", metavar="NAME", help="The server's names, if they change.")
     ] = None,
 ) -> None:
-    """Make the server's and the operator's certificates anew; keys of hospitals stay good."""
+    """Renew the certificates of server and operator; keys of hospitals stay valid."""
     from omnifm.deploy import provision
 
     provision.renew_certificates(folder, server or [])
@@ -89,7 +89,7 @@ def rekey(folder: Folder, hospital: ClientNames) -> None:
 
 @app.command()
 def register(folder: Folder) -> None:
-    """Let the hospitals of a deployment in, by their keys; those who are in already stay so."""
+    """Register the keys of a deployment's hospitals; those already registered stay so."""
     from omnifm.deploy.deployment_plan import read_deployment_plan
     from omnifm.deploy.operator import control
 
@@ -99,7 +99,7 @@ def register(folder: Folder) -> None:
     for name in plan.hospitals:
         try:
             new = link.register(name, folder / "keys" / f"{name}.pub")
-            _say(f"{name}: {'registered' if new else 'was registered already'}")
+            _say(f"{name}: {'registered' if new else 'already registered'}")
         except DeploymentError as error:
             failures.append(str(error))
     if failures:
@@ -108,23 +108,23 @@ def register(folder: Folder) -> None:
 
 @app.command()
 def unregister(folder: Folder, hospital: ClientNames) -> None:
-    """Shut hospitals out, by their keys, for good: `rekey` and `register` let one in again."""
+    """Permanently revoke hospitals' keys: `rekey` and `register` admit a hospital again."""
     from omnifm.deploy.operator import control
 
     link = control(folder / "operator")
     for name in hospital:
         link.unregister(name)
-        _say(f"{name}: shut out")
+        _say(f"{name}: revoked")
 
 
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="The folder of this machine: server, a hospital's or operator.")],
     key: Annotated[
-        bool, typer.Option("--key", help="A hospital signs in and out with its key; not while its service runs.")
+        bool, typer.Option("--key", help="Test a hospital's key by connecting with it; not while its service runs.")
     ] = False,
 ) -> None:
-    """Tell what is wrong on this machine, and what to do; exit status 1 if anything is."""
+    """Report problems of this machine and their remedies; exit status 1 if there is any."""
     from omnifm.deploy.check import check_folder
 
     worst = 0
@@ -149,14 +149,14 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")
     ] = None,
     out: Annotated[str, typer.Option(help="The run's folder on the server; runs/NAME of its state if not given.")] = "",
-    resume: Annotated[str, typer.Option(metavar="NAME", help="Go on with the run of this name on the server.")] = "",
+    resume: Annotated[str, typer.Option(metavar="NAME", help="Resume the run of this name on the server.")] = "",
 ) -> None:
-    """Let the hospitals train an experiment, and show how it goes; the server goes on without this command too."""
+    """Start an experiment on the deployment and stream its log; the run continues without this command."""
     from omnifm.config.experiment import read_plan
     from omnifm.deploy import operator
 
     if experiment is None and (overrides or not resume):
-        raise DeploymentError("Give an experiment file, or --resume NAME alone to go on with a run.")
+        raise DeploymentError("Give an experiment file, or --resume NAME alone to resume a run.")
     if resume and out:
         raise DeploymentError("--out and --resume are two folders for one run: give only one of them.")
     plan = None if experiment is None else read_plan(experiment, overrides or ())
@@ -172,7 +172,7 @@ def status(
     ] = None,
     events: Annotated[int, typer.Option(min=0, help="How many of the last events.")] = 8,
 ) -> None:
-    """Show who is connected, the round, and how each hospital does."""
+    """Show the connected hospitals, the round, and the state of each hospital."""
     from omnifm.deploy.status import show
 
     for part in show(folder, run, events):

@@ -24,7 +24,7 @@ class Unreached(Exception):  # noqa: N818 - one of the findings
 
 @dataclass(frozen=True)
 class ServerResponse:
-    """What came back. ``ahead``: by how many seconds this machine's clock is ahead of the server's, if it told."""
+    """The server's answer. ``ahead``: how many seconds this machine's clock is ahead of the server's, if known."""
 
     status: int
     text: str
@@ -43,7 +43,7 @@ def call(
     where = host_and_port(host, port)
     with plain, _handshake(plain, name or host, context, where) as secure:
         head = f"{method} {path} HTTP/1.1\r\nHost: {name or host}\r\nConnection: close\r\nContent-Length: 0\r\n"
-        asked = time.time()
+        sent_at = time.time()
         try:
             secure.sendall(f"{head}Content-Type: application/protobuf\r\n\r\n".encode())
             response = http.client.HTTPResponse(secure, method=method)
@@ -51,7 +51,7 @@ def call(
             text = response.read(1 << 16).decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             raise Unreached("answer", f"{where} breaks off: {error}.", "Look at the log of nginx there.") from None
-        now = (asked + time.time()) / 2
+        now = (sent_at + time.time()) / 2
         date = response.getheader("Date")
         # The date has whole seconds, cut off: half a second is added.
         ahead = now - (parsedate_to_datetime(date).timestamp() + 0.5) if date else None
@@ -105,7 +105,7 @@ _OTHER = (
     "made anew, get this machine's folder from it.",
 )
 _NAME = (
-    "does not bear the name by which it was called",
+    "does not hold the name by which it was called",
     "Have the operator renew it with that name: `omnifm deploy renew`.",
 )
 _UNTRUSTED = {

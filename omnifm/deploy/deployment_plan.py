@@ -1,7 +1,7 @@
-"""What a deployment is made of: ``deploy.toml``, which ``omnifm deploy init`` writes and the other commands read.
+"""The deployment file ``deploy.toml``, which ``omnifm deploy init`` writes and the other commands read.
 
-The operator's own folder holds the whole plan; the folders that go to the server, to a hospital and to an operator hold
-each the part that its machine must know.
+The operator's own folder holds the whole plan; the folders of the server, a hospital and an operator hold the part that
+their machine needs.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Ports:
             raise ValueError("the three ports must differ")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeploymentPlan:
     """The whole deployment.
 
-    ``servers`` are the names and addresses by which hospitals and operators reach the server, the first is the one that
-    they are told to use; ``etc`` is the folder on each machine where its own folder comes to lie, ``state`` where it
-    keeps what it makes, ``programs`` where ``omnifm`` and Flower's programs are installed.
+    ``servers`` are the names and addresses by which hospitals and operators reach the server; they use the first.
+    ``etc`` is where each machine stores its own folder, ``state`` where it writes state and results, ``programs`` where
+    ``omnifm`` and Flower's programs are installed.
     """
 
     servers: tuple[str, ...]
@@ -73,45 +73,45 @@ class DeploymentPlan:
                 raise ValueError(f"{key} = {path!r} must be an absolute path without spaces or quotes")
 
 
-@dataclass(frozen=True)
-class ServerSide:
-    """What the server's folder says of itself."""
+@dataclass(frozen=True, kw_only=True)
+class _Machine:
+    """What every machine's folder says: where state is kept, and the versions that the folder was made with."""
 
-    servers: tuple[str, ...]
-    ports: Ports
     state: str
     omnifm: str
     flwr: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSide(_Machine):
+    """The server's folder."""
+
     side: Literal["server"] = "server"
+    servers: tuple[str, ...]
+    ports: Ports
 
 
-@dataclass(frozen=True)
-class ClientSide:
-    """What a hospital's folder says: who it is and where the server is."""
+@dataclass(frozen=True, kw_only=True)
+class OperatorSide(_Machine):
+    """An operator's folder: where the server is; ``state`` is the server's, where runs are stored."""
 
+    side: Literal["operator"] = "operator"
+    server: str
+    port: Port
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSide(_Machine):
+    """A hospital's folder: who it is and where the server is."""
+
+    side: Literal["hospital"] = "hospital"
     name: str
     server: str
     port: Port
-    state: str
-    omnifm: str
-    flwr: str
-    side: Literal["hospital"] = "hospital"
-
-
-@dataclass(frozen=True)
-class OperatorSide:
-    """What an operator's folder says: where the server is; ``state`` is the server's, where runs lie."""
-
-    server: str
-    port: Port
-    state: str
-    omnifm: str
-    flwr: str
-    side: Literal["operator"] = "operator"
 
 
 Side = ServerSide | ClientSide | OperatorSide
-_SIDES: dict[str, type] = {"server": ServerSide, "hospital": ClientSide, "operator": OperatorSide}
+_SIDES: dict[str, type] = {kind.side: kind for kind in (ServerSide, ClientSide, OperatorSide)}
 
 
 def check_host(name: str) -> None:
@@ -130,10 +130,10 @@ def check_client_name(name: str) -> None:
 
 
 def make_deployment_plan(values: dict[str, Any]) -> DeploymentPlan:
-    """Check what a person asked for.
+    """Check the settings of a deployment.
 
     Raises:
-        DeploymentError: it does not fit; says why.
+        DeploymentError: they are not valid; says why.
     """
     plan: DeploymentPlan = _checked(DeploymentPlan, values, "")
     return plan
@@ -152,16 +152,16 @@ def installed(package: str) -> str:
         return ""
 
 
-def deployment_toml(matter: DeploymentPlan | Side) -> str:
+def deployment_toml(content: DeploymentPlan | Side) -> str:
     """Return the text of a ``deploy.toml``."""
-    return tomli_w.dumps(asdict(matter))
+    return tomli_w.dumps(asdict(content))
 
 
 def read_deployment_plan(folder: Path) -> DeploymentPlan:
     """Read the plan in the folder that ``omnifm deploy init`` made.
 
     Raises:
-        DeploymentError: there is none, or it does not fit.
+        DeploymentError: there is none, or it is not valid.
     """
     document = _read(folder)
     if "side" in document:
@@ -171,16 +171,16 @@ def read_deployment_plan(folder: Path) -> DeploymentPlan:
 
 
 def read_side(folder: Path, *sides: str) -> Side:
-    """Read what a machine's folder says of itself.
+    """Read the deployment file of one machine's folder.
 
     Raises:
-        DeploymentError: it is none, or none of these sides.
+        DeploymentError: there is none, or it belongs to none of these ``sides``.
     """
     document = _read(folder)
     side, wanted = str(document.get("side", "")), sides or tuple(_SIDES)
     if side not in wanted:
-        there = f"side {side!r}" if side else "a whole deployment"
-        raise DeploymentError(f"{folder} is the folder of {there}: give that of one side ({', '.join(wanted)}).")
+        actual = f"side {side!r}" if side else "a whole deployment"
+        raise DeploymentError(f"{folder} is the folder of {actual}: give that of one side ({', '.join(wanted)}).")
     found: Side = _checked(_SIDES[side], document, f"{folder / PLAN_FILE}: ")
     return found
 

@@ -1,4 +1,4 @@
-"""What an operator does, by the certificate in the operator's folder."""
+"""The commands of an operator, authorised by the certificate in the operator's folder."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trust(folder: Path) -> ssl.SSLContext:
 
 
 def operator_context(folder: Path) -> ssl.SSLContext:
-    """Return whom an operator trusts, and the certificate to show.
+    """Return a context that trusts the authority and presents the operator's certificate.
 
     Raises:
         DeploymentError: a file of them is missing or damaged.
@@ -66,7 +66,7 @@ def run_flwr(folder: Path, arguments: Sequence[str]) -> int:
     Raises:
         DeploymentError: the folder is no operator's, or the SuperLink does not answer.
     """
-    control(folder).nodes()  # whatever hinders, this says it better
+    control(folder).nodes()  # this reports connection errors better
     side = cast(OperatorSide, read_side(folder, "operator"))
     with tls_proxy(side.server, side.port, operator_context(folder)) as port, tempfile.TemporaryDirectory() as home:
         write_link(Path(home), "omnifm", {"address": f"127.0.0.1:{port}", "insecure": True})
@@ -81,7 +81,7 @@ def submit(folder: Path, experiment: Document | None, out: str, *, resume: bool)
         folder: the operator's.
         experiment: what to run; None to continue what is in ``out``.
         out: the run's folder on the server; below ``runs`` of the server's state, unless it is absolute.
-        resume: continue the run that is there.
+        resume: continue the run in that folder.
     """
     side = cast(OperatorSide, read_side(folder, "operator"))
     text = "" if experiment is None else to_toml(experiment)

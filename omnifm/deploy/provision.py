@@ -1,13 +1,14 @@
-"""The folders of a deployment: one for each machine, and the authority's, which stays with the operator."""
+"""The folders of a deployment: one for each machine, and the authority's, which the operator keeps."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from omnifm.deploy.deployment_plan import (
     PLAN_FILE,
@@ -32,13 +33,13 @@ OPERATOR = "operator"
 
 
 def provision(folder: Path, plan: DeploymentPlan) -> None:
-    """Make a new deployment, whole or not at all.
+    """Create a new deployment, whole or not at all.
 
     Raises:
-        DeploymentError: the folder is there and not empty.
+        DeploymentError: the folder exists and is not empty.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DeploymentError(f"{folder} is there already and is left as it is: give a new folder.")
+        raise DeploymentError(f"{folder} exists already and is not changed: give a new folder.")
     authority = made.make_authority(f"authority of {plan.servers[0]}")
     with _whole(folder) as new:
         write(new / PLAN_FILE, deployment_toml(plan))
@@ -53,13 +54,13 @@ def provision(folder: Path, plan: DeploymentPlan) -> None:
 
 
 def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
-    """Add hospitals to a deployment; return the new plan. What is there stays as it is.
+    """Add hospitals to a deployment; return the new plan. Existing files stay unchanged.
 
     Raises:
-        DeploymentError: one is there already, or a name does not fit.
+        DeploymentError: one exists already, or a name is not valid.
     """
     plan = read_deployment_plan(folder)
-    new = make_deployment_plan({**_values(plan), "hospitals": (*plan.hospitals, *names)})
+    new = make_deployment_plan({**asdict(plan), "hospitals": (*plan.hospitals, *names)})
     for name in names:
         _write_hospital(folder, new, name, (folder / "ca/ca.crt").read_bytes())
     write_atomically(folder / PLAN_FILE, deployment_toml(new).encode())
@@ -67,13 +68,13 @@ def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
 
 
 def renew_certificates(folder: Path, servers: list[str]) -> DeploymentPlan:
-    """Make the server's and the operator's certificates anew, for other names of the server if any are given.
+    """Renew the certificates of server and operator, for other names of the server if any are given.
 
     Raises:
-        DeploymentError: the authority's key is not there, or a name does not fit.
+        DeploymentError: the authority's key is missing, or a name is not valid.
     """
     plan = read_deployment_plan(folder)
-    new = make_deployment_plan({**_values(plan), "servers": tuple(servers)}) if servers else plan
+    new = make_deployment_plan({**asdict(plan), "servers": tuple(servers)}) if servers else plan
     authority = _read_authority(folder)
     for name, write_side in (("server", _write_server), ("operator", _write_operator)):
         with _whole(folder / f".{name}.new") as fresh:
@@ -108,8 +109,8 @@ def replace_keys(folder: Path, names: list[str]) -> None:
 def _write_server(place: Path, plan: DeploymentPlan, authority: made.Identity) -> None:
     identity = made.server_identity(authority, plan.servers)
     etc = f"{plan.etc}/server"
-    about = ServerSide(plan.servers, plan.ports, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / PLAN_FILE, deployment_toml(about))
+    side = ServerSide(servers=plan.servers, ports=plan.ports, **_common(plan))
+    write(place / PLAN_FILE, deployment_toml(side))
     write(place / "ca.crt", authority.certificate_pem)
     write(place / "server.crt", identity.certificate_pem)
     write(place / "server.key", identity.key_pem, SECRET)
@@ -119,14 +120,14 @@ def _write_server(place: Path, plan: DeploymentPlan, authority: made.Identity) -
     )
     write(place / "nginx.conf", proxy)
     unit = "omnifm-server.service"
-    matter = {"place": etc, "unit": unit, "description": "OmniFM: the server of the federation", "restart": 5}
-    write(place / unit, render_template("unit.j2", plan=plan, **matter))
+    context = {"place": etc, "unit": unit, "description": "OmniFM: the server of the federation", "restart": 5}
+    write(place / unit, render_template("unit.j2", plan=plan, **context))
 
 
 def _write_operator(place: Path, plan: DeploymentPlan, authority: made.Identity) -> None:
     identity = made.operator_identity(authority, OPERATOR)
-    about = OperatorSide(plan.servers[0], plan.ports.operators, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / PLAN_FILE, deployment_toml(about))
+    side = OperatorSide(server=plan.servers[0], port=plan.ports.operators, **_common(plan))
+    write(place / PLAN_FILE, deployment_toml(side))
     write(place / "ca.crt", authority.certificate_pem)
     write(place / "operator.crt", identity.certificate_pem)
     write(place / "operator.key", identity.key_pem, SECRET)
@@ -137,8 +138,8 @@ def _write_hospital(folder: Path, plan: DeploymentPlan, name: str, authority: by
     """Write a hospital's folder, and its public key into the one of all hospitals' keys."""
     place, etc, server = folder / "hospitals" / name, f"{plan.etc}/hospital", plan.servers[0]
     private, public = made.make_client_key()
-    about = ClientSide(name, server, plan.ports.hospitals, plan.state, installed("omnifm"), installed("flwr"))
-    write(place / PLAN_FILE, deployment_toml(about))
+    side = ClientSide(name=name, server=server, port=plan.ports.hospitals, **_common(plan))
+    write(place / PLAN_FILE, deployment_toml(side))
     write(place / "ca.crt", authority)
     write(place / "hospital.key", private, SECRET)
     write(place / "client.toml", render_template("client.toml.j2", plan=plan, hospital=name))
@@ -147,8 +148,8 @@ def _write_hospital(folder: Path, plan: DeploymentPlan, name: str, authority: by
         place / "start.sh", render_template("hospital-start.sh.j2", plan=plan, hospital=name, address=address), PROGRAM
     )
     unit = "omnifm-hospital.service"
-    matter = {"place": etc, "unit": unit, "description": f"OmniFM: the hospital {name}", "restart": 15}
-    write(place / unit, render_template("unit.j2", plan=plan, **matter))
+    context = {"place": etc, "unit": unit, "description": f"OmniFM: the hospital {name}", "restart": 15}
+    write(place / unit, render_template("unit.j2", plan=plan, **context))
     write(folder / "keys" / f"{name}.pub", public)
 
 
@@ -161,16 +162,17 @@ def _read_authority(folder: Path) -> made.Identity:
 
 def _steps(plan: DeploymentPlan) -> str:
     venv = str(PurePosixPath(plan.programs).parent)
-    return render_template("steps.md.j2", plan=plan, venv=venv, omnifm=installed("omnifm"), flwr=installed("flwr"))
+    return render_template("steps.md.j2", plan=plan, venv=venv, **_common(plan))
 
 
-def _values(plan: DeploymentPlan) -> dict[str, object]:
-    return dataclasses.asdict(plan)
+def _common(plan: DeploymentPlan) -> dict[str, Any]:
+    """Return what the deployment files of all machines say."""
+    return {"state": plan.state, "omnifm": installed("omnifm"), "flwr": installed("flwr")}
 
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Give the block a new folder to fill, which then takes its place; or is gone, if the block fails."""
+    """Context manager that yields a new folder, moved into place at the end and removed on failure."""
     new = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new.mkdir()

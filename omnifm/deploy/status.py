@@ -1,6 +1,6 @@
-"""``omnifm deploy status``: who is connected, the round, and how each hospital does.
+"""``omnifm deploy status``: who is connected, the round, how each hospital does and with whom it learns.
 
-The SuperLink tells who is connected. What the hospitals do, the run's folder tells: ``status.json``, ``deploy.jsonl``.
+The SuperLink knows who is connected; the run's folder says what the hospitals do: ``status.json``, ``deploy.jsonl``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from omnifm.callbacks.circle_changes import ReportedCircles
 from omnifm.deploy.deployment_plan import ServerSide, read_side
 from omnifm.deploy.operator import control
 from omnifm.engines.flower.control import RegisteredNode
 from omnifm.utils.errors import DeploymentError
 from omnifm.utils.lock import is_held
+from omnifm.utils.words import joined
 
 STATUS, EVENTS = "status.json", "deploy.jsonl"
 _COLOURS = {"online": "green", "offline": "red", "registered": "yellow"}
@@ -27,7 +29,7 @@ _WORDS = {"online": "connected", "offline": "gone", "registered": "never seen"}
 
 
 def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
-    """Yield what is to be shown, for the eye.
+    """Yield the tables and lines to print.
 
     Raises:
         DeploymentError: the folder is no server's or operator's, or neither SuperLink nor run can be asked.
@@ -35,29 +37,30 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
     side = read_side(folder, "server", "operator")
     if run is None and isinstance(side, ServerSide):
         run = latest_run(Path(side.state) / "runs")
-    stand = read_stand(run) if run else {}
+    status = read_status(run) if run else {}
     nodes: dict[str, RegisteredNode] | None = None
     try:
         nodes = {node.name: node for node in control(folder).nodes()}
     except DeploymentError as error:
-        if not stand:
+        if not status:
             raise
         yield f"[red]{escape(str(error))}[/]"
-    known = stand.get("hospitals", {})
+    known = status.get("hospitals", {})
     for about in known.values():
-        if "round" in about:  # after the last round the hospitals judge once more, as if for the next
-            about["round"] = min(about["round"], stand.get("rounds", about["round"]))
+        if "round" in about:  # after the last round the hospitals evaluate once more, as if for the next
+            about["round"] = min(about["round"], status.get("rounds", about["round"]))
     if nodes or known:
-        yield client_table(nodes, known, datetime.now(UTC))
+        yield client_table(nodes, known, datetime.now(UTC), status.get("circles"))
+        yield from (escape(line) for line in circle_lines(status.get("circles")))
     else:
         yield "No hospital is registered yet: `omnifm deploy register FOLDER` lets them in."
-    if run and stand:
-        yield escape(where_it_is(run, stand, datetime.now(UTC)))
+    if run and status:
+        yield escape(where_it_is(run, status, datetime.now(UTC)))
         yield from (escape(line) for line in last_events(run, events))
     elif isinstance(side, ServerSide):
         yield "No run yet."
     else:
-        yield "The round is told on the server, or with --run FOLDER where the run's folder can be read."
+        yield "The round is shown on the server, or with --run FOLDER where the run's folder can be read."
 
 
 def latest_run(runs: Path) -> Path | None:
@@ -66,29 +69,38 @@ def latest_run(runs: Path) -> Path | None:
     return max(found, key=lambda path: (path / STATUS).stat().st_mtime, default=None)
 
 
-def read_stand(run: Path) -> dict[str, Any]:
-    """Read how things stand.
+def read_status(run: Path) -> dict[str, Any]:
+    """Read the status of a deployed run.
 
     Raises:
         DeploymentError: the folder holds no deployed run.
     """
     try:
-        stand = json.loads((run / STATUS).read_text(encoding="utf-8"))
+        status = json.loads((run / STATUS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DeploymentError(f"{run} holds no deployed run: there is no {run / STATUS}.") from None
     except (OSError, ValueError) as error:
         raise DeploymentError(f"{run / STATUS} cannot be read: {error}.") from None
-    return dict(stand)
+    return dict(status)
 
 
 def client_table(
-    nodes: Mapping[str, RegisteredNode] | None, known: Mapping[str, Mapping[str, Any]], now: datetime
+    nodes: Mapping[str, RegisteredNode] | None,
+    known: Mapping[str, Mapping[str, Any]],
+    now: datetime,
+    circles: ReportedCircles | None = None,
 ) -> Table:
-    """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``."""
+    """Return a line a hospital, of the SuperLink's list (None: it does not answer) and of the run's ``hospitals``.
+
+    Where the run has circles whose members it names, so does a column.
+    """
+    circle = (
+        {name: number for number, names in circles.items() for name in names} if isinstance(circles, Mapping) else {}
+    )
     table = Table("hospital")
     for column in ("connection", "since"):
         table.add_column(column, no_wrap=True)
-    for column in ("training samples", "last round", "seconds"):
+    for column in ("training samples", "last round", "seconds", *(("circle",) if circle else ())):
         table.add_column(column, justify="right")
     table.add_column("trouble")
     for name in sorted({*(nodes or ()), *known}):
@@ -101,17 +113,28 @@ def client_table(
             colour, word = ("green", "connected") if about.get("there") else ("red", "gone")
         since = ago(node.since, now) if node and node.since else ""
         numbers = [str(about.get(key, "")) for key in ("train", "round", "seconds")]
+        numbers += [circle.get(name, "alone" if "round" in about else "")] if circle else []
         table.add_row(escape(name), f"[{colour}]{word}[/]", since, *numbers, escape(str(about.get("trouble", ""))))
     return table
 
 
-def where_it_is(run: Path, stand: Mapping[str, Any], now: datetime) -> str:
-    """Say in a line which round it is, and what to do where nobody plays it any more."""
-    arm, phase = stand.get("arm", ""), stand.get("phase", "waiting for hospitals")
-    round_ = f", {arm}: round {stand['round']} of {stand['rounds']}" if "round" in stand else ""
-    updated = f"; last heard of {ago(datetime.fromisoformat(stand['updated']), now)}" if "updated" in stand else ""
+def circle_lines(circles: ReportedCircles | None) -> list[str]:
+    """Say who learns together with whom; nothing, where nobody does."""
+    if not circles:
+        return []
+    if not isinstance(circles, Mapping):
+        sizes = joined(map(str, sorted(circles, reverse=True)))
+        return [f"{len(circles)} circles that learn together, of {sizes} hospitals."]
+    return [f"Circle {number}: {joined(names)} learn together." for number, names in circles.items()]
+
+
+def where_it_is(run: Path, status: Mapping[str, Any], now: datetime) -> str:
+    """Describe in a line the round of a run, and how to resume one that has stopped."""
+    arm, phase = status.get("arm", ""), status.get("phase", "waiting for hospitals")
+    round_ = f", {arm}: round {status['round']} of {status['rounds']}" if "round" in status else ""
+    updated = f"; last heard of {ago(datetime.fromisoformat(status['updated']), now)}" if "updated" in status else ""
     over = phase == "finished" or is_held(run)
-    rest = "" if over else f". It was stopped: go on with  omnifm deploy run OPERATOR --resume {shlex.quote(run.name)}"
+    rest = "" if over else f". It was stopped: resume with  omnifm deploy run OPERATOR --resume {shlex.quote(run.name)}"
     return f"{run}: {phase}{round_}{updated}{rest}"
 
 
@@ -131,7 +154,7 @@ def last_events(run: Path, count: int) -> list[str]:
 
 
 def ago(then: datetime, now: datetime) -> str:
-    """Say how long ago something was."""
+    """Return how long ago something was, in words."""
     seconds = max(0, int((now - then).total_seconds()))
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:

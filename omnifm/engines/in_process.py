@@ -1,7 +1,7 @@
 """The engine for one machine: clients one after another, or side by side in worker processes.
 
 One worker or many, the bits are the same: each client computes on one thread, its randomness derives from the seed, its
-name and the round, and uploads come in one order, the longest training first. Clients' states lie on disk, so that
+name and the round, and uploads come in one order, the longest training first. Clients' states are on disk, so that
 memory grows with the workers and not with the clients.
 """
 
@@ -24,20 +24,21 @@ from omnifm.workers.memory import keep_heap, return_large_blocks
 
 
 class InProcess:
-    """Runs a site's clients on this machine. Use it as a context manager.
+    """Runs clients on this machine. Use it as a context manager.
 
     Args:
-        site: the clients, and what they have in common.
+        runtime: the clients, and what they have in common.
         workers: how many run at a time; one is this process itself.
         states: the folder for the clients' states; without it, a temporary one.
     """
 
     def __init__(self, runtime: ClientRuntime, workers: int = 1, states: ClientStateStore | None = None) -> None:
         torch.set_num_threads(1)
-        importlib.import_module("torch._dynamo")  # else every worker does, at its first step, for more than a second
+        workers = min(workers, len(runtime.clients))
+        for module in ("torch._dynamo", *(runtime.task.imports if workers > 1 else ())):
+            importlib.import_module(module)  # else every worker does, which takes seconds
         folder = states or ClientStateStore.temporary()
         self.runtime, self._states = runtime, StoredStates(folder)
-        workers = min(workers, len(runtime.clients))
         self._process_pool = ProcessPoolEngine(runtime, folder, workers) if workers > 1 else None
         if self._process_pool is None:
             keep_heap()
@@ -94,7 +95,7 @@ class InProcess:
         point: EvaluationPoint,
         messages: Messages = NO_MESSAGES,
     ) -> Iterator[tuple[str, Scores]]:
-        """Judge the clients and yield their scores."""
+        """Evaluate the clients and yield their scores."""
         clients = sorted(clients, key=lambda name: -len(getattr(self.runtime.clients[name], split)))
         if self._process_pool is not None:
             return self._process_pool.evaluate(broadcast, clients, self._states.digests, split, point, messages)

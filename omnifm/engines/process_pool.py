@@ -1,4 +1,4 @@
-"""Clients side by side in forked workers, each of which has the whole site; weights pass through shared memory."""
+"""Clients in parallel in forked workers, each with all data; weights pass through shared memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from omnifm.tasks.task import Scores
 from omnifm.workers.pool import WorkerPool
 
 _EACH, _MOST = 8, 16
-"""Groups of clients to be judged for each worker, at least, and clients in a group, at most."""
+"""The least groups of clients to evaluate per worker, and the most clients in a group."""
 
 
 class _BroadcastRef(NamedTuple):
-    """The broadcast that stands in shared memory, as the ``number``-th there, ``size`` bytes long."""
+    """The ``number``-th broadcast in shared memory, ``size`` bytes long."""
 
     number: int
     size: int
@@ -49,7 +49,7 @@ class _Training(NamedTuple):
 
 
 class _Evaluation(NamedTuple):
-    """Judge these clients."""
+    """Evaluate these clients."""
 
     reference: _BroadcastRef
     clients: list[_Client]
@@ -58,7 +58,7 @@ class _Evaluation(NamedTuple):
 
 
 class ProcessPoolEngine:
-    """So many workers for the clients of a site. They see its data as they are when the team is made."""
+    """So many workers for the clients, whose data they see as at their start."""
 
     def __init__(self, runtime: ClientRuntime, states: ClientStateStore, workers: int) -> None:
         self._runtime, self._states, self._workers = runtime, states, workers
@@ -80,14 +80,14 @@ class ProcessPoolEngine:
     ) -> Iterator[tuple[Upload, str | None]]:
         """Train the clients; yield the upload and the new state of each, in order."""
         reference = self._publish(broadcast)
-        asked: dict[str, _Training] = {}
+        pending: dict[str, _Training] = {}
 
         def request(client: str) -> _Training:
-            asked[client] = _Training(reference, self._addressed(client, states, messages), self._memory.claim())
-            return asked[client]
+            pending[client] = _Training(reference, self._addressed(client, states, messages), self._memory.claim())
+            return pending[client]
 
         for client, (size, state) in zip(clients, self._worker_pool.run(clients, request), strict=True):
-            done = asked.pop(client)
+            done = pending.pop(client)
             self._let_go(done.client)
             yield self._memory.read(done.region, size, Upload, release=True), state
 
@@ -100,22 +100,22 @@ class ProcessPoolEngine:
         point: EvaluationPoint,
         messages: Messages,
     ) -> Iterator[tuple[str, Scores]]:
-        """Judge the clients; yield the scores of each.
+        """Evaluate the clients; yield the scores of each.
 
-        Judging may take a millisecond, less than asking for it: every request is for several clients.
+        An evaluation can take a millisecond, less than its request: every request is for several clients.
         """
         reference = self._publish(broadcast)
         count = max(_EACH * self._workers, len(clients) // _MOST)
         groups = {group[0]: group for start in range(count) if (group := clients[start::count])}
-        asked: dict[str, _Evaluation] = {}
+        pending: dict[str, _Evaluation] = {}
 
         def request(first: str) -> _Evaluation:
             addressed = [self._addressed(client, states, messages) for client in groups[first]]
-            asked[first] = _Evaluation(reference, addressed, split, point)
-            return asked[first]
+            pending[first] = _Evaluation(reference, addressed, split, point)
+            return pending[first]
 
         for first, found in zip(groups, self._worker_pool.run(list(groups), request), strict=True):
-            for client in asked.pop(first).clients:
+            for client in pending.pop(first).clients:
                 self._let_go(client)
             yield from zip(groups[first], found, strict=True)
 
@@ -136,7 +136,7 @@ class ProcessPoolEngine:
         return _BroadcastRef(self._sent, self._memory.write(self._board, broadcast))
 
     def _work(self, request: _Training | _Evaluation) -> Any:
-        """Do, in a worker, what is asked: return the size of the upload and the new state, or the scores."""
+        """Handle a request in a worker: return the size of the upload and the new state, or the scores."""
         broadcast = self._received(request.reference)
         if isinstance(request, _Evaluation):
             return [self._evaluated(broadcast, client, request.split, request.point) for client in request.clients]

@@ -53,7 +53,7 @@ class SharedMemory:
         self._free.append(region)
 
     def write(self, region: int, record: Record) -> int:
-        """Lay a record down in a region, over the one before, and return how many bytes it takes."""
+        """Write a record to a region, over the one before, and return its size in bytes."""
         buffer = TensorBuffer(*record.pack())
         buffer.write_into(memoryview(self._map(region, buffer.size)))
         return buffer.size

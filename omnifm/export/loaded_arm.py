@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from omnifm.algorithms.placement import Placement
 from omnifm.checkpoint.client_store import RemoteStateStore
 from omnifm.config.experiment import Experiment, Plan
 from omnifm.core.checkpoint import Checkpoint
@@ -18,7 +19,8 @@ from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import POOLED, FederatedDataset, load_dataset, pooled
-from omnifm.data.subset import ClientData, LazySubset, Subset
+from omnifm.data.subset import Batch, ClientData, LazySubset, Subset
+from omnifm.export.newcomer import newcomer_model
 from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.run import arm_folder
@@ -28,13 +30,14 @@ from omnifm.utils.device import Precision, as_float32, autocast, to_device
 from omnifm.utils.errors import CheckpointError, DataError, ExperimentError, did_you_mean
 
 NOBODY = ""
-"""The name of a client that has nothing of its own."""
+"""The name of a client without personal tensors."""
 
 
 class ClientModel(nn.Module):
     """A client's network with its weights, and the bank where it has one, in evaluation mode.
 
-    ``allowed`` names the labels that there may be in its images, unless a call says otherwise.
+    ``allowed`` names the labels that its images can have, unless a call says otherwise. ``placement`` says, of the
+    model for a newcomer, in which circle it was put and why.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class ClientModel(nn.Module):
         model: FederatedModel,
         task: Task,
         data_spec: DataSpec,
+        *,
         allowed: tuple[str, ...] | None = None,
         precision: Precision = "float32",
     ) -> None:
@@ -49,6 +53,7 @@ class ClientModel(nn.Module):
         self.model, self._task, self._spec, self._precision = model, task, data_spec, precision
         self.label_names = data_spec.shape.label_names
         self.allowed = self.label_names if allowed is None else allowed
+        self.placement: Placement | None = None
         self.eval()
 
     def forward(self, images: Tensor, *, allowed: Sequence[str] | None = None, **more: Any) -> Any:
@@ -56,15 +61,22 @@ class ClientModel(nn.Module):
 
         Args:
             images: ``(batch, channels, *size)``, float in [0, 1], as the network sees those of the data.
-            allowed: the labels that there may be, if not those of the client.
-            more: what the task asks for beside them, such as ``question=["..."]``.
+            allowed: the possible labels, if not those of the client.
+            more: further inputs of the task, such as ``question=["..."]``.
 
         Returns:
             What the task makes of a prediction: logits, images, or texts.
 
         Raises:
-            DataError: the images have another form, a label is unknown, or something is lacking.
+            DataError: the images have another form, a label is unknown, or an input is missing.
         """
+        batch = self.batch(images, allowed, **more)
+        with autocast(batch["image"].device, self._precision):
+            output = self.model(batch)
+        return self._task.answer(as_float32(output.prediction), batch)
+
+    def batch(self, images: Tensor, allowed: Sequence[str] | None = None, **more: Any) -> Batch:
+        """Return what the network takes for images, on its device; raises :class:`DataError` as the model does."""
         spec, device = self._spec, next(self.model.parameters()).device
         if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():
             size = ", ".join(["depth", "height", "width"][-spec.axes :])
@@ -73,10 +85,7 @@ class ClientModel(nn.Module):
                 f"{size}), floating point in [0, 1]."
             )
         mask = self._mask(self.allowed if allowed is None else allowed).expand(len(images), -1)
-        batch = to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
-        with autocast(device, self._precision):
-            output = self.model(batch)
-        return self._task.answer(as_float32(output.prediction), batch)
+        return to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
 
     def _mask(self, allowed: Sequence[str]) -> Tensor:
         if unknown := [name for name in allowed if name not in self.label_names]:
@@ -86,7 +95,7 @@ class ClientModel(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedArm:
-    """An arm of a run, as its folder holds it. The data are read only where a model cannot be had without them."""
+    """An arm of a run, read from its folder. The data are read only where a model depends on them."""
 
     name: str
     experiment: Experiment
@@ -147,7 +156,30 @@ class LoadedArm:
             )
         model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
         allowed = self.folder.read_allowed(client or NOBODY)
-        return ClientModel(model, arm.task, arm.data_spec, allowed, self.experiment.training.precision)
+        return ClientModel(
+            model, arm.task, arm.data_spec, allowed=allowed, precision=self.experiment.training.precision
+        )
+
+    def model_for(self, images: Tensor, **more: Any) -> ClientModel:
+        """Return a model for a client that took no part, from its images alone: no labels, no training.
+
+        The images' spectra find the circle of clients that are like it (the model's ``placement``), whose weights it
+        gets; statistics of batch normalisation are measured on the images. The more images, the surer is both.
+
+        Args:
+            images: ``(n, channels, *size)``, float in [0, 1], as the network sees those of the data.
+            more: what the task asks for beside them, such as ``question=["..."]``.
+
+        Raises:
+            DataError: the images have another form, or something is lacking.
+            ExperimentError: parts of the network stay with the clients that trained them.
+            CheckpointError: no round was chosen yet, or a file is damaged.
+        """
+        arm = self.arm
+        made = ClientModel(arm.runtime.model, arm.task, arm.data_spec, precision=self.experiment.training.precision)
+        server = self._best(None, self.experiment.federation.evaluate[0]).server
+        made.model, made.placement = newcomer_model(arm, server, made.batch(images, **more))
+        return made
 
     def tensors(self, client: str | None = None) -> Tensors:
         """Return what the client's network and adapter have learned, as received; without a client, what is shared.
@@ -161,7 +193,8 @@ class LoadedArm:
             whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
             runtime.weights.load(whole)
         else:
-            whole = runtime.learned_tensors(broadcast, client, state)
+            found = runtime.frozen_model(broadcast, client, state, "before_local_training").state_dict()
+            whole = {name: found[name] for name in runtime.weights.tensors}
         return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
 
     def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:
@@ -171,7 +204,7 @@ class LoadedArm:
             raise ExperimentError(f"There is no client {client!r}. {did_you_mean(client, known)}")
         _, here = self.folder.read_data()
         if client is not None and not here:
-            raise ExperimentError(f"What is {client}'s own has stayed with it: name no client.")
+            raise ExperimentError(f"The personal tensors of {client} have stayed with it: name no client.")
         chosen = self._best(client, point)
         broadcast = self.arm.algorithm.broadcast(chosen.server)
         if client is None:
@@ -183,7 +216,7 @@ class LoadedArm:
         checkpoints = self.folder.checkpoints(None if client else RemoteStateStore())  # whose states are not asked for
         if not checkpoints.has_best(point):
             raise CheckpointError(
-                f"{self.folder.path} has no round that validation chose yet at {point!r}. Go on with the run first."
+                f"{self.folder.path} has no round that validation chose yet at {point!r}. Resume the run first."
             )
         return self.folder.read_best(checkpoints, point)
 

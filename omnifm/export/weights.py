@@ -37,7 +37,7 @@ def export_arm(loaded: LoadedArm, client: str | None, folder: Path) -> list[str]
 
 
 def write_start(loaded: LoadedArm, file: Path) -> None:
-    """Write what others may start from of the best round of an arm that pools all data, in one file."""
+    """Write the weights to start from, of the best round of an arm that pools all data, to one file."""
     everything = loaded.tensors(POOLED)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_weights(file, {own: value for own, value in everything.items() if travels(own)}, loaded.arm.origin)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ SHARES = (1.0, 0.5, 0.0)
 LEAST_EXAMPLES = 10
 """With fewer validation examples, the loss on them says too little: a client then takes what it receives."""
 
-_PREFIX = "last"
+_PREFIX, _SHARE, _ROUND = "last", "accepted", "compared"
 
 ValidationLoss = Callable[[Broadcast, ClientState], float]
 """The loss of a client's model on its validation data, when it starts from this broadcast."""
@@ -26,7 +26,8 @@ class Acceptance:
     """A client compares what it receives with its own weights after its last local training, every so many rounds.
 
     The weights compared are all that a client receives: the shared ones and those that it alone is sent. The client's
-    own are kept in its state and never leave it. The chosen share holds until the next comparison.
+    own are kept in its state and never leave it. The chosen share holds until the next comparison, and goes up with the
+    upload.
 
     Args:
         every: rounds between two comparisons.
@@ -39,23 +40,28 @@ class Acceptance:
     ) -> AcceptedBroadcast:
         """Return what the client starts from; ``loss`` is computed on its ``validation`` data, if they are needed."""
         own, inner = {**client.personal, **strip_prefix(_PREFIX, client.memory)}, _without_own(client)
-        compared = broadcast.round % self.every == 1 % self.every
-        share = float(client.notes.get("accepted", 1.0))
+        share: float | None = client.notes.get(_SHARE)
+        compared = broadcast.round - client.notes.get(_ROUND, 1) >= self.every
         if not strip_prefix(_PREFIX, client.memory) or (compared and len(validation) < LEAST_EXAMPLES):
-            share, compared = 1.0, False
-        shares = SHARES if compared else (share,)
-        candidates = (AcceptedBroadcast(broadcast, _mixed(broadcast, own, one), inner, one) for one in shares)
-        return min(candidates, key=lambda candidate: loss(candidate.used, inner)) if compared else next(candidates)
+            return AcceptedBroadcast(broadcast, broadcast, inner)
+        if not compared:
+            kept = {name: client.notes[name] for name in (_SHARE, _ROUND) if name in client.notes}
+            return AcceptedBroadcast(broadcast, _mixed(broadcast, own, 1.0 if share is None else share), inner, kept)
+        candidates = (
+            AcceptedBroadcast(broadcast, _mixed(broadcast, own, one), inner, {_SHARE: one, _ROUND: broadcast.round})
+            for one in SHARES
+        )
+        return min(candidates, key=lambda candidate: loss(candidate.used, inner))
 
 
 @dataclass(frozen=True)
 class AcceptedBroadcast:
-    """What a client received, and ``used``, what it starts from: with a ``share`` of the received weights."""
+    """What a client received, and ``used``, what it starts from; ``notes`` say which share that is, once compared."""
 
     received: Broadcast
     used: Broadcast
     client: ClientState
-    share: float
+    notes: Mapping[str, float] = field(default_factory=dict)
 
     def finished(self, upload: Upload, after: ClientState) -> tuple[Upload, ClientState]:
         """Turn an upload's change into one of the received weights, and keep the client's own in its state."""
@@ -66,18 +72,19 @@ class AcceptedBroadcast:
             if name in start
         }
         change = upload.change
-        if self.share != 1.0:
+        if self.used is not self.received:
             moved = {n: v - received[n] if v.is_floating_point() else v for n, v in own.items()}
             change = {**change, **moved}
+        told = {_SHARE: self.notes[_SHARE]} if self.notes else {}
         memory = {**after.memory, **add_prefix(_PREFIX, own)}
-        upload = replace(upload, change=change, notes={**upload.notes, "accepted": self.share})
-        return upload, replace(after, memory=memory, notes={**after.notes, "accepted": self.share})
+        upload = replace(upload, change=change, notes={**upload.notes, **told})
+        return upload, replace(after, memory=memory, notes={**after.notes, **self.notes})
 
 
 def _without_own(client: ClientState) -> ClientState:
     """Return the state as the algorithm knows it."""
     memory = {name: value for name, value in client.memory.items() if not name.startswith(f"{_PREFIX}/")}
-    return replace(client, memory=memory, notes={k: v for k, v in client.notes.items() if k != "accepted"})
+    return replace(client, memory=memory, notes={k: v for k, v in client.notes.items() if k not in (_SHARE, _ROUND)})
 
 
 def _weights(broadcast: Broadcast) -> Tensors:

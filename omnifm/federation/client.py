@@ -109,11 +109,6 @@ class ClientRuntime:
         seen = trainer.predict(test, rows)
         return [panel for batch, output in seen for panel in self.task.visualise(output.prediction, batch)]
 
-    def learned_tensors(self, broadcast: Broadcast, name: str, state: ClientState) -> Tensors:
-        """Return a copy of all that one client's model has learned, before local training; the model holds it too."""
-        self._ready(broadcast, name, state, "before_local_training")
-        return {tensor: value.detach().cpu().clone() for tensor, value in self.weights.tensors.items()}
-
     def frozen_model(
         self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint
     ) -> FederatedModel:
@@ -148,7 +143,7 @@ class ClientRuntime:
             return trainer.evaluate("validation").numbers["loss"]
 
         if self.acceptance is None:
-            return AcceptedBroadcast(broadcast, broadcast, state, 1.0)
+            return AcceptedBroadcast(broadcast, broadcast, state)
         return self.acceptance.start(broadcast, state, trainer.client.validation, loss)
 
     def _leaving(self, upload: Upload, secret: ClientSecret | None) -> Upload:

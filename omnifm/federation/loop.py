@@ -94,7 +94,7 @@ class Federation:
         algorithm: how they learn.
         engine: who runs them.
         participants: names of the clients that train.
-        judged: names of the clients that are evaluated (for a federation, the same).
+        evaluated: names of the clients that are evaluated (for a federation, the same).
         settings: rounds, participation, when to evaluate.
         seed: of the experiment.
         metric: the task's main metric; the best round has its highest mean on validation data.
@@ -152,7 +152,7 @@ class Federation:
         messages = self._messages(server, self.evaluated)
         found = dict(self.engine.evaluate(broadcast, self.evaluated, split, point, messages))
         scores = {name: found[name] for name in self.evaluated if name in found}
-        event = EvaluationEvent(self.info, server.round, split, point, scores)
+        event = EvaluationEvent(self.info, server.round, split=split, point=point, scores=scores)
         self._notify(Callback.on_evaluate, event)
         return event
 
@@ -179,11 +179,12 @@ class Federation:
         event = RoundEvent(
             self.info,
             number,
-            time.perf_counter() - started,
-            broadcast.size * len(chosen) + sum(v.nbytes for message in messages.values() for v in message.values()),
-            sum(sizes),
-            clients,
-            server.notes.get("report", {}),
+            seconds=time.perf_counter() - started,
+            bytes_down=broadcast.size * len(chosen)
+            + sum(v.nbytes for message in messages.values() for v in message.values()),
+            bytes_up=sum(sizes),
+            clients=clients,
+            report=server.notes.get("report", {}),
         )
         self._notify(Callback.on_round_end, event)
         return server

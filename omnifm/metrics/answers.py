@@ -1,4 +1,4 @@
-"""How well answers in words fit the truth, and the rule that any answer must beat.
+"""How well text answers match the truth, and the baseline that any answerer must beat.
 
 Texts are compared in the normal form of SQuAD (Rajpurkar et al., EMNLP 2016): lower case, without punctuation and the
 articles a, an, the. Unlike there, punctuation parts words ("ring-enhancing" is two), a point or comma between digits
@@ -24,17 +24,17 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def is_match(found: str, true: str) -> bool:
-    """Tell whether two answers are the same in normal form."""
+    """Return whether two answers are the same in normal form."""
     return words(found) == words(true)
 
 
 def overlap(found: str, true: str) -> tuple[float, float]:
-    """Return F1 and recall of the true answer's words, each counted as often as it stands; 0 without a common one."""
-    given, wanted = words(found), words(true)
-    common = sum((Counter(given) & Counter(wanted)).values())
+    """Return F1 and recall of the true answer's words, each counted as often as it occurs; 0 without a common one."""
+    predicted, reference = words(found), words(true)
+    common = sum((Counter(predicted) & Counter(reference)).values())
     if not common:
         return 0.0, 0.0
-    recall, precision = common / len(wanted), common / len(given)
+    recall, precision = common / len(reference), common / len(predicted)
     return 2 * precision * recall / (precision + recall), recall
 
 

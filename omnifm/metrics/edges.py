@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnifm.metrics.filters import separable
 
-# How well an edge is kept, as the eye judges it: top, slope and turning point for strength and for direction.
+# How well an edge is kept, as perceived: top, slope and turning point for strength and for direction.
 _STRENGTH = (0.9994, -15.0, 0.5)
 _DIRECTION = (0.9879, -22.0, 0.8)
 
@@ -27,7 +27,7 @@ def edge_transfer(found: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Return Q^AB/F: how well the edges of two images are kept in ``found``, from 0 to about 1.
 
     Xydeas and Petrovic, Electronics Letters 36, 2000, with their constants; an edge counts by its own strength
-    (L = 1). Sobel's window leaves the image at its border, where nothing is judged. Two images without an edge have
+    (L = 1). Sobel's window leaves the image at its border, where nothing is measured. Two images without an edge have
     nothing to lose: 1.
 
     Returns:
@@ -60,11 +60,7 @@ def spatial_frequency(image: Tensor) -> Tensor:
 def _edges(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return strength, and direction from -pi/2 to pi/2 (of what is flat: 0)."""
     across, down = sobel(image.double())
-    return torch.hypot(across, down), torch.atan2(down * _sign(across), across.abs())
-
-
-def _sign(values: Tensor) -> Tensor:
-    return torch.where(values < 0, -1.0, 1.0)
+    return torch.hypot(across, down), torch.atan2(down * torch.where(across < 0, -1.0, 1.0), across.abs())
 
 
 def _evaluated(value: Tensor, top: float, slope: float, turn: float) -> Tensor:

@@ -24,7 +24,7 @@ def entropy(image: Tensor) -> Tensor:
 
 
 def mutual_information(found: Tensor, source: Tensor) -> Tensor:
-    """Return how many bits the grey value in ``source`` tells of that in ``found``, at the same place: ``(batch,)``.
+    """Return the mutual information, in bits, of grey values at the same place: ``(batch,)``.
 
     ``H(found) + H(source) - H(found, source)`` (Qu, Zhang and Yan, Electronics Letters 38, 2002).
     """

@@ -156,10 +156,7 @@ class CompactHead(Head):
         for layer in self.layers:
             asked = layer(asked, tokens, tgt_key_padding_mask=nothing)
         found: Tensor = self.norm(asked[:, 0] + mean)
-        answered = {
-            "classes": self.classes(found),
-            "bytes": self.decoder(found, batch["letters"]),
-        }
+        answered = {"classes": self.classes(found), "bytes": self.decoder(found, batch["letters"])}
         if not self.training:
             answered["written"], answered["written_likely"] = self.decoder.write(found, self.answer_bytes)
         return answered

@@ -15,7 +15,7 @@ GROUPS = 8
 
 
 def normalisation(kind: Normalisation, channels: int) -> nn.Module:
-    """Return the layer for two-dimensional features of ``channels`` (``batch-personal`` is batch, kept at home)."""
+    """Return the layer for two-dimensional features of ``channels`` (``batch-personal`` is batch, personal)."""
     return nn.GroupNorm(GROUPS, channels) if kind == "group" else nn.BatchNorm2d(channels)
 
 
@@ -25,7 +25,7 @@ def norm_of_monai(kind: Normalisation) -> tuple[str, dict[str, int]]:
 
 
 def is_normalisation(module: nn.Module) -> bool:
-    """Tell whether a module is a normalisation layer of a backbone."""
+    """Return whether a module is a normalisation layer of a backbone."""
     return isinstance(module, nn.GroupNorm | _BatchNorm)
 
 

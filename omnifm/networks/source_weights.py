@@ -43,7 +43,7 @@ def source_weights(sources: Tensor, features: SourceFeatures, sharpness: float, 
     """Return the weights of ``(batch, n, height, width)`` sources in each window; over the sources they sum to 1.
 
     Returns:
-        ``(batch, n, height - window + 1, width - window + 1)``. Sources without any information there count alike.
+        ``(batch, n, height - window + 1, width - window + 1)``. Sources without any information there count equally.
     """
     size = (sources.shape[2], sources.shape[3])
     held = torch.cat([information(features(source.unsqueeze(1)), size) for source in sources.unbind(dim=1)], dim=1)

@@ -1,6 +1,6 @@
 """A dense network that fuses two images into one, in the form of U2Fusion (Xu et al., IEEE TPAMI 44, 2022).
 
-It differs from the paper's in three things, so that an adapter can stand in its middle and a processor can train it:
+It differs from the paper's in three things, so that an adapter can be in its middle and a CPU can train it:
 the dense block works at half the resolution (a quarter of the tokens), what is fine passes beside it at full
 resolution, and the decoder predicts the share of each source at each place, and what to add to their mixture.
 """

@@ -28,7 +28,7 @@ class UNetEncoder(nn.Module):
         norm: the normalisation after each convolution.
     """
 
-    def __init__(self, axes: int, channels: int, width: int, depth: int, norm: Normalisation) -> None:
+    def __init__(self, axes: int, channels: int, *, width: int, depth: int, norm: Normalisation) -> None:
         super().__init__()
         from monai.networks.blocks.dynunet_block import UnetBasicBlock  # takes seconds to import
 
@@ -50,7 +50,7 @@ class UNetEncoder(nn.Module):
 class UNetDecoder(nn.Module):
     """The way back: ``(batch, width * 2^depth, *size / 2^depth)`` and the skips to ``(batch, outputs, *size)``."""
 
-    def __init__(self, axes: int, outputs: int, width: int, depth: int, norm: Normalisation) -> None:
+    def __init__(self, axes: int, outputs: int, *, width: int, depth: int, norm: Normalisation) -> None:
         super().__init__()
         from monai.networks.blocks.dynunet_block import UnetOutBlock, UnetUpBlock
 

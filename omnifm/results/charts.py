@@ -29,7 +29,7 @@ _COLOURS = (ACCENT, "#e0702c", "#26a175", "#c05fb4", "#b98a0c", "#d4505c", "#1a9
 _SHARES = LinearSegmentedColormap.from_list("shares", [(0.18, 0.55, 0.88, alpha) for alpha in (0.04, 0.75)])
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 _MARKERS = "os^DvPX"
-_SETTINGS: Any = {
+SETTINGS: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "omnifm", "text.parse_math": False,  # a client may be called "$T_1$"
     "font.size": 9, "font.family": "sans-serif", "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": GREY,
     "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": _INK, "ytick.labelcolor": _INK,
@@ -60,7 +60,7 @@ def line_chart(
     curves: Curves, styles: Mapping[str, Style], xlabel: str, ylabel: str, chosen: Mapping[str, int]
 ) -> Markup:
     """Draw the curves of all arms; ``chosen`` is an x of each to be ringed."""
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(6, 3))
         axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
         for arm, curve in curves.items():
@@ -69,7 +69,7 @@ def line_chart(
             axes.plot(ringed["x"], ringed["y"], "o", markersize=10, markerfacecolor="none", color=styles[arm]["color"])
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=xlabel == "round"))
         figure.legend(loc="outside right upper")
-        return _svg(figure, f"{ylabel} by {xlabel}. {_ends(curves)}")
+        return svg(figure, f"{ylabel} by {xlabel}. {_ends(curves)}")
 
 
 def small_charts(
@@ -79,7 +79,7 @@ def small_charts(
 
     A curve that is called as its panel is shaded between ``low`` and ``high``.
     """
-    with matplotlib.rc_context(_SETTINGS | {"font.size": 8, "axes.titlesize": 8}):
+    with matplotlib.rc_context(SETTINGS | {"font.size": 8, "axes.titlesize": 8}):
         figure, grid = _grid(len(panels), 1.35, shared=True)
         for axes, (title, curves) in zip(grid, panels.items(), strict=False):
             axes.set_title(label(title), loc="left")
@@ -93,12 +93,12 @@ def small_charts(
                     axes.fill_between(curve["x"], curve["low"], curve["high"], **style)
         figure.supxlabel(xlabel, fontsize=8)
         ends = " ".join(f"{title}: {_ends(curves)}." for title, curves in panels.items())
-        return _svg(figure, f"{ylabel} by {xlabel}. {ends}")
+        return svg(figure, f"{ylabel} by {xlabel}. {ends}")
 
 
 def dot_chart(values: pd.DataFrame, styles: Mapping[str, Style], xlabel: str) -> Markup:
     """Draw a line of dots for each row (a client), one for each column (an arm)."""
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(6, 0.24 * len(values) + 0.8))
         axes = figure.add_subplot(xlabel=xlabel)
         for arm in values:
@@ -107,12 +107,12 @@ def dot_chart(values: pd.DataFrame, styles: Mapping[str, Style], xlabel: str) ->
         axes.set_yticks(range(len(values)), [label(name) for name in values.index])
         axes.set_ylim(len(values) - 0.5, -0.5)
         figure.legend(loc="outside right upper")
-        return _svg(figure, f"{xlabel} of each hospital; the numbers are in the table.")
+        return svg(figure, f"{xlabel} of each hospital; the numbers are in the table.")
 
 
 def forest_chart(rows: pd.DataFrame, xlabel: str, xlim: tuple[float, float]) -> Markup:
     """Draw differences with their intervals around zero, one line for each row; what is clear is filled."""
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(6, 0.2 * len(rows) + 0.7))
         axes = figure.add_subplot(xlabel=xlabel, xlim=xlim)
         axes.axvline(0, color=_INK, linewidth=0.9)
@@ -122,13 +122,13 @@ def forest_chart(rows: pd.DataFrame, xlabel: str, xlim: tuple[float, float]) -> 
             axes.plot(row["difference"], place, "o", color=ACCENT, markersize=6, markerfacecolor=fill)
         axes.set_yticks(range(len(rows)), [label(name) for name in rows.index])
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        return _svg(figure, f"{xlabel}: " + "; ".join(f"{name} {row.difference:+.3f}" for name, row in rows.iterrows()))
+        return svg(figure, f"{xlabel}: " + "; ".join(f"{name} {row.difference:+.3f}" for name, row in rows.iterrows()))
 
 
 def heat_maps(tables: Mapping[str, pd.DataFrame], rows: str, columns: str) -> Markup:
-    """Draw tables of counts, each row shaded by its shares; figures stand in tables of up to 16 columns."""
+    """Draw tables of counts, each row shaded by its shares; numbers are shown in tables of up to 16 columns."""
     most = max(len(table.columns) for table in tables.values())
-    with matplotlib.rc_context(_SETTINGS | {"axes.grid": False, "font.size": 8, "axes.titlesize": 8}):
+    with matplotlib.rc_context(SETTINGS | {"axes.grid": False, "font.size": 8, "axes.titlesize": 8}):
         figure, grid = _grid(len(tables), min(1.2 + 0.25 * most, 9), 3 if most < 6 else 2 if most < 12 else 1)
         for axes, (title, table) in zip(grid, tables.items(), strict=False):
             axes.pcolormesh(table.div(table.sum(axis=1).clip(lower=1e-9), axis=0), cmap=_SHARES, vmin=0, vmax=1)
@@ -139,7 +139,7 @@ def heat_maps(tables: Mapping[str, pd.DataFrame], rows: str, columns: str) -> Ma
             names = [label(name) for name in table.columns]
             axes.set_xticks([x + 0.5 for x in range(width)], names, rotation=40, ha="right", rotation_mode="anchor")
             axes.set_yticks([y + 0.5 for y in range(height)], [label(name) for name in table.index])
-        return _svg(figure, "; ".join(f"{title}: {columns} by {rows}" for title, table in tables.items()))
+        return svg(figure, "; ".join(f"{title}: {columns} by {rows}" for title, table in tables.items()))
 
 
 def label(text: str, most: int = 24) -> str:
@@ -160,11 +160,12 @@ def _grid(count: int, height: float, columns: int = 5, shared: bool = False) -> 
 
 
 def _ends(curves: Curves) -> str:
-    """Say where curves begin and end, for those who cannot see them."""
+    """Return where curves begin and end, for screen readers."""
     return "; ".join(f"{arm}: {curve['y'].iloc[0]:.3g} to {curve['y'].iloc[-1]:.3g}" for arm, curve in curves.items())
 
 
-def _svg(figure: Figure, description: str) -> Markup:
+def svg(figure: Figure, description: str) -> Markup:
+    """Return a drawing as SVG, with a description for those who cannot see it."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the page's font draws the letters

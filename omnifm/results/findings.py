@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnifm.results import summary
+from omnifm.results.circle_history import CircleHistory, circle_history
 from omnifm.results.formatting import decimal_places, percent
 from omnifm.results.frame import to_frame
 from omnifm.results.result_folder import ArmRecord, ResultFolder, finite, mean, read_folder
@@ -120,6 +121,12 @@ class Findings:
         return summary.costs(self.main).droplevel("level")
 
     @cached_property
+    def circles(self) -> list[CircleHistory]:
+        """The circles of the arms of a run that have any."""
+        arms = [] if self.folder.is_comparison else self.folder.arms
+        return [history for arm in arms if (history := circle_history(arm))]
+
+    @cached_property
     def comparisons(self) -> dict[str, pd.DataFrame]:
         """Differences of all arms from each baseline and from the anchor."""
         bases = dict.fromkeys([*self.baselines, *([self.anchor] if self.anchor else [])])
@@ -127,7 +134,7 @@ class Findings:
         return {base: table for base, table in tables.items() if len(table)}
 
     def note(self, arm: ArmRecord) -> str:
-        """Return what a reader must know beside an arm's numbers: its remark, and what of it failed or is missing."""
+        """Return the remark of an arm, and its failures and missing results."""
         notes = [arm.about, f"failed: {arm.failure}" if arm.failure else ""]
         for cell in arm.cells:
             main = cell.level == self.folder.levels[0] or not self.folder.is_comparison
@@ -137,7 +144,7 @@ class Findings:
         done = {cell.seed for cell in self.folder.main_cells(arm) if cell.result or cell.failure}
         waiting = [str(seed) for seed in self.folder.seeds if seed not in done]
         if waiting and self.folder.is_comparison and not arm.failure:
-            notes.append(f"seed {', '.join(waiting)} not played yet")
+            notes.append(f"seed {', '.join(waiting)} not run yet")
         return "; ".join(text.rstrip(".") for text in notes if text)
 
     @cached_property

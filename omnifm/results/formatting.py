@@ -26,7 +26,7 @@ _UNITS = {"entropy": "bits", "psnr": "dB"}
 def decimal_places(values: Iterable[float | None]) -> int:
     """Return how many decimals show values of this size: four digits of the largest, but no more than three decimals.
 
-    So 0.123, 30.12 and 123.4; all in one table get as many. Where all lie below 0.01, three digits: 0.00123.
+    So 0.123, 30.12 and 123.4; all in one table get as many. Where all are below 0.01, three digits: 0.00123.
     """
     largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
     if largest == 0:
@@ -76,12 +76,6 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     """Return settings in one line, each by the last part of its name."""
     values = ((key, f"{value:g}" if isinstance(value, float) else value) for key, value in settings.items())
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in values)
-
-
-def joined(names: Iterable[str]) -> str:
-    """Return ``a, b and c``."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def metric_name(metric: str) -> str:

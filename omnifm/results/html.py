@@ -43,7 +43,7 @@ class Section:
         self.blocks.append(Block(title, content, folded))
 
     def add_text(self, text: str, title: str) -> None:
-        """Add text that is shown as it stands, folded away."""
+        """Add preformatted text, folded away."""
         self.add(Markup("<pre><code>{}</code></pre>").format(text), title, folded=True)
 
 

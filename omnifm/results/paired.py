@@ -40,7 +40,7 @@ class Paired(NamedTuple):
 
 
 def compare_pairs(differences: Matrix) -> Paired:
-    """Judge paired differences, seeds by clients; NaN where a pair is missing, and all NaN without any pair.
+    """Test paired differences, seeds by clients; NaN where a pair is missing, and all NaN without any pair.
 
     With one seed only the clients are resampled, and with one client only the seeds.
     """

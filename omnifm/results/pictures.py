@@ -63,7 +63,7 @@ class Example:
 
     @property
     def form(self) -> str:
-        """How it is laid out: pictures in a row, a question beside its picture, or a card."""
+        """The layout: pictures in a row, a question next to its picture, or a card."""
         return "strip" if self.made or len(self.given) > 1 else "asked" if self.question else "card"
 
     @property
@@ -72,7 +72,7 @@ class Example:
         return sum(len(picture.data) for picture in (*self.given, *(made.picture for made in self.made)))
 
     def evaluations(self) -> Iterator[bool | None]:
-        """Tell of everything that was made or said whether it is right."""
+        """Return whether each prediction is right."""
         yield from (made.right for made in self.made)
         yield from (right for _, right in self.said)
 
@@ -80,7 +80,7 @@ class Example:
 def read_examples(arms: list[ArmRecord]) -> tuple[dict[str, list[Example]], int]:
     """Return the examples of each client, and how many more were left out to keep the report small.
 
-    Each example stands once, with what every arm made of it: a picture or words; equal words stand together. Every
+    Each example appears once, with the prediction of every arm: a picture or words; equal words are grouped. Every
     client keeps its first examples.
     """
     found: dict[str, dict[Any, Example]] = {}

@@ -1,4 +1,4 @@
-"""The sections of a report: which tables, charts and pictures stand where."""
+"""The sections of a report: the order of tables, charts and pictures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from markupsafe import Markup
 
 from omnifm.results import tables
 from omnifm.results.charts import arm_styles, dot_chart, forest_chart, heat_maps, line_chart, small_charts
+from omnifm.results.circle_charts import circle_chart, size_chart
+from omnifm.results.circle_history import circle_table
 from omnifm.results.curves import Curves, curves, spent
 from omnifm.results.findings import Findings
 from omnifm.results.formatting import metric_name, metric_title
 from omnifm.results.html import Section, fill, page
 from omnifm.results.pictures import read_examples
 from omnifm.results.result_folder import POINTS, ArmRecord
+from omnifm.results.retrievals import retrieved
 from omnifm.results.statements import leaders, statements
 from omnifm.results.summary import client_means
 
@@ -25,7 +28,6 @@ CURVES_OF_CLIENTS = 24
 """Up to here each client has a chart of its own; drawing more takes too long."""
 
 OPEN_CLIENTS = 8
-BANK_ROUNDS = 5
 CONFUSION_CLASSES = 30
 CONFUSION_TABLES = 60
 """So many tables are drawn, those of the best arm in any case; ``result.json`` has them all."""
@@ -36,7 +38,7 @@ def report_html(found: Findings) -> str:
     sections = [_results(found), *(_compared(found, base) for base in found.comparisons), _clients(found)]
     sections += [_learning(found), _participation(found), _tuning(found)]
     if not found.folder.is_comparison:
-        sections += [_mistakes(found), _pictures(found), _bank(found)]
+        sections += [_mistakes(found), _pictures(found), _circles(found), _bank(found)]
     sections += [_cost(found), _again(found)]
     shown = [section for section in sections if section.blocks]
     return page(found=found, folder=found.folder, statements=statements(found), sections=shown)
@@ -221,22 +223,34 @@ def _pictures(found: Findings) -> Section:
     return section
 
 
+def _circles(found: Findings) -> Section:
+    """Who learned with whom over the rounds, and how much of what it received each hospital took."""
+    section = Section("circles", "Circles", "Hospitals that are alike average a part of the network among themselves.")
+    for history in found.circles:
+        section.lead += f" {history.sentence}"
+        if history.numbers.size:
+            section.add(circle_chart(history.numbers), f"{history.arm}: who learns with whom after each round")
+        else:
+            title = f"{history.arm}: sizes of the circles after each round"
+            section.add(size_chart(history.sizes, len(history.clients)), title)
+        if len((table := circle_table(history)).cells.columns):
+            section.add(table, folded=len(history.clients) > CURVES_OF_CLIENTS)
+    return section
+
+
 def _bank(found: Findings) -> Section:
     """The bank: who retrieves whose prototypes, its size, the drift."""
     lead = "Hospitals share prototypes of their images' spectra, and retrieve those nearest to their own images."
     section = Section("bank", "The bank", lead)
+    orders = {history.arm: history.clients for history in found.circles}
     for arm in found.folder.arms:
-        reports = [(line.get("report") or {}).get("retrieved") or {} for line in arm.cells[0].rounds]
-        last = [pd.DataFrame(report).T for report in reports if any(report.values())][-BANK_ROUNDS:]
-        if last:
-            counts = pd.concat(last).groupby(level=0, sort=False).sum()
-            order = [*found.folder.clients, *counts.index, *counts.columns]
-            names = [name for name in dict.fromkeys(order) if name in counts.index or name in counts.columns]
-            shares = counts.reindex(index=[n for n in names if n in counts.index], columns=names).fillna(0)
-            shares = 100 * shares.div(shares.sum(axis=1), axis=0)
-            own = sum(shares.at[name, name] for name in shares.index) / len(shares)
-            title = f"{arm.name}: whose prototypes each hospital retrieved in the last {len(last)} rounds, in percent"
-            section.add(heat_maps({f"{100 - own:.0f} % from others": shares}, "reader", "owner"), title)
+        if recent := retrieved(arm.cells[0], orders.get(arm.name, found.folder.clients)):
+            title = (
+                f"{arm.name}: whose prototypes each hospital retrieved in the last {recent.rounds} rounds, in percent"
+            )
+            title += "; hospitals of a circle stand together" if arm.name in orders else ""
+            shares = {f"{100 * recent.from_others:.0f} % from others": 100 * recent.shares}
+            section.add(heat_maps(shares, "reader", "owner"), title)
     for metric, text in {
         "bank_entries": "Prototypes in the bank",
         "drift": "Drift of prototypes (cosine distance)",

@@ -118,7 +118,7 @@ class ResultFolder:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Tell whether a folder is that of a comparison."""
+    """Return whether a folder holds a comparison."""
     return (folder / "comparison.json").exists()
 
 
@@ -199,7 +199,7 @@ def _read_arm(folder: Path, arm: dict[str, Any]) -> ArmRecord:
 
 
 def _read_cell(folder: Path, **noted: Any) -> CellRecord:
-    """Read whatever of an arm's folder is there; seed and level stand in it unless they were noted elsewhere."""
+    """Read what an arm's folder holds; seed and level come from it unless they are given."""
     result_path, settings_path = folder / "result.json", folder / "experiment.toml"
     result = json.loads(result_path.read_text(encoding="utf-8")) if result_path.exists() else {}
     settings = settings_path.read_text(encoding="utf-8") if settings_path.exists() else ""
@@ -212,7 +212,7 @@ def _read_cell(folder: Path, **noted: Any) -> CellRecord:
 
 
 def _read_versions(folder: Path) -> tuple[dict[str, str], datetime]:
-    """Return the versions, and when the run began: as noted beside them, or else the age of the experiment's file."""
+    """Return the versions and the start of the run: as recorded, or the date of the experiment's file."""
     path = folder / "versions.json"
     versions = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     noted = versions.pop("started", None)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 
 from omnifm.results.findings import Findings
-from omnifm.results.formatting import joined, metric_name, number, with_interval, with_spread
+from omnifm.results.formatting import metric_name, number, with_interval, with_spread
 from omnifm.results.result_folder import ArmRecord
+from omnifm.utils.words import joined
 
 
 def statements(found: Findings) -> list[str]:
-    """Return one sentence for each evaluation point, then what is missing, then the limits of the numbers."""
+    """Return one sentence for each evaluation point, then who learned with whom, what is missing, and the limits."""
     missing = [arm.name for arm in found.folder.arms if arm not in found.folder.finished]
     notes = [f"Without results so far: {joined(missing)}."] if missing else []
     if not found.federated:
         reason = "No arm that trains clients together has results: nothing can be ranked."
         return ["Sweeps are shown but not ranked." if found.sweeps else reason, *notes]
     texts = [_best(found, point, name) for point, name in found.folder.points.items()]
-    return [*filter(None, texts), *notes, _limits(found)]
+    circles = [history.sentence for history in found.circles if history.arm == found.anchor]
+    return [*filter(None, texts), *circles, *notes, _limits(found)]
 
 
 def leaders(found: Findings, point: str) -> list[ArmRecord]:
@@ -52,10 +54,10 @@ def _best(found: Findings, point: str, name: str) -> str:
 
 
 def _limits(found: Findings) -> str:
-    """Say what so few seeds, clients and test images cannot show."""
+    """Return what so few seeds, clients and test images cannot show."""
     seeds, clients = len(found.folder.seeds), len(found.folder.clients)
     if seeds == 1 and clients == 1:
-        text = "With one seed and one hospital there is no interval: any difference may be chance."
+        text = "With one seed and one hospital there is no interval: any difference can be chance."
     elif seeds == 1:
         text = (
             f"With one seed, intervals cover the choice of the {clients} hospitals but not the randomness of training."

@@ -104,7 +104,7 @@ _NO_ROWS = pd.MultiIndex.from_arrays([[], []], names=["arm", "point"])
 
 
 def _verdict(row: Any, lower: bool) -> str:
-    """Say how sure a difference is: clear by the corrected p, or likely by the interval alone."""
+    """Return how certain a difference is: clear by the corrected p, or likely by the interval alone."""
     side = "better" if (row.difference > 0) != lower else "worse"
     if row.p_holm < SURE:
         return f"clearly {side}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from markupsafe import Markup, escape
@@ -30,7 +30,7 @@ class TextTable:
     """A table whose cells are text.
 
     The index of ``cells`` has two levels, group and row; so have the columns, group and head. ``bold`` is a mask of
-    the same shape. ``notes`` stand below, in LaTeX and plain text.
+    the same shape. ``notes`` are below, in LaTeX and plain text.
     """
 
     key: str
@@ -42,11 +42,11 @@ class TextTable:
     def only(self, heads: Iterable[str]) -> TextTable:
         """Return the table with only these columns, for a narrow place."""
         kept = self.cells.columns.get_level_values(1).isin(list(heads))
-        return TextTable(self.key, self.title, self.cells.loc[:, kept], self.bold.loc[:, kept], self.notes)
+        return replace(self, cells=self.cells.loc[:, kept], bold=self.bold.loc[:, kept])
 
     def transposed(self) -> TextTable:
         """Return the table with rows and columns exchanged."""
-        return TextTable(self.key, self.title, self.cells.T, self.bold.T, self.notes)
+        return replace(self, cells=self.cells.T, bold=self.bold.T)
 
     def to_rich(self) -> Group:
         """Return the table for a terminal, with room between groups of rows."""
@@ -75,7 +75,7 @@ class TextTable:
         )
 
     def to_latex(self) -> str:
-        """Return the table for a paper, with booktabs; the notes stand below it."""
+        """Return the table for a paper, with booktabs; the notes are below it."""
         marked = self._marked(latex, "\\textbf{{{}}}")
         levels = marked.index.nlevels
         text = str(
@@ -108,7 +108,7 @@ def _labels(index: pd.MultiIndex, escaped: Callable[[str], str]) -> pd.Index:
 
 
 def latex(text: str) -> str:
-    """Return text that LaTeX prints as it stands, on one line."""
+    """Return text that LaTeX prints verbatim, on one line."""
     return re.sub(r"\s+", " ", "".join(_LATEX.get(letter, letter) for letter in text))
 
 

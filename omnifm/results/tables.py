@@ -12,6 +12,7 @@ from omnifm.results.findings import ARM_KINDS, SHORT, Findings
 from omnifm.results.result_folder import ArmRecord
 from omnifm.results.summary import SURE, client_means, summary
 from omnifm.results.table import TextTable
+from omnifm.utils.words import joined
 
 _Frame = TypeVar("_Frame", pd.DataFrame, pd.Series)
 
@@ -78,7 +79,7 @@ def score_table(found: Findings, arms: Sequence[ArmRecord]) -> TextTable:
     seeds = ", ".join(map(str, found.folder.seeds))
     spread = f"mean ± standard deviation over {len(found.folder.seeds)} seeds" if "," in seeds else f"seed {seeds}"
     points = " and ".join(f"{SHORT[point]} = {name}" for point, name in found.folder.points.items())
-    gains = f" Over {f.joined(found.baselines)}: gain over hospitals training alone." if found.baselines else ""
+    gains = f" Over {joined(found.baselines)}: gain over hospitals training alone." if found.baselines else ""
     title = f"Test {f.metric_title(found.metric)}, {spread}, {points}. Worst: of the worst hospital.{gains}"
     return columns.table("scores", f"{title} MB: both ways, all rounds, per hospital. Bold: best, baselines aside.")
 
@@ -132,7 +133,7 @@ def metric_table(found: Findings, metrics: Iterable[str]) -> TextTable:
 
 
 def level_table(found: Findings) -> TextTable:
-    """Mean and spread at each level of participation, of the arms that were played at several."""
+    """Mean and spread at each level of participation, of the arms that ran at several."""
     levels = found.levels.reset_index("level")
     several = levels.groupby("arm")["level"].nunique() > 1
     columns = _Columns(found, [arm for arm in found.rows if several.get(arm.name, False)])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import RenderableType
+from rich.text import Text
 
 from omnifm.results.findings import Findings, read_findings
 from omnifm.results.formatting import settings_text
@@ -30,12 +31,13 @@ def write_results(folder: Path) -> None:
     found = read_findings(folder)
     tables = all_tables(found)
     latex = [table.to_latex() for table in tables if table.key != "clients"]
+    circles = [history.sentence for history in found.circles]
     test = found.frame[found.frame["split"] == "test"]
     files = {
         "report.html": report_html(found),
         "results.csv": test.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         "table.csv": summary_frame(found).to_csv(float_format="%.6g", lineterminator="\n"),
-        "table.txt": plain_text(tables, dict.fromkeys(found.notes.values())),
+        "table.txt": plain_text(tables, [*dict.fromkeys(found.notes.values()), *circles]),
         "table.tex": "\n".join(["% \\usepackage{booktabs,graphicx}; \\usepackage[T1]{fontenc}", *latex]),
     }
     for name, text in files.items():
@@ -43,7 +45,7 @@ def write_results(folder: Path) -> None:
 
 
 def terminal_tables(folder: Path) -> list[RenderableType]:
-    """Return the tables for a terminal of 100 columns: scores, differences, and clients where they are few.
+    """Return the tables for a terminal of 100 columns: scores, differences, clients where they are few, and circles.
 
     Raises:
         ExperimentError: the folder holds neither a run nor a comparison, or one of its files is damaged.
@@ -61,7 +63,8 @@ def terminal_tables(folder: Path) -> list[RenderableType]:
     shown = [table.only(heads) for table in tables if table.key != "clients"]
     if len(found.folder.clients) <= TERMINAL_CLIENTS:
         shown += [table for table in tables if table.key == "clients"][:1]
-    return [table.to_rich() for table in shown] or ["No arm is finished yet."]
+    printed: list[RenderableType] = [table.to_rich() for table in shown] or ["No arm is finished yet."]
+    return [*printed, *(Text(history.sentence) for history in found.circles)]
 
 
 def summary_frame(found: Findings) -> pd.DataFrame:

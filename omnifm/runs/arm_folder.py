@@ -52,13 +52,13 @@ class ArmFolder:
             return checkpoints.read_best(point)
         except CheckpointError as error:
             raise CheckpointError(
-                f"{error} Remove the folder {self.path} and resume: this arm is then run anew."
+                f"{error} Remove the folder {self.path} and resume: this arm then runs from its start."
             ) from None
 
     def write_data(self, data_spec: DataSpec, here: bool, allowed: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Write down what is known of the data, and whether the clients' data and states are on this machine.
+        """Record what is known of the data, and whether the clients' data and states are on this machine.
 
-        ``allowed`` names the labels that there may be in the data of those clients that are here.
+        ``allowed`` names the possible labels of the clients on this machine.
         """
         known = {"here": here, "allowed": allowed or {}, **asdict(data_spec)}
         write_atomically(self._data, json.dumps(known, indent=1).encode())
@@ -71,17 +71,18 @@ class ArmFolder:
         """
         try:
             plain = self._read()
-            shape = DataShape(**{key: _tuples(value) for key, value in plain["shape"].items()})
+            fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["shape"].items()}
+            shape = DataShape(**fields)
             stats = tuple(ClientStats(**one) for one in plain["client_stats"])
             return DataSpec(shape, plain["channels"], plain["axes"], stats), plain["here"]
         except FileNotFoundError:
-            text = f"{self.path} has not begun: it has no round that validation chose yet. Go on with the run first."
+            text = f"{self.path} has not begun: it has no round that validation chose yet. Resume the run first."
             raise CheckpointError(text) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self._data} is damaged: {error!r}. Resume the run, which rewrites it.") from None
 
     def read_allowed(self, client: str) -> tuple[str, ...] | None:
-        """Return the labels that there may be in a client's data, None where they are not known here."""
+        """Return the possible labels of a client's data, None where they are not known here."""
         known = self._read().get("allowed", {}).get(client)
         return None if known is None else tuple(known)
 
@@ -91,7 +92,3 @@ class ArmFolder:
     @property
     def _data(self) -> Path:
         return self.path / "data.json"
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

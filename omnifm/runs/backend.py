@@ -32,11 +32,11 @@ class Backend(Protocol):
 
     @property
     def states(self) -> StateStore | None:
-        """Where the clients keep their states, if not beside the checkpoints."""
+        """The store of the clients' states, if not next to the checkpoints."""
         ...
 
     def open(self, plan: Plan, folder: Path) -> AbstractContextManager[Sequence[Callback]]:
-        """Get ready for a run in its folder; the callbacks are the backend's own, who want to be told of it."""
+        """Prepare for a run in its folder; yield the backend's own callbacks."""
         ...
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:

@@ -1,4 +1,4 @@
-"""First weights from a file in place of the seed's: what fits is taken, and what cannot fit is told."""
+"""Initial weights from a file in place of the seed's: tensors that fit are taken, others are reported."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def origin_of(experiment: Experiment, shape: DataShape) -> Origin:
     document = to_document(experiment)
     adapter = {key: value for key, value in document["adapter"].items() if key != "use"}
     return Origin(
-        experiment.task,
-        {experiment.task: document.get(experiment.task, {}), "adapter": adapter},
-        shape.channels,
-        shape.size,
-        shape.label_names,
-        shape.vocabulary,
-        hashlib.sha256(to_toml(document).encode()).hexdigest(),
+        task=experiment.task,
+        settings={experiment.task: document.get(experiment.task, {}), "adapter": adapter},
+        channels=shape.channels,
+        size=shape.size,
+        label_names=shape.label_names,
+        vocabulary=shape.vocabulary,
+        experiment=hashlib.sha256(to_toml(document).encode()).hexdigest(),
     )
 
 
 def travels(name: str) -> bool:
-    """Tell whether a tensor is one that another model may start from.
+    """Return whether another model can start from a tensor.
 
-    An algorithm's companion is its own, and the suffix its hospital's. Counters of batches start anew: whoever starts
-    from the file has measured no statistics yet.
+    An algorithm's auxiliary module is its own, and the suffix its hospital's. Counters of batches start at zero: a new
+    run has measured no statistics yet.
     """
     return name.startswith(_PARTS) and name.rsplit(".", 1)[-1] not in (*ALWAYS_PERSONAL, "num_batches_tracked")
 
@@ -55,7 +55,7 @@ def start_from(model: FederatedModel, init: str, path: Path, here: Origin) -> No
 
     What the file does not hold stays as drawn, and so does, where the labels are others than the file's, what depends
     on them: tensors of the head that differ in the length of one axis, or have as many rows as there are labels. A
-    warning names them. Parts of the adapter that the pipeline does not have are left.
+    warning names them. Parts of the adapter that the model does not have are left out.
 
     Raises:
         CheckpointError: the file is missing, damaged, or of another format.
@@ -85,8 +85,8 @@ def start_from(model: FederatedModel, init: str, path: Path, here: Origin) -> No
         else:
             value.copy_(given[name])
     reasons = {"the labels are others than the file's": of_labels, "the file does not hold them": missing}
-    if told := [f"{_named(names)} ({why})" for why, names in reasons.items() if names]:
-        _warn(f"init = {init!r}: as the seed draws them stay {', and '.join(told)}.")
+    if reported := [f"{_named(names)} ({why})" for why, names in reasons.items() if names]:
+        _warn(f"init = {init!r}: not taken from it are {', and '.join(reported)}.")
 
 
 def _depends_on_labels(now: Tensor, then: Tensor, counts: set[int]) -> bool:
@@ -96,7 +96,7 @@ def _depends_on_labels(now: Tensor, then: Tensor, counts: set[int]) -> bool:
 
 
 def _why(there: Origin, here: Origin) -> str:
-    """Say which settings and which shape of the data the file was made with, where they are others."""
+    """Return the settings and the shape of the data of the file where they differ."""
     changed = differences(_shaping(there), _shaping(here))
     return f" It was made with other settings: {'; '.join(changed)}." if changed else ""
 
@@ -115,5 +115,5 @@ def _named(names: list[str]) -> str:
 
 @cache
 def _warn(text: str) -> None:
-    """Warn once, however many arms start alike."""
+    """Warn once, however many arms start from the same file."""
     _log.warning(text)

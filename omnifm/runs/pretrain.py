@@ -1,4 +1,4 @@
-"""Weights to start from, made in one place: an experiment as one arm that pools all data."""
+"""Pretraining in one place: an experiment as one arm that pools all data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omnifm.utils.errors import ExperimentError
 
 
 def pretraining_plan(plan: Plan) -> Plan:
-    """Return the one arm that makes an experiment's first weights: ``centralised``, judged as received.
+    """Return the one arm that makes an experiment's first weights: ``centralised``, evaluated as received.
 
     Arms are left out. The network has the adapter if the experiment's own algorithm gives it one, so that both can be
     started from.
@@ -33,7 +33,7 @@ def pretraining_plan(plan: Plan) -> Plan:
 
 
 def folder_of(file: Path) -> Path:
-    """Return the run's folder beside a file of weights: its name without the ending.
+    """Return the run's folder next to a file of weights: its name without the ending.
 
     Raises:
         ExperimentError: the name does not end so.
@@ -46,5 +46,5 @@ def folder_of(file: Path) -> Path:
 
 
 def file_of(folder: Path) -> Path:
-    """Return the file of weights beside the folder of the run that makes it."""
+    """Return the file of weights next to the folder of its run."""
     return folder.with_name(folder.name + WEIGHT_SUFFIX)

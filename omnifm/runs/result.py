@@ -12,7 +12,6 @@ from omnifm.checkpoint.client_store import digests_of
 from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.core.checkpoint import Checkpoint
-from omnifm.data.client_stats import ClientStats
 from omnifm.federation.loop import Federation
 from omnifm.runs.arm import Arm, DataSpec
 from omnifm.runs.arm_folder import ArmFolder
@@ -22,7 +21,7 @@ PANELS = 6
 
 
 def about(name: str, arm: Arm, data_spec: DataSpec) -> dict[str, Any]:
-    """Say which arm it is, and what its clients hold."""
+    """Return the arm's name and its clients' numbers of examples."""
     return {
         "arm": name,
         "algorithm": arm.experiment.algorithm,
@@ -30,12 +29,12 @@ def about(name: str, arm: Arm, data_spec: DataSpec) -> dict[str, Any]:
         "main_metric": arm.task.main_metric,
         "lower_is_better": list(arm.task.lower_is_better),
         "label_names": list(data_spec.shape.label_names),
-        "clients": {stats.name: _numbers(stats) for stats in data_spec.client_stats},
+        "clients": {one.pop("name"): one for one in map(asdict, data_spec.client_stats)},
     }
 
 
 def ending(federation: Federation, last: Checkpoint) -> dict[str, Any]:
-    """Say after how many rounds it ended, why, if that was early, which rounds were the best, and the final hash."""
+    """Return the number of rounds, the reason of an early stop, the best rounds, and the final hash."""
     stopped = federation.stop.reason if federation.stop and last.server.round < federation.settings.rounds else None
     return {"rounds": last.server.round, "stopped": stopped, "best": last.best, "weights_sha256": weights_sha256(last)}
 
@@ -64,10 +63,6 @@ def weights_sha256(checkpoint: Checkpoint) -> str:
     parts = [digest(checkpoint.server.shared)]
     parts += [f"{name}:{found}" for name, found in sorted(digests_of(checkpoint.clients).items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _numbers(stats: ClientStats) -> dict[str, Any]:
-    return {key: value for key, value in asdict(stats).items() if key != "name"}
 
 
 def _scores(event: EvaluationEvent) -> dict[str, Any]:

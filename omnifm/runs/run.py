@@ -1,4 +1,4 @@
-"""A run: every arm of a plan in turn, into one folder that holds all that is needed to run it again."""
+"""A run: every arm of a plan in turn, in one folder that holds all that is needed to repeat it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omnifm.callbacks.callback import Callback, notify, telling_the_end
+from omnifm.callbacks.callback import Callback, notify, notify_at_end
 from omnifm.callbacks.events import RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.checkpoint.kept_weights import KeptWeights
@@ -32,10 +32,10 @@ _VERSIONED = ("omnifm", "torch", "numpy", "scipy", "monai", "nilearn", "nibabel"
 
 
 def create(out: Path, plan: Plan) -> Plan:
-    """Make a new run's folder, write down what it is, and return the plan.
+    """Create the folder of a new run with its plan, and return the plan.
 
     Raises:
-        ExperimentError: the folder holds a run already, or cannot be made, weights to start from are not there, or
+        ExperimentError: the folder holds a run already, or cannot be made, weights to start from are missing, or
             a callback cannot be made.
     """
     make_callbacks(plan.document)
@@ -54,14 +54,14 @@ def create(out: Path, plan: Plan) -> Plan:
 
 
 def has_begun(out: Path) -> bool:
-    """Tell whether an arm of the run in this folder has begun; before that there is nothing to lose."""
+    """Return whether an arm of the run in this folder has begun."""
     return any(out.glob("*/experiment.toml"))
 
 
 def reopen(out: Path, plan: Plan | None) -> Plan:
-    """Return the plan of an existing run; ``plan``, if given, must be the same but for what changes no result.
+    """Return the plan of an existing run; ``plan``, if given, must agree in everything that affects results.
 
-    What changes no result (callbacks, ``[deploy]``) is as in ``plan``, if given.
+    What does not (callbacks, ``[deploy]``) is taken from ``plan``, if given.
 
     Raises:
         ExperimentError: there is no run, or the experiment has changed since; names the difference.
@@ -70,17 +70,17 @@ def reopen(out: Path, plan: Plan | None) -> Plan:
     remove_strays(out)
     if plan is not None and (changed := differences(_resolved(old), _resolved(plan))):
         raise ExperimentError(
-            f"The experiment is not that of {out}: {'; '.join(changed)}. Resume without an experiment file to go on "
-            f"with the old one, or start a new run."
+            f"The experiment is not that of {out}: {'; '.join(changed)}. Resume without an experiment file to "
+            f"continue the old one, or start a new run."
         )
     return old if plan is None else replace(old, document=renewed(old.document, plan.document))
 
 
 def plan_of(out: Path, lacking: str = "no run") -> Plan:
-    """Return the plan of the run in this folder; nothing there is changed.
+    """Return the plan of the run in this folder, which is not changed.
 
     Raises:
-        ExperimentError: there is none, which ``lacking`` says.
+        ExperimentError: no run exists; ``lacking`` is the message.
     """
     path = out / "experiment.toml"
     if not path.exists():
@@ -91,23 +91,23 @@ def plan_of(out: Path, lacking: str = "no run") -> Plan:
 def execute(plan: Plan, out: Path, backend: Backend, callbacks: Sequence[Callback] = ()) -> None:
     """Run every arm that is not finished, then write the tables and the report.
 
-    The callbacks that the experiment asks for are told after those given here.
+    The callbacks of the experiment receive events after those given here.
 
     Raises:
         OutOfTime: a callback has asked to pause; the run can be resumed.
     """
     run, own = RunInfo(plan.name, out), make_callbacks(plan.document)
     with backend.open(plan, out) as backends:
-        told = [*backends, *callbacks, *own]
-        with telling_the_end(told, Callback.on_run_end, partial(RunEnd, run)):
-            notify(told, Callback.on_run_start, run)
+        everyone = [*backends, *callbacks, *own]
+        with notify_at_end(everyone, Callback.on_run_end, partial(RunEnd, run)):
+            notify(everyone, Callback.on_run_start, run)
             waiting = {name: one for name, one in plan.arms.items() if not arm_folder(out, name).result.exists()}
-            for experiment in waiting.values():  # a mistake in the last arm is told before the first has trained
+            for experiment in waiting.values():  # errors in any arm are reported before the first trains
                 backend.arm(experiment, _kept(out))
             for name, experiment in waiting.items():
-                run_arm(name, experiment, backend, arm_folder(out, name), run, told)
+                run_arm(name, experiment, backend, arm_folder(out, name), run, everyone)
             for name in plan.arms:
-                remove_strays(out / name)  # of workers that were killed; what `report` may be writing lies beside
+                remove_strays(out / name)  # of killed workers; `report` writes elsewhere
             write_results(out)
 
 
@@ -120,16 +120,16 @@ def execute_locked(
     fresh: bool = True,
     guard: AbstractContextManager[object] | None = None,
 ) -> Plan:
-    """Make a run, or go on with one, and execute it, its folder held against other processes.
+    """Create a run, or resume one, and execute it, its folder locked.
 
-    ``guard`` is entered when the run is there and before it is executed. Returns the plan.
+    ``guard`` is entered after the run is created and before it is executed. Returns the plan.
 
     Raises:
         FolderInUseError: another process holds the folder.
         ExperimentError, OutOfTime: as :func:`create`, :func:`reopen` and :func:`execute`.
     """
     if not fresh:
-        plan_of(out, "no run to resume")  # else a lock would be left in a folder of something else
+        plan_of(out, "no run to resume")  # else a lock file would be left in an unrelated folder
     with locked(out):
         plan = create(out, given) if given and fresh else reopen(out, given)
         with guard or nullcontext():
@@ -138,7 +138,7 @@ def execute_locked(
 
 
 def arm_folder(out: Path, name: str) -> ArmFolder:
-    """Return where an arm of the run in this folder lies."""
+    """Return the folder of an arm of a run."""
     return ArmFolder(out / name, _kept(out))
 
 

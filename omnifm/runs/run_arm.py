@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
-from omnifm.callbacks.callback import Callback, telling_the_end
+from omnifm.callbacks.callback import Callback, notify_at_end
 from omnifm.callbacks.events import ArmEnd, RunInfo
 from omnifm.callbacks.recorder import Recorder
 from omnifm.config.experiment import Experiment, to_document
@@ -46,7 +46,7 @@ def run_arm(
     with (
         cooperative(),
         backend.engine(name, arm, checkpoints) as engine,
-        telling_the_end(callbacks, Callback.on_arm_end, partial(ArmEnd, info)),
+        notify_at_end(callbacks, Callback.on_arm_end, partial(ArmEnd, info)),
     ):
         federation = arm.federation(engine, [Recorder(folder.metrics, checkpoints), *callbacks], info)
         last = federation.run(checkpoint)

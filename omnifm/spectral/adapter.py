@@ -101,6 +101,11 @@ class SpectralAdapter(nn.Module):
         prefix = None if self.fusion is None else self.fusion(tokens, asked)
         return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)
 
+    def spectral_tokens(self, image: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch token_dim"]:
+        """Return the spectral tokens ``(batch, token_dim)``, norm 1, of images ``(batch, channels, *size)``."""
+        tokens: Tensor = self.tokenizer(low_pass_log_amplitude(image, self.settings.rho, self.settings.grid))
+        return tokens
+
     def _ask(
         self, image: Float[Tensor, "batch channels *size"]
     ) -> tuple[
@@ -114,7 +119,7 @@ class SpectralAdapter(nn.Module):
         In float32 at any precision of training: the entries of a bank must be comparable whoever made them.
         """
         settings = self.settings
-        spectral = self.tokenizer(low_pass_log_amplitude(image, settings.rho, settings.grid))
+        spectral = self.spectral_tokens(image)
         own = spectral.unsqueeze(1)
         if not settings.retrieval or not len(self.bank):
             nothing = torch.zeros(len(image), 0, dtype=torch.int64, device=image.device)

@@ -85,7 +85,7 @@ class Classification(Task):
     def setup_client(self, train: Subset) -> Subset:
         """Add what the loss can then take as given.
 
-        ``single``, true, where every row bears one label; and the weight of each class, ``class_weight`` ``(n, C)``,
+        ``single``, true, where every row has one label; and the weight of each class, ``class_weight`` ``(n, C)``,
         where they are asked for.
         """
         if train.column("exclusive").all():
@@ -99,13 +99,13 @@ class Classification(Task):
         return train.with_constant("class_weight", weight)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
-        """Mirror and shift the images, if that is wanted."""
+        """Mirror and shift the images, if the settings say so."""
         if not self.settings.augment:
             return batch
         return {**batch, **flip_and_shift({"image": batch["image"]}, draw)}
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy over the allowed classes; binary cross-entropy for rows that may bear several labels."""
+        """Cross-entropy over the allowed classes; binary cross-entropy for rows that can have several labels."""
         if "single" not in batch:
             return self._mixed_loss(prediction, batch)
         label = batch["target"].argmax(dim=1)
@@ -126,7 +126,7 @@ class Classification(Task):
         return torch.where(batch["exclusive"], softmax, binary).mean()
 
     def labels(self, batch: Batch) -> Tensor:
-        """Return the class of each row; a row that may bear several labels has none."""
+        """Return the class of each row; a row that can have several labels has none."""
         return torch.where(batch["exclusive"], batch["target"].argmax(dim=1), -1).unsqueeze(1)
 
     def metric(self, train: Subset) -> ClassificationMetric:
@@ -169,9 +169,7 @@ class ClassificationMetric:
         found = _decide(probability, exclusive)
         own = allowed.any(dim=0).nonzero().flatten().tolist()
         hit = torch.where(
-            exclusive,
-            (found == target).all(dim=1).float(),
-            ((found == target) & allowed).sum(1) / allowed.sum(1),
+            exclusive, (found == target).all(dim=1).float(), ((found == target) & allowed).sum(1) / allowed.sum(1)
         )
         numbers = {"accuracy": float(hit.mean()), "macro_f1": _macro_f1(target[:, own], found[:, own])}
         curves = []

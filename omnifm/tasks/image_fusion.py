@@ -43,7 +43,7 @@ class ImageFusionSettings:
 
     ``width`` of the tokens (a multiple of 4) and ``layers`` of the dense block; ``structure``, ``intensity`` and
     ``gradient`` weigh the terms of the loss; ``sharpness`` says how much the source with more information counts above
-    the other (0: both alike). ``vgg`` is a safetensors file of torchvision's VGG-16 weights, whose features then
+    the other (0: both equally). ``vgg`` is a safetensors file of torchvision's VGG-16 weights, whose features then
     measure information (empty: an image pyramid's do). ``patch`` is the side of the squares cut at random from
     training images (0: whole images); ``augment`` mirrors and shifts them.
     """
@@ -87,6 +87,7 @@ class ImageFusion(Task):
     """The task (see ``Task``)."""
 
     main_metric = "qabf"
+    imports = ("monai.metrics",)
 
     def __init__(self, settings: ImageFusionSettings, shape: DataShape) -> None:
         if shape.channels != 2 or len(shape.size) != 2:
@@ -96,7 +97,7 @@ class ImageFusion(Task):
             )
         if min(shape.size) < VIF_LEAST_SIDE:
             raise DataError(
-                f"data.size = {min(shape.size)}: fused images are judged by VIF, which needs {VIF_LEAST_SIDE} pixels "
+                f"data.size = {min(shape.size)}: fused images are measured by VIF, which needs {VIF_LEAST_SIDE} pixels "
                 "on a side. Set data.size to that or more."
             )
         if settings.patch > min(shape.size):
@@ -112,7 +113,7 @@ class ImageFusion(Task):
         return ImageFusionNetwork(self.settings.width, self.settings.layers)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
-        """Cut, mirror and shift the images as the settings want; no colour is needed to learn."""
+        """Crop, mirror and shift the images as the settings say; colour is not needed in training."""
         image = {"image": batch["image"]}
         if self.settings.patch:
             image = crop(image, draw, self.settings.patch)

@@ -1,9 +1,9 @@
-"""The tasks by name. A new task is one file and a line in each dictionary here, or, outside, ``register_task``."""
+"""The tasks by name. A new task is one file and one line here, or, outside, ``register_task``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.image_fusion import ImageFusion, ImageFusionSettings
@@ -15,22 +15,21 @@ from omnifm.utils.registration import class_decorator
 
 DEFAULT = "classification"
 
-TASKS: dict[str, Any] = {
-    "classification": Classification,
-    "segmentation": Segmentation,
-    "super_resolution": SuperResolution,
-    "vqa": VQA,
-    "image_fusion": ImageFusion,
-}
 
-TASK_SETTINGS: dict[str, type] = {
-    "classification": ClassificationSettings,
-    "segmentation": SegmentationSettings,
-    "super_resolution": SuperResolutionSettings,
-    "vqa": VQASettings,
-    "image_fusion": ImageFusionSettings,
+class RegisteredTask(NamedTuple):
+    """How a task is made, and the dataclass of its section in the experiment file."""
+
+    make: Callable[[Any, DataShape], Task]
+    settings: type
+
+
+TASKS: dict[str, RegisteredTask] = {
+    "classification": RegisteredTask(Classification, ClassificationSettings),
+    "segmentation": RegisteredTask(Segmentation, SegmentationSettings),
+    "super_resolution": RegisteredTask(SuperResolution, SuperResolutionSettings),
+    "vqa": RegisteredTask(VQA, VQASettings),
+    "image_fusion": RegisteredTask(ImageFusion, ImageFusionSettings),
 }
-"""What each task's section in the experiment file may hold."""
 
 TaskClass = TypeVar("TaskClass", bound=type[Task])
 
@@ -49,7 +48,7 @@ def register_task(name: str, settings: type | None = None) -> Callable[[TaskClas
         if settings is None:
             raise ValueError(f'name the settings of {kind.__name__}: @register_task("{name}", ITS_SETTINGS)')
         class_decorator(TASKS, name, "Task", settings)(kind)
-        TASK_SETTINGS[name] = settings
+        TASKS[name] = RegisteredTask(kind, settings)
         return kind
 
     return decorate
@@ -57,5 +56,9 @@ def register_task(name: str, settings: type | None = None) -> Callable[[TaskClas
 
 def make_task(name: str, settings: Any, shape: DataShape) -> Task:
     """Build the task called ``name`` from its settings and the shape of the data."""
-    task: Task = TASKS[name](settings, shape)
-    return task
+    return TASKS[name].make(settings, shape)
+
+
+def task_settings() -> dict[str, type]:
+    """Return the settings of each task that is known now."""
+    return {name: task.settings for name, task in TASKS.items()}

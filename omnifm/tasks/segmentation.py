@@ -1,4 +1,4 @@
-"""Segmentation: where in an image, or in a volume, each region lies.
+"""Segmentation of regions in images or volumes.
 
 Regions may overlap (the whole tumour holds its core), so each is a yes or no of its own: a sigmoid a region. A row
 carries ``mask`` ``(R, *size)`` over the regions of all hospitals and ``allowed`` ``(R,)``, those that its own source
@@ -26,7 +26,7 @@ from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, 
 from omnifm.utils.errors import DataError, ExperimentError
 from omnifm.utils.settings import Count, MultipleOf8, settings
 
-# Colours that stay apart from each other and from grey, for the eye that sees red and green alike too.
+# Colours that differ from each other and from grey, also to colour-blind readers.
 REGION_COLOURS = ((239, 177, 24), (255, 92, 76), (66, 105, 208), (108, 197, 176), (164, 99, 242), (255, 138, 183))
 
 
@@ -70,10 +70,11 @@ class Segmentation(Task):
     """The task (see ``Task``). For algorithms that know classes, each position of the bottleneck has one.
 
     Raises:
-        ExperimentError: the data have no regions, or a side that the network cannot halve as often as it wants.
+        ExperimentError: the data have no regions, or a side that the network cannot halve often enough.
     """
 
     main_metric = "dice"
+    imports = ("monai.metrics",)
 
     def __init__(self, settings: SegmentationSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape
@@ -94,12 +95,14 @@ class Segmentation(Task):
     def network(self) -> SegmentationNetwork:
         """Build the network."""
         settings, axes = self.settings, len(self.shape.size)
-        encoder = UNetEncoder(axes, self.shape.channels, settings.width, settings.depth, settings.norm)
-        decoder = UNetDecoder(axes, len(self.shape.label_names), settings.width, settings.depth, settings.norm)
+        encoder = UNetEncoder(axes, self.shape.channels, width=settings.width, depth=settings.depth, norm=settings.norm)
+        decoder = UNetDecoder(
+            axes, len(self.shape.label_names), width=settings.width, depth=settings.depth, norm=settings.norm
+        )
         return SegmentationNetwork(encoder, decoder)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
-        """Mirror and shift images and masks together, if that is wanted."""
+        """Mirror and shift images and masks together, if the settings say so."""
         if not self.settings.augment:
             return batch
         return {**batch, **flip_and_shift({"image": batch["image"], "mask": batch["mask"]}, draw)}
@@ -120,7 +123,7 @@ class Segmentation(Task):
         return (entropy * allowed).sum() / allowed.sum() + 1 - (found * known).sum() / known.sum()
 
     def request(self, images: Tensor, allowed: Tensor, **more: Any) -> Batch:
-        """Refuse sides that the network cannot halve as often as it wants."""
+        """Refuse sides that the network cannot halve often enough."""
         if any(side % self.stride for side in images.shape[2:]):
             raise DataError(
                 f"Images of {' x '.join(map(str, images.shape[2:]))} cannot be halved {self.settings.depth} times: "

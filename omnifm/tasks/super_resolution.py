@@ -1,7 +1,7 @@
 """Super-resolution: the sharp image from one that has been shrunk to a half, a quarter or an eighth of its side.
 
 The image of an example is the truth. What a network may see is made of it by bicubic shrinking; what it adds to plain
-bicubic enlargement is what it has learned. That plain enlargement is judged beside it, always.
+bicubic enlargement is what it has learned. That plain enlargement is always evaluated too.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class SuperResolution(Task):
     """The task (see ``Task``)."""
 
     main_metric = "psnr"
+    imports = ("monai.metrics",)
 
     def __init__(self, settings: SuperResolutionSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape
@@ -96,7 +97,7 @@ class SuperResolution(Task):
         return SuperResolutionNetwork(self.shape.channels, self.settings)
 
     def augment(self, batch: Batch, draw: torch.Generator) -> Batch:
-        """Turn and mirror the images, if that is wanted."""
+        """Turn and mirror the images, if the settings say so."""
         if not self.settings.augment:
             return batch
         return {**batch, **turn_and_mirror({"image": batch["image"]}, draw)}
@@ -138,7 +139,7 @@ class SuperResolution(Task):
 class SuperResolutionMetric:
     """PSNR (dB) and SSIM, means over images, and the same of plain bicubic enlargement, on the luminance.
 
-    Of colour images the luminance (ITU-R BT.601, of full range) is judged, as is the habit; of grey images their one
+    Of colour images the luminance (ITU-R BT.601, of full range) is evaluated, as is common; of grey images their one
     channel. Predictions are clamped to [0, 1] first. No border is cut off.
     """
 
@@ -174,7 +175,4 @@ def busiest_window(image: Tensor, scale: int) -> tuple[slice, slice]:
     size = (-(-cells.shape[2] // 2), -(-cells.shape[3] // 2))
     sums = F.avg_pool2d(cells, size, stride=1)[0, 0]
     top, left = divmod(int(sums.argmax()), sums.shape[1])
-    return (
-        slice(top * scale, (top + size[0]) * scale),
-        slice(left * scale, (left + size[1]) * scale),
-    )
+    return (slice(top * scale, (top + size[0]) * scale), slice(left * scale, (left + size[1]) * scale))

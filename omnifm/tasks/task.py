@@ -1,7 +1,7 @@
-"""The contract of a task: what a hospital wants from its images.
+"""The contract of a task: what is predicted from images.
 
-A task is one file: its network (``encode`` and ``decode``), its loss and its metrics. All else, from the spectral
-adapter to the federation, is the same for every task and asks none of them its name.
+A task is one file: its network (``encode`` and ``decode``), its loss and its metrics. Everything else, from the
+spectral adapter to the federation, is the same for every task.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from omnifm.utils.errors import DataError
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a task must know of the data to build its network.
+    """The properties of the data that a task needs to build its network.
 
     The channels of the images, their spatial ``size`` (two axes or three), the label space, and the answers that the
     hospitals have agreed on, where there are questions.
@@ -38,16 +38,16 @@ Prediction = Any
 
 
 class Encoded(NamedTuple):
-    """Spatial tokens ``(batch, L, width)``, and whatever the decoder needs beside them (a grid size, skips)."""
+    """Spatial tokens ``(batch, L, width)``, and further inputs of the decoder (a grid size, skips)."""
 
     tokens: Tensor
     context: Any = None
 
 
 class TaskNetwork(nn.Module):
-    """A network in two halves. What ``backbone`` and ``head`` hold may be kept personal by those names.
+    """A network in two halves. ``backbone`` and ``head`` can be kept personal by these names.
 
-    ``pooled`` tells that ``decode`` reads nothing but the mean of the tokens, so that one token does as well.
+    ``pooled`` means that ``decode`` reads only the mean of the tokens, so that one token is enough.
     """
 
     width: int
@@ -62,7 +62,7 @@ class TaskNetwork(nn.Module):
     def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Prediction:
         """Turn tokens, perhaps conditioned on the way, into the task's prediction.
 
-        In training that is what the loss needs; in evaluation also what it takes to judge it.
+        In training that is what the loss needs; in evaluation also what the metrics need.
         """
         raise NotImplementedError
 
@@ -100,8 +100,8 @@ class Panel(NamedTuple):
     """One test example as people look at it.
 
     ``given`` are the pictures that are the same whatever a model says: the image, and the truth if it is a picture.
-    ``found`` is the picture that the model makes, if it makes one; ``caption`` says in words what it found, ``right``
-    whether that is right, if that can be said. ``question`` stands above the example, if one was asked.
+    ``found`` is the predicted picture, if there is one; ``caption`` describes the prediction, ``right``
+    whether that is right, if that can be said. ``question`` is shown above the example, if there is one.
     """
 
     given: tuple[Picture, ...]
@@ -116,13 +116,15 @@ class Task:
 
     ``main_metric`` chooses the best round on validation data, higher is better; ``lower_is_better`` names the metrics
     for which it is the other way round. ``personal`` names parts of the network that this task's settings keep at the
-    client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a task without any.
+    client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a task without any. ``imports`` names
+    modules that the task imports when it first needs them: an engine imports them once, before its workers start.
     """
 
     main_metric: ClassVar[str]
     lower_is_better: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
     classes: int = 0
+    imports: ClassVar[tuple[str, ...]] = ()
 
     def network(self) -> TaskNetwork:
         """Build a new network, its weights drawn from torch's global generator."""
@@ -148,11 +150,11 @@ class Task:
 
         Args:
             images: as a network sees them, ``(batch, channels, *size)`` in [0, 1].
-            allowed: which of ``label_names`` there may be, ``(batch, labels)`` bool.
-            more: what a user gives beside the images, by name.
+            allowed: the possible labels of ``label_names``, ``(batch, labels)`` bool.
+            more: further inputs besides the images, by name.
 
         Raises:
-            DataError: something is lacking, or is not of use.
+            DataError: something is missing, or not supported.
         """
         if more:
             raise DataError(f"This model takes images and allowed labels, and no {next(iter(more))!r}. Leave it out.")
@@ -169,7 +171,7 @@ class Task:
     def labels(self, batch: Batch) -> Tensor:
         """Return the class at each position, int64, -1 where there is none; never asked of a task without classes.
 
-        ``(batch, 1)`` if the network is pooled, else ``(batch, L)``. The batch may be posed or not.
+        ``(batch, 1)`` if the network is pooled, else ``(batch, L)``. The batch can be prepared or not.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Questions about images, answered in words.
+"""Questions about images, answered in text.
 
 How a question is answered is the matter of an ``Answerer`` (``networks/answering.py``), of which there may be several.
 A row carries ``question`` and ``answer`` (texts), ``closed``, and the type of its question as ``target``, over the
@@ -34,7 +34,7 @@ from omnifm.utils.settings import settings
 class VQASettings:
     """``[vqa]`` of an experiment.
 
-    ``network`` is the way of answering, whose own settings stand in the table of its name (``[vqa.compact]``);
+    ``network`` is the way of answering, whose own settings are in the table of its name (``[vqa.compact]``);
     ``augment`` shifts training images (never mirrors them: questions ask for the side).
     """
 
@@ -84,7 +84,7 @@ class VQA(Task):
         return VQANetwork(self.answerer)
 
     def augment(self, batch: Batch, draw: Any) -> Batch:
-        """Shift the images, if that is wanted."""
+        """Shift the images, if the settings say so."""
         if not self.settings.augment:
             return batch
         return {**batch, **flip_and_shift({"image": batch["image"]}, draw, mirror=False)}
@@ -108,15 +108,15 @@ class VQA(Task):
         """Ask a question about each image, or one about all.
 
         Raises:
-            DataError: the questions are lacking or empty, or not as many as the images.
+            DataError: the questions are missing or empty, or not as many as the images.
         """
         if question is None:
             raise DataError("This model answers questions: call it as model(images, question=['...', ...]).")
-        asked = [question] * len(images) if isinstance(question, str) else list(question)
-        if len(asked) != len(images):
-            raise DataError(f"There are {len(images)} images and {len(asked)} questions: give one question an image.")
-        texts = [as_text(text, "text", f"question {place}") for place, text in enumerate(asked)]
-        unknown = [""] * len(asked)  # what the loss alone needs
+        questions = [question] * len(images) if isinstance(question, str) else list(question)
+        if len(questions) != len(images):
+            raise DataError(f"There are {len(images)} images and {len(questions)} questions: give one for each image.")
+        texts = [as_text(text, "text", f"question {place}") for place, text in enumerate(questions)]
+        unknown = [""] * len(questions)  # what the loss alone needs
         columns = {"question": as_tensor(Texts.of(texts)), "answer": as_tensor(Texts.of(unknown))}
         return self.answerer.read({**super().request(images, allowed, **more), **columns})
 
@@ -136,11 +136,11 @@ class VQA(Task):
         """Show each image under its question, with the answer found and, where it differs, the true one."""
         panels = []
         found, true = self.answerer.answers(prediction, batch), read_texts(batch["answer"])
-        for image, question, given, wanted in zip(
+        for image, question, predicted, reference in zip(
             batch["image"], read_texts(batch["question"]), found, true, strict=True
         ):
-            right = is_match(given, wanted)
-            caption = given if right else f"{given or 'no answer'}, is {wanted}"
+            right = is_match(predicted, reference)
+            caption = predicted if right else f"{predicted or 'no answer'}, is {reference}"
             panels.append(Panel((Picture("", pixels(image)),), None, caption, right, question))
         return panels
 
@@ -161,14 +161,14 @@ class VQAMetric:
         """Take in what the answerer's head predicted."""
         found, true = self._answerer.answers(prediction, batch), read_texts(batch["answer"])
         closed, types = batch["closed"].tolist(), _types(batch["target"])
-        for given, wanted, is_closed, kind in zip(found, true, closed, types, strict=True):
-            hit, rule = is_match(given, wanted), is_match(self._rule.answer(kind), wanted)
+        for predicted, reference, is_closed, kind in zip(found, true, closed, types, strict=True):
+            hit, rule = is_match(predicted, reference), is_match(self._rule.answer(kind), reference)
             side = "closed" if is_closed else "open"
             for name in ("accuracy", f"accuracy_{side}", f"accuracy_{self._types[kind].replace(' ', '_')}"):
                 self._record(name, hit)
                 self._record(f"{name}_frequent", rule)
             if not is_closed:
-                f1, recall = overlap(given, wanted)
+                f1, recall = overlap(predicted, reference)
                 self._record("f1_open", f1)
                 self._record("recall_open", recall)
 

@@ -22,9 +22,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, flushed: bool = True) -> Iterator[Path]:
-    """Give the block a temporary file beside ``path`` to write; then flush it to the disk and rename it into place.
+    """Context manager that yields a temporary file next to ``path``, then flushes it to disk and renames it into place.
 
-    What is not ``flushed`` may be damaged by a power cut, though by no crash of this process.
+    A file that is not ``flushed`` can be damaged by a power cut, but not by a crash of this process.
 
     Raises:
         OSError: the disk is full or not writable; names ``path``. The temporary file is gone, an old file untouched.

@@ -11,7 +11,7 @@ class OutOfTime(Exception):  # noqa: N818 - what was asked for, and no error
 
 
 class OmniFMError(Exception):
-    """Base of every error that is the user's to mend: the command prints it without a traceback."""
+    """Base class of errors that users can fix: the command prints them without a traceback."""
 
 
 class ExperimentError(OmniFMError):
@@ -35,7 +35,7 @@ class CheckpointError(OmniFMError):
 
 
 class DeploymentError(OmniFMError):
-    """What a hospital or the server of a deployment is told does not fit; names the file, the key or the machine."""
+    """A setting or file of a deployment is not valid; names the file, the key or the machine."""
 
 
 class NonFiniteLossError(OmniFMError):

@@ -48,7 +48,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether another process holds a folder; whoever may read there can ask. On Windows: never."""
+    """Return whether another process holds a folder, as far as it can be read. On Windows: never."""
     try:
         with (folder / NAME).open("rb") as file:
             if sys.platform != "win32":

@@ -25,7 +25,6 @@ def derive_seed(*parts: object) -> int:
 
     Raises:
         TypeError: a part is not JSON, such as an array.
-
     """
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -40,7 +40,7 @@ def strict(kind: _Class) -> _Class:
 class OneOf:
     """In an annotation: the text must be one of ``known``, or of ``also``; the error suggests the nearest.
 
-    ``known`` is looked at anew each time: users add algorithms of their own.
+    ``known`` is read each time: users add algorithms of their own.
     """
 
     def __init__(self, known: Collection[str], *also: str) -> None:
@@ -61,7 +61,7 @@ class OneOf:
 
 def _distinct(items: tuple[Item, ...]) -> tuple[Item, ...]:
     if twice := [item for item in items if items.count(item) > 1]:
-        raise ValueError(f"{twice[0]!r} stands twice")
+        raise ValueError(f"{twice[0]!r} is listed twice")
     return items
 
 
@@ -76,6 +76,6 @@ MultipleOf4 = Annotated[int, Field(ge=4, multiple_of=4)]
 MultipleOf8 = Annotated[int, Field(ge=8, multiple_of=8)]
 Text = Annotated[str, Field(min_length=1)]
 Distinct = Annotated[tuple[Item, ...], AfterValidator(_distinct)]
-"""Items of which none stands twice."""
+"""Distinct items."""
 Some = Annotated[tuple[Item, ...], Field(min_length=1), AfterValidator(_distinct)]
 """At least one item, and none twice."""

@@ -1,4 +1,4 @@
-"""What an operating system tells and lets one choose about memory; where it does not, nothing is chosen or told."""
+"""Settings and readings of the operating system's memory, where it offers them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def return_large_blocks() -> None:
     """Let this process give every large block back as soon as it is freed.
 
     By default glibc stops doing so once a few have been freed. A process that only adds up what others have trained
-    asks for large blocks a few times a round; kept, they would lie between those in use for the whole run.
+    asks for large blocks a few times a round; kept, they would fragment the heap for the whole run.
     """
     _choose({_M_MMAP_THRESHOLD: _LARGE})
 
@@ -43,7 +43,7 @@ def _choose(options: Mapping[int, int]) -> None:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Tell whether an error says that there is no more memory."""
+    """Return whether an error says that there is no more memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):
@@ -52,7 +52,7 @@ def is_shortage(error: BaseException) -> bool:
 
 
 def kills() -> int:
-    """Return how many processes this system has killed for lack of memory since it started (0 where it is not told)."""
+    """Return how many processes this system has killed for lack of memory since it started (0 if unknown)."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines():
             name, _, count = line.partition(" ")

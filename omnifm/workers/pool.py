@@ -152,7 +152,7 @@ class WorkerPool(Generic[_Request, _Result]):
             )
         self._size -= 1
         _log.warning(
-            "A worker process ran out of memory: going on with %d. To start with as many, use --workers %d.",
+            "A worker process ran out of memory: continuing with %d. To start with as many, use --workers %d.",
             self._size,
             self._size,
         )
@@ -165,7 +165,7 @@ class WorkerPool(Generic[_Request, _Result]):
         except OSError as error:  # no memory for a process, or too many of them
             if not self._workers:
                 raise OmniFMError(f"No worker process can be started: {error.strerror}.") from None
-            _log.warning("No further worker process can be started (%s): going on with fewer.", error.strerror)
+            _log.warning("No further worker process can be started (%s): continuing with fewer.", error.strerror)
             self._size = len(self._workers)
 
     def _stop(self, workers: Sequence[Worker]) -> None:

@@ -62,7 +62,7 @@ class Worker:
         return reply
 
     def end(self) -> str:
-        """Make sure that the process is gone and return how it ended."""
+        """Check that the process is gone and return how it ended."""
         self.process.kill()
         self.process.join(5)
         self.connection.close()
@@ -91,7 +91,7 @@ def _serve(work: Callable[[Any], Any], here: Connection, ends: list[Connection],
 def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before it could be told
+        if os.getppid() != parent:  # it died before this call
             os._exit(1)
 
 

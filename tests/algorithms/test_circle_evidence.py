@@ -40,20 +40,20 @@ MIXED = {
 
 
 def test_those_who_retrieve_each_other_are_a_circle() -> None:
-    assert told(MIXED).groups() == [["a1", "a2"], ["b1", "b2"]]
+    assert told(MIXED).groups({}) == [["a1", "a2"], ["b1", "b2"]]
 
 
 def test_where_all_are_alike_there_is_one_circle() -> None:
     names = [f"c{number}" for number in range(5)]
     tables = {one: {other: 30 if one == other else 18 for other in names} for one in names}
-    assert told(tables).groups() == [names]
+    assert told(tables).groups({}) == [names]
 
 
 def test_nobody_is_like_me_is_an_answer() -> None:
     names = [f"c{number}" for number in range(5)]
     tables = {one: {other: 70 if one == other else 8 for other in names} for one in names}
-    assert told(tables).groups() == []
-    assert told({"alone": {"alone": 1}}).groups() == []
+    assert told(tables).groups({}) == []
+    assert told({"alone": {"alone": 1}}).groups({}) == []
 
 
 @pytest.mark.parametrize("members", [2, 5, 20])
@@ -63,7 +63,7 @@ def test_a_circle_may_have_any_size(members: int) -> None:
         one: {other: 100 if one == other else 55 if kinds[other] == kind else 5 for other in kinds}
         for one, kind in kinds.items()
     }
-    assert told(tables).groups() == [[name for name in kinds if kinds[name] == kind] for kind in "abc"]
+    assert told(tables).groups({}) == [[name for name in kinds if kinds[name] == kind] for kind in "abc"]
 
 
 def test_affinity_by_hand() -> None:
@@ -109,11 +109,17 @@ def test_a_client_without_entries_follows_the_circle_that_it_retrieves_from() ->
         rows += [seen(bank, "guest", {"a1": 40, "a2": 30, "b1": 30})]
         rows += [seen(bank, "stranger", {"a1": 25, "a2": 25, "b1": 25, "b2": 25})]
         evidence = evidence.with_round(bank, rows, 0.9)
-        assert evidence.groups()[0] == (["a1", "a2"] if _ == 0 else ["a1", "a2", "guest"])
-    assert evidence.groups()[1] == ["b1", "b2"]
+        assert evidence.groups({})[0] == (["a1", "a2"] if _ == 0 else ["a1", "a2", "guest"])
+    assert evidence.groups({})[1] == ["b1", "b2"]
 
 
 def test_an_unknown_client_is_not_counted() -> None:
     bank = bank_of({"a": 1, "b": 1})
     evidence = RetrievalEvidence.none(["a", "b"]).with_round(bank, [seen(bank, "x", {"a": 5})], 0.9)
     assert float(evidence.retrieved.sum()) == 0.0
+
+
+def test_sharpened_only_the_most_alike_stay_together() -> None:
+    assert told(MIXED).groups({"b1": 3.0}) == [["a1", "a2"], ["b1", "b2"]]
+    assert told(MIXED).groups({"a1": 4.0}) == [["b1", "b2"]]
+    assert told(MIXED).pairs(["a1", "b1", "stranger"]).keys() == {("a1", "b1")}

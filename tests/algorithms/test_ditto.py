@@ -1,22 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import (
-    federated,
-    packed,
     plain_sgd,
     quadratic_trainer,
     same,
-    same_after_disk,
-    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
-    upon,
-    with_and_without_bank,
 )
 from made_tasks import own_trainer, played
 from rounds import arm_rounds, play, quadratic_start, settled
@@ -74,18 +67,6 @@ def test_the_common_model_stalls_as_fedavg_does() -> None:
     assert found == settled(FedAvg(), trainers, 12)
     # 0.65132 (0 - x) + 0.89263 (12 - x) = 0, as in FedProx's test; the mean loss is least at 8.
     assert found == pytest.approx(6.9377, abs=1e-3)
-
-
-@pytest.mark.parametrize("personal", [[], ["norm"], ["head"]])
-@pytest.mark.parametrize("lam", [0.0, 2.0])
-def test_the_shared_weights_are_fedavgs_to_the_bit(lam: float, personal: list[str]) -> None:
-    federation = {"rounds": 3, "participation": 0.67, "personal": personal}
-    arms = [small_arm(name, ditto={"lam": lam}, federation=federation) for name in ("ditto", "fedavg")]
-    one, other = (played(arm) for arm in arms)
-    assert same(one.server.shared, other.server.shared)
-    assert not same(one.server.shared, arms[1].start().server.shared)
-    kept = {name: other.clients.get(name, ClientState()).personal for name in one.clients}
-    assert all(same(state.personal, kept[name]) for name, state in one.clients.items())
 
 
 @pytest.mark.parametrize("personal", [[], ["norm"]])
@@ -160,28 +141,6 @@ def test_who_did_not_take_part_keeps_its_own_model() -> None:
     # One step from v = 8 - 0.25 * 8 = 6, drawn to the x of now.
     assert own(kept) == 6.0
     assert own(clients["a"]) == pytest.approx(6 - 0.25 * (6 + (6 - x)))
-
-
-def test_it_goes_on_the_same_after_the_disk(tmp_path: Path) -> None:
-    assert same_after_disk(small_arm("ditto", federation={"personal": ["norm"]}), tmp_path)
-
-
-def test_omnifm_builds_upon_it() -> None:
-    one, other = (played(arm) for arm in with_and_without_bank("ditto"))
-    assert same(one.server.shared, other.server.shared)
-    assert {name.split(".")[0] for name in one.server.memory} == {"bank"}
-    assert len(one.server.memory["bank.tokens"]) > 0
-    for name, state in one.clients.items():
-        assert same(state.pack()[0], other.clients[name].pack()[0])
-        assert "adapter.prompting.suffix" in state.memory.keys() & state.personal.keys()
-
-
-def test_omnifm_upon_it_goes_on_after_packing() -> None:
-    arm = upon("ditto")
-    first, second = federated(arm)
-    assert all(state.memory.keys() == arm.runtime.initial.keys() for state in second.clients.values())
-    (again,) = federated(arm, packed(first))
-    assert same_checkpoint(again, second)
 
 
 def test_by_default_lam_is_one() -> None:

@@ -1,26 +1,18 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers import (
-    federated,
     made_holdings,
-    packed,
     plain_sgd,
     quadratic_trainer,
     same,
-    same_after_disk,
-    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
-    upon,
-    with_and_without_bank,
 )
-from made_tasks import played
 from rounds import arm_rounds, made_upload, play, quadratic_start, settled
 
 from omnifm.algorithms.fedavg import FedAvg
@@ -173,30 +165,6 @@ def test_statistics_and_personal_parts_are_not_bent() -> None:
     shared = small_arm("feddyn").start().server
     assert {name.removeprefix("h/") for name in shared.memory} == parameters
     assert any("running_mean" in name for name in shared.shared)
-
-
-def test_it_goes_on_the_same_after_the_disk(tmp_path: Path) -> None:
-    arm = small_arm("feddyn", feddyn={"alpha": 0.1}, federation={"personal": ["norm"]})
-    assert same_after_disk(arm, tmp_path)
-
-
-def test_omnifm_builds_upon_it() -> None:
-    one, other = (played(arm) for arm in with_and_without_bank("feddyn", feddyn={"alpha": 0.1}))
-    assert same(one.server.shared, other.server.shared)
-    assert {name.split("/")[0] for name in one.server.memory if not name.startswith("bank.")} == {"h"}
-    assert same(strip_prefix("h", one.server.memory), strip_prefix("h", other.server.memory))
-    assert len(one.server.memory["bank.tokens"]) > 0
-    assert all(same(state.memory, other.clients[name].memory) for name, state in one.clients.items())
-
-
-def test_omnifm_upon_it_goes_on_after_packing() -> None:
-    arm = upon("feddyn")
-    first, second = federated(arm)
-    for checkpoint in (first, second):
-        assert {name.split("/")[0].split(".")[0] for name in checkpoint.server.memory} == {"bank", "h"}
-        assert any(value.any() for value in strip_prefix("h", checkpoint.server.memory).values())
-    (again,) = federated(arm, packed(first))
-    assert same_checkpoint(again, second)
 
 
 @pytest.mark.parametrize(

@@ -107,15 +107,6 @@ def test_a_dense_task() -> None:
     assert last.clients["a"].personal.keys() == HEADS
 
 
-def test_omnifm_builds_upon_it() -> None:
-    base = {"base": "fedper", "variant": "paper"}
-    arm = small_arm("omnifm", omnifm=base, federation={"rounds": 2, "participation": 0.67})
-    last = played(arm)
-    assert all(state.personal.keys() == HEADS | {"adapter.prompting.suffix"} for state in last.clients.values())
-    assert last.server.shared.keys() == arm.runtime.initial.keys() - arm.runtime.personal
-    assert len(last.server.memory["bank.tokens"]) > 0
-
-
 def test_a_shared_optimiser_setting_reaches_body_and_head() -> None:
     trainer = line_trainer("a", [3.0], plain_sgd(0.1, weight_decay=1.0))
     state = FedPer().init({BODY: torch.ones(1)}, [BODY], made_holdings(1))

@@ -1,24 +1,17 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers import (
-    federated,
     made_holdings,
-    packed,
     plain_sgd,
     quadratic_trainer,
     same,
-    same_after_disk,
-    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
-    upon,
-    with_and_without_bank,
 )
 from made_tasks import played
 from rounds import arm_rounds, play, quadratic_start, settled
@@ -53,15 +46,6 @@ def test_the_pull_grows_with_the_distance() -> None:
     for target in (3.0, 300.0):
         trainers = {"a": quadratic_trainer("a", [target], plain_sgd(0.2, epochs=60))}
         assert settled(FedProx(mu=2.0), trainers, 1, start=0.0) == pytest.approx(target / 3)
-
-
-@pytest.mark.parametrize("participation", [1.0, 0.67])
-def test_without_mu_it_is_fedavg_to_the_bit(participation: float) -> None:
-    settings: dict[str, Any] = {"federation": {"rounds": 3, "participation": participation}}
-    arms = [small_arm("fedprox", fedprox={"mu": 0}, **settings), small_arm("fedavg", **settings)]
-    one, other = (played(arm).server.shared for arm in arms)
-    assert same(one, other)
-    assert not same(one, arms[1].start().server.shared)
 
 
 def test_with_mu_it_is_not_fedavg() -> None:
@@ -105,25 +89,6 @@ def test_what_is_personal_is_not_pulled() -> None:
     _, after = algorithm.client_update(broadcast, ClientState(), trainer)
     # Twice half the way from 0 to 5; pulled to 0, it would have gone to 2.5 and stayed.
     assert after.personal["network.weight"].item() == 3.75
-
-
-def test_it_goes_on_the_same_after_the_disk(tmp_path: Path) -> None:
-    assert same_after_disk(small_arm("fedprox", federation={"personal": ["norm"]}, **PROX), tmp_path)
-
-
-def test_omnifm_builds_upon_it() -> None:
-    one, other = (played(arm) for arm in with_and_without_bank("fedprox", **PROX))
-    assert same(one.server.shared, other.server.shared)
-    assert {name.split(".")[0] for name in one.server.memory} == {"bank"}
-    assert len(one.server.memory["bank.tokens"]) > 0
-    assert all(state.memory == {} for state in one.clients.values())
-
-
-def test_omnifm_upon_it_goes_on_after_packing() -> None:
-    arm = upon("fedprox", **PROX)
-    first, second = federated(arm)
-    (again,) = federated(arm, packed(first))
-    assert same_checkpoint(again, second)
 
 
 def test_by_default_mu_is_a_hundredth() -> None:

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from helpers import federated, packed, quadratic_trainer, same, same_after_disk, same_checkpoint, small_arm
+from helpers import federated, packed, quadratic_trainer, same, same_checkpoint, small_arm
 
 from omnifm.algorithms.grouped import Grouped
 from omnifm.core.records import ClientState, ServerState
@@ -89,10 +88,6 @@ def test_what_was_not_asked_for_is_refused() -> None:
     upload, _ = arm.runtime.update(sent, "CT-1", ClientState())
     with pytest.raises(ValueError, match="is not expected"):
         arm.algorithm.check(upload, arm.algorithm.broadcast(server))
-
-
-def test_it_keeps_its_bits_through_files(tmp_path: Path) -> None:
-    assert same_after_disk(small_arm("grouped"), tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers need fork")

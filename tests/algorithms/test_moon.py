@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import plain_sgd, quadratic_trainer, same, small_arm
-from made_tasks import all_moved, dense_rounds, own_trainer, played, through_bytes
+from made_tasks import all_moved, dense_rounds, own_trainer, played
 from torch import Tensor
 
 from omnifm.algorithms.moon import Moon, Projection
@@ -230,25 +230,7 @@ def test_the_term_changes_the_second_round() -> None:
     assert not torch.equal(ends[0][weight], ends[1][weight])
 
 
-def test_state_survives_bytes() -> None:
-    arm = small_arm("moon")
-    _, state, second, _, _ = two_rounds(arm, "CT-1")
-    (one, kept), (other, kept_too) = (arm.runtime.update(second, "CT-1", s) for s in (state, through_bytes(state)))
-    assert same(one.change, other.change)
-    assert same(kept.memory, kept_too.memory)
-
-
 def test_a_dense_task() -> None:
     first, last = dense_rounds(Moon(projection=6))
     assert all_moved(first, last)
     assert "companion.project.0.weight" in last.server.shared
-
-
-def test_omnifm_builds_upon_it() -> None:
-    arm = small_arm(
-        "omnifm", omnifm={"base": "moon", "variant": "paper"}, federation={"rounds": 3, "participation": 0.67}
-    )
-    last = played(arm)
-    assert last.server.round == 3
-    assert len(last.server.memory["bank.tokens"]) > 0
-    assert all("companion.project.0.weight" in state.memory for state in last.clients.values())

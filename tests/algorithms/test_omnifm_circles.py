@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from helpers import LABELS, federated, made_client, packed, same, same_checkpoint, small_arm
+from alike import dataset_of_kinds
+from helpers import federated, packed, same, same_checkpoint, small_arm
 
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.records import ClientState, ServerState, Upload
 from omnifm.core.tensors import strip_prefix
 from omnifm.data.federated_dataset import FederatedDataset
-from omnifm.data.subset import ClientData, Subset
 from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import Arm
-
-KINDS = {"fine-1": "fine", "fine-2": "fine", "coarse-1": "coarse", "coarse-2": "coarse", "odd": "odd"}
-
-
-def seen_as(kind: str, subset: Subset) -> Subset:
-    """Return the images as another scanner would show them: with a wave or a slope over them."""
-    place = torch.linspace(0, 1, 16)
-    over = {
-        "fine": torch.zeros(16, 16),
-        "coarse": (6.3 * 1.5 * place).sin().expand(16, 16),
-        "odd": place.expand(16, 16).T ** 2,
-    }
-    whole = subset.whole()
-    return Subset({**whole, "image": 0.3 * whole["image"] + 0.7 * over[kind]}, subset.patients)
-
-
-def hospital(name: str, kind: str, seed: int) -> ClientData:
-    made = made_client(name, kind, (0, 1, 2), seed)
-    return replace(made, **{s: seen_as(kind, getattr(made, s)) for s in ("train", "validation", "test")})
 
 
 @pytest.fixture(scope="module")
 def dataset() -> FederatedDataset:
-    return FederatedDataset(tuple(hospital(n, kind, seed) for seed, (n, kind) in enumerate(KINDS.items())), LABELS)
+    return dataset_of_kinds()
 
 
 def arm_of(dataset: FederatedDataset, **changes: Any) -> Arm:

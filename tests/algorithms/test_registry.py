@@ -83,11 +83,11 @@ def test_all_names_are_known() -> None:
 
 @pytest.mark.parametrize("base", REFERENCES)
 def test_omnifm_builds_upon_every_reference(base: str) -> None:
-    settings = {**DEFAULTS, "omnifm": OmniFMSettings(base, personal=("head",), retrieve="own")}
+    settings = {**DEFAULTS, "omnifm": OmniFMSettings(base, personal=("norm",), circles="group", retrieve="own")}
     made = make_algorithm("omnifm", BuildContext(settings, BANK))
     expected = make_algorithm(base, BuildContext(DEFAULTS, BANK))
-    assert made == OmniFM(expected, BANK, ("head",), ("backbone",), "bank", "own")
-    assert made.personal == (*expected.personal, "head")
+    assert made == OmniFM(expected, BANK, ("norm",), ("backbone",), "group", "own")
+    assert made.personal == (*expected.personal, "norm")
 
 
 @pytest.mark.parametrize(

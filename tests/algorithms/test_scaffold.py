@@ -1,26 +1,18 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers import (
-    federated,
     made_holdings,
-    packed,
     plain_sgd,
     quadratic_trainer,
     same,
-    same_after_disk,
-    same_checkpoint,
     small_arm,
     small_experiment,
     uneven,
-    upon,
-    with_and_without_bank,
 )
-from made_tasks import played
 from rounds import arm_rounds, made_upload, play, quadratic_start, settled
 
 from omnifm.algorithms.fedavg import FedAvg
@@ -183,10 +175,6 @@ def test_statistics_and_personal_parts_have_no_control_variate() -> None:
     assert any("running_mean" in name for name in shared.shared)
 
 
-def test_it_goes_on_the_same_after_the_disk(tmp_path: Path) -> None:
-    assert same_after_disk(small_arm("scaffold", federation={"personal": ["norm"]}), tmp_path)
-
-
 def test_it_trains_without_momentum() -> None:
     for arm in (small_arm("scaffold"), small_arm("omnifm", omnifm={"base": "scaffold"})):
         assert arm.runtime.training.momentum == 0
@@ -201,25 +189,6 @@ def test_it_trains_without_momentum() -> None:
 def test_it_refuses_any_optimiser_but_sgd(settings: dict[str, Any]) -> None:
     with pytest.raises(ExperimentError, match=r"training\.optimizer = 'adamw': .* plain SGD only\. Set .* = 'sgd'"):
         small_arm(**settings, training={"optimizer": "adamw"})
-
-
-def test_omnifm_builds_upon_it() -> None:
-    one, other = (played(arm) for arm in with_and_without_bank("scaffold"))
-    assert same(one.server.shared, other.server.shared)
-    assert {name.split("/")[0] for name in one.server.memory if not name.startswith("bank.")} == {"control"}
-    assert same(strip_prefix("control", one.server.memory), strip_prefix("control", other.server.memory))
-    assert len(one.server.memory["bank.tokens"]) > 0
-    assert all(same(state.memory, other.clients[name].memory) for name, state in one.clients.items())
-
-
-def test_omnifm_upon_it_goes_on_after_packing() -> None:
-    arm = upon("scaffold")
-    first, second = federated(arm)
-    for checkpoint in (first, second):
-        assert {name.split("/")[0].split(".")[0] for name in checkpoint.server.memory} == {"bank", "control"}
-        assert any(value.any() for value in strip_prefix("control", checkpoint.server.memory).values())
-    (again,) = federated(arm, packed(first))
-    assert same_checkpoint(again, second)
 
 
 @pytest.mark.parametrize(

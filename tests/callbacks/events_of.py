@@ -28,7 +28,7 @@ def start(arm: ArmInfo, number: int = 0) -> ArmStart:
 def round_of(arm: ArmInfo, number: int, loss: float) -> RoundEvent:
     """A round of two clients, the second of which has three times the samples and no loss."""
     clients = {"CT": {"loss": 4 * loss, "samples": 10}, "PET/CT, 1": {"loss": 0.0, "samples": 30}}
-    return RoundEvent(arm, number, 0.5, 200, 100, clients, {})
+    return RoundEvent(arm, number, seconds=0.5, bytes_down=200, bytes_up=100, clients=clients, report={})
 
 
 def evaluation(arm: ArmInfo, number: int, score: float) -> EvaluationEvent:
@@ -37,4 +37,4 @@ def evaluation(arm: ArmInfo, number: int, score: float) -> EvaluationEvent:
         "CT": Scores({"accuracy": score - 0.25}, {}),
         "PET/CT, 1": Scores({"accuracy": score + 0.25, "auc": 0.5}, {}),
     }
-    return EvaluationEvent(arm, number, "validation", "before_local_training", scores)
+    return EvaluationEvent(arm, number, split="validation", point="before_local_training", scores=scores)

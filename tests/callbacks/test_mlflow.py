@@ -25,7 +25,7 @@ def runs(folder: Path) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id]))
 
 
-def test_an_arm_is_one_run_that_a_resumed_one_goes_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_arm_is_one_run_that_a_resumed_one_continues_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     arm, stopped, resumed = arm_in(tmp_path), MLflow(), MLflow(clients=True)

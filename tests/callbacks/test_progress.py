@@ -21,7 +21,7 @@ def uploaded(arm: ArmInfo, number: int, name: str, loss: float) -> UploadEvent:
 
 def evaluated(arm: ArmInfo, split: Split, point: EvaluationPoint, *scores: float) -> EvaluationEvent:
     found = {str(number): Scores({"accuracy": score}, {}) for number, score in enumerate(scores)}
-    return EvaluationEvent(arm, 1, split, point, found)
+    return EvaluationEvent(arm, 1, split=split, point=point, scores=found)
 
 
 def started(live: LiveProgress, name: str, **federation: Any) -> ArmInfo:
@@ -38,7 +38,7 @@ def shown(*, terminal: bool, name: str = "fedavg") -> str:
         arm = started(live, name)
         live.on_round_start(RoundStart(arm, 1, ["a", "b"]))
         live.on_upload(uploaded(arm, 1, "a", 0.5))
-        live.on_round_end(RoundEvent(arm, 1, 0.1, 0, 0, {}, {}))
+        live.on_round_end(RoundEvent(arm, 1, seconds=0.1, bytes_down=0, bytes_up=0, clients={}, report={}))
         live.on_evaluate(evaluated(arm, "validation", "before_local_training", 0.25, 0.75))
         live.on_evaluate(evaluated(arm, "validation", "after_local_training", 1.0))
         live.on_round_start(RoundStart(arm, 2, ["a", "b"]))
@@ -59,13 +59,28 @@ def test_a_bar_is_full_when_the_rounds_are_over_early() -> None:
     with LiveProgress(console) as live:
         arm = started(live, "fedavg", evaluate=["after_local_training"])
         live.on_round_start(RoundStart(arm, 1, ["a"]))
-        live.on_round_end(RoundEvent(arm, 1, 0.1, 0, 0, {}, {}))
+        live.on_round_end(RoundEvent(arm, 1, seconds=0.1, bytes_down=0, bytes_up=0, clients={}, report={}))
         live.on_evaluate(evaluated(arm, "validation", "after_local_training", 0.25))
         live.on_upload(uploaded(arm, 1, "a", 0.5))
         live.on_evaluate(evaluated(arm, "test", "after_local_training", 1.0))
     last = [line for line in screen.getvalue().splitlines() if "fedavg" in line][-1]
     assert "1/1" in last
     assert "accuracy 0.250" in last
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_changes_of_circles_are_told_where_somebody_looks(terminal: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=120, color_system=None)
+    with LiveProgress(console) as live:
+        arm = started(live, "omnifm")
+        for number, circles in enumerate([{}, {"0": ["a", "[b]"]}, {"0": ["a", "[b]"]}], start=1):
+            clients = {name: {"loss": 1.0, "samples": 1} for name in ("a", "[b]", "c")}
+            about: dict[str, Any] = {"seconds": 0.1, "bytes_down": 0, "bytes_up": 0, "report": {"circles": circles}}
+            live.on_round_end(RoundEvent(arm, number, clients=clients, **about))
+    lines = [line for line in screen.getvalue().splitlines() if "learn together" in line]
+    text = "omnifm, round 2: a and [b] now learn together; c is alone."
+    assert [line.strip().endswith(text) for line in lines] == [True] * terminal
 
 
 @pytest.mark.parametrize("name", ["[red]", "[/]", "[bold]a[/bold]"])
@@ -82,7 +97,7 @@ def test_every_arm_has_a_bar_and_a_score_of_its_own() -> None:
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     with LiveProgress(console) as live:
         first = started(live, "first")
-        live.on_round_end(RoundEvent(first, 1, 0.1, 0, 0, {}, {}))
+        live.on_round_end(RoundEvent(first, 1, seconds=0.1, bytes_down=0, bytes_up=0, clients={}, report={}))
         live.on_evaluate(evaluated(first, "validation", "before_local_training", 0.5))
         second = started(live, "second")
         live.on_upload(uploaded(second, 1, "a", 0.5))

@@ -71,7 +71,7 @@ def test_a_missing_one_is_named(tmp_path: Path) -> None:
         ClientStateStore(tmp_path).check("CT-1", "0" * 64)
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -119,7 +119,7 @@ def test_what_is_settled_is_flushed_file_and_folder(tmp_path: Path, monkeypatch:
     }
 
 
-def test_a_disk_that_is_full_when_it_settles_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_when_it_settles_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ClientStateStore(tmp_path)
     file = ("CT-1", folder.write("CT-1", state(1.0)))
 

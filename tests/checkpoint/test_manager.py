@@ -132,7 +132,7 @@ def test_all_damaged(folder: CheckpointManager, tmp_path: Path) -> None:
         CheckpointManager(tmp_path).read_latest()
 
 
-def test_a_damaged_best_is_told(folder: CheckpointManager, tmp_path: Path) -> None:
+def test_a_damaged_best_is_reported(folder: CheckpointManager, tmp_path: Path) -> None:
     folder.write_best("before_local_training", checkpoint(folder, 1, a=1.0))
     next((tmp_path / "clients/a").iterdir()).unlink()
     with pytest.raises(CheckpointError, match="The state of client 'a' cannot be read"):
@@ -166,7 +166,7 @@ def test_a_foreign_file_is_left_alone(folder: CheckpointManager, tmp_path: Path)
     assert (tmp_path / "other.safetensors").exists()
 
 
-def test_one_of_an_older_version_is_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_of_an_older_version_is_distinguished(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plain = {"server": {"round": 1, "notes": {}}, "clients": [["a", {"notes": {}}]], "best": {}}
     write_checkpoint(tmp_path / "round-000001.safetensors", {"server/shared/w": torch.ones(1)}, plain)
     with pytest.raises(CheckpointError, match="All checkpoints"):

@@ -63,7 +63,7 @@ def refused(outcome: Outcome, *words: str) -> None:
 
 
 def test_without_an_experiment(tmp_path: Path) -> None:
-    words = "Give an experiment file, or --resume FOLDER alone to go on with a run."
+    words = "Give an experiment file, or --resume FOLDER alone to resume a run."
     refused(omnifm("run"), words)
     refused(omnifm("run", "--resume", tmp_path, "--set", "seed=1"), words)
 
@@ -104,7 +104,7 @@ def test_a_folder_that_holds_a_run(experiment: Path, whole: Path) -> None:
         (["partition.clients=30"], "has no sample for "),
         (
             ["data.sources.1.folder=x"],
-            "data/x: no such folder. Lay the images there as <class>/<image>, or",
+            "data/x: no such folder. Put the images there as <class>/<image>, or",
         ),
         (['data.sources.1.classes=["lift"]'], "has no class 'lift'. Did you mean 'left'?"),
         (["data.sources=[]"], "data.sources: must name at least 1."),
@@ -231,7 +231,7 @@ def test_a_picture_needs_a_place(experiment: Path, tmp_path: Path) -> None:
         assert "Traceback" not in outcome.text
 
 
-def test_a_report_is_made_anew(experiment: Path, whole: Path) -> None:
+def test_a_report_is_made_again(experiment: Path, whole: Path) -> None:
     report = (whole / "report.html").read_bytes()
     (whole / "report.html").unlink()
     outcome = omnifm("report", whole)
@@ -281,7 +281,7 @@ def test_names_are_printed_as_they_are(tmp_path: Path) -> None:
     assert not (tmp_path / "[no]").exists()
 
 
-STOPPED = "Stopped. The finished rounds are kept: go on with  omnifm run --resume "
+STOPPED = "Stopped. The finished rounds are kept: resume with  omnifm run --resume "
 
 
 @linux

@@ -136,7 +136,7 @@ def test_killed_and_resumed_it_finds_the_same(experiment: Path, whole: Path, tmp
 
 
 @linux
-def test_interrupted_it_says_how_to_go_on(experiment: Path, tmp_path: Path) -> None:
+def test_interrupted_it_says_how_to_resume(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     with ended(Process(tmp_path / "log", "compare", experiment, *ASKED[:-1], 2, "--out", out)) as process:
         wait_until(lambda: any(out.glob("cells/*/*/trained.json")), process)
@@ -166,7 +166,7 @@ def test_a_changed_experiment_is_refused_and_the_difference_named(experiment: Pa
 def test_a_folder_in_use_is_refused(experiment: Path, whole: Path) -> None:
     outcome = omnifm("compare", experiment, *ASKED, "--out", whole)
     assert outcome.status == 1
-    assert f"holds a comparison already. Give another --out, or go on with it: --resume {whole}" in outcome.text
+    assert f"holds a comparison already. Give another --out, or resume it: --resume {whole}" in outcome.text
 
 
 @pytest.mark.parametrize("there", [(), ("versions.json",), ("versions.json", "comparison.json")])
@@ -299,7 +299,7 @@ def test_by_and_by_it_finds_the_same(small: tuple[Path, Path], tmp_path: Path) -
     (experiment, whole), out, times = small, tmp_path / "out", 0
     start: tuple[Any, ...] = (experiment, *FEW, 1, "--out", out)
     while (outcome := omnifm("compare", *start, "--time-limit", "0.001s")).status == 75:
-        assert f"Time is up. The finished cells are kept: go on with  omnifm compare --resume {out}" in outcome.text
+        assert f"Time is up. The finished cells are kept: resume with  omnifm compare --resume {out}" in outcome.text
         start, times = ("--resume", out, "--workers", 1), times + 1
         assert rounds_played(out) == times, "one round each time"
     assert outcome.status == 0, outcome.text
@@ -316,7 +316,7 @@ def test_workers_share_the_limit_and_end_after_a_round(small: tuple[Path, Path],
     assert findings(out) == findings(whole)
 
 
-def test_one_evaluation_point_chooses_judges_and_reports(tmp_path: Path) -> None:
+def test_one_evaluation_point_chooses_evaluates_and_reports(tmp_path: Path) -> None:
     out, only = tmp_path / "out", ("--set", 'federation.evaluate=["before_local_training"]')
     outcome = omnifm("compare", write(tmp_path / "e"), *ASKED, *only, "--out", out)
     assert outcome.status == 0, outcome.text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from omnifm.comparison.comparison_folder import Asked
+from omnifm.comparison.comparison_folder import ComparisonOptions
 from omnifm.config import deprecated
 from omnifm.config.deprecated import KEYS, VALUES, upgraded
 from omnifm.config.experiment import make_plan, read_plan
@@ -46,7 +46,9 @@ def test_the_table_says_all_that_has_changed() -> None:
     }
 
 
-def test_an_old_file_still_works_and_each_name_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_old_file_still_works_and_each_name_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = write(tmp_path, OLD + '[arms.a.partition]\nkind = "mixed"\n[arms.b.federation]\nreadings = ["received"]\n')
     plan = read_plan(file)
     assert plan.arms["a"].federation.evaluate == ("before_local_training", "after_local_training")
@@ -79,12 +81,12 @@ def test_grids_and_sweeps_of_a_comparison() -> None:
     grid = {"partition": {"kind": ["mixed", "modality"]}, "federation": {"readings": [["received"]]}}
     for compare in ({"grid": grid}, {"grids": dict.fromkeys(("fedavg", "local"), grid)}):
         document = make_plan({"name": "x", "compare": compare}).document
-        (design,) = Asked(algorithms="fedavg", seeds=1).design(document).arms[:1]
+        (design,) = ComparisonOptions(algorithms="fedavg", seeds=1).design(document).arms[:1]
         assert design.points == (
             {"partition.kind": "iid", "federation.evaluate": ["before_local_training"]},
             {"partition.kind": "modality", "federation.evaluate": ["before_local_training"]},
         )
-    asked = Asked(algorithms="fedavg", seeds=1, sweep=("partition.kind=mixed,modality",))
+    asked = ComparisonOptions(algorithms="fedavg", seeds=1, sweep=("partition.kind=mixed,modality",))
     swept = [arm for arm in asked.design({"name": "x"}).arms if arm.plan.kind == "sweep"]
     assert [arm.experiment(0, 0).partition.kind for arm in swept] == ["iid", "modality"]
 

@@ -161,7 +161,7 @@ def test_out_of_range_names_the_key(document: dict[str, Any], parts: tuple[str, 
         assert part in message
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_every_mistake_is_reported_at_once() -> None:
     assert error({"seed": -1, "federation": {"rounds": 0}}).count("\n") == 1
 
 

@@ -56,7 +56,7 @@ def test_the_format_is_that_of_safetensors() -> None:
     assert same(tensors, TENSORS)
 
 
-def test_every_tensor_lies_where_torch_would_lay_it() -> None:
+def test_every_tensor_is_where_torch_would_put_it() -> None:
     for tensors in (unpack_tensors(aligned(data()))[0], unpack_tensors(aligned(bytes(data())))[0]):
         assert [name for name, value in tensors.items() if value.data_ptr() % 64 and value.numel()] == []
 
@@ -102,7 +102,7 @@ def test_what_is_cut_short_is_refused(length: int) -> None:
     ],
     ids=str,
 )
-def test_a_header_that_lies_is_refused(change: dict[str, Any]) -> None:
+def test_a_header_with_wrong_numbers_is_refused(change: dict[str, Any]) -> None:
     about, body = header(bytes(data()))
     about["a.weight"] |= change
     with pytest.raises(ValueError, match=r"safetensors format|does not lie"):

@@ -216,8 +216,8 @@ def drop(path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "a missing sequence": ("t2", drop, r"c2: the sequence 't2' is missing. Lay it at .*c2_t2.nii.gz"),
-    "a missing mask": ("seg", drop, r"c2: the mask is missing. Lay it at .*c2_seg.nii.gz"),
+    "a missing sequence": ("t2", drop, r"c2: the sequence 't2' is missing. Put it at .*c2_t2.nii.gz"),
+    "a missing mask": ("seg", drop, r"c2: the mask is missing. Put it at .*c2_seg.nii.gz"),
     "a mask of another size": (
         "seg",
         lambda path: write(path, mask()[:-1]),
@@ -241,7 +241,7 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a mask of fractions": (
         "seg",
         lambda path: write(path, mask() * np.float32(0.8)),
-        r"c2_seg.nii.gz: a mask holds whole numbers, but this 0.8.*nearest neighbour",
+        r"c2_seg.nii.gz: a mask holds whole numbers, but this 0.8.*nearest-neighbour",
     ),
     "an unknown label": (
         "seg",

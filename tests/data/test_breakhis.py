@@ -114,7 +114,7 @@ def test_foreign_names(root: Path, name: str) -> None:
 def test_a_name_that_contradicts_its_folders(root: Path) -> None:
     path = next((root / "breakhis").rglob("SOB_B_A-14-22540AB-40-001.png"))
     path.rename(path.with_name("SOB_M_DC-14-22540AB-100-001.png"))
-    with pytest.raises(DataError, match=r"by its name it is malignant, 100X, by its folders benign, 40X\. Lay it"):
+    with pytest.raises(DataError, match=r"by its name it is malignant, 100X, by its folders benign, 40X\. Put it"):
         load(root)
 
 
@@ -151,7 +151,7 @@ def test_settings_are_checked() -> None:
         BreaKHisSource(magnifications=("40x",))
     with pytest.raises(ValueError, match=r"magnifications\n.*at least 1 item"):
         BreaKHisSource(magnifications=())
-    with pytest.raises(ValueError, match=r"magnifications\n.*'40X' stands twice"):
+    with pytest.raises(ValueError, match=r"magnifications\n.*'40X' is listed twice"):
         BreaKHisSource(magnifications=("40X", "40X"))
     with pytest.raises(ValueError, match=r"limit\n.*greater than or equal to 0"):
         BreaKHisSource(limit=-1)

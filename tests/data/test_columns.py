@@ -40,7 +40,7 @@ def test_a_tensor_joins_those_that_share() -> None:
         stacked([SHARED, Texts.of(["a"])])
 
 
-def test_examples_give_out_all_kinds_alike() -> None:
+def test_examples_give_out_all_kinds() -> None:
     texts = Texts.of(["a", "b", "c", "d"])
     examples = Subset({"image": SHARED, "question": texts}, ("p", "q", "r", "s"), torch.tensor([1, 3]))
     batch = examples.batch(torch.tensor([1, 0]))

@@ -132,7 +132,7 @@ def test_pooled_is_all_hospitals_in_one() -> None:
     assert torch.equal(whole.train.column("target")[:8], made.clients[0].train.column("target"))
 
 
-def test_same_seed_same_cohort() -> None:
+def test_same_seed_same_dataset() -> None:
     data = DataSettings(size=2, sources=(MadeSource("CT", ("a", "b")),))
     one, same, other = (load_dataset(data, PartitionSettings(), seed) for seed in (0, 0, 1))
     assert one.clients[0].test.patients == same.clients[0].test.patients

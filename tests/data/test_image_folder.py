@@ -116,7 +116,7 @@ def test_empty_class(root: Path) -> None:
 def test_settings_are_checked() -> None:
     with pytest.raises(ValueError, match=r"modality\n.*at least 1 character"):
         ImageFolderSource("set", modality="")
-    with pytest.raises(ValueError, match=r"classes\n.*'a' stands twice"):
+    with pytest.raises(ValueError, match=r"classes\n.*'a' is listed twice"):
         ImageFolderSource("set", "CT", classes=("a", "a"))
     with pytest.raises(ValueError, match=r"limit\n.*greater than or equal to 0"):
         ImageFolderSource("set", "CT", limit=-1)

@@ -163,7 +163,7 @@ def test_missing_folders(root: Path) -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"pairs\n.*'a-b' stands twice"):
+    with pytest.raises(ValueError, match=r"pairs\n.*'a-b' is listed twice"):
         ImagePairsSource("x", pairs=("a-b", "a-b"))
     with pytest.raises(ValueError, match=r"limit\n.*greater than or equal to 0"):
         ImagePairsSource("x", limit=-1)

@@ -54,7 +54,7 @@ def united(sources: list[MadeSource], labels: tuple[str, ...] = ()) -> Federated
 
 
 @given(class_lists, st.data())
-def test_every_row_bears_its_own_classes_by_name(lists: list[list[str]], data: st.DataObject) -> None:
+def test_every_row_has_its_own_classes_by_name(lists: list[list[str]], data: st.DataObject) -> None:
     sources = [
         MadeSource(f"S{n}", tuple(names), data.draw(st.booleans(), label="several")) for n, names in enumerate(lists)
     ]

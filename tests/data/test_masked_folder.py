@@ -67,7 +67,7 @@ def test_tiles_belong_to_the_patient_of_their_image(root: Path) -> None:
     assert (255 * table.fields["image"][:, 0, 0, 0]).round().tolist() == [0, 100, 0, 101, 0, 102]
 
 
-def test_what_tiles_leave_over_lies_around_them(root: Path) -> None:
+def test_tiles_are_centred(root: Path) -> None:
     table = source(tile=7, limit=1).load(loading(root, size=7))
     # Of 16 columns 1 to 7 and 8 to 14, of 8 rows 0 to 6.
     assert table.fields["mask"].float().mean(dim=(1, 2, 3)).tolist() == [0, 1]

@@ -50,7 +50,7 @@ def assigned_rows(share: ClientSplit) -> tuple[int, ...]:
     split=st.booleans(),
     seed=st.integers(0, 2**32),
 )
-def test_every_row_is_dealt_once_and_no_patient_twice(
+def test_every_row_is_assigned_once_and_no_patient_twice(
     kind: Any, clients: int, alpha: float, modalities: int, each: int, classes: int, split: bool, seed: int
 ) -> None:
     all_rows = rows(160, modalities, each, classes, split, institutions=2)

@@ -97,8 +97,8 @@ def test_a_question_becomes_a_row(tmp_path: Path) -> None:
         ({"answer": ["yes"]}, "entry 2: its answer is a list"),
         ({"answer": True}, "entry 2: its answer is true or false"),
         ({"question": " \n"}, "entry 2: its question is empty"),
-        ({"answer": "a\0b"}, "entry 2: its answer holds what is no character"),
-        ({"question": "what is \ud800?"}, "entry 2: its question holds what is no character"),
+        ({"answer": "a\0b"}, "entry 2: its answer holds an invalid character"),
+        ({"question": "what is \ud800?"}, "entry 2: its question holds an invalid character"),
         ({"answer_type": "MAYBE"}, "entry 2: its answer_type is 'MAYBE', but must be OPEN or CLOSED"),
         ({"image_name": "synpic3.jpg"}, r"entry 2: its image .*synpic3\.jpg is missing"),
         ({"image_name": ""}, "entry 2: its image_name is empty"),
@@ -139,7 +139,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, message: str) -
 
 def test_missing_files_say_what_to_lay_where(tmp_path: Path) -> None:
     for source, missing in ((VQARADSource(), "trainset.json"), (SLAKESource(), "train.json")):
-        with pytest.raises(DataError, match=rf"{missing}: cannot be read .*Lay "):
+        with pytest.raises(DataError, match=rf"{missing}: cannot be read .*Put "):
             source.load(loading(tmp_path))
     with pytest.raises(DataError, match=r"C1_Modality_train.txt: cannot be read .*docs/data\.md"):
         VQAMedSource(2019).load(loading(tmp_path))

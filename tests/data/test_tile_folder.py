@@ -75,7 +75,7 @@ def test_missing_and_empty_folders(root: Path) -> None:
     (root / "empty/notes.txt").write_text("none yet")
     with pytest.raises(DataError, match=r"empty: holds no image that matches pattern = '\*'"):
         TileFolderSource("empty", "histology").load(loading(root))
-    with pytest.raises(DataError, match=r"pattern = 'q\*'.*mend pattern"):
+    with pytest.raises(DataError, match=r"pattern = 'q\*'.*correct pattern"):
         TileFolderSource("set", "histology", pattern="q*").load(loading(root))
 
 

@@ -11,7 +11,7 @@ def test_tiles_lie_side_by_side_in_the_middle() -> None:
     assert windows(8, 3, 3) == [(slice(1, 4), slice(0, 3)), (slice(4, 7), slice(0, 3))]
 
 
-def test_no_pixel_is_in_two_tiles_and_image_and_mask_are_cut_alike() -> None:
+def test_no_pixel_is_in_two_tiles_and_image_and_mask_are_cut_the_same() -> None:
     image = np.arange(50 * 41).reshape(50, 41)
     mask = image % 2
     places = windows(50, 41, 8)

@@ -86,7 +86,7 @@ def test_a_certificate_that_expires_soon(folder: Path) -> None:
 def test_a_certificate_with_other_names(folder: Path) -> None:
     finding = one(server_check(folder, "fl.example.org", "10.0.0.5"))
     assert finding.severity == "bad"
-    assert "does not bear the name 10.0.0.5 (but 127.0.0.1, fl.example.org, localhost)" in finding.text
+    assert "does not hold the name 10.0.0.5 (but 127.0.0.1, fl.example.org, localhost)" in finding.text
     assert "--server" in finding.remedy
 
 
@@ -258,7 +258,7 @@ def test_a_server_under_another_name(server: Server) -> None:
     server.host = "127.0.0.2"
     with server.running():
         finding = one(way(server, address="127.0.0.2"))
-    assert "does not bear the name by which it was called" in finding.text
+    assert "does not hold the name by which it was called" in finding.text
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_each_side_knows_itself(folder: Path) -> None:
 
 def test_nothing_is_overwritten(folder: Path) -> None:
     before = contents(folder)
-    with pytest.raises(DeploymentError, match="is there already and is left as it is: give a new folder"):
+    with pytest.raises(DeploymentError, match="exists already and is not changed: give a new folder"):
         provision(folder, plan())
     assert contents(folder) == before
     assert not list(folder.parent.glob(".*"))
@@ -181,7 +181,7 @@ def test_nothing_is_overwritten(folder: Path) -> None:
 
 def test_a_file_of_the_name_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "new").write_text("mine")
-    with pytest.raises(DeploymentError, match="is there already"):
+    with pytest.raises(DeploymentError, match="exists already"):
         provision(tmp_path / "new", plan())
     assert (tmp_path / "new").read_text() == "mine"
 

@@ -121,7 +121,7 @@ def operator(live: Live, context: ssl.SSLContext) -> Control:
 
 def test_an_operator_without_certificate(live: Live) -> None:
     bare = ssl.create_default_context(cafile=str(live.authority))
-    with pytest.raises(DeploymentError, match="wants a client certificate"):
+    with pytest.raises(DeploymentError, match="requires a client certificate"):
         operator(live, bare).nodes()
     assert live.ask(live.plan.ports.operators, LIST, bare)[0] == 400
 
@@ -210,12 +210,12 @@ def test_flowers_own_command_gets_through_by_the_operators_certificate(live: Liv
 
 def test_a_hospital_that_was_shut_out_needs_a_new_key(live: Live) -> None:
     folder = live.folder
-    assert omnifm("deploy", "unregister", folder, "--hospital", "South").text == "South: shut out\n"
+    assert omnifm("deploy", "unregister", folder, "--hospital", "South").text == "South: revoked\n"
     assert registered(live) == ["North"]
     outcome = omnifm("deploy", "register", folder)
     assert outcome.status == 1
-    assert "North: was registered already" in outcome.text
-    assert "South: its key was shut out, and Flower never takes it again" in outcome.text
+    assert "North: already registered" in outcome.text
+    assert "South: its key was revoked, and Flower never accepts it again" in outcome.text
     assert omnifm("deploy", "rekey", folder, "--hospital", "South").status == 0
     assert "South: registered" in omnifm("deploy", "register", folder).text
     assert registered(live) == ["North", "South"]
@@ -227,4 +227,4 @@ def test_a_machine_as_it_should_be(live: Live) -> None:
     for side in ("server", "operator"):
         outcome = omnifm("deploy", "check", live.folder / side)
         assert outcome.status == 0, outcome.text
-    assert "By the hospitals' port nobody can give orders" in omnifm("deploy", "check", live.folder / "server").text
+    assert "The hospitals' port accepts no commands" in omnifm("deploy", "check", live.folder / "server").text

@@ -89,7 +89,7 @@ def test_an_algorithm_without_messages_sends_no_byte() -> None:
 
 
 @forks
-def test_workers_judge_with_the_message(tmp_path: Path) -> None:
+def test_workers_evaluate_with_the_message(tmp_path: Path) -> None:
     arm = small_arm("messenger")
     server = arm.start().server
     sent = {name: arm.algorithm.message(server, name) for name in arm.participants}

@@ -51,6 +51,19 @@ def test_one_worker_and_two_give_the_same_bits(algorithm: str, changes: dict[str
     assert one.best["before_local_training"][1] > 0
 
 
+@forks
+@pytest.mark.parametrize("workers", [1, 2])
+def test_imports_of_a_task_come_before_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    (tmp_path / "slow_to_import.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    arm = small_arm("fedavg")
+    monkeypatch.setattr(type(arm.task), "imports", ("slow_to_import",))
+    with InProcess(arm.runtime, workers):
+        assert (sys.modules.pop("slow_to_import", None) is not None) == (workers > 1)
+
+
 @pytest.mark.parametrize("algorithm", ["fedavg", "omnifm", "local"])
 def test_resumed_is_as_never_stopped(algorithm: str) -> None:
     arm = small_arm(algorithm)
@@ -198,11 +211,11 @@ def test_too_little_memory_costs_a_worker_and_not_the_run(tmp_path: Path, caplog
     whole = run(arm, 1)
     arm.runtime.algorithm = Hungry(tmp_path / "shortages", 1)
     assert same_checkpoint(run(arm, 3), whole)
-    assert "A worker process ran out of memory: going on with 2. To start with as many, use --workers 2." in caplog.text
+    assert "ran out of memory: continuing with 2. To start with as many, use --workers 2." in caplog.text
 
 
 @forks
-def test_too_little_memory_for_one_worker_is_told(tmp_path: Path) -> None:
+def test_too_little_memory_for_one_worker_is_reported(tmp_path: Path) -> None:
     arm = small_arm("fedavg")
     arm.runtime.algorithm = Hungry(tmp_path / "shortages", 99)
     broadcast = arm.algorithm.broadcast(arm.start().server)

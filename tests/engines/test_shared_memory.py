@@ -117,7 +117,7 @@ def test_what_was_read_outlives_it(memory: SharedMemory) -> None:
     assert same_record(back, upload(2.5))
 
 
-def test_every_tensor_lies_where_torch_would_lay_it(memory: SharedMemory) -> None:
+def test_every_tensor_is_where_torch_would_put_it(memory: SharedMemory) -> None:
     memory.claim()
     region = memory.claim()
     back = memory.read(region, memory.write(region, upload(1.0)), Upload)

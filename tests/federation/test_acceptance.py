@@ -34,24 +34,34 @@ def start(
 @pytest.mark.parametrize(("body", "share", "head", "steps"), [(9, 1.0, 4, 3), (3.5, 0.5, 2, 1), (-1, 0.0, 0, 1)])
 def test_the_share_with_the_least_loss_is_taken(body: float, share: float, head: float, steps: int) -> None:
     accepted = start(wants(body))
-    assert accepted.share == share
+    assert accepted.notes == {"accepted": share, "compared": 6}
     assert accepted.used.shared["head"].item() == head
     assert accepted.used.shared["steps"].item() == steps
     assert accepted.used.extra["weights/body"].item() == 8 * share
 
 
 def test_among_equals_what_was_received_is_taken() -> None:
-    assert start(lambda broadcast, client: 1.0).share == 1.0
+    assert start(lambda broadcast, client: 1.0).notes["accepted"] == 1.0
 
 
 def test_between_comparisons_the_share_holds() -> None:
     def never(broadcast: Broadcast, client: ClientState) -> float:
         raise AssertionError("nothing is compared")
 
-    chosen = ClientState(OWN.personal, OWN.memory, {"accepted": 0.5})
-    later = Broadcast(7, RECEIVED.shared, RECEIVED.extra)
-    assert start(never, chosen, broadcast=later).share == 0.5
-    assert start(never, OWN, broadcast=later).share == 1.0
+    chosen = ClientState(OWN.personal, OWN.memory, {"accepted": 0.5, "compared": 6})
+    later = Broadcast(10, RECEIVED.shared, RECEIVED.extra)
+    accepted = start(never, chosen, broadcast=later)
+    assert accepted.used.shared["head"].item() == 2.0
+    assert accepted.notes == chosen.notes
+    early = start(never, broadcast=Broadcast(5, RECEIVED.shared, RECEIVED.extra))
+    assert early.used.shared["head"].item() == 4.0
+    assert early.notes == {}
+
+
+def test_a_client_that_was_away_compares_when_it_is_back() -> None:
+    chosen = ClientState(OWN.personal, OWN.memory, {"accepted": 1.0, "compared": 6})
+    later = Broadcast(13, RECEIVED.shared, RECEIVED.extra)
+    assert start(wants(-1), chosen, broadcast=later).notes == {"accepted": 0.0, "compared": 13}
 
 
 def test_with_few_examples_or_nothing_of_its_own_a_client_takes_what_it_receives() -> None:

@@ -36,7 +36,7 @@ def test_nothing_is_left_of_the_client_before() -> None:
 
 
 @pytest.mark.parametrize("norm", ["batch", "batch-personal"])
-def test_own_statistics_are_measured_before_the_model_is_judged(norm: str) -> None:
+def test_own_statistics_are_measured_before_the_model_is_evaluated(norm: str) -> None:
     arm = small_arm("fedavg", classification={"norm": norm})
     broadcast = arm.algorithm.broadcast(arm.start().server)
     arm.runtime.evaluate(broadcast, "CT-1", ClientState(), "test", "before_local_training")

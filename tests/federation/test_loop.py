@@ -217,7 +217,7 @@ def test_it_stops_when_no_reading_has_improved_for_so_many_evaluations(patience:
     assert last.best == {"before_local_training": (2, 0.5), "after_local_training": (4, 0.6)}
 
 
-def test_a_run_that_goes_on_stops_where_it_would_have() -> None:
+def test_a_run_that_continues_stops_where_it_would_have() -> None:
     for before in range(1, 9):
         half = federation(FakeEngine(FALLING), rounds=before, evaluate_every=2, patience=2).run(start())
         if before % 2:  # the last round of a run is always judged: not so in the longer one
@@ -254,7 +254,7 @@ def test_any_event_can_stop_the_rounds(event: str, played: int) -> None:
     assert len([line for line in diary.lines if line[0] == "evaluated"]) == 2 * played
 
 
-def test_the_round_that_a_stop_makes_the_last_is_judged() -> None:
+def test_the_round_that_a_stop_makes_the_last_is_evaluated() -> None:
     for pause, evaluated in ((False, {2}), (True, set())):
         engine = FakeEngine()
         federation(engine, Stopping("on_upload", Stop("enough", pause)), rounds=9, evaluate_every=5).run(start())
@@ -280,14 +280,14 @@ def test_an_arm_that_is_stopped_at_its_start_plays_no_round() -> None:
     assert loop.run(half) is half
 
 
-def test_a_reading_that_is_not_wanted_is_not_judged() -> None:
+def test_a_point_that_is_not_requested_is_not_evaluated() -> None:
     engine = FakeEngine()
     last = federation(engine, rounds=2, evaluate_every=1, evaluate=("before_local_training",)).run(start())
     assert {point for _, _, point in engine.evaluated} == {"before_local_training"}
     assert last.best.keys() == {"before_local_training"}
 
 
-def test_the_last_round_is_always_judged() -> None:
+def test_the_last_round_is_always_evaluated() -> None:
     engine = FakeEngine()
     federation(engine, rounds=5, evaluate_every=3).run(start())
     assert [number for number, _, point in engine.evaluated if point == "before_local_training"] == [3, 5]
@@ -362,6 +362,6 @@ def test_a_finished_run_plays_no_round() -> None:
 
 def test_mean_is_over_the_clients_that_have_the_metric() -> None:
     given = {"a": Scores({"auc": 0.5}, {}), "b": Scores({"auc": 1.0}, {}), "c": Scores({"accuracy": 0.0}, {})}
-    event = EvaluationEvent(ArmInfo(), 1, "test", "before_local_training", given)
+    event = EvaluationEvent(ArmInfo(), 1, split="test", point="before_local_training", scores=given)
     assert event.mean("auc") == pytest.approx(0.75)
     assert np.isnan(event.mean("dice"))

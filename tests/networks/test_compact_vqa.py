@@ -36,7 +36,7 @@ def predict(made: CompactAnswerer, given: Batch, train: bool = False) -> dict[st
         return head(tokens, tokens, made.read(given))
 
 
-def test_words_are_hashed_alike_everywhere() -> None:
+def test_words_are_hashed_the_same_everywhere() -> None:
     assert hashed_words("Is it, the LESION?", 1000) == hashed_words("is it the lesion", 1000)
     # SHA-256 of "lesion" begins with these bytes, on any machine.
     assert hashed_words("lesion", 1 << 20) == [(0xCD5F70CA8D37802A % (1 << 20) + 1, 0x502D296B42BEDF5C % (1 << 20) + 1)]

@@ -44,13 +44,13 @@ def test_without_a_place_it_lasts_as_long_as_the_object() -> None:
     assert one.value == one.value != other.value
 
 
-def test_a_damaged_one_is_told(tmp_path: Path) -> None:
+def test_a_damaged_one_is_reported(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"short")
     with pytest.raises(CheckpointError, match=r"secret is damaged\. Remove it and start the run anew"):
         _ = ClientSecret(tmp_path / "secret").value
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match=r"file/secret cannot be used: File exists"):
         _ = ClientSecret(tmp_path / "file" / "secret").value

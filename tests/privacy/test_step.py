@@ -69,7 +69,7 @@ def test_what_the_client_keeps_is_not_changed() -> None:
     assert not any(value.any() for value in upload.change.values())
 
 
-def test_what_is_trained_to_be_judged_passes_the_door_only_if_it_leaves() -> None:
+def test_what_is_trained_to_be_evaluated_passes_the_door_only_if_it_leaves() -> None:
     passed: list[str] = []
 
     class Watching(UploadStep):

@@ -109,6 +109,18 @@ def write_arm(folder: Path, number: int, name: str, kind: str, clients: Sequence
     (folder / "result.json").write_text(json.dumps(result))
 
 
+def change_rounds(folder: Path, changes: Mapping[int, Mapping[str, Any]], accepted: Mapping[str, Any]) -> None:
+    """Change the reports of an arm's rounds; ``accepted`` says of clients what they took in each round."""
+    path = folder / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "round":
+            line["report"] |= changes.get(line["round"], {})
+            for name, shares in accepted.items():
+                line["clients"][name]["accepted"] = shares[line["round"] - 1]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 def change_result(folder: Path, **changes: Any) -> None:
     """Change keys of an arm's result."""
     path = folder / "result.json"

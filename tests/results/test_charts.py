@@ -48,7 +48,7 @@ def test_a_chart_belongs_into_a_page(name: str) -> None:
     assert CHARTS[name]() == svg  # the same input, the same bytes
 
 
-def test_grey_is_for_clients_alone_and_no_two_arms_look_alike() -> None:
+def test_grey_is_for_clients_alone_and_no_two_arms_look_similar() -> None:
     styles = arm_styles(arms("local", *["fedavg"] * 16, "local"))
     assert styles["local0"]["color"] == styles["local17"]["color"] == GREY
     assert GREY not in {style["color"] for name, style in styles.items() if name.startswith("fedavg")}

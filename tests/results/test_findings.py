@@ -70,7 +70,7 @@ def test_notes_say_what_failed_and_are_shared(tmp_path: Path) -> None:
 def test_notes_say_what_is_missing_or_ended_early(tmp_path: Path) -> None:
     out = write_comparison_folder(tmp_path / "c", [arm("a")], flat)
     next(iter(out.glob("cells/arm0/*s2*/result.json"))).unlink()
-    assert read_findings(out).notes == {"a": "(1) seed 2 not played yet"}
+    assert read_findings(out).notes == {"a": "(1) seed 2 not run yet"}
     run = write_run(tmp_path / "r", {"a": "fedavg"})
     change_result(run / "a", rounds=3, stopped="it was enough.")
     assert read_findings(run).notes == {"a": "(1) seed 7 ended early, after round 3, as it was enough"}

@@ -6,7 +6,6 @@ import pytest
 
 from omnifm.results.formatting import (
     decimal_places,
-    joined,
     metric_name,
     metric_title,
     number,
@@ -43,7 +42,7 @@ def test_the_largest_decides_for_all() -> None:
     assert decimal_places([]) == decimal_places([None]) == 3
 
 
-def test_differences_bear_their_sign() -> None:
+def test_differences_have_a_sign() -> None:
     assert [signed(v) for v in (0.5, -0.5, 0.0001, -0.0001)] == ["+0.500", "−0.500", "±0.000", "±0.000"]  # noqa: RUF001
     assert signed(-0.004, 2) == "±0.00"
     assert signed(1.234, 2) == "+1.23"
@@ -60,11 +59,10 @@ def test_spreads_and_intervals_stand_behind_their_number() -> None:
     assert with_interval(0.1, math.nan, math.nan) == "+0.100"
 
 
-def test_p_values_percents_settings_and_lists() -> None:
+def test_p_values_percents_and_settings() -> None:
     assert [p_value(0.0004), p_value(0.0126), p_value(math.nan)] == ["<0.001", "0.013", "–"]  # noqa: RUF001
     assert [percent(0.2), percent(1.0)] == ["20 %", "100 %"]
     assert settings_text({"training.learning_rate": 0.020, "moon.mu": 1, "x": "on"}) == "learning_rate 0.02, mu 1, x on"
-    assert [joined(["a"]), joined(["a", "b", "c"])] == ["a", "a, b and c"]
 
 
 @pytest.mark.parametrize(

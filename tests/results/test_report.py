@@ -11,7 +11,7 @@ import pytest
 from comparison_folder import arm, failed_arm, write_comparison_folder
 from markupsafe import Markup
 from page import Page, headings
-from run_folder import EVALUATION_POINTS, change_result, write_run
+from run_folder import EVALUATION_POINTS, change_result, change_rounds, write_run
 
 from omnifm.results import charts
 from omnifm.results.findings import read_findings
@@ -29,9 +29,7 @@ def report_of(out: Path) -> str:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a chart be its description only: drawing takes longer than all else."""
-    monkeypatch.setattr(
-        charts, "_svg", lambda figure, description: Markup('<svg aria-label="{}"/>').format(description)
-    )
+    monkeypatch.setattr(charts, "svg", lambda figure, description: Markup('<svg aria-label="{}"/>').format(description))
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +211,38 @@ def test_the_bank_in_shares_of_a_row(text: str) -> None:
     assert "omnifm: whose prototypes each hospital retrieved in the last 2 rounds, in percent" in bank
     assert "25 % from others" in bank
     assert [bank.count(f">{share}</text>") for share in (75, 25)] == [2, 2]
+
+
+def test_circles_have_a_section_where_there_are_any(run: Path, tmp_path: Path, quick: None) -> None:
+    out = write_run(tmp_path / "r", ARMS, ("T1", "CT", "T2"))
+    circles = {"circles": {"0": ["T1", "T2"]}}
+    accepted = {"T1": [1, 0, 0], "CT": [1, 1, 1], "T2": [1, 1, 0.5]}
+    change_rounds(out / "omnifm", {1: {"circles": {}}, 2: circles, 3: circles}, accepted)
+    text = report_of(out)
+    assert headings(text)[-4:] == ["Circles", "The bank", "Cost", "Reproduce"]
+    section, bank = text[text.index('id="circles"') : text.index('id="bank"')], text[text.index('id="bank"') :]
+    sentence = "omnifm: 2 hospitals learn together, the same since round 2. CT is alone. T1 mostly kept its own weights"
+    assert sentence in section
+    assert sentence in text[: text.index("<nav")]  # it is among the first things that a reader sees
+    assert "omnifm: who learns with whom after each round" in section
+    rows = next(table for table in Page(text).tables if "% retrieved from its circle" in table[1])[2:]
+    assert rows == [
+        ["circle 0", "T1", "80", "0.33", "1", "0", "2"],
+        ["T2", "80", "0.83", "2", "1", "0"],
+        ["alone", "CT", "60", "1.00", "3", "0", "0"],
+    ]
+    assert "in percent; hospitals of a circle stand together" in bank
+    assert "Circles" not in headings(report_of(run))
+
+
+def test_sizes_of_circles_have_a_chart(tmp_path: Path, quick: None) -> None:
+    out = write_run(tmp_path / "r", ARMS, [f"H{number}" for number in range(70)])
+    change_rounds(out / "omnifm", {2: {"circles": [30, 20]}, 3: {"circles": [30, 25]}}, {})
+    text = report_of(out)
+    section = text[text.index('id="circles"') : text.index('id="bank"')]
+    assert "sizes of the circles after each round" in section
+    assert "After round 3: 30, 25 of 70 hospitals." in section
+    assert "15 hospitals are each alone" in section
 
 
 def test_it_tells_how_to_run_it_again(comparison: Path, text: str, tmp_path: Path, quick: None) -> None:

@@ -20,7 +20,7 @@ from evidence.studies import Study, read_studies
 from helpers import LABELS, made_client
 from small_run import write_experiment
 
-from omnifm.comparison.comparison_folder import Asked
+from omnifm.comparison.comparison_folder import ComparisonOptions
 from omnifm.config.experiment import make_experiment
 from omnifm.config.overrides import merged
 from omnifm.data.federated_dataset import FederatedDataset
@@ -103,7 +103,7 @@ def figures_of(folder: Path, level: dict[str, float], seeds: int = 3) -> Figures
 
 
 def study(**claims: Any) -> Study:
-    return Study("mixed-made", LIST.parent / "phantom-vqa.toml", (), Asked("omnifm"), claims or CLAIMS)
+    return Study("mixed-made", LIST.parent / "phantom-vqa.toml", (), ComparisonOptions("omnifm"), claims or CLAIMS)
 
 
 def test_a_page_has_the_figures_of_the_folder(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from comparison_folder import arm, failed_arm, write_comparison_folder
 from rich.console import Console
-from run_folder import change_result, write_run
+from run_folder import change_result, change_rounds, write_run
 
 from omnifm.results.write import terminal_tables, write_results
 from omnifm.utils.errors import ExperimentError
@@ -238,3 +238,12 @@ def test_large_scores_have_fewer_decimals(tmp_path: Path) -> None:
     assert "Test PSNR (dB), seed 7" in text
     rows = rows_of(text[text.index("by hospital") :])
     assert (rows["T1"], rows["CT"]) == (["30.12"], ["9.50"])
+
+
+def test_circles_are_told_in_terminal_and_text(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", {"omnifm": "omnifm"}, ("[T1]", "CT", "T2"))
+    change_rounds(run / "omnifm", {1: {"circles": {}}, 2: {"circles": {"0": ["[T1]", "T2"]}}}, {})
+    sentence = "omnifm: 2 hospitals learn together; this changed as late as in round 2, the last one. CT is alone."
+    assert sentence in printed(run, 200)
+    write_results(run)
+    assert sentence in (run / "table.txt").read_text()

@@ -141,7 +141,7 @@ def test_omnifm_sends_its_bank_and_prototypes_beside_the_network() -> None:
     assert entries > 0
 
 
-def test_centralised_trains_one_and_judges_all() -> None:
+def test_centralised_trains_one_and_evaluates_all() -> None:
     arm = small_arm("centralised")
     heard, last = played(arm)
     dataset = made_dataset()

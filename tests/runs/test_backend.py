@@ -19,6 +19,6 @@ def test_every_name_leads_to_a_class(name: str) -> None:
     assert isinstance(getattr(importlib.import_module(module), kind), type)
 
 
-def test_an_unknown_name_is_told() -> None:
+def test_an_unknown_name_is_reported() -> None:
     with pytest.raises(ExperimentError, match=r"there is no 'in-proces'. Did you mean 'in-process'?"):
         make_backend("in-proces", 1)

@@ -28,7 +28,7 @@ def experiment(folder: Path, *arms: str, **changes: Any) -> Path:
     return write_experiment(folder, *arms, **{"federation": FEW, "callbacks": callbacks, **changes})
 
 
-def test_one_object_is_told_of_all_arms_from_start_to_end(tmp_path: Path) -> None:
+def test_one_object_receives_events_of_all_arms_from_start_to_end(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert omnifm("run", experiment(tmp_path, "fedavg", "local"), "--out", out, "--workers", 1).status == 0
     each = ("from 0", "round 1", "round 2", "validation 2", "test 2", "end NoneType")
@@ -40,7 +40,7 @@ def test_a_pause_leaves_a_run_that_can_be_resumed_with_other_callbacks(tmp_path:
     path, out = experiment(tmp_path, "fedavg"), tmp_path / "run"
     paused = omnifm("run", path, "--set", "callbacks.0.pause=2", "--out", out, "--workers", 1)
     assert paused.status == 75
-    assert f"It is late. The finished rounds are kept: go on with  omnifm run --resume {out}" in paused.text
+    assert f"It is late. The finished rounds are kept: resume with  omnifm run --resume {out}" in paused.text
     assert lines(tmp_path)[-2:] == ["tiny fedavg s0 end OutOfTime", "run end OutOfTime"]
     assert omnifm("run", "--resume", out, "--workers", 1).status == 75, "without a file they stay as they were"
     (tmp_path / "diary").unlink()
@@ -52,7 +52,7 @@ def test_a_pause_leaves_a_run_that_can_be_resumed_with_other_callbacks(tmp_path:
     assert hashes(out) == hashes(tmp_path / "whole")
 
 
-def test_a_stop_for_good_is_told_in_the_result(tmp_path: Path) -> None:
+def test_a_stop_for_good_is_reported_in_the_result(tmp_path: Path) -> None:
     still = {"learning_rate": 1e-30, "batch_size": 4}
     federation = {"rounds": 9, "evaluate_every": 1, "patience": 1, "evaluate": ["before_local_training"]}
     path = experiment(tmp_path, "fedavg", federation=federation, training=still)
@@ -62,7 +62,7 @@ def test_a_stop_for_good_is_told_in_the_result(tmp_path: Path) -> None:
     assert found["stopped"] == "no score has improved in 1 evaluation on validation data"
 
 
-def test_what_does_not_fit_is_told_before_anything_is_written(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_reported_before_anything_is_written(tmp_path: Path) -> None:
     path = experiment(tmp_path)
     for command in ("run", "compare"):
         outcome = omnifm(command, path, "--set", "callbacks.0.kind=dairy", "--out", tmp_path / "x")
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_told_before_anything_is_written(tmp_path: Path) ->
         assert {path.name for path in (tmp_path / "x").glob("*")} <= {".lock"}
 
 
-def test_an_error_is_told_to_who_must_close_something(tmp_path: Path) -> None:
+def test_an_error_reaches_callbacks_that_must_close_something(tmp_path: Path) -> None:
     huge = ("--set", "training.learning_rate=1e30", "--set", "training.clip_norm=1e30")
     path = experiment(tmp_path, "fedavg")
     assert omnifm("run", path, *huge, "--out", tmp_path / "run", "--workers", 1).status == 1

@@ -97,7 +97,7 @@ def test_a_wider_label_space_keeps_the_backbone(tmp_path: Path, caplog: pytest.L
     assert "network.head.weight" in caplog.text
 
 
-def test_what_the_file_lacks_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_file_lacks_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = given(tmp_path, small_arm("fedavg", seed=5))
     for _ in range(2):
         small_arm("omnifm", init=str(path))
@@ -207,7 +207,7 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ]
 
 
-def test_no_network_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(repository: str, file: str) -> str:
         raise FileNotFoundError("Cannot find the requested files in the disk cache and outgoing traffic is disabled.\n")
 

@@ -69,7 +69,7 @@ def test_a_bare_algorithm_gets_a_bare_network(experiment: Path, tmp_path: Path) 
     assert not any(name.startswith("adapter.") for name in read_weights(tmp_path / "bare.safetensors")[0])
 
 
-def test_an_interrupted_pretraining_goes_on_to_the_same_file(experiment: Path, start: Path, tmp_path: Path) -> None:
+def test_an_interrupted_pretraining_continues_to_the_same_file(experiment: Path, start: Path, tmp_path: Path) -> None:
     file, run = tmp_path / "start.safetensors", tmp_path / "start"
     done = omnifm("pretrain", experiment, *FEW, "--out", file, "--workers", 1, "--time-limit", "0.001s")
     assert done.status == 75
@@ -83,7 +83,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_file(experiment: Path, s
 
 
 def test_what_stands_in_the_way_of_pretraining(experiment: Path, start: Path, tmp_path: Path) -> None:
-    refused(omnifm("pretrain", experiment, "--out", start), "is there already")
+    refused(omnifm("pretrain", experiment, "--out", start), "exists already")
     refused(omnifm("pretrain", experiment, "--out", tmp_path / "start.pt"), "let its name end in .safetensors")
     refused(omnifm("pretrain"), "Give an experiment file")
     refused(omnifm("pretrain", experiment, "--out", start, "--resume", tmp_path), "only one of them")
@@ -119,7 +119,7 @@ def test_a_resumed_run_starts_from_its_copy(experiment: Path, tuned: Path, start
     refused(omnifm("run", "--resume", out), "is damaged")
 
 
-def test_a_missing_file_is_told_before_there_is_a_run(experiment: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_before_there_is_a_run(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     refused(omnifm("run", experiment, "--set", f"init={tmp_path}/no.safetensors", "--out", out), "there is no file")
     assert not (out / "experiment.toml").exists()

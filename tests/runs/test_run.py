@@ -271,7 +271,7 @@ def test_without_a_sound_checkpoint_it_says_so(
         path.write_bytes(b"rubbish")
     outcome = omnifm("run", "--resume", out)
     assert outcome.status == 1
-    assert f"All checkpoints in {out / 'fedavg/checkpoints'} are damaged. Start the run anew." in outcome.text
+    assert f"All checkpoints in {out / 'fedavg/checkpoints'} are damaged. Start a new run." in outcome.text
     assert "Traceback" not in outcome.text
 
 
@@ -283,7 +283,7 @@ def test_a_changed_experiment_is_not_resumed(whole: Path, experiment: Path) -> N
     assert outcome.status == 1
     assert f"The experiment is not that of {whole}" in outcome.text
     assert "fedavg.training.batch_size: 4 then, 8 now" in outcome.text
-    assert "Resume without an experiment file to go on with the old one, or start a new run." in outcome.text
+    assert "Resume without an experiment file to continue the old one, or start a new run." in outcome.text
     assert "Traceback" not in outcome.text
     outcome = omnifm("run", experiment, "--resume", whole, "--set", "arms.local.algorithm=local")
     assert outcome.status == 1
@@ -316,7 +316,7 @@ def test_a_full_disk_keeps_the_rounds_before(
 
 
 @pytest.mark.parametrize("name", ["result.json", "report.html", "fedavg/.metrics.jsonl", "best-before_local_training"])
-def test_a_full_disk_is_told_wherever_it_shows(
+def test_a_full_disk_is_reported_wherever_it_shows(
     experiment: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     out = tmp_path / "run"
@@ -351,7 +351,7 @@ def test_a_loss_that_is_no_number_names_where(experiment: Path, tmp_path: Path, 
     assert "Traceback" not in outcome.text
 
 
-def test_weights_that_are_no_numbers_are_told_where_they_are_judged(experiment: Path, tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_are_reported_where_they_are_evaluated(experiment: Path, tmp_path: Path) -> None:
     # One batch a round: the loss is still a number when the weights no longer are.
     huge = ("training.learning_rate=1e38", "training.clip_norm=1e38", "training.batch_size=64")
     changes = [part for key in (*huge, "federation.evaluate_every=1") for part in ("--set", key)]
@@ -405,7 +405,7 @@ def test_the_experiment_file_is_the_last_of_a_new_folder(
     assert "holds no run to resume" in omnifm("run", "--resume", out).text
 
 
-def test_too_little_memory_is_told_and_costs_no_round(
+def test_too_little_memory_is_reported_and_costs_no_round(
     experiment: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, loss = tmp_path / "run", Classification.loss

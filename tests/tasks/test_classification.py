@@ -94,14 +94,14 @@ def test_balanced_weights_are_the_inverse_of_the_frequency() -> None:
     assert train.batch(torch.tensor([1]))["class_weight"].shape == (1, 4)
 
 
-def test_balanced_weights_make_every_class_count_alike() -> None:
+def test_balanced_weights_make_every_class_count_equally() -> None:
     labels = [0, 0, 0, 0, 1, 2, 2]
     train = task(class_weights="balanced").setup_client(examples(labels, [1, 1, 1, 0]))
     sums = (train.column("class_weight") * train.column("target")).sum(dim=0)
     torch.testing.assert_close(sums[:3], torch.full((3,), 7 / 3))
 
 
-def test_that_every_row_bears_one_label_is_noted_once() -> None:
+def test_that_every_row_has_one_label_is_noted_once() -> None:
     single, mixed = examples([0, 1], [1, 1, 0, 0]), Subset(MIXED, ("0", "1"))
     assert task().setup_client(single).whole().keys() - single.whole().keys() == {"single"}
     assert task().setup_client(mixed) is mixed
@@ -183,7 +183,7 @@ def test_a_class_without_both_signs_is_left_out_of_the_auc() -> None:
     assert "auc" not in scored(masked([[2, 1, 0, 0]] * 2, alike), alike).numbers
 
 
-def test_a_class_is_judged_on_the_images_that_may_bear_it() -> None:
+def test_a_class_is_evaluated_on_the_images_that_may_have_it() -> None:
     given = batch(
         [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
         [[1, 1, 0, 0]] * 2 + [[0, 0, 1, 1]] * 2,

@@ -181,7 +181,7 @@ def test_panels_put_the_colour_back() -> None:
     assert ", Q 0." in panel.caption
 
 
-def test_training_cuts_mirrors_and_shifts_both_sources_alike() -> None:
+def test_training_cuts_mirrors_and_shifts_both_sources_the_same_way() -> None:
     image = torch.arange(48 * 48.0).view(1, 1, 48, 48).expand(2, 2, -1, -1)
     draw = torch.Generator().manual_seed(0)
     cut = task(patch=20).augment({"image": image, "chroma": image}, draw)

@@ -161,7 +161,7 @@ def test_panels_show_the_same_place_in_every_picture() -> None:
     assert panels[0].right is None
 
 
-def test_the_busiest_window_lies_on_whole_small_pixels() -> None:
+def test_the_busiest_window_is_on_whole_small_pixels() -> None:
     image = torch.zeros(1, 24, 24)
     image[0, 14:20, 2:8] = torch.rand(6, 6)
     rows, columns = busiest_window(image, 8)

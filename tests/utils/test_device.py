@@ -63,7 +63,7 @@ def test_a_cpu_is_left_as_it_is() -> None:
         assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_cublas_is_told_before_its_first_product() -> None:
+def test_cublas_is_configured_before_its_first_product() -> None:
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"]
 
 

@@ -74,7 +74,7 @@ def is_noted(folder: Path) -> bool:
         return False
 
 
-def test_another_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+def test_another_process_is_refused_with_the_name_of_the_holder(tmp_path: Path) -> None:
     with another(hold, tmp_path) as pid:
         wait_until(lambda: is_noted(tmp_path))
         with pytest.raises(FolderInUseError) as told, locked(tmp_path):

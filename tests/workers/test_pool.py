@@ -104,7 +104,7 @@ def test_workers_killed_while_idle_are_replaced(caplog: pytest.LogCaptureFixture
     assert "died" not in caplog.text, "no request was lost"
 
 
-def test_a_worker_that_exits_is_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_that_exits_is_distinguished(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = once(tmp_path)
     with WorkerPool[str, str](1, lambda name: os._exit(7) if first(name) else name) as pool:
         assert ran(pool, "a") == ["a"]
@@ -125,7 +125,7 @@ def test_a_request_that_kills_every_worker_ends_it_in_its_turn() -> None:
         assert ran(pool, *"ac") == ["a", "c"]
 
 
-def test_an_error_is_raised_in_its_turn_and_the_crew_goes_on() -> None:
+def test_an_error_is_raised_in_its_turn_and_the_pool_continues() -> None:
     def work(name: str) -> str:
         if name in "bc":
             time.sleep(0.2 if name == "b" else 0)  # c fails first
@@ -141,7 +141,7 @@ def test_an_error_is_raised_in_its_turn_and_the_crew_goes_on() -> None:
         assert ran(pool, *"ad") == ["a", "d"]
 
 
-def test_what_cannot_be_sent_is_told() -> None:
+def test_what_cannot_be_sent_is_reported() -> None:
     with WorkerPool[str, object](1, lambda name: lambda: name) as pool, pytest.raises(RuntimeError, match="lambda"):
         list(pool.run("a", str))
 
@@ -157,7 +157,7 @@ def test_what_nobody_waits_for_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("no memory"), OSError(12, "no memory")])
-def test_too_little_memory_makes_the_crew_smaller(
+def test_too_little_memory_makes_the_pool_smaller(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     first = once(tmp_path)
@@ -171,10 +171,10 @@ def test_too_little_memory_makes_the_crew_smaller(
     with WorkerPool[str, int](3, work, queue=2) as pool:
         assert len(list(pool.run("abcdef", str))) == 6
         assert len(set(pool.run("abcdef", str))) == 2
-    assert "A worker process ran out of memory: going on with 2." in caplog.text
+    assert "A worker process ran out of memory: continuing with 2." in caplog.text
 
 
-def test_a_kill_by_the_system_for_lack_of_memory_makes_the_crew_smaller(
+def test_a_kill_by_the_system_for_lack_of_memory_makes_the_pool_smaller(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = once(tmp_path)
@@ -187,7 +187,7 @@ def test_a_kill_by_the_system_for_lack_of_memory_makes_the_crew_smaller(
 
     with WorkerPool[str, str](2, work) as pool:
         assert ran(pool, *"abc") == ["a", "b", "c"]
-    assert "going on with 1" in caplog.text
+    assert "continuing with 1" in caplog.text
     assert "died" not in caplog.text
 
 
@@ -199,7 +199,7 @@ def test_too_little_memory_for_one_worker() -> None:
         ran(pool, *"ab")
 
 
-def test_a_crew_that_cannot_grow_goes_on_with_fewer(
+def test_a_pool_that_cannot_grow_continues_with_fewer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     real, forked = os.fork, list[int]()
@@ -225,7 +225,7 @@ def test_auto_workers_fit_the_machine() -> None:
     assert 1 <= auto_workers() <= (os.cpu_count() or 1)
 
 
-def test_a_system_without_fork_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_fork_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(_: str) -> None:
         raise ValueError("cannot find context for 'fork'")
 

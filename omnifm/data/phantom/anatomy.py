@@ -79,7 +79,6 @@ def load_anatomy(cache: Path) -> Anatomy:
 
     Raises:
         DataError: nilearn's atlas files are not where they should be.
-
     """
     return _load(cache.resolve())
 

@@ -21,7 +21,7 @@ from omnifm.utils.settings import settings
 class PhantomSource(PhantomHospitals):
     """Synthetic heads; see ``docs/phantom.md``.
 
-    Fields of the pool: ``image`` ``(rows, channels, size, size)`` float32, ``label`` ``(rows,)`` int64 into
+    Fields of the table: ``image`` ``(rows, channels, size, size)`` float32, ``label`` ``(rows,)`` int64 into
     ``classes``, ``tissue`` and ``lesion`` ``(rows, size, size)`` uint8, coded as ``TISSUE_CODES`` and ``LESION_CODES``.
     The label is the patient's, whatever a slice shows.
     """

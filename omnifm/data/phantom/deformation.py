@@ -50,7 +50,7 @@ class Deformation:
         )
 
     def to_atlas(self, points: Array) -> Array:
-        """Return where the points ``(n, 3)`` of the patient lie in the atlas, ``(n, 3)``."""
+        """Return where the points ``(n, 3)`` of the patient are in the atlas, ``(n, 3)``."""
         found = (points - CENTRE) @ self.matrix.T + (CENTRE + self.shift)
         found = found + np.sin(found @ self.waves.T + self.phases) @ self.bends
         away = found - _VENTRICLES
@@ -58,7 +58,7 @@ class Deformation:
         return np.asarray(found - np.float32(self.swelling) * near * away, dtype=np.float32)
 
     def to_patient(self, points: Array) -> Array:
-        """Return where the points ``(n, 3)`` of the atlas lie in the patient: :meth:`to_atlas`, inverted."""
+        """Return where the points ``(n, 3)`` of the atlas are in the patient: :meth:`to_atlas`, inverted."""
         inverse = np.linalg.inv(self.matrix)
         found = (points - CENTRE - self.shift) @ inverse.T + CENTRE
         for _ in range(25):

@@ -11,7 +11,7 @@ from omnifm.data.phantom.lesions import Layer
 from omnifm.data.phantom.tissues import BONE, CSF, FAT, GREY, MARROW, SKIN, TISSUES, WHITE
 
 SHELLS = (CSF, BONE, MARROW, BONE, FAT, SKIN)
-"""What lies around the brain, from inside to outside: fluid, inner table, marrow, outer table, fat, skin."""
+"""The layers around the brain, from inside to outside: fluid, inner table, marrow, outer table, fat, skin."""
 
 
 def wrap(anatomy: Anatomy, places: Array, thickness: Array) -> tuple[Array, Array]:

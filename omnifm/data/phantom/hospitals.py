@@ -24,7 +24,7 @@ from omnifm.utils.settings import Count, OneOf, Some, settings
 from omnifm.workers.pool import auto_workers
 
 RENDER_VERSION = 3
-"""To be raised with every change that alters an image: stored pools of an older version are then not used."""
+"""To be raised with every change that alters an image: cached tables of an older version are then not used."""
 
 Row = Mapping[str, np.ndarray]
 Layout = Mapping[str, tuple[Sequence[int], torch.dtype]]
@@ -74,7 +74,7 @@ class PhantomHospitals:
         ]
 
     def places(self) -> dict[str, tuple[str, ...]]:
-        """Return the patient, modality and institution of each row, by the names that a pool has for them."""
+        """Return the patient, modality and institution of each row, named as in a table."""
         of_rows = [person for person in self.persons() for _ in range(self.slices)]
         return {
             "patients": tuple(person.name for person in of_rows),
@@ -83,7 +83,7 @@ class PhantomHospitals:
         }
 
     def stored(self, loading: Loading, **more: Any) -> dict[str, Tensor]:
-        """Make all rows, or read them from the cache. ``more`` is what they depend on beside the settings."""
+        """Make all rows, or read them from the cache. ``more`` is what they depend on besides the settings."""
         settings = {**asdict(self), "size": loading.size, "seed": loading.seed, **more}
         settings |= {"version": [RENDER_VERSION, ANATOMY_VERSION]}
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
@@ -106,7 +106,7 @@ class PhantomHospitals:
         return fields
 
     def patient(self, anatomy: Anatomy, loading: Loading, person: Person) -> Patient:
-        """Make a patient, of the class that :meth:`label` tells."""
+        """Make a patient, of the class that :meth:`label` returns."""
         kind = self.classes[self.label(loading.seed, person)]
         return make_patient(anatomy, kind, seed=loading.seed, name=person.name)
 

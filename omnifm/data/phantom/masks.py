@@ -27,7 +27,7 @@ class PhantomRegionsSource(PhantomHospitals):
     """Synthetic heads with a tumour, and the regions of it; see ``docs/phantom.md``.
 
     ``regions`` are the tumour's, or ``lesion``: all of whatever ``classes`` the patients have. ``axes = 3`` makes one
-    volume a patient, a cube of the scanner's field of view. Fields of the pool: ``image`` ``(rows, channels, *size)``
+    volume a patient, a cube of the scanner's field of view. Fields of the table: ``image`` ``(rows, channels, *size)``
     float32, ``mask`` ``(rows, regions, *size)`` uint8, ``spacing`` ``(rows, axes)`` float32 in mm.
     """
 

@@ -25,7 +25,7 @@ _PAIRS = tuple("-".join(pair) for pair in permutations(MODALITIES, 2))
 class PhantomPairsSource(PhantomHospitals):
     """Pairs of synthetic images; ``modalities`` are pairs of those of the phantom, such as ``CT-T2``.
 
-    Both images show the same truth on the same grid, that of the first scanner. Fields of the pool: ``image``
+    Both images show the same truth on the same grid, that of the first scanner. Fields of the table: ``image``
     ``(rows, 2, size, size)`` float32, first and second; ``chroma``, of the same shape, is 0: the phantom is grey, PET
     and SPECT too.
     """
@@ -37,7 +37,7 @@ class PhantomPairsSource(PhantomHospitals):
         """Make the whole set, or read it from the cache.
 
         Raises:
-            DataError: the images are wanted in colour.
+            DataError: colour images are requested.
         """
         if loading.channels != 1:
             raise DataError(f"data.channels = {loading.channels}: pairs are two grey images. Set data.channels = 1.")

@@ -18,7 +18,7 @@ from omnifm.utils.seeding import numpy_generator
 
 @dataclass(frozen=True)
 class Truth:
-    """What lies in each pixel or voxel of a grid.
+    """The content of each pixel or voxel of a grid.
 
     ``fractions`` ``(tissues, *spatial)`` float32 sum to 1 and follow the order of ``tissues``, the patient's
     own. ``tissue`` and ``lesion`` ``(*spatial)`` uint8 are the codes of ``TISSUE_CODES`` and
@@ -32,7 +32,7 @@ class Truth:
     tissues: tuple[Tissue, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Patient:
     """One person.
 
@@ -63,12 +63,7 @@ class Patient:
         return Truth(found.fractions[:, 0], found.tissue[0], found.lesion[0], (step, step), self.tissues)
 
     def volume(
-        self,
-        shape: tuple[int, int, int] = (64, 64, 64),
-        *,
-        spacing: float = 3.5,
-        centre: float = 10.0,
-        fine: int = 1,
+        self, shape: tuple[int, int, int] = (64, 64, 64), *, spacing: float = 3.5, centre: float = 10.0, fine: int = 1
     ) -> Truth:
         """Return a volume ``(z, y, x)``: slices from below to above, each as :meth:`slice` has it.
 
@@ -108,7 +103,6 @@ def make_patient(anatomy: Anatomy, kind: str, *, seed: int, name: str) -> Patien
 
     Raises:
         ValueError: no such kind.
-
     """
     if kind not in LESION_KINDS:
         raise ValueError(f"unknown kind of patient {kind!r}. {did_you_mean(kind, LESION_KINDS)}")
@@ -122,7 +116,16 @@ def make_patient(anatomy: Anatomy, kind: str, *, seed: int, name: str) -> Patien
     for index, other, share in lesion.ages:
         aged[index] = aged[index].towards(other, share)
     height = float(deformation.to_patient(lesion.centre[None])[0, 2])
-    return Patient(name, kind, height, anatomy, deformation, lesion, tuple(aged), thickness)
+    return Patient(
+        name=name,
+        kind=kind,
+        level=height,
+        anatomy=anatomy,
+        deformation=deformation,
+        lesion=lesion,
+        tissues=tuple(aged),
+        thickness=thickness,
+    )
 
 
 def _centres(count: int, step: float, fine: int) -> Array:

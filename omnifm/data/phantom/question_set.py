@@ -25,31 +25,15 @@ TYPES = ("modality", "presence", "kind", "side", "count", "size")
 CLOSED = ("presence", "size")
 MOST = 5
 PHRASINGS = {
-    "modality": (
-        "what modality is this image?",
-        "which imaging modality was used?",
-        "how was this image taken?",
-    ),
-    "presence": (
-        "is there a lesion?",
-        "does the image show a lesion?",
-        "can a lesion be seen in this brain?",
-    ),
-    "kind": (
-        "what kind of lesion is it?",
-        "which disease does the image show?",
-        "what is wrong with this brain?",
-    ),
+    "modality": ("what modality is this image?", "which imaging modality was used?", "how was this image taken?"),
+    "presence": ("is there a lesion?", "does the image show a lesion?", "can a lesion be seen in this brain?"),
+    "kind": ("what kind of lesion is it?", "which disease does the image show?", "what is wrong with this brain?"),
     "side": (
         "on which side is the lesion?",
         "which side of the brain is affected?",
         "is the lesion on the left or on the right?",
     ),
-    "count": (
-        "how many lesions are there?",
-        "what is the number of lesions?",
-        "count the lesions in this slice.",
-    ),
+    "count": ("how many lesions are there?", "what is the number of lesions?", "count the lesions in this slice."),
     "size": (
         "is the lesion larger than the ventricles?",
         "does the lesion cover more than the ventricles?",
@@ -62,7 +46,7 @@ PHRASINGS = {
 class PhantomQuestionsSource(PhantomHospitals):
     """The images of ``kind = "phantom"`` and up to six ``questions`` about each; see ``docs/phantom.md``.
 
-    Fewer are drawn at random; each is put in one of three ways. Fields of the pool: as ``omnifm.data.questions``.
+    Fewer are drawn at random; each is put in one of three ways. Fields of the table: as ``omnifm.data.questions``.
     """
 
     kind: Literal["phantom_questions"] = "phantom_questions"
@@ -115,7 +99,7 @@ def answers(modality: str, disease: str, tissue: Map, lesion: Map) -> Iterator[t
 
 
 def ventricles(tissue: Map) -> NDArray[np.bool_]:
-    """Return where fluid lies deep in the brain: farther from the skull than a tenth of the picture's side."""
+    """Return where fluid is deep in the brain: farther from the skull than a tenth of the picture's side."""
     from scipy import ndimage
 
     csf, grey, white = (tissue == TISSUE_CODES[name] for name in ("csf", "grey", "white"))

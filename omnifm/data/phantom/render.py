@@ -15,7 +15,7 @@ from omnifm.data.phantom.tissues import GREY, TISSUES
 def render(truth: Truth, scanner: Scanner, rng: np.random.Generator) -> Array:
     """Return the image ``(*spatial)`` float32 in [0, 1] that the scanner makes of the truth.
 
-    The grey scale is fixed by the scanner, not by the image, so that it tells nothing of the disease: in MR a
+    The grey scale is fixed by the scanner, not by the image, so that it reveals nothing of the disease: in MR a
     nominal tissue has a set brightness (``mri.SEQUENCES``), CT shows the brain window, PET and SPECT show
     nominal grey matter at 0.75; what is brighter than 1 is clipped.
     """

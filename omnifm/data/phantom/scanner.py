@@ -29,7 +29,6 @@ class Scanner:
 
     Raises:
         ValueError: a value that no machine can have.
-
     """
 
     modality: str

@@ -23,7 +23,7 @@ def shared_zeros(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 def each(work: Callable[[int], None], count: int, processes: int) -> None:
     """Call ``work`` with 0 to ``count - 1``, by so many forked processes; by this one if it is one.
 
-    What ``work`` leaves behind must lie in memory that is shared and must not depend on who did it, or how often.
+    The results of ``work`` must be in shared memory, and not depend on the process, or on how often it runs.
     """
 
     def do(share: range) -> None:

@@ -1,4 +1,4 @@
-"""Tensors that are dear to make, kept on disk. A cache may always fail: then its content is made again.
+"""Tensors that are expensive to make, cached on disk. Where the cache fails, its content is made again.
 
 What is read from the cache is the file itself, mapped into memory: a page of it is read when it is first looked at, and
 all processes share it.
@@ -36,10 +36,10 @@ def cached(path: Path, names: frozenset[str], make: Callable[[], dict[str, Tenso
         with replacing(path) as temporary:
             _write(temporary, tensors)
     except OSError as error:
-        log.warning("cache %s cannot be written (%s); going on without it", path, error.strerror)
+        log.warning("cache %s cannot be written (%s); continuing without it", path, error.strerror)
         return tensors
     stored = _read(path, names)
-    return tensors if stored is None else stored  # what was made is no longer held beside the file
+    return tensors if stored is None else stored  # frees what was made
 
 
 def _read(path: Path, names: frozenset[str]) -> dict[str, Tensor] | None:

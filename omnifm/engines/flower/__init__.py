@@ -1,1 +1,1 @@
-"""The engine for many hospitals: the same rounds over Flower. All that imports Flower lies in this folder."""
+"""The engine for many hospitals: the same rounds over Flower. Only this folder imports Flower."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import tomli_w
 
 CONFIG = {"experiment": "", "out": "", "resume": False}
-"""What ``--run-config`` may say: the experiment (TOML), the folder on the server, and whether to go on with it."""
+"""What ``--run-config`` may say: the experiment (TOML), the folder on the server, and whether to resume it."""
 
 
 def write_app(folder: Path) -> None:
@@ -42,5 +42,5 @@ def write_app(folder: Path) -> None:
 
 
 def write_run_config(path: Path, experiment: str, out: Path, resume: bool = False) -> None:
-    """Write what ``flwr run --run-config`` takes. ``experiment`` is TOML; empty, to go on with the run in ``out``."""
+    """Write what ``flwr run --run-config`` takes. ``experiment`` is TOML; empty resumes the run in ``out``."""
     path.write_text(tomli_w.dumps({"experiment": experiment, "out": str(out), "resume": resume}), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ class AuditLog:
             if line.get("trained") and datetime.fromisoformat(line["time"]) > since
         }
         return len(found - {but})
+
+    def rounds_in_circle(self, run: str, arm: str, number: int, circle: int | None) -> int:
+        """Count for how many rounds in a row, round ``number`` included, the hospital has trained in this circle."""
+        found = {
+            line["round"]: line["circle"]
+            for line in self._lines()
+            if line.get("trained") and "circle" in line and (line["run"], line["arm"]) == (run, arm)
+        }
+        before = [found[other] for other in sorted(found, reverse=True) if other < number]
+        return 1 + sum(1 for _ in takewhile(lambda other: other == circle, before))
 
     def _lines(self) -> list[dict[str, Any]]:
         lines = []

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ORGANISATION = "OmniFM"
 LOOPBACK = ("localhost", "127.0.0.1")
-"""Names that the server's certificate bears too: the server app reaches the SuperLink by them."""
+"""Further names in the server's certificate, by which the server app reaches the SuperLink."""
 AUTHORITY_DAYS, DAYS = 3650, 730
 _EARLIER = datetime.timedelta(days=1)  # good at once on a machine whose clock is behind
 

@@ -17,7 +17,7 @@ from omnifm.engines.flower.transport import from_records, to_records
 from omnifm.utils.errors import DeploymentError
 
 CONFIG_KEY = "client-toml"
-"""The key of ``--node-config`` that says where ``client.toml`` lies."""
+"""The key of ``--node-config`` that holds the path of ``client.toml``."""
 
 app = ClientApp()
 
@@ -26,6 +26,7 @@ app = ClientApp()
 def answer(message: Message, context: Context) -> Message:
     """Answer one message."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("omnifm.deploy").setLevel(logging.INFO)
     return answered(message, node_config(context))
 
 
@@ -39,7 +40,7 @@ def answered(message: Message, config: ClientConfig) -> Message:
 
 
 def node_config(context: Context) -> ClientConfig:
-    """Read the hospital's file, where the node says that it lies.
+    """Read the hospital's file, at the path that the node names.
 
     Raises:
         DeploymentError: the node does not say it, or the file is not as it should be.

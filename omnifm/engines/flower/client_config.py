@@ -24,19 +24,19 @@ from omnifm.utils.registration import load_plugins
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, Text, settings
 
 UploadKind = Literal["weights", "prototypes", "auxiliary"]
-"""What may leave a hospital, beside its numbers: changes of shared weights, spectral prototypes, and what else an
-algorithm adds (such as SCAFFOLD's control variates)."""
+"""The kinds of tensors in an upload: changes of shared weights, spectral prototypes, and what else an algorithm
+adds (such as SCAFFOLD's control variates)."""
 
 ANY = "*"
 
 
 @settings
 class ClientDataConfig:
-    """``[data]``: where the files are. How large the images come out, the experiment decides.
+    """``[data]``: where the files are. The experiment sets the size of the images.
 
-    ``root`` is the folder below which the sources lie, ``cache`` the folder for what is dear to make again (if not
-    given, ``cache`` below the state). All that the sources hold is this hospital's, unless ``client`` names one of the
-    hospitals that ``[partition]`` deals them out to: for trials on one machine.
+    ``root`` is the folder of the sources, ``cache`` the folder for expensive preprocessing (if not
+    given, ``cache`` below the state). All data of the sources are this hospital's, unless ``client`` names one of the
+    hospitals of ``[partition]``: for trials on one machine.
     """
 
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
@@ -47,16 +47,16 @@ class ClientDataConfig:
 
 @settings
 class ClientPolicy:
-    """``[policy]``: what the server may ask for; all else is refused, with the reason.
+    """``[policy]``: the requests that are permitted; all others are refused, with the reason.
 
-    ``tasks`` and ``algorithms`` by name, ``["*"]`` for any; ``upload`` what may leave; ``minimum_samples`` how many
-    training samples there must be, so that no few patients shine through; ``rounds_a_day`` in how many rounds the
-    hospital trains within 24 hours at most (0: any number); ``epochs`` how many local epochs a round may ask for (0:
-    any); ``answer_patients`` how many training patients must bear an answer to a question before its text is told;
-    ``megabytes`` how large a message may be, either way.
+    ``tasks`` and ``algorithms`` by name, ``["*"]`` for any; ``upload`` what may leave; ``minimum_samples`` the least
+    number of training samples, so that an upload does not reveal a few patients; ``rounds_a_day`` the most rounds of
+    training within 24 hours (0: any number); ``epochs`` the most local epochs of a round (0:
+    any); ``answer_patients`` how many training patients must have an answer to a question before its text is shared;
+    ``megabytes`` the largest size of a message, either way.
     """
 
-    tasks: Some[Annotated[str, OneOf(tasks.TASK_SETTINGS, ANY)]]
+    tasks: Some[Annotated[str, OneOf(tasks.TASKS, ANY)]]
     algorithms: Some[Annotated[str, OneOf(algorithms.ALGORITHM_SETTINGS, ANY)]]
     upload: tuple[UploadKind, ...] = ("weights", "prototypes", "auxiliary")
     minimum_samples: Count = 10
@@ -101,7 +101,7 @@ class ClientConfig:
 
     @property
     def cache_folder(self) -> Path:
-        """The folder for what is dear to make again."""
+        """The cache for expensive preprocessing."""
         return Path(self.data.cache) if self.data.cache else self.state_folder / "cache"
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from omnifm.algorithms.circle_exchange import circle_in
 from omnifm.checkpoint.client_store import ClientStateStore, file_name
 from omnifm.checkpoint.kept_weights import SCRATCH
 from omnifm.config.experiment import Experiment
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.engines.flower.audit_log import AuditLog
-from omnifm.engines.flower.client_config import ClientConfig, UploadKind
+from omnifm.engines.flower.client_config import ClientConfig
 from omnifm.engines.flower.config_exchange import find_brought, load_client_data, localise
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
 from omnifm.engines.flower.policy import (
@@ -34,7 +36,9 @@ from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError, DataError, OmniFMError
 
 _RUN = re.compile(r"[0-9a-f]{32}")
-_log = logging.getLogger("omnifm")
+_log, _deploy_log = logging.getLogger("omnifm"), logging.getLogger("omnifm.deploy")
+
+_TAKEN = {1.0: "what it received", 0.5: "half of what it received", 0.0: "its own weights alone"}
 
 
 class Refusal(Exception):  # noqa: N818 - what is meant, and no error
@@ -50,60 +54,65 @@ class ClientHandler:
 
     @property
     def audit_log(self) -> AuditLog:
-        """What is written down of every request."""
+        """The log of every request."""
         return AuditLog(self.config.state_folder / "audit.jsonl")
 
     def answer(self, data: bytes) -> bytes:
-        """Answer a request, whatever it is; all that goes wrong is written down, and told as far as the server's."""
+        """Answer a request; every error is logged, and reported to the server as far as it concerns it."""
         number, request = 0, None
         try:
             if reason := reject_size(self.config.policy, len(data)):
                 raise Refusal(reason)
             request = _read(data)
             number = request.broadcast.round if request.broadcast else 0
-            reply, sent = self._done(request)
+            reply, noted = self._done(request)
             answer = reply.to_bytes()
             if reason := reject_size(self.config.policy, len(answer)):
                 raise Refusal(reason)
         except Refusal as refusal:
-            reply, sent = Reply(self.config.name, "refused", str(refusal)), []
+            reply, noted = Reply(self.config.name, "refused", str(refusal)), {}
             answer = reply.to_bytes()
         except Exception as error:
             if not isinstance(error, OmniFMError | OSError):
                 _log.exception("A request could not be answered.")
-            self._write_down(request, number, "failed", f"{type(error).__name__}: {error}", [])
+            self._log_request(request, number, "failed", f"{type(error).__name__}: {error}", {})
             return Reply(self.config.name, "failed", _for_the_server(error)).to_bytes()
-        self._write_down(request, number, reply.outcome, reply.reason, sent)
+        self._log_request(request, number, reply.outcome, reply.reason, noted)
         return answer
 
-    def _write_down(self, request: Request | None, number: int, outcome: str, reason: str, sent: Sequence[str]) -> None:
+    def _log_request(
+        self, request: Request | None, number: int, outcome: str, reason: str, noted: Mapping[str, Any]
+    ) -> None:
         asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
         trained = bool(request and request.train and outcome == "done")
+        noted = {"sent": [], **noted}
         try:
-            self.audit_log.write(**asked, outcome=outcome, reason=reason, trained=trained, sent=list(sent))
+            self.audit_log.write(**asked, outcome=outcome, reason=reason, trained=trained, **noted)
         except OSError as error:
             _log.warning("The audit log %s cannot be written: %s.", self.audit_log.path, error.strerror)
+        if "circle" in noted:
+            _deploy_log.info("%s, %s, round %d: %s.", self.config.name, asked["arm"], number, circle_text(noted))
         if outcome != "done":
             _log.warning("%s: a request was not granted (%s): %s", self.config.name, outcome, reason)
 
-    def _done(self, request: Request) -> tuple[Reply, list[UploadKind]]:
-        """Return the answer, and what leaves with it."""
+    def _done(self, request: Request) -> tuple[Reply, dict[str, Any]]:
+        """Return the answer, and what the audit log says of it beside."""
         experiment = localise(request.experiment, self.config)
         if reason := reject_answers(self.config.policy, experiment):
             raise Refusal(reason)
         if request.broadcast is not None and (reason := reject_reason(self.config.policy, experiment)):
-            raise Refusal(reason)  # to say who one is commits to nothing: another arm may be permitted
+            raise Refusal(reason)  # an introduction commits to nothing: another arm can be permitted
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with self._timed("load"):
             dataset = load_client_data(experiment, self.config, request.labels)
         if request.broadcast is None:
             introduction = _introduced(experiment, dataset)
-            return Reply(self.config.name, "done", introduction=introduction, seconds=self.seconds), []
+            return Reply(self.config.name, "done", introduction=introduction, seconds=self.seconds), {}
         return self._worked(request, experiment, replace(dataset, vocabulary=request.vocabulary))
 
     def _worked(
         self, request: Request, experiment: Experiment, dataset: FederatedDataset
-    ) -> tuple[Reply, list[UploadKind]]:
+    ) -> tuple[Reply, dict[str, Any]]:
         broadcast, name, policy = request.received, self.config.name, self.config.policy
         assert broadcast is not None
         states = self._states(request)
@@ -128,12 +137,20 @@ class ClientHandler:
         evaluations = tuple(
             EvaluationResult.of(*asked, found) for asked, found in zip(request.evaluations, scores, strict=True)
         )
-        return Reply(name, "done", "", None, state, evaluations, self.seconds, upload), sent
+        noted: dict[str, Any] = {"sent": list(sent)}
+        if upload and runtime.algorithm.in_circles:
+            circle = circle_in(broadcast)
+            rounds = self.audit_log.rounds_in_circle(request.run, request.arm, broadcast.round, circle)
+            noted |= {"circle": circle, "circle_rounds": rounds}
+        if upload and "accepted" in upload.notes:
+            noted["accepted"] = upload.notes["accepted"]
+        reply = Reply(name, "done", state=state, evaluations=evaluations, seconds=self.seconds, upload=upload)
+        return reply, noted
 
     def _states(self, request: Request) -> ClientStateStore:
-        """Return where the hospital's states lie, after those that are no longer needed have been removed."""
+        """Return the store of the hospital's states, after removing those that are no longer needed."""
         if not _RUN.fullmatch(request.run):
-            raise Refusal(f"{request.run!r} is no name of a run.")
+            raise Refusal(f"{request.run!r} is not a valid run name.")
         folder = self.config.state_folder / "runs" / request.run
         _pass_newer(folder, request.issued)
         states = ClientStateStore(folder / file_name(request.arm))
@@ -153,7 +170,17 @@ class ClientHandler:
 def _introduced(experiment: Experiment, dataset: FederatedDataset) -> ClientProperties:
     data_spec = describe_data(experiment, dataset)
     versions = {name: version(name) for name in ("omnifm", "torch")}
-    return ClientProperties(data_spec.client_stats[0], data_spec.shape, data_spec.channels, data_spec.axes, versions)
+    return ClientProperties(
+        data_spec.client_stats[0], data_spec.shape, channels=data_spec.channels, axes=data_spec.axes, versions=versions
+    )
+
+
+def circle_text(noted: Mapping[str, Any]) -> str:
+    """Say with whom a hospital learns, and how much it takes of it, as the audit log has it."""
+    rounds, share = noted["circle_rounds"], noted.get("accepted")
+    place = "alone, in no circle" if noted["circle"] is None else f"in circle {noted['circle']}"
+    text = f"{place}, for {rounds} round{'s' if rounds > 1 else ''} in a row"
+    return text if share is None else f"{text}; it started from {_TAKEN.get(share, f'{share:g} of what it received')}"
 
 
 def _read(data: bytes) -> Request:
@@ -174,7 +201,7 @@ def _pass_newer(folder: Path, issued: int) -> None:
 
 
 def _for_the_server(error: Exception) -> str:
-    """Say what went wrong without a word of the data: the names of files may be those of patients."""
+    """Return an error without anything of the data: names of files can be those of patients."""
     if isinstance(error, CheckpointError):
         return str(error)
     if isinstance(error, OSError):

@@ -1,10 +1,10 @@
-"""The server's view of the hospitals: who is there, who went, who is asked for what, and what they answer."""
+"""The server's view of the hospitals: connections, open requests and answers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
 from omnifm.engines.flower.membership import Membership
@@ -16,7 +16,7 @@ Clock = Callable[[], float]
 
 
 class ClientAnswer(NamedTuple):
-    """What became of a request to a hospital: a reply, or none, for a ``reason``; if it was ``lost``, ask again."""
+    """The outcome of a request: a reply, or none for a ``reason``; one that was ``lost`` can be sent again."""
 
     client: str
     reply: Reply | None
@@ -27,26 +27,27 @@ class ClientAnswer(NamedTuple):
 
 @dataclass
 class ConnectedClient:
-    """One hospital: its node if it is there, or since when it is gone, and the message that it has not answered."""
+    """One hospital: its node if connected, else when it left, and the message that it has not answered yet."""
 
-    told: ClientProperties
+    properties: ClientProperties
     key: str
     node: Node | None
+    _: KW_ONLY
     gone_at: float = 0.0
     message: str = ""
 
 
 @dataclass
 class ClientManager:
-    """All hospitals by name, those that went too.
+    """All hospitals by name, connected or not.
 
-    ``introduce`` is the message that asks a node who it is; ``membership`` what the run has agreed on, once it has
-    begun.
+    ``introduce`` makes the message that asks a node who it is; ``membership`` is set once the run has begun.
     """
 
     transport: GridTransport
     events: Events
     introduce: Callable[[], bytes]
+    _: KW_ONLY
     membership: Membership | None = None
     clock: Clock = time.monotonic
     known: dict[str, ConnectedClient] = field(default_factory=dict)
@@ -55,63 +56,63 @@ class ClientManager:
     _late: dict[str, str] = field(default_factory=dict)
     _issued: int = 0
 
-    def there(self, name: str) -> bool:
-        """Tell whether a hospital is connected."""
+    def is_connected(self, name: str) -> bool:
+        """Return whether a hospital is connected."""
         return name in self.known and self.known[name].node is not None
 
     def gone_for(self, name: str) -> float:
-        """Return for how many seconds a hospital has been gone; infinity, if it never was there."""
+        """Return for how many seconds a hospital has been gone; infinity if it was never connected."""
         if name not in self.known:
             return float("inf")
         hospital = self.known[name]
         return 0.0 if hospital.node else self.clock() - hospital.gone_at
 
     @property
-    def unmet(self) -> bool:
-        """Whether a node that is connected has not said yet who it is."""
+    def has_unidentified(self) -> bool:
+        """Whether a connected node has not introduced itself yet."""
         return "asked" in self._seen.values()
 
     def busy(self, name: str) -> bool:
-        """Tell whether a hospital still owes an answer."""
+        """Return whether a hospital has an unanswered request."""
         return name in self.known and bool(self.known[name].message)
 
     def next_issue(self) -> int:
-        """Return a number above all before it; it tells the time, so that it grows over a restart too."""
+        """Return a number above all before it, also after a restart: it is the time."""
         self._issued = max(self._issued + 1, time.time_ns())
         return self._issued
 
     def begin(self, membership: Membership) -> Membership:
-        """Go on with those who are in the run; the others that are there are told to be out of it."""
+        """Begin with the members of the run; reject other connected hospitals."""
         self.membership = membership
         membership.write(self.events.folder)
         for name in self.known.keys() - set(membership.names):
             other = self.known.pop(name)
             if other.node is not None:
-                self._unwelcome(name, other.node, membership.reject_reason(other.told, other.key))
+                self._reject(name, other.node, membership.reject_reason(other.properties, other.key))
         return membership
 
     def send(self, name: str, payload: bytes, group: str) -> None:
-        """Ask a hospital that is there for work; what it still owes from before is not waited for any more."""
+        """Send a request to a connected hospital; an earlier one is given up."""
         hospital = self.known[name]
         assert hospital.node is not None
         self.give_up(name)
         hospital.message = self.transport.send(hospital.node.id, payload, group) or ""
 
     def give_up(self, name: str) -> None:
-        """Wait no longer for what a hospital owes."""
+        """Stop waiting for a hospital's answer."""
         if name in self.known and (message := self.known[name].message):
             self._late[message] = name
             self.known[name].message = ""
 
     def turn(self) -> list[ClientAnswer]:
-        """See who came and who went, and return the answers that have come."""
+        """Update the connections, and return the answers that have arrived."""
         answers = self._look()
         for arrival in self.transport.collect():
             if (node := self._asked.pop(arrival.message, None)) is not None:
                 self._meet(node, arrival.payload, arrival.fault)
             elif (name := self._late.pop(arrival.message, None)) is not None:
                 if not arrival.lost:
-                    self.events.tell("late", name, "its answer came after the round had gone on; it is not counted")
+                    self.events.log("late", name, "its answer came after the round had ended and is not counted")
             elif owner := [name for name, one in self.known.items() if one.message == arrival.message]:
                 self.known[owner[0]].message = ""
                 answers.append(self._answer(owner[0], arrival.payload, arrival.fault))
@@ -123,8 +124,8 @@ class ClientManager:
         for name, hospital in self.known.items():
             if hospital.node is not None and hospital.node not in nodes:
                 hospital.node, hospital.gone_at = None, self.clock()
-                self.events.tell("gone", name, "its node is no longer connected")
-                self.events.stand({name: {"there": False}})
+                self.events.log("gone", name, "its node is no longer connected")
+                self.events.update_status({name: {"there": False}})
                 if hospital.message:
                     self.give_up(name)
                     lost.append(ClientAnswer(name, None, "it went away", lost=True))
@@ -136,11 +137,11 @@ class ClientManager:
         return lost
 
     def _meet(self, node: Node, payload: bytes | None, fault: str) -> None:
-        """Hear who a node is; one that has gone meanwhile is not listened to."""
+        """Take a node's introduction, unless it has gone meanwhile."""
         if node not in self._seen:
             return
         if payload is None and not fault:
-            self._seen.pop(node, None)  # to be asked again
+            self._seen.pop(node, None)  # so that it is asked again
             return
         try:
             reply = Reply.from_bytes(payload) if payload is not None else Reply("", "failed", fault)
@@ -148,38 +149,39 @@ class ClientManager:
             reply = Reply("", "failed", f"not understood: {error}")
         name = reply.client or f"node {node.id}"
         if reply.outcome != "done" or reply.introduction is None:
-            self._unwelcome(name, node, reply.reason or "it did not introduce itself")
+            self._reject(name, node, reply.reason or "it did not introduce itself")
             return
-        told = reply.introduction
-        if told.stats.name != reply.client:
-            self._unwelcome(name, node, "it goes by two names")
+        properties = reply.introduction
+        if properties.stats.name != reply.client:
+            self._reject(name, node, "it goes by two names")
         elif node.name not in ("", name):
-            self._unwelcome(name, node, f"its key is registered as that of {node.name}")
-        elif self.there(name) and self.known[name].node != node:
-            self._unwelcome(name, node, "another node is connected under this name")
+            self._reject(name, node, f"its key is registered as that of {node.name}")
+        elif self.is_connected(name) and self.known[name].node != node:
+            self._reject(name, node, "another node is connected under this name")
         elif name in self.known and self.known[name].key != node.key:
-            self._unwelcome(name, node, "another hospital took part under this name, with another key")
-        elif self.membership and (reason := self.membership.reject_reason(told, node.key)):
-            self._unwelcome(name, node, reason)
+            self._reject(name, node, "another hospital took part under this name, with another key")
+        elif self.membership and (reason := self.membership.reject_reason(properties, node.key)):
+            self._reject(name, node, reason)
         else:
-            self._welcome(name, node, told)
+            self._admit(name, node, properties)
 
-    def _welcome(self, name: str, node: Node, told: ClientProperties) -> None:
+    def _admit(self, name: str, node: Node, properties: ClientProperties) -> None:
         back = name in self.known
         self._seen[node] = name
-        self.known[name] = ConnectedClient(told, node.key, node)
+        self.known[name] = ConnectedClient(properties, node.key, node)
         if self.membership:
-            self.membership.welcome(told, node.key)
+            self.membership.admit(properties, node.key)
             self.membership.write(self.events.folder)
-        about = {"train": told.stats.train, "validation": told.stats.validation, "test": told.stats.test}
-        self.events.tell("back" if back else "there", name, f"{told.stats.train} training samples", **told.versions)
-        self.events.stand({name: {"there": True, "group": told.stats.group, **about, **told.versions, "trouble": ""}})
+        stats, versions = properties.stats, properties.versions
+        about = {"group": stats.group, "train": stats.train, "validation": stats.validation, "test": stats.test}
+        self.events.log("back" if back else "there", name, f"{stats.train} training samples", **versions)
+        self.events.update_status({name: {"there": True, **about, **versions, "trouble": ""}})
 
-    def _unwelcome(self, name: str, node: Node, reason: str) -> None:
+    def _reject(self, name: str, node: Node, reason: str) -> None:
         self._seen[node] = "unwelcome"
-        self.events.tell("unwelcome", name, reason, node=str(node.id))
-        if not self.there(name):  # else it is another that uses the name
-            self.events.stand({name: {"there": True, "trouble": reason}})
+        self.events.log("unwelcome", name, reason, node=str(node.id))
+        if not self.is_connected(name):  # else it is another that uses the name
+            self.events.update_status({name: {"there": True, "trouble": reason}})
 
     def _answer(self, name: str, payload: bytes | None, fault: str) -> ClientAnswer:
         if payload is None:

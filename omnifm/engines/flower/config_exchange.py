@@ -1,4 +1,4 @@
-"""Of an experiment, what the hospitals are told: all but the data, which each has of its own."""
+"""The part of an experiment that the hospitals receive: all but the data, of which each has its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def localise(document: Mapping[str, Any], config: ClientConfig) -> Experiment:
     """Return the experiment as it is done at a hospital, on its own data and device.
 
     Raises:
-        ExperimentError: a key or value does not fit; names the key.
+        ExperimentError: a key or value is not valid; names the key.
         DeploymentError: it speaks of data that are not the server's to choose.
     """
     data = document.get("data", {})
@@ -71,7 +71,7 @@ class BroughtWeights(KeptWeights):
 
 
 def find_brought(experiment: Experiment, config: ClientConfig, digest: str) -> BroughtWeights:
-    """Return the files to start from; nothing is read but what lies, by its digest, in the hospital's own folder.
+    """Return the files to start from; only files in the hospital's own folder are read, found by digest.
 
     Raises:
         DeploymentError: the file is not there; says which to bring.

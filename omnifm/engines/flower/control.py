@@ -13,7 +13,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class RegisteredNode:
 
     number: int
     name: str
+    _: KW_ONLY
     status: str
     since: datetime | None
     public_key: bytes
@@ -79,12 +80,16 @@ class Control:
         return [node for node in self._all_nodes() if node.status != "unregistered"]
 
     def _all_nodes(self) -> list[RegisteredNode]:
-        """Return those who were shut out, too."""
+        """Return all nodes, revoked ones too."""
         with self._calling() as client:
             infos = client.ListNodes(ListNodesRequest()).nodes_info
         found = [
             RegisteredNode(
-                info.node_id, info.name or f"node {info.node_id}", info.status, _since(info), info.public_key
+                info.node_id,
+                info.name or f"node {info.node_id}",
+                status=info.status,
+                since=_since(info),
+                public_key=info.public_key,
             )
             for info in infos
         ]
@@ -94,7 +99,7 @@ class Control:
         """Let in the hospital with this key; False if it is in already.
 
         Raises:
-            DeploymentError: the file is no such key, the key was shut out, the name is another key's, or the SuperLink
+            DeploymentError: the file is no such key, the key was revoked, the name is another key's, or the SuperLink
                 refuses.
         """
         try:
@@ -108,7 +113,7 @@ class Control:
             if node.status == "unregistered":
                 if node.public_key == data:
                     again = "make a new one with `omnifm deploy rekey`"
-                    raise DeploymentError(f"{name}: its key was shut out, and Flower never takes it again: {again}.")
+                    raise DeploymentError(f"{name}: its key was revoked, and Flower never accepts it again: {again}.")
                 continue
             if node.public_key == data and node.name == name:
                 return False
@@ -143,15 +148,18 @@ class Control:
     def _calling(self) -> Iterator[ControlHttpClient]:
         version = RuntimeVersionHttpInterceptor(component_name="flwr CLI")
         interceptors = (CliClientHttpInterceptor(), version)
-        with _told(self.url), ControlHttpClient(self.url, interceptors=interceptors, verify=self.context) as client:
+        with (
+            _reported(self.url),
+            ControlHttpClient(self.url, interceptors=interceptors, verify=self.context) as client,
+        ):
             yield client
 
 
 def try_key(url: str, context: ssl.SSLContext, key: Path) -> None:
-    """Sign in with a hospital's key and out again.
+    """Connect with a hospital's key, and disconnect.
 
     Raises:
-        DeploymentError: the key cannot be read, or the SuperLink does not take it; says why.
+        DeploymentError: the key cannot be read, or the SuperLink refuses it; says why.
     """
     try:
         private = load_ssh_private_key(key.read_bytes(), None)
@@ -162,7 +170,7 @@ def try_key(url: str, context: ssl.SSLContext, key: Path) -> None:
     signing = NodeAuthHttpInterceptor(private, private.public_key())
     version = RuntimeVersionHttpInterceptor(component_name="SuperNode")
     request = ActivateNodeRequest(public_key=public_key_to_bytes(private.public_key()), heartbeat_interval=10)
-    with _told(url), FleetHttpClient(url, interceptors=(version, signing), verify=context) as client:
+    with _reported(url), FleetHttpClient(url, interceptors=(version, signing), verify=context) as client:
         number = client.ActivateNode(request).node_id
         client.DeactivateNode(DeactivateNodeRequest(node_id=number))
 
@@ -174,8 +182,8 @@ def _since(info: Any) -> datetime | None:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
-    """Say in one sentence why a call has failed."""
+def _reported(url: str) -> Iterator[None]:
+    """Return in one sentence why a call has failed."""
     try:
         yield
     except httpx.HTTPStatusError as error:
@@ -188,7 +196,7 @@ def _told(url: str) -> Iterator[None]:
 
 
 _REASONS = {
-    400: "it wants a client certificate of the deployment's authority",
+    400: "it requires a client certificate of the deployment's authority",
     401: "the key is not this node's, or the clocks differ too much",
     403: "nginx.conf does not list this operator",
     502: "the proxy answers, the SuperLink behind it does not",

@@ -1,4 +1,4 @@
-"""``[deploy]`` of an experiment file: with whom, and how long the server waits."""
+"""``[deploy]`` of an experiment file: the hospitals, and how long the server waits for them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from omnifm.utils.settings import Count, CountOrZero, Distinct, NotNegative, Pos
 
 @settings
 class DeploySettings:
-    """How a run goes on over the network.
+    """Settings of a run over the network.
 
-    ``hospitals`` names all who may ever take part, in their order; others are refused. If none are named, it is those
-    who are connected when the run begins. It begins when ``wait_for`` of them are there (0: all that are named; or else
-    all that are connected, at least 2).
-    A round waits ``deadline`` seconds for an answer; for a hospital that is gone, ``grace`` seconds from when it went;
-    and for ``min_answers`` answers (of fewer hospitals: all) as long as it takes. ``labels`` are classes that hospitals
-    will bring who are not there at the beginning. ``megabytes`` is how large an answer may be. ``poll`` is after how
-    many seconds the server looks again for answers.
+    ``hospitals`` names all that can ever take part, in order; others are refused. Without names, those connected at the
+    beginning take part. The run begins when ``wait_for`` of them are connected (0: all that are named; or else all that
+    are connected, at least 2).
+    A round waits ``deadline`` seconds for an answer; for a hospital that is gone, ``grace`` seconds from when it left;
+    and indefinitely for ``min_answers`` answers (of fewer hospitals: all). ``labels`` are classes of hospitals that
+    join later. ``megabytes`` is the largest size of an answer. ``poll`` is the interval in seconds at which the server
+    looks for answers.
     """
 
     hospitals: Distinct[str] = ()
@@ -35,7 +35,7 @@ class DeploySettings:
 
     @property
     def first(self) -> int:
-        """How many hospitals must be there for a run to begin."""
+        """How many hospitals must be connected for a run to begin."""
         return self.wait_for or len(self.hospitals) or 2
 
     @property
@@ -48,7 +48,7 @@ def deploy_settings(document: Document) -> DeploySettings:
     """Read ``[deploy]`` of an experiment's document.
 
     Raises:
-        ExperimentError: a key or value does not fit; names the key.
+        ExperimentError: a key or value is not valid; names the key.
     """
     settings: DeploySettings = checked(DeploySettings, document.get("deploy", {}), ("deploy",))
     return settings

@@ -1,6 +1,6 @@
 """The engine whose clients are remote: the same rounds, over messages.
 
-What a hospital keeps stays there; the server knows the digest of it, and tells from which the hospital is to go on.
+A hospital's state stays there; the server knows its digest, and names the one to continue from.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from omnifm.utils.errors import DeploymentError
 from omnifm.utils.signals import check_interrupts
 
 TRIES = 3
-"""How often a hospital is asked the same that loses the message, or its process, while it is connected."""
+"""How often a request is sent to a connected hospital that loses the message or whose process crashes."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a hospital is asked for in one message."""
+    """The work requested from a hospital in one message."""
 
     evaluations: tuple[tuple[Split, EvaluationPoint], ...] = ()
     train: bool = False
@@ -41,22 +41,23 @@ class Job:
 class FlowerEngine:
     """Runs an arm's clients at the hospitals. Use it as a context manager.
 
-    To judge on validation data and to train in the round after are one message, since both begin with the same
-    weights: a hospital is asked once a round. What was trained so is counted when the round comes.
+    Validation and the next round's training are one message, as both begin with the same weights: a hospital gets one
+    request a round. The upload is counted when that round comes.
     """
 
     def __init__(
         self,
         name: str,
         arm: Arm,
+        *,
         membership: Membership,
-        hospitals: ClientManager,
+        clients: ClientManager,
         checkpoints: CheckpointManager,
         settings: DeploySettings,
         weights: str = "",
     ) -> None:
-        self.name, self.arm, self.membership, self.hospitals = name, arm, membership, hospitals
-        self.checkpoints, self.settings, self.events = checkpoints, settings, hospitals.events
+        self.name, self.arm, self.membership, self.clients = name, arm, membership, clients
+        self.checkpoints, self.settings, self.events = checkpoints, settings, clients.events
         self._experiment, self._weights = public_config(arm.experiment), weights
         self._digests: dict[str, str] = {}
         self._ahead: dict[str, Reply] = {}
@@ -67,7 +68,7 @@ class FlowerEngine:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Leave the hospitals as they are: they need not know."""
+        """Do nothing: the hospitals need not know."""
 
     @property
     def states(self) -> StateRefs:
@@ -75,19 +76,19 @@ class FlowerEngine:
         return StateRefs(self._digests)
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
-        """Go on from these states."""
+        """Continue from these states."""
         self._digests = digests_of(states)
         self._forget()
 
     def update(
         self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
     ) -> Iterator[Upload]:
-        """Let the hospitals train; yield what they send in the order of all engines."""
+        """Train at the hospitals; yield their uploads in the order of all engines."""
         ahead = self._ahead if self._ahead_of == broadcast.round else {}
-        clients = sorted(self._gathered(clients), key=lambda name: -self.membership.client_stats[name].train)
+        clients = sorted(self._available(clients), key=lambda name: -self.membership.client_stats[name].train)
         missing = {name: Job(train=True) for name in clients if name not in ahead}
         need = min(self.settings.min_answers, len(clients)) - len(clients) + len(missing)
-        answers = self._ask(broadcast, messages, missing, need) if missing else iter(())
+        answers = self._run_jobs(broadcast, messages, missing, need) if missing else iter(())
         ready: dict[str, Reply | None] = {name: ahead[name] for name in clients if name in ahead}
         for name in clients:
             while name not in ready:
@@ -109,7 +110,7 @@ class FlowerEngine:
         point: EvaluationPoint,
         messages: Messages = NO_MESSAGES,
     ) -> Iterator[tuple[str, Scores]]:
-        """Let the hospitals judge; on validation data at all points at once, and train for the next round."""
+        """Evaluate at the hospitals; on validation data at all points at once, and train for the next round."""
         if (split, point) not in self._scores:
             self._evaluate(broadcast, messages, clients, split, point)
         yield from self._scores.pop((split, point)).items()
@@ -124,20 +125,20 @@ class FlowerEngine:
     def _evaluate(
         self, broadcast: Broadcast, messages: Messages, clients: Sequence[str], split: Split, point: EvaluationPoint
     ) -> None:
-        plays_on = split == "validation"
+        continues = split == "validation"
         federation = self.arm.experiment.federation
-        points = federation.evaluate if plays_on else (point,)
-        next_ones: Sequence[str] = ()
-        if plays_on and broadcast.round <= federation.rounds:
-            next_ones = sample(
+        points = federation.evaluate if continues else (point,)
+        next_clients: Sequence[str] = ()
+        if continues and broadcast.round <= federation.rounds:
+            next_clients = sample(
                 self.arm.participants, federation.participation, self.arm.experiment.seed, broadcast.round
             )
         evaluations = tuple((split, one) for one in points)
-        jobs = {name: Job(evaluations, name in next_ones) for name in self._gathered(clients)}
+        jobs = {name: Job(evaluations, name in next_clients) for name in self._available(clients)}
         self._forget()
         self._ahead_of = broadcast.round
         self._scores = {one: {} for one in evaluations}
-        for name, reply in self._ask(broadcast, messages, jobs, min(self.settings.min_answers, len(jobs))):
+        for name, reply in self._run_jobs(broadcast, messages, jobs, min(self.settings.min_answers, len(jobs))):
             if reply is None:
                 continue
             for evaluation in reply.evaluations:
@@ -145,77 +146,77 @@ class FlowerEngine:
             if jobs[name].train:
                 self._ahead[name] = reply
 
-    def _gathered(self, clients: Sequence[str]) -> list[str]:
-        """Return those who are there, or have not been gone for long; wait until they are enough to begin."""
-        need, told_of_waiting = min(self.settings.min_answers, len(clients)), False
+    def _available(self, clients: Sequence[str]) -> list[str]:
+        """Return the clients that are connected, or not gone for long; wait until they are enough to begin."""
+        need, waiting_logged = min(self.settings.min_answers, len(clients)), False
         while True:
             check_interrupts()
-            found = [name for name in clients if self.hospitals.gone_for(name) <= self.settings.grace]
+            found = [name for name in clients if self.clients.gone_for(name) <= self.settings.grace]
             if len(found) >= need:
                 break
-            if not told_of_waiting:
-                self.events.tell("waiting", text=f"{len(found)} of {need} hospitals that are needed are there")
-            told_of_waiting = True
+            if not waiting_logged:
+                self.events.log("waiting", text=f"{len(found)} of {need} required hospitals are connected")
+            waiting_logged = True
             time.sleep(self.settings.poll)
-            self.hospitals.turn()
+            self.clients.turn()
         for name in clients:
             if name not in found:
-                self.events.tell("missed", name, "it is not there")
+                self.events.log("missed", name, "it is not connected")
         return found
 
-    def _ask(
+    def _run_jobs(
         self, broadcast: Broadcast, messages: Messages, jobs: Mapping[str, Job], need: int
     ) -> Iterator[tuple[str, Reply | None]]:
-        """Ask the hospitals; yield each with its answer, or with None when there will be none.
+        """Send the jobs to the hospitals; yield each with its answer, or None when there will be none.
 
         Raises:
-            DeploymentError: fewer than ``need`` can answer, since the others have refused or failed.
+            DeploymentError: fewer than ``need`` can answer, since others have refused or failed.
         """
         packed = broadcast.to_bytes()  # once for all hospitals
-        waiting, reasons, told_of_waiting = dict(jobs), dict[str, str](), False
-        started, answered, tries = self.hospitals.clock(), 0, dict.fromkeys(jobs, TRIES)
+        waiting, reasons, waiting_logged = dict(jobs), dict[str, str](), False
+        started, answered, tries = self.clients.clock(), 0, dict.fromkeys(jobs, TRIES)
         while waiting:
             check_interrupts()
             for name, job in waiting.items():
-                if self.hospitals.there(name) and not self.hospitals.busy(name):
+                if self.clients.is_connected(name) and not self.clients.busy(name):
                     self._send(name, broadcast.round, packed, messages.get(name), job)
-            for answer in self.hospitals.turn():
+            for answer in self.clients.turn():
                 if answer.client not in waiting:
                     continue
-                reply, reason = self._looked_at(answer, broadcast, messages, waiting[answer.client])
-                tries[answer.client] -= answer.lost and self.hospitals.there(answer.client)
+                reply, reason = self._validated(answer, broadcast, messages, waiting[answer.client])
+                tries[answer.client] -= answer.lost and self.clients.is_connected(answer.client)
                 if answer.lost and tries[answer.client]:
-                    self.events.tell("lost", answer.client, f"{reason}; it is asked again")
+                    self.events.log("lost", answer.client, f"{reason}; the request is sent again")
                     continue
                 del waiting[answer.client]
                 answered += reply is not None
                 if reply is None:
                     reasons[answer.client] = reason
-                    self.events.tell("failed", answer.client, reason, round=broadcast.round)
-                self._stand(answer.client, broadcast, reply, reason, self.hospitals.clock() - started)
+                    self.events.log("failed", answer.client, reason, round=broadcast.round)
+                self._log_outcome(answer.client, broadcast, reply, reason, self.clients.clock() - started)
                 if answered + len(waiting) < need:
                     raise DeploymentError(
-                        f"Round {broadcast.round}: {need} answers are needed (deploy.min_answers) and cannot come: "
+                        f"Round {broadcast.round}: {need} answers are needed (deploy.min_answers) and cannot arrive: "
                         + "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
                     )
                 yield answer.client, reply
             if overdue := self._overdue(waiting, started):
                 if answered < need:
-                    if not told_of_waiting:
-                        self.events.tell("waiting", text=f"{answered} of {need} answers that are needed have come")
-                    told_of_waiting = True
+                    if not waiting_logged:
+                        self.events.log("waiting", text=f"{answered} of {need} required answers have arrived")
+                    waiting_logged = True
                 else:
                     for name in overdue:
                         del waiting[name]
-                        self.hospitals.give_up(name)
-                        self.events.tell("missed", name, "it has not answered in time", round=broadcast.round)
+                        self.clients.give_up(name)
+                        self.events.log("missed", name, "it has not answered in time", round=broadcast.round)
                         yield name, None
             if waiting:
                 time.sleep(self.settings.poll)
 
     def _overdue(self, waiting: Iterable[str], started: float) -> list[str]:
-        late = self.hospitals.clock() - started > self.settings.deadline
-        return [name for name in waiting if late or self.hospitals.gone_for(name) > self.settings.grace]
+        late = self.clients.clock() - started > self.settings.deadline
+        return [name for name in waiting if late or self.clients.gone_for(name) > self.settings.grace]
 
     def _send(self, name: str, number: int, broadcast: bytearray, message: Tensors | None, job: Job) -> None:
         state = self._digests.get(name)
@@ -225,30 +226,30 @@ class FlowerEngine:
         request = Request(
             self.membership.run,
             self.name,
-            self.hospitals.next_issue(),
+            self.clients.next_issue(),
             self._experiment,
-            self._weights,
-            self.membership.shape.label_names,
-            self.membership.shape.vocabulary,
-            state,
-            tuple(sorted(keep)),
-            job.evaluations,
-            job.train,
+            weights=self._weights,
+            labels=self.membership.shape.label_names,
+            vocabulary=self.membership.shape.vocabulary,
+            state=state,
+            keep=tuple(sorted(keep)),
+            evaluations=job.evaluations,
+            train=job.train,
             message=Broadcast(number, {}, message) if message else None,
         )
-        self.hospitals.send(name, request.to_bytes({"broadcast": broadcast}), f"round {number}")
+        self.clients.send(name, request.to_bytes({"broadcast": broadcast}), f"round {number}")
 
-    def _looked_at(
+    def _validated(
         self, answer: ClientAnswer, broadcast: Broadcast, messages: Messages, job: Job
     ) -> tuple[Reply | None, str]:
-        """Return the reply if it can be counted, else why not."""
+        """Return the reply if it counts, else None and the reason."""
         reply = answer.reply
         if reply is None:
             return None, answer.reason
         try:
             self._check(answer.client, reply, broadcast.with_message(messages.get(answer.client, {})), job)
         except (ValueError, KeyError, TypeError) as error:
-            self.events.tell("rejected", answer.client, str(error), round=broadcast.round)
+            self.events.log("rejected", answer.client, str(error), round=broadcast.round)
             return None, f"rejected: {error}"
         return reply, ""
 
@@ -265,9 +266,9 @@ class FlowerEngine:
             raise ValueError(f"{reply.upload.samples} samples are more than it has")
         self.arm.algorithm.check(reply.upload, broadcast)
 
-    def _stand(self, name: str, broadcast: Broadcast, reply: Reply | None, reason: str, seconds: float) -> None:
+    def _log_outcome(self, name: str, broadcast: Broadcast, reply: Reply | None, reason: str, seconds: float) -> None:
         done = {"round": broadcast.round, "seconds": round(seconds, 2)} if reply else {}
-        self.events.stand({name: {**done, "trouble": reason}})
+        self.events.update_status({name: {**done, "trouble": reason}})
         if reply:
             spent: dict[str, Any] = {f"{what}_seconds": round(value, 3) for what, value in reply.seconds.items()}
-            self.events.tell("answer", name, **{"round": broadcast.round, "seconds": round(seconds, 3), **spent})
+            self.events.log("answer", name, **{"round": broadcast.round, "seconds": round(seconds, 3), **spent})

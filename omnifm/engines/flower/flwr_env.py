@@ -1,4 +1,4 @@
-"""How Flower's own commands are started: without telemetry or a look for updates, and told where the SuperLink is."""
+"""The environment of Flower's own commands: no telemetry or update check, and the address of the SuperLink."""
 
 from __future__ import annotations
 

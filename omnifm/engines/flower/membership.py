@@ -1,4 +1,4 @@
-"""Who takes part in a run, in which order, and the classes of all: fixed when it begins, kept beside it on the disk."""
+"""Who takes part in a run, in which order, and all classes: fixed when it begins, and stored in its folder."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import DeploymentError
 
 MEMBERSHIP_FILE = "membership.json"
-"""What it is called in the run's folder."""
+"""Its name in the run's folder."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Membership:
     """The run's name, and what was agreed on. ``keys`` are the hospitals' public keys by name."""
 
@@ -38,41 +38,41 @@ class Membership:
 
     @property
     def data_spec(self) -> DataSpec:
-        """What an arm must know of the data; a hospital that has not been there yet holds nothing."""
+        """The data properties for an arm; a hospital that has not connected yet has no data."""
         client_stats = tuple(self.client_stats.get(name, ClientStats(name, "", 0, 0, 0)) for name in self.names)
         return DataSpec(self.shape, self.channels, self.axes, client_stats)
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
-        """Put an arm together from what the hospitals told; where there are no data, the CPU will do."""
+        """Build an arm from the hospitals' properties, on the CPU, as no data are here."""
         arm = build_arm(replace(experiment, device="cpu"), self.data_spec, kept)
         return replace(arm, experiment=experiment)
 
-    def reject_reason(self, told: ClientProperties, key: str) -> str:
-        """Say why a hospital cannot take part; nothing if it can."""
-        name = told.stats.name
+    def reject_reason(self, properties: ClientProperties, key: str) -> str:
+        """Return why a hospital cannot take part, or "" if it can."""
+        name = properties.stats.name
         if name not in self.names:
             return f"it is not among the hospitals of this run: {', '.join(self.names)}"
         if self.keys.get(name, key) != key:
             return "another hospital took part under this name, with another key"
-        if (told.shape.channels, told.shape.size, told.channels, told.axes) != (
+        if (properties.shape.channels, properties.shape.size, properties.channels, properties.axes) != (
             self.shape.channels,
             self.shape.size,
             self.channels,
             self.axes,
         ):
-            return f"its images of {_like(told.shape)} are not like those of the run, {_like(self.shape)}"
-        if new := [label for label in told.shape.label_names if label not in self.shape.label_names]:
+            return f"its images of {_describe(properties.shape)} are not like those of the run, {_describe(self.shape)}"
+        if new := [label for label in properties.shape.label_names if label not in self.shape.label_names]:
             classes = ", ".join(map(repr, new))
-            return f"it brings classes that the run has not: {classes}; name them in deploy.labels of a new run"
+            return f"it has classes that the run lacks: {classes}; name them in deploy.labels of a new run"
         return ""
 
-    def welcome(self, told: ClientProperties, key: str) -> None:
-        """Take in what a hospital told of itself."""
-        self.client_stats[told.stats.name] = told.stats
-        self.keys[told.stats.name] = key
+    def admit(self, properties: ClientProperties, key: str) -> None:
+        """Record a hospital's properties and key."""
+        self.client_stats[properties.stats.name] = properties.stats
+        self.keys[properties.stats.name] = key
 
     def write(self, folder: Path) -> None:
-        """Write it down in the run's folder."""
+        """Write the membership file to the run's folder."""
         shape = {"size": self.shape.size, "channels": self.shape.channels}
         plain: dict[str, Any] = {
             "run": self.run,
@@ -87,7 +87,7 @@ class Membership:
 
 
 def read_membership(folder: Path) -> Membership | None:
-    """Read what was agreed on when the run in a folder began; None if it has not, or all its data are here.
+    """Read the membership of the run in a folder; None if it has not begun, or has all its data here.
 
     Raises:
         DeploymentError: the file is damaged.
@@ -98,38 +98,44 @@ def read_membership(folder: Path) -> Membership | None:
         shape = DataShape(plain["channels"], tuple(plain["size"]), tuple(plain["labels"]), tuple(plain["vocabulary"]))
         posed = plain["posed"]
         return Membership(
-            plain["run"], tuple(plain["hospitals"]), shape, posed["channels"], posed["axes"], dict(plain["keys"])
+            run=plain["run"],
+            names=tuple(plain["hospitals"]),
+            shape=shape,
+            channels=posed["channels"],
+            axes=posed["axes"],
+            keys=dict(plain["keys"]),
         )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DeploymentError(f"{path} is damaged ({error!r}): start the run anew in another folder.") from None
+        raise DeploymentError(f"{path} is damaged ({error!r}): start a new run in another folder.") from None
 
 
-def agree(there: Mapping[str, tuple[ClientProperties, str]], settings: DeploySettings) -> Membership:
-    """Begin a run with the hospitals that are there.
+def agree(connected: Mapping[str, tuple[ClientProperties, str]], settings: DeploySettings) -> Membership:
+    """Begin a run with the connected hospitals.
 
     Raises:
-        DeploymentError: their data do not fit together.
+        DeploymentError: their data are incompatible.
     """
-    names = settings.hospitals or tuple(sorted(there))
-    present = [there[name][0] for name in names if name in there]
+    names = settings.hospitals or tuple(sorted(connected))
+    present = [connected[name][0] for name in names if name in connected]
     first = present[0]
     shape = DataShape(
         first.shape.channels,
         first.shape.size,
-        distinct([name for part in (*(told.shape.label_names for told in present), settings.labels) for name in part]),
-        tuple(sorted({answer for told in present for answer in told.shape.vocabulary})),
+        distinct([name for part in (*(one.shape.label_names for one in present), settings.labels) for name in part]),
+        tuple(sorted({answer for one in present for answer in one.shape.vocabulary})),
     )
-    membership = Membership(secrets.token_hex(16), names, shape, first.channels, first.axes)
+    run = secrets.token_hex(16)
+    membership = Membership(run=run, names=names, shape=shape, channels=first.channels, axes=first.axes)
     for name in names:
-        if name in there:
-            told, key = there[name]
-            if reason := membership.reject_reason(told, key):
+        if name in connected:
+            properties, key = connected[name]
+            if reason := membership.reject_reason(properties, key):
                 raise DeploymentError(f"{name} cannot take part: {reason}.")
-            membership.welcome(told, key)
+            membership.admit(properties, key)
     return membership
 
 
-def _like(shape: DataShape) -> str:
+def _describe(shape: DataShape) -> str:
     return f"{' x '.join(map(str, shape.size))} pixels and {shape.channels} channels"

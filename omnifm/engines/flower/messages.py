@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, Self
 
@@ -32,7 +32,7 @@ MESSAGE_FORMAT = 2
 class WireMessage:
     """Its fields are JSON, but for records with tensors.
 
-    Its bytes are a parcel of the JSON, with the length of each record in the record's place, and the records behind.
+    Its bytes are a tensor buffer with the JSON, in which a length stands for each record, followed by the records.
     """
 
     def to_bytes(self, packed: Mapping[str, bytes | bytearray] | None = None) -> bytes:
@@ -53,7 +53,7 @@ class WireMessage:
         """Undo :meth:`to_bytes`.
 
         Raises:
-            ValueError: it is no such letter; says what is wrong.
+            ValueError: it is not such a message; says what is wrong.
         """
         try:
             memory = aligned(data)
@@ -65,7 +65,7 @@ class WireMessage:
             start, records = len(memory) - sum(sizes.values()), dict[str, Record]()
             for name, size in sizes.items():
                 if start < 0 or size < 0 or start % ALIGNMENT:
-                    raise ValueError(f"no {cls.__name__}: a record does not lie where it should")
+                    raise ValueError(f"no {cls.__name__}: a record is not where it should be")
                 records[name] = kinds[name].unpack(*unpack_tensors(memory[start : start + size]))
                 start += size
         except pydantic.ValidationError as error:
@@ -90,13 +90,13 @@ def _reader(kind: type) -> TypeAdapter[Any]:
 
 @dataclass(frozen=True)
 class Request(WireMessage):
-    """What the server asks of a hospital.
+    """A request from the server to a hospital.
 
-    ``run`` and ``arm`` say of which run; ``issued`` grows with every request of a run, so that an old one is known.
-    ``experiment`` is the arm's without any data; ``weights`` the SHA-256 of the file that it starts from, if it does.
-    ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital is to introduce itself.
-    ``state`` is the digest of the state to go on from, ``keep`` are the digests of those that may still be asked for.
-    ``evaluations`` lists the splits and evaluation points at which the model is evaluated, ``train`` tells whether it
+    ``run`` and ``arm`` name the run; ``issued`` grows with every request of a run, so that an old one is recognised.
+    ``experiment`` is the arm's without any data; ``weights`` the SHA-256 of the file that it starts from, if any.
+    ``labels`` and ``vocabulary`` are the federation's; without ``broadcast`` the hospital introduces itself.
+    ``state`` is the digest of the state to continue from, ``keep`` are the digests of those that may still be needed.
+    ``evaluations`` lists the splits and evaluation points at which the model is evaluated, ``train`` says whether it
     is trained. ``message`` holds, in its ``extra``, what this client alone receives with the broadcast.
     """
 
@@ -104,6 +104,7 @@ class Request(WireMessage):
     arm: str
     issued: int
     experiment: Document
+    _: KW_ONLY
     weights: str = ""
     labels: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
@@ -124,17 +125,18 @@ class Request(WireMessage):
 
 @dataclass(frozen=True)
 class ClientProperties:
-    """What a hospital tells of itself: names, numbers, and the answers to questions that many of its patients bear."""
+    """The properties of a hospital: names, numbers, and the answers to questions that many of its patients share."""
 
     stats: ClientStats
     shape: DataShape
+    _: KW_ONLY
     channels: int
     axes: int
     versions: dict[str, str]
 
     @property
     def data_spec(self) -> DataSpec:
-        """What an arm must know of its data."""
+        """The data properties for an arm."""
         return DataSpec(self.shape, self.channels, self.axes, (self.stats,))
 
 
@@ -160,15 +162,16 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class Reply(WireMessage):
-    """What a hospital answers.
+    """The answer of a hospital.
 
-    ``outcome``: it has ``done`` what was asked, has ``refused`` it or has ``failed``, both with a ``reason`` in words.
-    ``state`` is the digest of its new state; ``seconds`` what it took, by what it was for.
+    ``outcome``: the work is ``done``, was ``refused`` or has ``failed``, the latter two with a ``reason`` in words.
+    ``state`` is the digest of its new state; ``seconds`` the time spent, by purpose.
     """
 
     client: str
     outcome: Literal["done", "refused", "failed"]
     reason: str = ""
+    _: KW_ONLY
     introduction: ClientProperties | None = None
     state: str | None = None
     evaluations: tuple[EvaluationResult, ...] = ()

@@ -1,4 +1,4 @@
-"""What a hospital does not permit, in words."""
+"""The checks of a hospital's policy; each returns the reason for refusal, or ""."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAVES_AS: dict[Kind, UploadKind] = {
 
 
 def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
-    """Say why an experiment is refused; nothing if it is not."""
+    """Return why an experiment is refused, or "" if it is permitted."""
     base = getattr(experiment.sections.get(experiment.algorithm), "base", None)
     for what, allowed, names in (
         ("task", policy.tasks, [experiment.task]),
@@ -35,17 +35,17 @@ def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
 
 
 def reject_answers(policy: ClientPolicy, experiment: Experiment) -> str:
-    """Say why not even an introduction is given, which tells the answers that many patients bear; nothing if it is."""
+    """Return why the introduction, which names frequent answers, is refused, or "" if it is not."""
     if experiment.data.answer_patients < policy.answer_patients:
         return (
-            f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not told here: "
+            f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not shared here: "
             f"policy.answer_patients = {policy.answer_patients}."
         )
     return ""
 
 
 def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> str:
-    """Say why no round is trained; nothing if it may be."""
+    """Return why training is refused, or "" if it is permitted."""
     if samples < policy.minimum_samples:
         return f"{samples} training samples are fewer than policy.minimum_samples = {policy.minimum_samples}."
     if 0 < policy.rounds_a_day <= rounds_today:
@@ -54,21 +54,21 @@ def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> st
 
 
 def leaving(kinds: Mapping[str, Kind]) -> list[UploadKind]:
-    """Name what leaves with an upload whose tensors are of these kinds, in the words of the policy."""
+    """Return the policy's names for the kinds of an upload's tensors."""
     found = {_LEAVES_AS[kind] for kind in kinds.values()}
     return [kind for kind in get_args(UploadKind) if kind in found]
 
 
 def reject_upload(policy: ClientPolicy, kinds: Collection[str]) -> str:
-    """Say why what leaves with an upload may not; nothing if it may."""
-    barred = [kind for kind in kinds if kind not in policy.upload]
-    if not barred:
+    """Return why an upload is refused, or "" if it is permitted."""
+    refused = [kind for kind in kinds if kind not in policy.upload]
+    if not refused:
         return ""
-    return f"The upload holds {' and '.join(barred)}; policy.upload allows {', '.join(policy.upload) or 'nothing'}."
+    return f"The upload holds {' and '.join(refused)}; policy.upload allows {', '.join(policy.upload) or 'nothing'}."
 
 
 def reject_size(policy: ClientPolicy, size: int) -> str:
-    """Say why a message of so many bytes is refused; nothing if it is not."""
+    """Return why a message of this size is refused, or "" if it is not."""
     if size <= policy.max_bytes:
         return ""
     return f"A message of {size / 1e6:.1f} MB is larger than policy.megabytes = {policy.megabytes:g}."

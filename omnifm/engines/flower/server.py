@@ -1,4 +1,4 @@
-"""A whole run over the network: wait for the hospitals, agree on what all share, and play every arm."""
+"""A whole run over the network: wait for the hospitals, agree on what they share, and run every arm."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ TransportFactory = Callable[[DeploySettings], GridTransport]
 
 
 def run_server(given: Plan | None, folder: Path, resume: bool, make_transport: TransportFactory) -> None:
-    """Run a new plan in a folder, or resume the one that is there, with the clients that ``make_transport`` reaches.
+    """Run a new plan in a folder, or resume the run in it, with the clients that ``make_transport`` reaches.
 
     Raises:
-        OmniFMError: what must be mended before it can go on, in words.
+        OmniFMError: something must be corrected before it can continue; says what.
     """
     with _locked(folder):
         plan = runs.reopen(folder, given) if resume or given is None else runs.create(folder, given)
@@ -47,7 +47,7 @@ def run_server(given: Plan | None, folder: Path, resume: bool, make_transport: T
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder. The app of a SuperLink that was killed may live, and hold it, a little longer."""
+    """Lock a run's folder. The app of a SuperLink that was killed may hold it a little longer."""
     end = time.monotonic() + _PATIENCE
     with ExitStack() as stack:
         while True:
@@ -68,20 +68,22 @@ class FlowerBackend:
     states: StateStore = RemoteStateStore()
 
     def __init__(self, make_transport: TransportFactory) -> None:
-        self._office = make_transport
+        self._make_transport = make_transport
         self._weights: dict[str, str] = {}
 
     @contextmanager
     def open(self, plan: Plan, folder: Path) -> Iterator[Sequence[Callback]]:
-        """Wait for the clients, agree with them on what all share, and log what happens."""
+        """Wait for the clients, agree with them on what they share, and log the events."""
         self._settings = self.settings(plan)
-        _check_alike(plan)
+        _check_same_data(plan)
         self._events = Events(folder)
         begun = "resumed" if runs.has_begun(folder) else "begun"
-        self._events.tell(begun, text=f"{plan.name}, OmniFM {version('omnifm')}")
-        make_transport = self._office(self._settings)
-        self._hospitals = ClientManager(make_transport, self._events, lambda: _introduce(plan), read_membership(folder))
-        self._membership = _assemble(self._hospitals, self._settings)
+        self._events.log(begun, text=f"{plan.name}, OmniFM {version('omnifm')}")
+        make_transport = self._make_transport(self._settings)
+        self._clients = ClientManager(
+            make_transport, self._events, lambda: _introduce(plan), membership=read_membership(folder)
+        )
+        self._membership = _assemble(self._clients, self._settings)
         yield [EventLog(self._events)]
 
     def settings(self, plan: Plan) -> DeploySettings:
@@ -89,25 +91,33 @@ class FlowerBackend:
         return deploy_settings(plan.document)
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
-        """Put an arm together from what the clients told."""
+        """Build an arm from the clients' properties."""
         arm = self._membership.arm(experiment, kept)
         self._weights = kept.index() if kept else {}
         if arm.algorithm.pools_data:
-            raise DeploymentError(f"{experiment.algorithm!r} pools the data of all: no federation can do that.")
+            raise DeploymentError(f"{experiment.algorithm!r} pools all data, which no federation can do.")
         return arm
 
     def data_spec(self, arm: Arm) -> DataSpec:
-        """Return what the clients told, those too that came later."""
+        """Return the clients' data properties, including those that joined later."""
         return self._membership.data_spec
 
     def engine(self, name: str, arm: Arm, checkpoints: CheckpointManager) -> FlowerEngine:
         """Return the engine for an arm."""
         weights = self._weights.get(arm.experiment.init, "")
-        return FlowerEngine(name, arm, self._membership, self._hospitals, checkpoints, self._settings, weights)
+        return FlowerEngine(
+            name,
+            arm,
+            membership=self._membership,
+            clients=self._clients,
+            checkpoints=checkpoints,
+            settings=self._settings,
+            weights=weights,
+        )
 
 
-def _check_alike(plan: Plan) -> None:
-    """Make sure that all arms are of one task on data of one form: hospitals introduce themselves once."""
+def _check_same_data(plan: Plan) -> None:
+    """Check that all arms have one task and one form of data: hospitals introduce themselves once."""
     forms = []
     for experiment in plan.arms.values():
         document = public_config(experiment)
@@ -121,27 +131,27 @@ def _introduce(plan: Plan) -> bytes:
     return Request("", name, 0, public_config(experiment)).to_bytes()
 
 
-def _assemble(hospitals: ClientManager, settings: DeploySettings) -> Membership:
-    """Wait until enough hospitals are there, and agree with them if that has not been done.
+def _assemble(clients: ClientManager, settings: DeploySettings) -> Membership:
+    """Wait until enough hospitals are connected, and agree with them unless the run has begun.
 
-    Where nobody has said who or how many they are, all that are connected are waited for, but no longer than ``grace``.
+    Without names or a number, wait for all that are connected, at most ``grace`` seconds.
     """
-    wanted: Iterable[str] = settings.hospitals or (hospitals.membership.names if hospitals.membership else ())
-    asked, begun = bool(wanted or settings.wait_for), hospitals.clock()
+    expected: Iterable[str] = settings.hospitals or (clients.membership.names if clients.membership else ())
+    specified, begun = bool(expected or settings.wait_for), clients.clock()
     shown: list[str] | None = None
     while True:
         check_interrupts()
-        hospitals.turn()
-        there = [name for name in hospitals.known if hospitals.there(name) and (not wanted or name in wanted)]
-        first = min(settings.first, len(hospitals.membership.names)) if hospitals.membership else settings.first
-        late = hospitals.clock() - begun > settings.grace
-        if len(there) >= first and (asked or late or not hospitals.unmet):
+        clients.turn()
+        connected = [name for name in expected or clients.known if clients.is_connected(name)]
+        first = min(settings.first, len(clients.membership.names)) if clients.membership else settings.first
+        late = clients.clock() - begun > settings.grace
+        if len(connected) >= first and (specified or late or not clients.has_unidentified):
             break
-        if there != shown:
-            missing = [name for name in wanted if name not in there]
-            text = f"{len(there)} hospitals are there, and it begins with {first}"
-            hospitals.events.tell("waiting", text=text + (f"; not yet {', '.join(missing)}" if missing else ""))
-        shown = there
+        if connected != shown:
+            missing = [name for name in expected if name not in connected]
+            text = f"{len(connected)} hospitals are connected; {first} are needed to begin"
+            clients.events.log("waiting", text=text + (f"; not yet {', '.join(missing)}" if missing else ""))
+        shown = connected
         time.sleep(settings.poll)
-    known = {name: (hospitals.known[name].told, hospitals.known[name].key) for name in there}
-    return hospitals.membership or hospitals.begin(agree(known, settings))
+    known = {name: (clients.known[name].properties, clients.known[name].key) for name in connected}
+    return clients.membership or clients.begin(agree(known, settings))

@@ -1,4 +1,4 @@
-"""The app that the SuperLink runs. It finds in the run's configuration what to play, and where to write it."""
+"""The app that the SuperLink runs; the run's configuration holds the experiment and the folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Play the run that ``experiment`` (TOML) describes into the folder ``out``; with ``resume``, go on with it."""
+    """Run ``experiment`` (TOML) in the folder ``out``, or resume the run there."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
     logging.getLogger("omnifm.deploy").setLevel(logging.INFO)
     logging.getLogger("flwr").addFilter(_no_trace)
@@ -43,12 +43,12 @@ def main(grid: Grid, context: Context) -> None:
             run_server(plan, Path(out), resume, make_transport)
         except OutOfTime as end:
             again = f"omnifm deploy run OPERATOR --resume {shlex.quote(Path(out).name)}"
-            raise DeploymentError(f"{end}. The finished rounds are kept: go on with  {again}") from None
+            raise DeploymentError(f"{end}. The finished rounds are kept: resume with  {again}") from None
     except OmniFMError as error:
         logging.getLogger("omnifm.deploy").error("Error: %s", error)
         raise  # so that Flower counts the run as failed
 
 
 def _no_trace(record: logging.LogRecord) -> bool:
-    """Leave out how a mistake came about that has been told in words."""
+    """Omit the traceback of errors that have a message of their own."""
     return not (record.exc_info and isinstance(record.exc_info[1], OmniFMError))

@@ -1,4 +1,4 @@
-"""What happens between server and hospitals, for people: a line each in the log, and how things stand in one file."""
+"""The log of a deployment for people: a line for each event, and the present status in one file."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _log = logging.getLogger("omnifm.deploy")
 
 
 class Events:
-    """``deploy.jsonl`` (all that happened) and ``status.json`` (how things stand) in a run's folder."""
+    """``deploy.jsonl`` (all events) and ``status.json`` (the present status) in a run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._status: dict[str, Any] = {"started": _now(), "hospitals": {}}
 
-    def tell(self, event: str, client: str = "", text: str = "", **more: Any) -> None:
-        """Write down an event, with the hospital's name where it is about one."""
+    def log(self, event: str, client: str = "", text: str = "", **more: Any) -> None:
+        """Log an event, with the hospital's name where it is about one."""
         entry = {"time": _now(), "event": event, **({"client": client} if client else {}), **more}
         with (self.folder / "deploy.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({**entry, **({"text": text} if text else {})}) + "\n")
-        level = logging.WARNING if event in _WORRIES else logging.INFO
+        level = logging.WARNING if event in _WARNINGS else logging.INFO
         _log.log(level, "%s", ": ".join(part for part in (client, event, text) if part))
 
-    def stand(self, hospitals: Mapping[str, Mapping[str, Any]] | None = None, **more: Any) -> None:
-        """Renew how things stand."""
+    def update_status(self, hospitals: Mapping[str, Mapping[str, Any]] | None = None, **more: Any) -> None:
+        """Update the status file."""
         self._status |= more
         for name, about in (hospitals or {}).items():
             self._status["hospitals"].setdefault(name, {}).update(about)
@@ -38,7 +38,7 @@ class Events:
         write_atomically(self.folder / "status.json", json.dumps(self._status, indent=1).encode())
 
 
-_WORRIES = ("gone", "lost", "refused", "failed", "rejected", "late", "missed", "waiting", "unwelcome")
+_WARNINGS = ("gone", "lost", "refused", "failed", "rejected", "late", "missed", "waiting", "unwelcome")
 
 
 def _now() -> str:

@@ -13,9 +13,9 @@ from flwr.serverapp import Grid
 from omnifm.engines.flower.messages import MESSAGE_FORMAT
 
 KIND = "query"
-"""The kind of all messages; what is asked, the letter says."""
+"""The kind of all messages; the payload says what is requested."""
 
-_ABOUT, _LETTER, _BODY, _TYPE = "about", "letter", "body", "omnifm.letter"
+_ABOUT, _PAYLOAD, _BODY, _TYPE = "about", "payload", "body", "omnifm.payload"
 _APP_FAILED = {
     ErrorCode.LOAD_CLIENT_APP_EXCEPTION: "the app cannot be loaded there",
     ErrorCode.CLIENT_APP_RAISED_EXCEPTION: "the app ended with an error",
@@ -25,10 +25,10 @@ _APP_FAILED = {
 
 
 def to_records(payload: bytes) -> RecordDict:
-    """Put a letter's bytes into an array, and beside it what must be known before they are looked at."""
+    """Put a payload into an array, and next to it the versions, which are checked before it is read."""
     about = ConfigRecord({"format": MESSAGE_FORMAT, "omnifm": version("omnifm")})
     array = Array(dtype="uint8", shape=(len(payload),), stype=_TYPE, data=payload)
-    return RecordDict({_ABOUT: about, _LETTER: ArrayRecord({_BODY: array})})
+    return RecordDict({_ABOUT: about, _PAYLOAD: ArrayRecord({_BODY: array})})
 
 
 def from_records(content: RecordDict, limit: int) -> bytes:
@@ -38,7 +38,7 @@ def from_records(content: RecordDict, limit: int) -> bytes:
         ValueError: there is none, it is of another format or version, or it has more than ``limit`` bytes; says so.
     """
     try:
-        about, array = content.config_records[_ABOUT], content.array_records[_LETTER][_BODY]
+        about, array = content.config_records[_ABOUT], content.array_records[_PAYLOAD][_BODY]
         form, other = about["format"], about["omnifm"]
     except KeyError:
         raise ValueError("the message is none of OmniFM's") from None
@@ -53,7 +53,7 @@ def from_records(content: RecordDict, limit: int) -> bytes:
 class Node(NamedTuple):
     """A node that is connected.
 
-    ``since`` changes when it connects anew; ``key`` is its public key, if it has one; ``name`` is that under which the
+    ``since`` changes when it reconnects; ``key`` is its public key, if it has one; ``name`` is that under which the
     operator has registered the key, if any.
     """
 
@@ -72,7 +72,7 @@ class Response(NamedTuple):
 
     @property
     def lost(self) -> bool:
-        """Whether it may be sent again."""
+        """Whether it can be sent again."""
         return self.payload is None and not self.fault
 
 
@@ -88,7 +88,7 @@ class GridTransport:
         return [Node(n.node_id, n.public_key.hex(), n.last_activated_at, n.name) for n in self._grid.get_nodes()]
 
     def send(self, node: int, payload: bytes, group: str) -> str | None:
-        """Send a letter; return the message's id, or None if it could not be sent now."""
+        """Send a payload; return the message's id, or None if it could not be sent now."""
         message = Message(to_records(payload), dst_node_id=node, message_type=KIND, ttl=self._life, group_id=group)
         numbers: list[str | None] = list(self._grid.push_messages([message]))
         number = numbers[0] if numbers else None

@@ -17,7 +17,7 @@ from omnifm.utils.errors import ExperimentError
 
 
 class LlavaAnswerer:
-    """Reads the tokenizer and what else there is beside the weights now, the weights when a network is built.
+    """Reads the tokenizer and the files besides the weights now, the weights when a network is built.
 
     Raises:
         ExperimentError: a file of the model is missing, or the images have three axes.

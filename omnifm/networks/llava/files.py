@@ -31,7 +31,7 @@ _HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 class Reader(NamedTuple):
-    """What a model has beside its weights.
+    """What a model has besides its weights.
 
     Its ``tokenizer``, the text ``image_token`` that stands for each of the ``image_tokens`` of an image, the token
     ``end`` of a text, and ``mean`` and ``std`` ``(3,)`` of its images.
@@ -118,7 +118,7 @@ def _read_model(place: str, dtype: torch.dtype) -> Any:
 
 @contextmanager
 def _told(place: str) -> Iterator[str]:
-    """Check the place of a model, and tell in one message what goes wrong when the block reads from it."""
+    """Check the location of a model, and report in one message what fails when the block reads from it."""
     folder = Path(place).expanduser()
     local = bool(place) and folder.is_dir()
     if local:
@@ -157,7 +157,7 @@ def _needed() -> str:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the bars and the warnings of transformers from the screen: what is wrong is told once, by this module."""
+    """Hide progress bars and warnings of transformers: this module reports errors itself."""
     from transformers.utils import logging as transformers_logging
 
     bars: Any = transformers_logging

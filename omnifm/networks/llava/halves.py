@@ -89,7 +89,7 @@ class LlavaHead(Head):
         return answered
 
     def export(self, folder: Path) -> None:
-        """Write the low-rank changes as PEFT does, and the projector beside them."""
+        """Write the low-rank changes as PEFT does, and the projector next to them."""
         lora.save(self._whole.model, self._whole.peft, folder)
 
     def _loss(self, projected: Tensor, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is learned on top of a LLaVA model, in PEFT's format: low-rank changes, and the projector beside them."""
+"""What is learned on top of a LLaVA model, in PEFT's format: low-rank changes, and the projector next to them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def add_lora(model: Any, settings: LlavaSettings) -> Any | None:
     Raises:
         ExperimentError: ``lora`` is no such folder, or it does not fit the model.
     """
-    wanted = settings.train == "connector+llm"
+    lora_trained = settings.train == "connector+llm"
     model.requires_grad_(False)
     peft = None
     with _quiet():
         if settings.lora:
-            peft = _start_from(model, Path(settings.lora).expanduser(), wanted)
-        if wanted and peft is None:
+            peft = _start_from(model, Path(settings.lora).expanduser(), lora_trained)
+        if lora_trained and peft is None:
             peft = _new(model, settings)
     model.model.vision_tower.requires_grad_(False)
     model.model.multi_modal_projector.float().requires_grad_(True)

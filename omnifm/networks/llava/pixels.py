@@ -1,4 +1,4 @@
-"""Images as CLIP wants them (Radford et al., Learning Transferable Visual Models, ICML 2021)."""
+"""Images as CLIP expects them (Radford et al., Learning Transferable Visual Models, ICML 2021)."""
 
 from __future__ import annotations
 

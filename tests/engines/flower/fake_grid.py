@@ -91,7 +91,7 @@ class FakeGrid:
             config: dict[str, Any] = {CONFIG_KEY: str(self._files[name]), "partition-id": list(self._files).index(name)}
             answer = self._client(message, Context(1, message.metadata.dst_node_id, config, RecordDict(), {}))
             if what == "spoil":
-                answer.content.array_records["letter"]["body"].data = b"nothing"
+                answer.content.array_records["payload"]["body"].data = b"nothing"
             answers.append(answer)
         return answers
 

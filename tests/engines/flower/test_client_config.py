@@ -55,7 +55,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ({"data": {"size": 3, "sources": [{"kind": "phantom"}]}}, r"Unknown key 'data.size'"),
     ],
 )
-def test_a_mistake_is_told_by_file_and_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_mistake_is_reported_by_file_and_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DeploymentError, match=message):
         read_client_config(written(tmp_path, document(**changes)))
 

@@ -19,7 +19,7 @@ from small_run import document, write_images
 from omnifm.config.experiment import make_plan
 from omnifm.core.records import Broadcast
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
-from omnifm.engines.flower.client_handler import ClientHandler
+from omnifm.engines.flower.client_handler import ClientHandler, circle_text
 from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import ClientProperties, Reply, Request
 from omnifm.privacy.secret import ClientSecret, private_generator
@@ -83,9 +83,49 @@ def test_it_trains_and_writes_down_what_left(tmp_path: Path) -> None:
         "reason": "",
         "trained": True,
         "sent": ["weights", "prototypes"],
+        "circle": None,
+        "circle_rounds": 1,
+        "accepted": 1.0,
     }
     assert reply.state is not None
     assert len(list(visit.hospital.state_folder.rglob(f"{reply.state}.safetensors"))) == 1
+
+
+def test_it_writes_down_its_circle_and_how_long_it_has_been_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    visit, state = Visit(tmp_path), None
+    caplog.set_level("INFO", "omnifm.deploy")
+    for number, circle in enumerate([None, 4, 4, 4, 1], start=1):
+        message = None if circle is None else Broadcast(number, {}, {"circle": torch.tensor([circle])})
+        reply = visit.train(number, message=message, state=state, keep=(state,) if state else ())
+        assert reply.outcome == "done", reply.reason
+        assert b"circle" not in reply.to_bytes(), "what it writes down of circles stays at home"
+        state = reply.state
+    lines = [line for line in visit.audit_log if line["trained"]]
+    assert [(line["circle"], line["circle_rounds"]) for line in lines] == [(None, 1), (4, 1), (4, 2), (4, 3), (1, 1)]
+    told = [record.getMessage() for record in caplog.records if record.name == "omnifm.deploy"]
+    assert told[0] == "CT, arm, round 1: alone, in no circle, for 1 round in a row; it started from what it received."
+    assert told[3] == "CT, arm, round 4: in circle 4, for 3 rounds in a row; it started from what it received."
+
+
+def test_an_algorithm_without_circles_writes_down_none(tmp_path: Path) -> None:
+    visit = Visit(tmp_path, "fedavg")
+    visit.train()
+    assert not {"circle", "circle_rounds", "accepted"} & visit.audit_log[-1].keys()
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.5, "in circle 2, for 1 round in a row; it started from half of what it received"),
+        (0.0, "in circle 2, for 1 round in a row; it started from its own weights alone"),
+        (None, "in circle 2, for 1 round in a row"),
+    ],
+)
+def test_what_it_accepted_is_told(share: float | None, text: str) -> None:
+    accepted = {} if share is None else {"accepted": share}
+    assert circle_text({"circle": 2, "circle_rounds": 1, **accepted}) == text
 
 
 @pytest.mark.parametrize(
@@ -189,7 +229,7 @@ def test_the_server_cannot_choose_data_nor_places(tmp_path: Path) -> None:
     document = public_config(visit.experiment)
     data = {**document["data"], "root": "/etc"}
     assert "those of a hospital are its own" in visit.ask(experiment={**document, "data": data}).reason
-    assert "is no name of a run" in visit.ask(run="../..", broadcast=visit.broadcast(), train=True).reason
+    assert "is not a valid run name" in visit.ask(run="../..", broadcast=visit.broadcast(), train=True).reason
     assert set(document["data"]) == {"size", "channels", "answer_patients"}
     assert "partition" not in document
 
@@ -239,7 +279,7 @@ def test_a_full_disk_fails_the_round_and_loses_nothing(tmp_path: Path, monkeypat
     assert again.outcome == "done"
 
 
-def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+def test_a_damaged_state_is_reported(tmp_path: Path) -> None:
     visit = Visit(tmp_path, "ditto")
     state = visit.train().state
     (path,) = visit.hospital.state_folder.rglob(f"{state}.safetensors")
@@ -249,7 +289,7 @@ def test_a_damaged_state_is_told(tmp_path: Path) -> None:
     assert "is damaged" in reply.reason
 
 
-def test_an_experiment_that_wants_rarer_answers_told_is_refused(tmp_path: Path) -> None:
+def test_an_experiment_that_wants_rarer_answers_is_refused(tmp_path: Path) -> None:
     visit = Visit(tmp_path)
     document = public_config(visit.experiment)
     reply = visit.ask(experiment={**document, "data": {**document["data"], "answer_patients": 1}})

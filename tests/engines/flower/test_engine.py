@@ -109,14 +109,26 @@ class FakeNetwork:
         """Let a client do what it was asked for, whether anybody still waits for it or not."""
         request, client = Request.from_bytes(message.body), message.client
         if request.broadcast is None:
-            about = ClientProperties(ClientStats(client, client, SAMPLES[client], 1, 1), SHAPE, 1, 2, {})
+            about = ClientProperties(
+                ClientStats(client, client, SAMPLES[client], 1, 1),
+                SHAPE,
+                channels=1,
+                axes=2,
+                versions={},
+            )
             reply = Reply(client, "done", introduction=about)
         else:
             notes = {"round": request.broadcast.round, "issued": request.issued}
             upload = Upload(client, SAMPLES[client], 0.0, {"w": torch.zeros(1)}, notes=notes)
             evaluated = tuple(EvaluationResult.of(*what, Scores({"accuracy": 0.5}, {})) for what in request.evaluations)
             state = f"{client} {request.issued}" if request.train else None
-            reply = Reply(client, "done", "", None, state, evaluated, {}, upload if request.train else None)
+            reply = Reply(
+                client,
+                "done",
+                state=state,
+                evaluations=evaluated,
+                upload=upload if request.train else None,
+            )
         self._arrive(Response(message.id, reply.to_bytes()))
 
     def lose(self, message: InFlight) -> None:
@@ -166,11 +178,11 @@ class Watched(FlowerEngine):
     outcomes: ClassVar[list[tuple[list[str], list[str]]]] = []
     asked: Sequence[str] = ()
 
-    def _ask(
+    def _run_jobs(
         self, broadcast: Broadcast, messages: Messages, jobs: Mapping[str, Job], need: int
     ) -> Iterator[tuple[str, Reply | None]]:
         self.asked, found = list(jobs), list[str]()
-        for name, reply in super()._ask(broadcast, messages, jobs, need):
+        for name, reply in super()._run_jobs(broadcast, messages, jobs, need):
             found.append(name)
             yield name, reply
         self.outcomes.append((list(jobs), found))
@@ -187,21 +199,32 @@ class Rounds(RuleBasedStateMachine):
             self.network.connect(client)
         keys = {client: f"key of {client}" for client in NAMES}
         client_stats = {client: ClientStats(client, client, SAMPLES[client], 1, 1) for client in NAMES}
-        self.membership = QuietMembership("run", NAMES, SHAPE, 1, 2, keys, client_stats)
+        self.membership = QuietMembership(
+            run="run", names=NAMES, shape=SHAPE, channels=1, axes=2, keys=keys, client_stats=client_stats
+        )
         self.restart_server()
 
     @rule()
     def restart_server(self) -> None:
         """Begin in a new process, which knows what was counted and nothing of what is under way."""
-        events: Any = SimpleNamespace(folder=Path(), tell=lambda *a, **b: None, stand=lambda *a, **b: None)
+        events: Any = SimpleNamespace(folder=Path(), log=lambda *a, **b: None, update_status=lambda *a, **b: None)
         transport: Any = FakeTransport(self.network)
         hello = Request("run", "", 0, {}).to_bytes()
-        self.clients = ClientManager(transport, events, lambda: hello, self.membership, lambda: self.network.now)
+        self.clients = ClientManager(
+            transport, events, lambda: hello, membership=self.membership, clock=lambda: self.network.now
+        )
         arm: Any = SimpleNamespace(
             experiment=EXPERIMENT, participants=NAMES, algorithm=SimpleNamespace(check=lambda upload, broadcast: None)
         )
         checkpoints: Any = SimpleNamespace(needed=set(self.network.state.items()))
-        self.engine = Watched("arm", arm, self.membership, self.clients, checkpoints, SETTINGS)
+        self.engine = Watched(
+            "arm",
+            arm,
+            membership=self.membership,
+            clients=self.clients,
+            checkpoints=checkpoints,
+            settings=SETTINGS,
+        )
         self.engine._digests = dict(self.network.state)
 
     @rule(client=st.sampled_from(NAMES))
@@ -328,7 +351,7 @@ def test_a_late_introduction_keeps_nobody_out() -> None:
         machine.clients.turn()
         for message in list(machine.network.in_flight.values()):
             machine.network.answer(message)
-    assert machine.clients.there("CT")
+    assert machine.clients.is_connected("CT")
 
 
 def test_a_client_that_loses_every_message_is_not_asked_for_ever() -> None:

@@ -10,7 +10,13 @@ from omnifm.tasks.task import DataShape
 
 
 def introduction(name: str, labels: tuple[str, ...], answers: tuple[str, ...]) -> ClientProperties:
-    return ClientProperties(ClientStats(name, "CT", 9, 3, 3), DataShape(1, (8, 8), labels, answers), 1, 2, {})
+    return ClientProperties(
+        ClientStats(name, "CT", 9, 3, 3),
+        DataShape(1, (8, 8), labels, answers),
+        channels=1,
+        axes=2,
+        versions={},
+    )
 
 
 def test_classes_come_in_the_order_of_hospitals_and_answers_sorted() -> None:

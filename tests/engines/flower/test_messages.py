@@ -23,14 +23,14 @@ def test_a_request_goes_through_bytes() -> None:
         "fedavg",
         7,
         {"seed": 1},
-        "",
-        ("x", "y"),
-        (),
-        "d",
-        ("d",),
-        (("test", "before_local_training"),),
-        True,
-        broadcast,
+        weights="",
+        labels=("x", "y"),
+        vocabulary=(),
+        state="d",
+        keep=("d",),
+        evaluations=(("test", "before_local_training"),),
+        train=True,
+        broadcast=broadcast,
     )
     back = Request.from_bytes(request.to_bytes())
     assert back.broadcast is not None
@@ -73,16 +73,22 @@ def test_tensors_lie_where_torch_would_lay_them() -> None:
 def test_a_reply_goes_through_bytes() -> None:
     upload = Upload("CT", 4, 0.25, {"w": torch.ones(2)}, notes={"group": "CT"})
     scores = Scores({"accuracy": 0.1 + 0.2, "auc": float("nan")}, {"confusion": np.array([[1, 2], [3, 4]])})
-    told = ClientProperties(ClientStats("CT", "CT", 6, 2, 2), DataShape(1, (16, 16), ("a", "b")), 1, 2, {"omnifm": "0"})
+    told = ClientProperties(
+        ClientStats("CT", "CT", 6, 2, 2),
+        DataShape(1, (16, 16), ("a", "b")),
+        channels=1,
+        axes=2,
+        versions={"omnifm": "0"},
+    )
     reply = Reply(
         "CT",
         "done",
         "",
-        told,
-        "d",
-        (EvaluationResult.of("validation", "before_local_training", scores),),
-        {"load": 0.1},
-        upload,
+        introduction=told,
+        state="d",
+        evaluations=(EvaluationResult.of("validation", "before_local_training", scores),),
+        seconds={"load": 0.1},
+        upload=upload,
     )
     back = Reply.from_bytes(reply.to_bytes())
     assert back.upload is not None
@@ -110,12 +116,12 @@ def test_a_reply_goes_through_bytes() -> None:
         ({"client": "CT", "outcome": "done", "upload": 0}, "safetensors"),
     ],
 )
-def test_what_is_no_reply_is_told(plain: dict[str, Any], message: str) -> None:
+def test_what_is_no_reply_is_reported(plain: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Reply.from_bytes(bytes(TensorBuffer({}, plain).to_bytes()))
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing", bytes(100), Reply("a", "done").to_bytes()[:60]])
-def test_bytes_that_are_none_are_told(data: bytes) -> None:
+def test_bytes_that_are_none_are_reported(data: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Reply.from_bytes(data)

@@ -1,0 +1,62 @@
+"""The model for a client that took no part in training, from its images alone: no labels, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from copy import deepcopy
+
+import torch
+
+from omnifm.algorithms.placement import Placement
+from omnifm.core.records import OWN_WEIGHTS, ServerState
+from omnifm.core.tensors import strip_prefix
+from omnifm.data.subset import Batch
+from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
+from omnifm.runs.arm import Arm
+from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel
+from omnifm.training.weight_cache import WeightCache
+from omnifm.utils.device import deterministic
+from omnifm.utils.errors import ExperimentError
+
+
+def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[FederatedModel, Placement]:
+    """Return a model for a newcomer's images, in evaluation mode, and the circle whose weights it has.
+
+    It has what all clients share, its circle's weights, and statistics of batch normalisation measured on the images.
+
+    Args:
+        arm: whose clients have trained.
+        server: its state after the chosen round.
+        batch: the images ``(n, channels, *size)`` as ``image``, and what the task asks for beside them.
+
+    Raises:
+        ExperimentError: other parts stay at the clients, so that there is no model for a newcomer.
+    """
+    model, broadcast = deepcopy(arm.runtime.model), arm.algorithm.broadcast(server)
+    weights = WeightCache(model)
+    weights.load({**arm.runtime.initial, **broadcast.shared})
+    placement = arm.algorithm.place(server, model, batch["image"])
+    own = strip_prefix(OWN_WEIGHTS, placement.message)
+    _check(model, {*broadcast.shared, *own}, weights.tensors)
+    weights.load(own)
+    if model.adapter is not None:
+        model.adapter.use_bank(broadcast.extra.get("bank"))
+    if layers_with_statistics(model):
+        parts = {name: torch.split(value, arm.experiment.training.batch_size) for name, value in batch.items()}
+        with measured_statistics(model), deterministic(batch["image"].device):
+            for place in range(len(parts["image"])):
+                model.measured({name: value[place] for name, value in parts.items()})
+    return model.eval().requires_grad_(False), placement
+
+
+def _check(model: FederatedModel, received: Collection[str], needed: Collection[str]) -> None:
+    measured = model.personal_names(["statistics"])
+    lacking = sorted(
+        name for name in {*needed} - {*received} - measured if name.rsplit(".", 1)[-1] not in ALWAYS_PERSONAL
+    )
+    if lacking:
+        raise ExperimentError(
+            f"{lacking[0]} ({len(lacking)} tensors in all) stays with the clients that trained it, so that there is no "
+            f"model for a newcomer. Train with as little personal as the statistics of normalisation: "
+            f"omnifm.personal = ['statistics']."
+        )
