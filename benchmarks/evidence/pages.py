@@ -12,7 +12,6 @@ from evidence.studies import Study
 
 from omnifm.results.formatting import (
     MISSING,
-    joined,
     metric_title,
     number,
     percent,
@@ -20,6 +19,7 @@ from omnifm.results.formatting import (
     with_interval,
     with_spread,
 )
+from omnifm.utils.words import joined
 
 WRITTEN = "<!-- Written by benchmarks/results.py from the comparisons' folders: do not edit. -->\n"
 HOLDS = {True: "yes", False: "**no**", None: "these seeds cannot tell"}
@@ -146,8 +146,8 @@ def _spread(scores: object, key: tuple[str, float], decimals: int) -> str:
 
 def gain_table(figures: Figures) -> str:
     """What each hospital gained over training alone, in the rows that matter most."""
-    names = dict.fromkeys([*SHOWN_BY_CLIENT, *([figures.best_reference] if figures.best_reference else [])])
-    names = [name for name in names if name in figures.names]
+    best = [figures.best_reference] if figures.best_reference else []
+    names = [name for name in dict.fromkeys([*SHOWN_BY_CLIENT, *best]) if name in figures.names]
     if ALONE not in figures.names or not names:
         return ""
     gains = {name: figures.gain_by_client(name) for name in names}

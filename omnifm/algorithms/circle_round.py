@@ -17,7 +17,7 @@ from omnifm.core.tensors import Tensors
 from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import KnowledgeBank
 
-MOST_NAMED = 64
+MOST_LISTED = 64
 """In a federation of more clients, the log has the sizes of the circles in place of their members."""
 _RETRIEVED, _EXPECTED = "circle.retrieved", "circle.expected"
 
@@ -75,7 +75,7 @@ class CircleState:
 
     def _report(self) -> dict[str, list[str]] | list[int]:
         members = self.circles.members
-        if len(self.evidence.clients) > MOST_NAMED:
+        if len(self.evidence.clients) > MOST_LISTED:
             return [len(names) for names in members.values()]
         return {str(number): names for number, names in members.items()}
 

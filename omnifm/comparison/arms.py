@@ -26,7 +26,7 @@ class ArmPlan:
 
 
 LOCAL = ArmPlan("local", "baseline", {"algorithm": "local"}, "every hospital alone, bare backbone")
-ALONE = ArmPlan(
+WITH_ADAPTER = ArmPlan(
     "alone", "baseline", {"algorithm": "local", "adapter": {"use": "on"}}, "every hospital alone, OmniFM's own network"
 )
 ORACLE = ArmPlan(
@@ -38,7 +38,7 @@ ORACLE = ArmPlan(
 OMNIFM = ArmPlan("omnifm", "omnifm", {"algorithm": "omnifm"})
 BASELINES = (
     LOCAL,
-    ALONE,
+    WITH_ADAPTER,
     ORACLE,
     ArmPlan("centralised", "baseline", {"algorithm": "centralised"}, "all data in one place"),
 )
@@ -177,7 +177,7 @@ def swept(arms: Iterable[ArmPlan], sweep: str) -> list[ArmPlan]:
 def with_baselines(arms: Sequence[ArmPlan]) -> list[ArmPlan]:
     """Add the baselines that gains are measured against: the hospitals alone, in both forms."""
     names = {arm.name for arm in arms}
-    return [*arms, *(baseline for baseline in (LOCAL, ALONE) if baseline.name not in names)]
+    return [*arms, *(baseline for baseline in (LOCAL, WITH_ADAPTER) if baseline.name not in names)]
 
 
 def nested(key: str, value: Any) -> Document:

@@ -44,7 +44,7 @@ DEFAULTS = {name: kind() for name, kind in ALGORITHM_SETTINGS.items()}
         ("fedavg", FedAvg()),
         ("centralised", Centralised()),
         ("local", Local(BANK)),
-        ("omnifm", OmniFM(FedAvg(), BANK, ("norm",), ("backbone",), "bank")),
+        ("omnifm", OmniFM(FedAvg(), BANK, ("statistics",), ("backbone",), "bank")),
         ("grouped", Grouped()),
         ("fedprox", FedProx()),
         ("fedavgm", FedAvgM()),

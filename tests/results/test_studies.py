@@ -42,6 +42,15 @@ def test_every_study_can_be_designed(name: str) -> None:
     assert all(given[row].acceptance == "on" for row in ("local", "omnifm", "groups", "fedavg") if row in given)
     assert all(given[row].acceptance == "off" for row in ("fedavg-plain", "fedbn", "paper") if row in given)
     assert {"omnifm", "local", "paper"} <= given.keys()
+    expected = {
+        "omnifm": (),
+        "omnifm-groups": (),
+        "paper": (),
+        "fedavg": ("norm",),
+        "fedbn": ("norm",),
+        "groups": ("norm",),
+    }
+    assert {row: given[row].personal for row in expected if row in given}.items() <= expected.items()
 
 
 def test_the_list_has_all_tasks_in_all_scenarios_and_claims_of_known_studies() -> None:
