@@ -32,4 +32,4 @@ def test_classes_come_in_the_order_of_hospitals_and_answers_sorted() -> None:
 def test_who_comes_later_may_bring_an_answer_but_no_class() -> None:
     membership = agree({"A": (introduction("A", ("x",), ("yes",)), "a")}, DeploySettings(hospitals=("A", "B")))
     assert not membership.reject_reason(introduction("B", ("x",), ("no",)), "b")
-    assert "classes that the run has not: 'y', 'z'" in membership.reject_reason(introduction("B", ("y", "z"), ()), "b")
+    assert "classes that the run lacks: 'y', 'z'" in membership.reject_reason(introduction("B", ("y", "z"), ()), "b")
