@@ -57,11 +57,19 @@ class CircleWeights:
         return replace(self, of={**self.of, **after})
 
     def regrouped(self, shares: Mapping[int, Mapping[int, float]]) -> CircleWeights:
-        """Return the weights of new circles: for each, the mean of old ones by their shares (summing to 1)."""
-        return replace(self, of={circle: self._mean(parts) for circle, parts in shares.items() if parts})
+        """Return the weights of new circles: for each, the mean of old ones by their shares.
+
+        A circle whose members have not taken part yet has no weights to bring.
+        """
+        held = {
+            circle: {number: share for number, share in parts.items() if number in self.of}
+            for circle, parts in shares.items()
+        }
+        return replace(self, of={circle: self._mean(parts) for circle, parts in held.items() if parts})
 
     def _mean(self, parts: Mapping[int, float]) -> Tensors:
-        sources = [(self.of[circle], share) for circle, share in parts.items()]
+        whole = sum(parts.values())
+        sources = [(self.of[circle], share / whole) for circle, share in parts.items()]
         first = sources[0][0]
         if len(sources) == 1:
             return first

@@ -21,8 +21,9 @@ class BankSettings:
     """How the bank is filled and kept: ``[bank]`` of an experiment.
 
     A client offers at most ``prototypes`` a round, each over at least ``min_cluster`` samples. ``capacity`` is the most
-    entries; ``floor`` how many entries each group keeps however rarely they are asked for; ``age_limit`` after how many
-    rounds without refreshment an entry leaves; ``merge_above`` the cosine similarity from which a new prototype
+    entries; ``floor`` how many entries each group keeps however rarely they are asked for, and ``client_floor`` each
+    client, as far as there is room for all (whom a client without any is like cannot be told); ``age_limit`` after how
+    many rounds without refreshment an entry leaves; ``merge_above`` the cosine similarity from which a new prototype
     refreshes an entry of its own client instead of becoming a new one; ``frequency_decay`` how much of the old
     retrieval frequency lives on in each round.
     """
@@ -31,6 +32,7 @@ class BankSettings:
     min_cluster: Count = 5
     capacity: Count = 256
     floor: CountOrZero = 8
+    client_floor: CountOrZero = 2
     age_limit: Count = 10
     merge_above: float = 0.98
     frequency_decay: Fraction = 0.9
@@ -168,8 +170,9 @@ class KnowledgeBank:
     def prune(self, settings: BankSettings) -> KnowledgeBank:
         """Drop the stale, then the least retrieved, down to the capacity.
 
-        Each group first keeps its ``floor`` best entries (or an equal share of the capacity, if the floors together
-        would exceed it); the rest of the room goes by retrieval frequency, the younger first among equals.
+        Each group first keeps its ``floor`` best entries, each client its ``client_floor`` (or an equal share of the
+        capacity, if the floors together would exceed it); the rest of the room goes by retrieval frequency, the younger
+        first among equals.
         """
         young = self.age <= settings.age_limit
         bank = self if young.all() else self.select(young.nonzero().flatten())
@@ -177,8 +180,9 @@ class KnowledgeBank:
             return bank
         order = bank.age.argsort(stable=True)
         order = order[bank.frequency[order].argsort(stable=True, descending=True)]
-        floor = min(settings.floor, settings.capacity // len(bank.groups.names))
-        protected = _rank(bank.groups.codes[order]) < floor
+        protected = torch.zeros(len(bank), dtype=torch.bool)
+        for owners, floor in ((bank.groups, settings.floor), (bank.clients, settings.client_floor)):
+            protected |= _rank(owners.codes[order]) < min(floor, settings.capacity // len(owners.names))
         kept = torch.cat([order[protected], order[~protected]])[: settings.capacity]
         return bank.select(kept.sort().values)
 

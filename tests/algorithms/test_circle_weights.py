@@ -53,3 +53,8 @@ def test_new_circles_get_the_mean_of_the_old() -> None:
     after = weights(1.0, 3.0).regrouped({4: {0: 0.25, 1: 0.75}, 1: {1: 1.0}, 6: {}})
     assert {number: held["w"][0].item() for number, held in after.of.items()} == {4: 2.5, 1: 3.0}
     assert after.of[4]["steps"].item() == 7
+
+
+def test_a_circle_without_weights_brings_none() -> None:
+    after = weights(1.0).regrouped({0: {0: 0.25, 9: 0.75}, 3: {9: 1.0}})
+    assert {number: held["w"][0].item() for number, held in after.of.items()} == {0: 1.0}

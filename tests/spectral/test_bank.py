@@ -135,9 +135,15 @@ def test_pruning_keeps_the_younger_among_equals() -> None:
 
 def test_the_floor_protects_a_rare_group() -> None:
     bank = bank_of("aaaabb", frequency=[9.0, 8.0, 7.0, 6.0, 0.0, 1.0])
-    assert kept(bank.prune(BankSettings(capacity=4, floor=0))) == [0, 1, 2, 3]
-    assert kept(bank.prune(BankSettings(capacity=4, floor=1))) == [0, 1, 2, 5]
-    assert kept(bank.prune(BankSettings(capacity=4, floor=2))) == [0, 1, 4, 5]
+    assert kept(bank.prune(BankSettings(capacity=4, floor=0, client_floor=0))) == [0, 1, 2, 3]
+    assert kept(bank.prune(BankSettings(capacity=4, floor=1, client_floor=0))) == [0, 1, 2, 5]
+    assert kept(bank.prune(BankSettings(capacity=4, floor=2, client_floor=0))) == [0, 1, 4, 5]
+
+
+def test_each_client_keeps_its_best_entries() -> None:
+    bank = bank_of("aaaabb", frequency=[9.0, 8.0, 7.0, 6.0, 0.0, 1.0])
+    assert kept(bank.prune(BankSettings(capacity=4, floor=0, client_floor=1))) == [0, 1, 2, 5]
+    assert kept(bank.prune(BankSettings(capacity=4, floor=0, client_floor=9))) == [0, 1, 4, 5]
 
 
 def test_floors_that_do_not_fit_share_the_capacity() -> None:
