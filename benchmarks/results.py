@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evidence.figures import Figures
+from evidence.joining import GLANCE, draw_gains, glance_table
 from evidence.pages import index_page, study_page
 from evidence.studies import Study, read_studies
 
@@ -91,7 +92,11 @@ def _write_pages(lists: dict[str, list[Study]], options: argparse.Namespace) -> 
             if figures is not None:
                 _write(options.pages / f"{study.name}.md", study_page(study, figures, ROOT))
             entries[heading].append((study, figures))
-    _write(options.pages / "index.md", index_page(entries))
+    found = {study.name: figures for studies in entries.values() for study, figures in studies}
+    glance = {scenario: figures for scenario, name in GLANCE.items() if (figures := found.get(name))}
+    if glance:
+        draw_gains(glance, options.pages / "joining.svg")
+    _write(options.pages / "index.md", index_page(entries, glance_table(glance)))
 
 
 def _write(path: Path, text: str) -> None:

@@ -81,7 +81,7 @@ def test_a_model_needs_no_data(run: omnifm.Run, moved: None) -> None:
 
 def test_a_newcomer_has_a_model_without_labels_or_training(run: omnifm.Run) -> None:
     images = torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    with pytest.raises(omnifm.OmniFMError, match="stays with the clients that trained it"):
+    with pytest.raises(omnifm.OmniFMError, match="No clients of this run learn together"):
         run.load("omnifm").model_for(images)
     model = run.load("fedavg").model_for(images)
     assert model.placement is not None
@@ -98,7 +98,7 @@ def test_after_local_training_the_model_is_another(run: omnifm.Run) -> None:
 def test_what_all_share_is_a_model_where_it_is_a_whole_network(run: omnifm.Run) -> None:
     assert run.model(arm="fedavg")(torch.rand(2, 1, 16, 16)).shape == (2, 2)
     for arm in ("omnifm", "local"):
-        with pytest.raises(omnifm.OmniFMError, match=r"stays with each client.*Name a client: CT, MRI, PET"):
+        with pytest.raises(omnifm.OmniFMError, match=r"is not shared by all clients.*Name a client: CT, MRI, PET"):
             run.model(arm=arm)
 
 

@@ -23,6 +23,10 @@ from omnifm.utils.words import joined
 
 WRITTEN = "<!-- Written by benchmarks/results.py from the comparisons' folders: do not edit. -->\n"
 HOLDS = {True: "yes", False: "**no**", None: "these seeds cannot tell"}
+GLANCE_NOTE = (
+    "Test accuracy, mean over hospitals ± standard deviation over three seeds, of the studies that end in `-untuned`: "
+    "one learning rate for all rows."
+)
 SHOWN_BY_CLIENT = (OWN, "omnifm-groups", ORACLE, "fedbn", "fedavg", "fedavg-plain", "paper")
 
 
@@ -61,13 +65,14 @@ def study_page(study: Study, figures: Figures, root: Path) -> str:
     return "\n".join(parts)
 
 
-def index_page(studies: Mapping[str, Sequence[tuple[Study, Figures | None]]]) -> str:
-    """Return the index: a table of the studies under each heading, played or not."""
+def index_page(studies: Mapping[str, Sequence[tuple[Study, Figures | None]]], glance: str) -> str:
+    """Return the index: the table at a ``glance``, and one of the studies under each heading, played or not."""
     parts = [
         WRITTEN,
         "# Results\n",
         "What a hospital gains by joining, study by study. How they were made was written down before: "
         "[protocol](protocol.md). Studies of earlier versions: [earlier results](../results.md).\n",
+        *section("At a glance", glance, f"{GLANCE_NOTE}\n\n![Each hospital's gain over training alone](joining.svg)"),
     ]
     for heading, entries in studies.items():
         rows = [index_row(study, figures) for study, figures in entries]

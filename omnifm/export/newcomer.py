@@ -37,6 +37,11 @@ def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[Federat
     weights.load({**arm.runtime.initial, **broadcast.shared})
     placement = arm.algorithm.place(server, model, batch["image"])
     own = strip_prefix(OWN_WEIGHTS, placement.message)
+    if arm.algorithm.in_circles and not own:
+        raise ExperimentError(
+            f"No clients of this run learn together in a circle, so that {arm.algorithm.in_circles[0]!r} stays with "
+            f"each of them, and there is no model for a newcomer."
+        )
     _check(model, {*broadcast.shared, *own}, weights.tensors)
     weights.load(own)
     if model.adapter is not None:

@@ -85,6 +85,11 @@ def test_before_there_are_circles_it_gets_what_all_share(dataset: FederatedDatas
     assert model.state_dict()
 
 
+def test_where_nobody_learns_together_there_is_no_backbone_to_give(arm: Arm) -> None:
+    with pytest.raises(ExperimentError, match="No clients of this run learn together in a circle, so that 'backbone'"):
+        newcomer_model(arm, arm.start().server, batch_of("fine"))
+
+
 def test_what_stays_with_others_cannot_be_given(dataset: FederatedDataset) -> None:
     arm = arm_of(dataset, personal=["norm"])
     with pytest.raises(ExperimentError, match=r"stays with the clients.*omnifm.personal = \['statistics'\]"):
