@@ -95,10 +95,8 @@ def test_unknown_key_suggests_the_near_one(document: dict[str, Any], message: st
 
 def test_a_key_like_no_other_lists_them_all() -> None:
     message = error({"federation": {"zzz": 1}})
-    assert (
-        "Unknown key 'federation.zzz'. Known: evaluate, evaluate_every, participation, patience, personal, rounds."
-        in message
-    )
+    keys = "acceptance, acceptance_every, evaluate, evaluate_every, participation, patience, personal, rounds"
+    assert f"Unknown key 'federation.zzz'. Known: {keys}." in message
 
 
 def test_readings_are_kept_in_one_order_and_each_once() -> None:

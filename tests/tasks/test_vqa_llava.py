@@ -108,7 +108,7 @@ def test_only_what_is_trained_is_uploaded(tiny_llava: Path, train: str) -> None:
 @pytest.mark.parametrize("train", BOTH)
 def test_omnifm_shares_the_adapter_too_and_keeps_the_suffix(tiny_llava: Path, train: str) -> None:
     arm = made_arm(tiny_llava, "omnifm", train)
-    assert arm.algorithm.personal == ("backbone",)  # of which nothing is learned
+    assert arm.algorithm.in_circles == ("backbone",)  # of which nothing is learned
     assert arm.runtime.personal == {"adapter.prompting.suffix"}
     adapter = {name for name in arm.runtime.initial if name.startswith("adapter.")}
     assert arm.runtime.initial.keys() - adapter == expected(train)
@@ -130,7 +130,7 @@ def test_one_worker_or_two_and_a_resumed_run_end_with_the_same_bits(
     assert all(same(two.clients[name].personal, last.clients[name].personal) for name in two.clients)
     resumed = federated(made_arm(tiny_llava, algorithm, train), packed(first))[-1]
     assert same_checkpoint(resumed, last)
-    kept = {name for state in last.clients.values() for name in (*state.personal, *state.memory)}
+    kept = {name for state in last.clients.values() for name in state.personal}
     assert kept == arm.runtime.personal
     after = dict(arm.runtime.model.named_parameters())
     assert same(frozen, {name: after[name].detach() for name in frozen})

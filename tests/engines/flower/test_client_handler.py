@@ -85,7 +85,6 @@ def test_it_trains_and_writes_down_what_left(tmp_path: Path) -> None:
         "sent": ["weights", "prototypes"],
         "circle": None,
         "circle_rounds": 1,
-        "accepted": 1.0,
     }
     assert reply.state is not None
     assert len(list(visit.hospital.state_folder.rglob(f"{reply.state}.safetensors"))) == 1
@@ -105,8 +104,13 @@ def test_it_writes_down_its_circle_and_how_long_it_has_been_in_it(
     lines = [line for line in visit.audit_log if line["trained"]]
     assert [(line["circle"], line["circle_rounds"]) for line in lines] == [(None, 1), (4, 1), (4, 2), (4, 3), (1, 1)]
     told = [record.getMessage() for record in caplog.records if record.name == "omnifm.deploy"]
-    assert told[0] == "CT, arm, round 1: alone, in no circle, for 1 round in a row; it started from what it received."
-    assert told[3] == "CT, arm, round 4: in circle 4, for 3 rounds in a row; it started from what it received."
+    assert told[0] == "CT, arm, round 1: alone, in no circle, for 1 round in a row."
+    assert told[3] == "CT, arm, round 4: in circle 4, for 3 rounds in a row."
+
+
+def test_it_writes_down_how_much_it_accepted() -> None:
+    noted = {"circle": 4, "circle_rounds": 3, "accepted": 0.5}
+    assert circle_text(noted) == "in circle 4, for 3 rounds in a row; it started from half of what it received"
 
 
 def test_an_algorithm_without_circles_writes_down_none(tmp_path: Path) -> None:
