@@ -19,7 +19,7 @@ from omnifm.algorithms.aggregation.mean import WeightedMean
 from omnifm.algorithms.kinds import Kind, default_kinds
 from omnifm.algorithms.placement import Placement
 from omnifm.algorithms.validation import check_tensors
-from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
+from omnifm.core.records import SHARES, Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, apply, difference
 from omnifm.data.client_stats import ClientStats
 from omnifm.tasks.task import Task, TaskNetwork
@@ -163,6 +163,8 @@ class Algorithm:
         check_tensors(upload.extra, self.expected(broadcast), "extra")
         if not 0 < upload.samples < 2**31 or not math.isfinite(upload.loss):
             raise ValueError(f"{upload.samples} samples with a loss of {upload.loss} are not possible")
+        if (share := upload.notes.get("accepted", 1.0)) not in SHARES:
+            raise ValueError(f"a client cannot accept {share!r} of what it received")
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Return tensors like those in a client's ``extra``; an axis whose length is free has none, 0."""

@@ -7,11 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from omnifm.core.records import OWN_WEIGHTS, Broadcast, ClientState, Upload
+from omnifm.core.records import OWN_WEIGHTS, SHARES, Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 
-SHARES = (1.0, 0.5, 0.0)
-"""How much of the received weights a client may take; among equals, the most."""
 LEAST_EXAMPLES = 10
 """With fewer validation examples, the loss on them says too little: a client then takes what it receives."""
 
@@ -38,7 +36,7 @@ class Acceptance:
     def start(
         self, broadcast: Broadcast, client: ClientState, validation: Sized, loss: ValidationLoss
     ) -> AcceptedBroadcast:
-        """Return what the client starts from; ``loss`` is computed on its ``validation`` data, if they are needed."""
+        """Return what the client starts from; ``loss`` is computed on its ``validation`` data, if needed; among equals, the most is taken."""
         own, inner = {**client.personal, **strip_prefix(_PREFIX, client.memory)}, _without_own(client)
         share: float | None = client.notes.get(_SHARE)
         compared = broadcast.round - client.notes.get(_ROUND, 1) >= self.every

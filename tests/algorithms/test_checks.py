@@ -66,6 +66,8 @@ HEAD = "network.head.weight"
         (lambda u: replace(u, samples=0), "0 samples"),
         (lambda u: replace(u, loss=float("nan")), "loss of nan"),
         (lambda u: replace(u, notes={}), "of which group"),
+        (lambda u: replace(u, notes={**u.notes, "accepted": "all"}), "cannot accept 'all' of what"),
+        (lambda u: replace(u, notes={**u.notes, "accepted": 7e9}), "cannot accept 7000000000.0 of what"),
         (_with("extra", "bank/prototypes", lambda v: 2 * v), "prototypes that are none"),
         (_with("extra", "bank/sizes", lambda v: v[1:]), "not of one length"),
         (_with("extra", "bank/rows", lambda v: v + 1000), "entries that the bank of [0-9]+ does not have"),
