@@ -36,7 +36,10 @@ class Acceptance:
     def start(
         self, broadcast: Broadcast, client: ClientState, validation: Sized, loss: ValidationLoss
     ) -> AcceptedBroadcast:
-        """Return what the client starts from; ``loss`` is computed on its ``validation`` data, if needed; among equals, the most is taken."""
+        """Return what the client starts from: the candidate of least ``loss``, among equals the most of the received.
+
+        The loss is computed on the client's ``validation`` data, and only if they are to be compared again.
+        """
         own, inner = {**client.personal, **strip_prefix(_PREFIX, client.memory)}, _without_own(client)
         share: float | None = client.notes.get(_SHARE)
         compared = broadcast.round - client.notes.get(_ROUND, 1) >= self.every
