@@ -133,7 +133,17 @@ def main() -> None:
         clip_norm=0.0,
         statistics="running",  # as all others
     )
-    runtime = ClientRuntime(model, task, algorithm, training, clients, initial, frozenset(), 0, contest.rounds)
+    runtime = ClientRuntime(
+        model=model,
+        task=task,
+        algorithm=algorithm,
+        training=training,
+        clients=clients,
+        initial=initial,
+        personal=frozenset(),
+        seed=0,
+        rounds=contest.rounds,
+    )
     settings = FederationSettings(
         rounds=contest.rounds,
         participation=workload.per_round / workload.clients,
@@ -144,7 +154,17 @@ def main() -> None:
     start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], told))
     with InProcess(runtime, auto_workers()) as engine:
         names = tuple(clients)
-        Federation(algorithm, engine, names, names, settings, 0, task.main_metric, [Notes(contest)]).run(start)
+        federation = Federation(
+            algorithm,
+            engine,
+            participants=names,
+            evaluated=names,
+            settings=settings,
+            seed=0,
+            metric=task.main_metric,
+            callbacks=[Notes(contest)],
+        )
+        federation.run(start)
     contest.tell()
 
 

@@ -25,7 +25,7 @@ from omnifm.training.trainer import Trainer
 from omnifm.training.weight_cache import WeightCache
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ClientRuntime:
     """One model that serves many clients in turn.
 

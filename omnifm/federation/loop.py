@@ -107,6 +107,7 @@ class Federation:
         self,
         algorithm: Algorithm,
         engine: Engine,
+        *,
         participants: Sequence[str],
         evaluated: Sequence[str],
         settings: FederationSettings,

@@ -40,7 +40,7 @@ from omnifm.utils.errors import ExperimentError, IncompatibleError
 from omnifm.utils.seeding import derive_seed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSpec:
     """What an arm must know of the data: their shape, and of a posed image its ``channels`` and spatial ``axes``."""
 
@@ -50,7 +50,7 @@ class DataSpec:
     client_stats: tuple[ClientStats, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """What an experiment and its data determine, before anything has run; ``origin`` says what its model is for."""
 
@@ -89,8 +89,16 @@ class Arm:
     def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
         """Return what callbacks are told of this arm."""
         experiment, federation = self.experiment, self.experiment.federation
-        about = experiment.seed, federation.rounds, self.task.main_metric, federation.evaluate
-        return ArmInfo(run or RunInfo(), name or experiment.algorithm, folder, *about, to_document(experiment))
+        return ArmInfo(
+            run=run or RunInfo(),
+            name=name or experiment.algorithm,
+            folder=folder,
+            seed=experiment.seed,
+            rounds=federation.rounds,
+            metric=self.task.main_metric,
+            points=federation.evaluate,
+            experiment=to_document(experiment),
+        )
 
     def federation(self, engine: Engine, callbacks: Iterable[Callback] = (), info: ArmInfo | None = None) -> Federation:
         """Return the round loop over an engine for this arm's site, with early stopping if there is a patience."""
@@ -99,14 +107,14 @@ class Arm:
         return Federation(
             self.algorithm,
             engine,
-            self.participants,
-            self.evaluated,
-            settings,
-            experiment.seed,
-            self.task.main_metric,
-            [*stopping, *callbacks],
-            info or self.info(),
-            self.runtime.steps,
+            participants=self.participants,
+            evaluated=self.evaluated,
+            settings=settings,
+            seed=experiment.seed,
+            metric=self.task.main_metric,
+            callbacks=[*stopping, *callbacks],
+            info=info or self.info(),
+            steps=self.runtime.steps,
         )
 
 
@@ -157,9 +165,9 @@ def _looked_at(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataS
     _, channels, *size = first["image"].shape
     shape = DataShape(channels, tuple(size), dataset.label_names, dataset.vocabulary)
     task = _task(experiment, shape)
-    posed = task.prepare_batch(first)["image"]
+    prepared = task.prepare_batch(first)["image"]
     client_stats = tuple(ClientStats.of(client) for client in dataset.clients)
-    return DataSpec(shape, posed.shape[1], posed.dim() - 2, client_stats), task
+    return DataSpec(shape=shape, channels=prepared.shape[1], axes=prepared.dim() - 2, client_stats=client_stats), task
 
 
 def _assembled(
@@ -173,20 +181,27 @@ def _assembled(
     personal = model.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
     initial = {name: value.detach().cpu().clone() for name, value in learned_state_dict(model).items()}
     runtime = ClientRuntime(
-        model,
-        task,
-        algorithm,
-        _training(experiment, algorithm),
-        clients,
-        initial,
-        personal,
-        experiment.seed,
-        experiment.federation.rounds,
-        make_steps(experiment.privacy),
-        _acceptance(experiment.federation, algorithm),
+        model=model,
+        task=task,
+        algorithm=algorithm,
+        training=_training(experiment, algorithm),
+        clients=clients,
+        initial=initial,
+        personal=personal,
+        seed=experiment.seed,
+        rounds=experiment.federation.rounds,
+        steps=make_steps(experiment.privacy),
+        acceptance=_acceptance(experiment.federation, algorithm),
     )
-    participants = tuple(one.name for one in data_spec.client_stats)
-    return Arm(experiment, data_spec, task, algorithm, runtime, participants, origin)
+    return Arm(
+        experiment=experiment,
+        data_spec=data_spec,
+        task=task,
+        algorithm=algorithm,
+        runtime=runtime,
+        participants=tuple(one.name for one in data_spec.client_stats),
+        origin=origin,
+    )
 
 
 def _acceptance(settings: FederationSettings, algorithm: Algorithm) -> Acceptance | None:
