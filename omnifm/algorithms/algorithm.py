@@ -163,6 +163,9 @@ class Algorithm:
         check_tensors(upload.extra, self.expected(broadcast), "extra")
         if not 0 < upload.samples < 2**31 or not math.isfinite(upload.loss):
             raise ValueError(f"{upload.samples} samples with a loss of {upload.loss} are not possible")
+        accepted = upload.notes.get("accepted", 1.0)
+        if not isinstance(accepted, (int, float)) or not 0 <= accepted <= 1:
+            raise ValueError(f"a share of {accepted!r} cannot have been accepted")
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Return tensors like those in a client's ``extra``; an axis whose length is free has none, 0."""

@@ -120,6 +120,6 @@ class CircleRound:
         evidence = after.evidence.with_round(self._bank, self._retrievals, decay)
         trust = after.trust.with_reports(self._accepted)
         for members in after.circles.members.values():
-            trust = trust.judged(members, partial(evidence.pairs, members), ALIKE)
+            trust = trust.judged(members, partial(evidence.mean_affinity, members), ALIKE)
         circles, shares = after.circles.regrouped(evidence.groups(trust.sharp))
         return CircleState(circles, after.weights.regrouped(shares), evidence, trust)
