@@ -69,7 +69,7 @@ HEAD = "network.head.weight"
         (lambda u: replace(u, notes={**u.notes, "accepted": 1.5}), "share of 1.5"),
         (lambda u: replace(u, notes={**u.notes, "accepted": "all"}), "share of 'all'"),
         (lambda u: replace(u, notes={**u.notes, "accepted": float("nan")}), "share of nan"),
-        (_with("extra", "bank/prototypes", lambda v: 2 * v), "prototypes that are none"),
+        (_with("extra", "bank/prototypes", lambda v: 2 * v), "not of norm 1"),
         (_with("extra", "bank/sizes", lambda v: v[1:]), "not of one length"),
         (_with("extra", "bank/rows", lambda v: v + 1000), "entries that the bank of [0-9]+ does not have"),
     ],
