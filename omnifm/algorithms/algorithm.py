@@ -126,11 +126,11 @@ class Algorithm:
         return Placement()
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
-        """Load this client's model as before local training: the shared weights and its own personal ones."""
+        """Load this client's model before local training: the shared weights and its own personal ones."""
         trainer.load(broadcast.shared, client.personal)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        """Train for the local epochs, after which the trainer has this client's model after local training."""
+        """Train for the local epochs; the trainer then holds the client's model after local training."""
         self.receive(broadcast, client, trainer)
         fit = trainer.fit(broadcast.round, self.local_training(broadcast, client, trainer))
         change = difference(trainer.views(shared=True), broadcast.shared)
@@ -138,7 +138,7 @@ class Algorithm:
         return upload, replace(client, personal=trainer.tensors(shared=False))
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
-        """Aggregate the uploads, one at a time, and finish the round; ``on_mean`` can change the mean before the step."""
+        """Aggregate the uploads, one at a time, and finish the round; ``on_mean`` may change the mean first."""
         after = self.server_step(state, on_mean(self.aggregate(uploads)))
         return replace(after, round=state.round + 1)
 

@@ -23,7 +23,7 @@ _ONE = torch.ones(())
 
 
 class BankUpload(NamedTuple):
-    """A client's prototypes, and the ``rows`` ``(m,)`` of the bank that it retrieved, ``counts`` ``(m,)`` times each."""
+    """A client's prototypes, and how often, ``counts`` ``(m,)``, it retrieved the ``rows`` ``(m,)`` of the bank."""
 
     prototypes: Prototypes
     rows: Tensor

@@ -58,7 +58,7 @@ HEAD = "network.head.weight"
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_with("change", HEAD, lambda v: v[:-1]), f"change '{HEAD}' is torch.float32 .* in place of"),
+        (_with("change", HEAD, lambda v: v[:-1]), f"change '{HEAD}' is torch.float32 .* instead of"),
         (_with("change", HEAD, lambda v: v.double()), f"change '{HEAD}' is torch.float64"),
         (_with("change", HEAD, lambda v: v * torch.nan), f"change '{HEAD}' holds numbers that are not finite"),
         (lambda u: replace(u, change={}), "change .* is missing"),
