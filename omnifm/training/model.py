@@ -87,8 +87,8 @@ class FederatedModel(nn.Module):
 
         ``parts`` are components of the tensors' dotted names (``backbone``, ``head``, ``adapter``,
         ``adapter.tokenizer``), ``norm`` for the backbone's normalisation layers, ``statistics`` for their running means
-        and variances alone, or ``everything``. A part without learned tensors stays unchanged at every client and has no
-        names here; nor have ``norm`` and ``statistics`` of a network without them.
+        and variances alone, or ``everything``. A part without learned tensors stays unchanged at every client and has
+        no names here; nor have ``norm`` and ``statistics`` of a network without them.
 
         Raises:
             ExperimentError: a part matches nothing.
