@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from step import CLASSES, full_bank, made_examples
+from step import CLASSES, full_bank, noise_examples
 
 from omnifm.config.experiment import make_experiment
 from omnifm.core.records import Broadcast, ClientState
@@ -52,7 +52,7 @@ def runtime(
         "training": {"precision": precision},
         "classification": {"network": network},
     }
-    splits = [made_examples(count, size) for count in (work.train, work.validation, work.validation)]
+    splits = [noise_examples(count, size) for count in (work.train, work.validation, work.validation)]
     arm = make_arm(
         make_experiment(document), FederatedDataset(tuple(ClientData(n, n, *splits) for n in CLIENTS), CLASSES)
     )
