@@ -21,7 +21,7 @@ but without evaluation, whose cost grows with the clients in every federation an
 **Bytes** that each algorithm sends to and receives from a client in a round, on the default network.
 
 **Bank**, on one thread, full, of 5,000 clients in 8 groups: milliseconds of processor time to retrieve for a batch of
-32, to merge the prototypes of 50 clients (16 each), to prune the result, and for the server's whole round with the bank.
+32, to merge the prototypes of 50 clients (16 each), to prune the result, and for the server's round with it.
 """
 
 from __future__ import annotations
