@@ -29,7 +29,7 @@ from omnifm.training import trainer
 
 @dataclass(frozen=True)
 class Work:
-    """The size of the measurement: images per client for training and validation, rounds, and networks with image sizes."""
+    """The size of the measurement: images per client and split, rounds, and networks with image sizes."""
 
     train: int
     validation: int

@@ -62,6 +62,7 @@ ALONE, COMPARE = "--workers 1", "--workers 2 --seeds 1"  # alone if each worker 
 CASES = {
     "classification-phantom": Case("run", "classification-phantom", PHANTOM),
     "classification-variant": Case("run", "classification-phantom", f"{PHANTOM} {VARIANT}"),
+    "mixed-phantom": Case("run", "mixed-phantom", "data.size=32 data.sources.0.patients=30"),
     "segmentation-phantom": Case("run", "segmentation-phantom", f"data.size=32 {PATIENTS}", ALONE),
     "super-resolution-phantom": Case("run", "super-resolution-phantom", f"data.size=32 {PATIENTS} {MODALITIES}", ALONE),
     "image-fusion-phantom": Case("run", "image-fusion-phantom", f"data.size=41 {PATIENTS}", ALONE),
