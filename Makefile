@@ -1,7 +1,7 @@
 # From a fresh clone and a bare python3: `make demo` trains, `make demo-flower` trains over a network of processes,
-# `make test` tests, `make test-fast` in two minutes. `make results-small` plays the phantom studies of docs/results/ in
-# their shortest form in a quarter of an hour, `make results` all studies in some nights: stop it and go on as you like.
-# Each sets up .venv, once.
+# `make test` tests, `make test-fast` in two minutes. `make results-small` runs the phantom studies of docs/results/ in
+# their shortest form in a quarter of an hour, `make results` all studies in a few nights: stop and restart it freely.
+# Each target sets up .venv the first time.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -22,8 +22,8 @@ check: .venv/ready
 test: check
 	$(BIN)/pytest -n 2
 
-# The same, and how much of omnifm the fast tests run. Only they are measured: the others kill processes, whose
-# measurements would be left half written.
+# The same, with the coverage of omnifm by the fast tests. The slow ones are not measured: they kill processes, which
+# would leave half-written measurements.
 coverage: check
 	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-report=term
 	$(BIN)/pytest -n 2 -m slow
@@ -31,7 +31,7 @@ coverage: check
 test-fast: .venv/ready
 	$(BIN)/pytest -n 2 -m "not slow"
 
-# DATA is the folder of real images (docs/data.md); without it only the phantom's studies are played.
+# DATA is the folder of real images (docs/data.md); without it only the phantom studies run.
 results: .venv/ready
 	$(BIN)/python benchmarks/results.py --data $(or $(DATA),data)
 

@@ -1,7 +1,7 @@
-"""Kill a hospital, then the server, in the midst of a run over real Flower processes; start them again; compare.
+"""Kill a client, then the server, during a run over real Flower processes; restart them; compare the weights.
 
-The run must end with the weights of the undisturbed run in one process or, with ``--miss``, in which a hospital is left
-dead for so long that it misses a round, with those of a run in one process in which it misses the same rounds.
+The run must end with the weights of the undisturbed run in one process. With ``--miss``, the client stays dead long
+enough to miss a round, and the reference is a run in one process in which it misses the same rounds.
 
     python benchmarks/flower_faults.py [--miss] [--algorithm omnifm] [--rounds 4] [--port 19020] [--out FOLDER]
 """
@@ -37,19 +37,19 @@ STARTED = time.monotonic()
 
 
 class Missing(InProcess):
-    """Trains in each round those who took part in it over the network."""
+    """Trains in each round the clients that took part in it over the network."""
 
     present: dict[int, set[str]]
 
     def update(
         self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
     ) -> Iterator[Upload]:
-        """Train those who were there."""
+        """Train the clients that took part."""
         return super().update(broadcast, [name for name in clients if name in self.present[broadcast.round]], messages)
 
 
 class Here(LocalBackend):
-    """This machine, with hospitals that miss rounds."""
+    """This machine, with clients that miss rounds."""
 
     def __init__(self, present: dict[int, set[str]]) -> None:
         super().__init__()
@@ -72,21 +72,21 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def told(out: Path, event: str, **more: Any) -> bool:
-    """Tell whether something has happened."""
+def happened(out: Path, event: str, **more: Any) -> bool:
+    """Whether an event is in the log."""
     wanted = {"event": event, **more}.items()
     return any(wanted <= line.items() for line in lines(out / "deploy.jsonl"))
 
 
 def revive(town: LocalDeployment, out: Path, name: str) -> None:
-    """Start a hospital again until it is back, as systemd would: it is turned away while it is taken for alive."""
+    """Restart a client until it is back, as systemd would: it is rejected while the server believes it alive."""
 
     def back() -> bool:
         if town.processes[name].poll() is not None:
             time.sleep(5)
             town.processes.pop(name)
             town.start_client(name)
-        return told(out, "back", client=name)
+        return happened(out, "back", client=name)
 
     town.start_client(name)
     wait_until(back, f"{name} is not back", 300)
@@ -94,19 +94,19 @@ def revive(town: LocalDeployment, out: Path, name: str) -> None:
 
 
 def disturbed(town: LocalDeployment, text: str, out: Path, miss: bool) -> None:
-    """Play the run and disturb it."""
+    """Start the run and disturb it."""
     town.start_server()
     for name in NAMES:
         town.start_client(name)
     town.submit(text, out)
-    wait_until(lambda: told(out, "round", round=1), "there is no first round", 300)
-    say("round 1 is done: kill CT, with all that it has started")
+    wait_until(lambda: happened(out, "round", round=1), "there is no first round", 300)
+    say("round 1 is done: kill CT and all its child processes")
     town.end("CT", signal.SIGKILL)
     if miss:
-        wait_until(lambda: told(out, "missed", client="CT"), "CT is not missed", 400)
+        wait_until(lambda: happened(out, "missed", client="CT"), "CT is not missed", 400)
         say("CT has missed a round")
     revive(town, out, "CT")
-    wait_until(lambda: told(out, "round", round=2), "there is no second round", 300)
+    wait_until(lambda: happened(out, "round", round=2), "there is no second round", 300)
     say("round 2 is done: kill the SuperLink, and with it the server app")
     town.end("server", signal.SIGKILL)
     town.processes.pop("run").kill()
@@ -114,17 +114,16 @@ def disturbed(town: LocalDeployment, text: str, out: Path, miss: bool) -> None:
     town.start_server(register=False)
     say("the SuperLink is up again: resume")
     town.submit("", out, resume=True)
-    wait_until(lambda: told(out, "finished"), "the run has not ended", 600)
+    wait_until(lambda: happened(out, "finished"), "the run has not ended", 600)
 
 
 def took_part(arm: Path) -> dict[int, set[str]]:
-    """Return who took part in each round."""
-    found = lines(arm / "metrics.jsonl")
-    return {line["round"]: set(line["clients"]) for line in found if line["event"] == "round"}
+    """Return the clients that took part in each round."""
+    return {line["round"]: set(line["clients"]) for line in lines(arm / "metrics.jsonl") if line["event"] == "round"}
 
 
 def undisturbed(plan: Plan, out: Path, present: dict[int, set[str]]) -> dict[str, str]:
-    """Play the same in this process, with the same hospitals in each round."""
+    """Run the same in this process, with the same clients in each round."""
     execute(create(out, plan), out, Here(present))
     return demo.hashes(out)
 
@@ -144,16 +143,16 @@ def main() -> None:
 
     out.mkdir(parents=True)
     with LocalDeployment(out / "network", demo.write_client_configs(out / "hospitals", NAMES), chosen.port) as town:
-        disturbed(town, tomli_w.dumps(plain), out / "afar", chosen.miss)
+        disturbed(town, tomli_w.dumps(plain), out / "remote", chosen.miss)
     say("all processes have ended")
-    present = took_part(out / "afar" / chosen.algorithm)
+    present = took_part(out / "remote" / chosen.algorithm)
     for number, names in present.items():
         say(f"round {number}: {', '.join(sorted(names))}")
     if chosen.miss == all(names == set(NAMES) for names in present.values()):
-        raise SystemExit("Other hospitals took part than were meant to.")
-    here, afar = undisturbed(make_plan(plain), out / "here", present), demo.hashes(out / "afar")
-    print(f"in one process    {here}\nover the network  {afar}\n{'the same' if here == afar else 'ANOTHER'}")
-    sys.exit(0 if here == afar else 1)
+        raise SystemExit("Other clients took part than intended.")
+    here, remote = undisturbed(make_plan(plain), out / "here", present), demo.hashes(out / "remote")
+    print(f"in one process    {here}\nover the network  {remote}\n{'the same' if here == remote else 'DIFFERENT'}")
+    sys.exit(0 if here == remote else 1)
 
 
 if __name__ == "__main__":

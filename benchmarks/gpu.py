@@ -1,8 +1,8 @@
-"""What a GPU brings: ``python benchmarks/gpu.py``.
+"""The gain from a GPU: ``python benchmarks/gpu.py``.
 
-A client's round (its update, and its judgement on validation data) on the CPU (one thread) and on the GPU, in float32
-and bf16, with and without the demand for the same bits each time; then several clients one after another and side by
-side, each in a thread with a stream and a network of its own. Without CUDA a small form of the CPU's part is measured.
+A client's round (update and evaluation on validation data) on the CPU (one thread) and on the GPU, in float32 and bf16,
+with and without deterministic algorithms; then several clients one after another and in parallel, each in a thread with
+its own stream and network. Without CUDA a small form of the CPU's part is measured.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from step import CLASSES, full_bank, made_examples
+from step import CLASSES, full_bank, noise_examples
 
 from omnifm.config.experiment import make_experiment
 from omnifm.core.records import Broadcast, ClientState
@@ -29,7 +29,7 @@ from omnifm.training import trainer
 
 @dataclass(frozen=True)
 class Work:
-    """How much is measured: images a client for training and validation, rounds, and networks with image sizes."""
+    """The size of the measurement: images per client and split, rounds, and networks with image sizes."""
 
     train: int
     validation: int
@@ -45,14 +45,14 @@ CLIENTS = ("a", "b", "c", "d")
 def runtime(
     algorithm: str, network: str, size: int, device: str, precision: str, work: Work
 ) -> tuple[ClientRuntime, Broadcast]:
-    """Build hospitals of noise, and what they receive; the bank is full."""
+    """Build clients with noise, and their broadcast; the bank is full."""
     document = {
         "algorithm": algorithm,
         "device": device,
         "training": {"precision": precision},
         "classification": {"network": network},
     }
-    splits = [made_examples(count, size) for count in (work.train, work.validation, work.validation)]
+    splits = [noise_examples(count, size) for count in (work.train, work.validation, work.validation)]
     arm = make_arm(
         make_experiment(document), FederatedDataset(tuple(ClientData(n, n, *splits) for n in CLIENTS), CLASSES)
     )
@@ -63,13 +63,13 @@ def runtime(
 
 
 def play(runtime: ClientRuntime, broadcast: Broadcast, client: str) -> None:
-    """Play a client's round."""
+    """Run a client's round."""
     _, state = runtime.update(broadcast, client, ClientState())
     runtime.evaluate(broadcast, client, state, "validation", "before_local_training")
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the median time of a call, the first two left out; what it left to a GPU is waited for."""
+    """Return the median time of a call without the first two, including pending work on the GPU."""
     times = []
     for _ in range(2 + repeats):
         started = time.perf_counter()
@@ -82,7 +82,7 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 
 @contextmanager
 def any_bits() -> Iterator[None]:
-    """Let a GPU choose its algorithms freely in this block."""
+    """Allow nondeterministic algorithms in this block."""
     before = vars(trainer)["deterministic"]
     setattr(trainer, "deterministic", lambda device: nullcontext())  # noqa: B010
     try:
@@ -122,7 +122,7 @@ def rounds(work: Work, cuda: bool) -> None:
 
 
 def side_by_side(work: Work, device: str) -> None:
-    """Print what clients take one after another, and in two threads with a stream each."""
+    """Print the time of clients one after another, and in two threads with a stream each."""
     print(f"\n{len(CLIENTS)} clients of OmniFM on {device}, s")
     print("".join(f"{name:>10}" for name in ("network", "size", "in turn", "streams")))
     for network, size in work.networks:
@@ -141,7 +141,7 @@ def side_by_side(work: Work, device: str) -> None:
             with ThreadPoolExecutor(2) as threads:
                 list(threads.map(some, runtimes, (CLIENTS[::2], CLIENTS[1::2])))
 
-        # Threads share torch's flags: the demand for the same bits cannot be made in one and not in the other.
+        # Threads share torch's flags: determinism cannot be required in one and not in the other.
         with any_bits():
             row = (network, size, *(f"{seconds(work_, work.repeats):.3f}" for work_ in (in_turn, in_streams)))
         print("".join(f"{cell!s:>10}" for cell in row), flush=True)

@@ -1,25 +1,25 @@
 """OmniFM beside other simulators of federated learning: ``python benchmarks/peers.py``.
 
-Two workloads (``peers/workloads.py``) are played on this machine's cores by
+Two workloads (``peers/workloads.py``) are run on this machine's cores by
 
 - ``ours``: OmniFM's engine, FedAvg, one worker a core;
-- ``floor``: the same SGD steps and evaluation in bare workers without any federation;
-- ``plain`` and ``plain-1``: a sequential PyTorch loop, with a thread on each core and with one in all;
+- ``floor``: the same SGD steps and evaluation in bare workers without a federation;
+- ``plain`` and ``plain-1``: a sequential PyTorch loop, with one thread per core and with one thread;
 - ``flower``: Flower's simulation on Ray, one core a client;
 - ``pfl``: Apple's pfl in one process, and ``pfl-2`` in one process a core under torchrun.
 
 All have the same images, network, first weights, optimiser settings, local work and evaluation after every round; each
-is written as its own documentation writes it. Flower and pfl are installed from PyPI, when first needed, into virtual
+is written as in its own documentation. Flower and pfl are installed from PyPI, when first needed, into virtual
 environments under ``--cache``, with the release of PyTorch that runs this script (pip's own settings hold: on a machine
 without a GPU, ``PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu`` spares the CUDA libraries).
 
-Contenders take turns, ``--repeats`` times. A round is timed inside the contender from the end of the one before,
-evaluation included; the first is a warm-up and left out. Start-up is what a run takes beyond its rounds at their pace:
-from the start of its process to the end of the first round, less the median round. CPU seconds and memory (proportional
+Contenders take turns, ``--repeats`` times. A round is timed inside the contender from the end of the previous one,
+evaluation included; the first is a warm-up and left out. Start-up is the time from the start of the process to the end
+of the first round, less the median round. CPU seconds and memory (proportional
 set sizes) are read from outside over the whole tree of processes, twice a second; memory is the peak of the run.
 
-Leave the machine alone meanwhile: the plain loop and pfl, whose threads wait for each other at every step, lose most
-from neighbours. Three repeats take about twenty minutes on two cores; ``--rounds 3 --repeats 1`` is the short form, too
+Run nothing else meanwhile: the plain loop and pfl, whose threads wait for each other at every step, suffer most from
+other load. Three repeats take about twenty minutes on two cores; ``--rounds 3 --repeats 1`` is the short form, too
 few rounds for the small network's accuracies to agree. Linux only.
 """
 
@@ -46,7 +46,7 @@ CORES = len(os.sched_getaffinity(0))
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={CORES}")
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 AGREE = 0.05
-"""How far a final accuracy may lie from the median of all."""
+"""How far a final accuracy can be from the median of all."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a contender took: seconds of each round but the first, and of the start; CPU a round; memory."""
+    """The cost of one run: seconds of each round but the first, and of the start; CPU seconds per round; memory."""
 
     rounds: list[float]
     start: float
@@ -89,7 +89,7 @@ def main() -> None:
     for contender in CONTENDERS:
         if contender.name in names:
             pythons[contender.name] = _python(contender, options.cache)
-    found = {}
+    results = {}
     for workload in (WORKLOADS[name] for name in options.workload or WORKLOADS):
         images = options.cache / "images" / workload.name
         make_images(workload, images)
@@ -99,12 +99,12 @@ def main() -> None:
                 if contender.name in pythons:
                     print(f"{workload.name}, repeat {repeat}: {contender.name}", file=sys.stderr, flush=True)
                     runs[contender.name].append(
-                        _play(contender, pythons[contender.name], workload, images, options.rounds or workload.rounds)
+                        _run(contender, pythons[contender.name], workload, images, options.rounds or workload.rounds)
                     )
         _print(workload, runs)
-        found[workload.title] = {name: [asdict(run) for run in played] for name, played in runs.items()}
+        results[workload.title] = {name: [asdict(run) for run in repeats] for name, repeats in runs.items()}
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+        options.json.write_text(json.dumps(results, indent=1))
 
 
 def _options() -> argparse.Namespace:
@@ -114,7 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds a run, at least 2; the workload's own by default")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=user_cache_path("omnifm") / "peers", help="environments, images")
-    parser.add_argument("--json", type=Path, help="write what every run took to this file")
+    parser.add_argument("--json", type=Path, help="write the cost of every run to this file")
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 2:
         parser.error("--rounds must be at least 2: the first is a warm-up.")
@@ -132,14 +132,14 @@ def _python(contender: Contender, cache: Path) -> Path:
         sys.exit(f"{contender.name}: {error}\nLeave it out: name the others with --only.")
 
 
-def _play(contender: Contender, python: Path, workload: Workload, images: Path, rounds: int) -> Run:
+def _run(contender: Contender, python: Path, workload: Workload, images: Path, rounds: int) -> Run:
     """Run a contender once."""
     here = Path(__file__).resolve().parent
     paths = [str(here), str(here.parent)] if not contender.packages else [str(here)]
     launched = time.monotonic()
-    asked = [f"peers.{contender.module}", workload.name, images, str(rounds), *contender.arguments]
+    arguments = [f"peers.{contender.module}", workload.name, images, str(rounds), *contender.arguments]
     process = subprocess.Popen(
-        [python, *contender.launcher, "-m", *asked],
+        [python, *contender.launcher, "-m", *arguments],
         env={**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -147,10 +147,10 @@ def _play(contender: Contender, python: Path, workload: Workload, images: Path, 
     )
     with Watch(process.pid) as watch:
         output, _ = process.communicate()
-    told = [line for line in output.splitlines() if line.startswith(PREFIX)]
-    if process.returncode != 0 or not told:
-        sys.exit(f"{contender.name} failed on {workload.name}. Its last words:\n{output[-4000:]}")
-    notes = json.loads(told[-1].removeprefix(PREFIX))
+    lines = [line for line in output.splitlines() if line.startswith(PREFIX)]
+    if process.returncode != 0 or not lines:
+        sys.exit(f"{contender.name} failed on {workload.name}. Its last output:\n{output[-4000:]}")
+    notes = json.loads(lines[-1].removeprefix(PREFIX))
     ends = notes["ends"]
     seconds = [after - before for before, after in pairwise(ends)]
     return Run(
@@ -168,15 +168,15 @@ def _print(workload: Workload, runs: dict[str, list[Run]]) -> None:
     print(f"{'':8} {'s/round':>8} {'(min - max)':>15} {'to ours':>8} {'CPU s':>7} {'MB':>6} {'start s':>8} accuracy")
     ours = statistics.median(statistics.median(run.rounds) for run in runs["ours"]) if "ours" in runs else float("nan")
     accuracies = {}
-    for name, played in runs.items():
-        rounds = [second for run in played for second in run.rounds]
-        middle = statistics.median(statistics.median(run.rounds) for run in played)
-        cpu, start = (statistics.median(column) for column in zip(*((r.cpu, r.start) for r in played), strict=True))
-        peak = statistics.median(run.peak_bytes for run in played) / 1e6
-        found = [run.accuracy for run in played if run.accuracy is not None]
+    for name, repeats in runs.items():
+        rounds = [second for run in repeats for second in run.rounds]
+        middle = statistics.median(statistics.median(run.rounds) for run in repeats)
+        cpu, start = (statistics.median(column) for column in zip(*((r.cpu, r.start) for r in repeats), strict=True))
+        peak = statistics.median(run.peak_bytes for run in repeats) / 1e6
+        known = [run.accuracy for run in repeats if run.accuracy is not None]
         accuracy = "-"
-        if found:
-            accuracies[name] = statistics.median(found)
+        if known:
+            accuracies[name] = statistics.median(known)
             accuracy = f"{accuracies[name]:.3f}"
         span = f"({min(rounds):.2f} - {max(rounds):.2f})"
         print(

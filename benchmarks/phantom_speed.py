@@ -1,4 +1,4 @@
-"""How many phantom images a second one core makes: patient, slice and rendering together.
+"""How many phantom images one core makes per second: patient, slice and rendering together.
 
 Run: ``python benchmarks/phantom_speed.py [images]``
 """

@@ -1,4 +1,4 @@
-"""Draw what ``peers.py`` has measured: ``python benchmarks/picture.py FILE.json docs/performance.svg``."""
+"""Draw the measurements of ``peers.py``: ``python benchmarks/picture.py FILE.json docs/performance.svg``."""
 
 from __future__ import annotations
 

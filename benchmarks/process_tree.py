@@ -1,4 +1,4 @@
-"""What a process and all its descendants take of memory and processor time (Linux)."""
+"""Memory and processor time of a process and all its descendants (Linux)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def descendants(pid: int) -> list[int]:
-    """Return a process and all below it, as far as they still live."""
-    found = [pid]
-    for process in found:
+    """Return a process and all its living descendants."""
+    processes = [pid]
+    for process in processes:
         with contextlib.suppress(OSError):
             for task in Path(f"/proc/{process}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-    return found
+                processes += map(int, (task / "children").read_text().split())
+    return processes
 
 
 def proportional_memory(pid: int) -> int:
@@ -29,7 +29,7 @@ def proportional_memory(pid: int) -> int:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the processor time that the living processes of a tree have taken."""
+    """Return the processor time that the living processes of a tree have used."""
     total = 0
     for process in descendants(pid):
         with contextlib.suppress(OSError):
@@ -39,7 +39,7 @@ def processor_seconds(pid: int) -> float:
 
 
 class PeakMemory:
-    """Watches a process tree while its block lasts; ``peak`` is the most it has taken, in bytes."""
+    """Watches a process tree during its block; ``peak`` is its highest memory in bytes."""
 
     def __init__(self, pid: int, seconds: float = 0.05) -> None:
         self.peak = 0

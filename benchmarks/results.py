@@ -1,12 +1,12 @@
-"""Play the studies behind ``docs/results/`` and write its pages.
+"""Run the studies behind ``docs/results/`` and write its pages.
 
     python benchmarks/results.py [--small] [NAME ...] [--data DIR] [--out results] [--workers N]
     python benchmarks/results.py --pages-only
     python benchmarks/results.py --list
 
-Each study of ``examples/results/studies.toml`` is one ``omnifm compare`` into ``results/NAME``. What is finished is not
-played again, and what was interrupted goes on where it stood: the same command, night after night. Then the page of
-each finished study is written from its folder, and the index. A study of real images is left out if there is no folder
+Each study of ``examples/results/studies.toml`` is one ``omnifm compare`` into ``results/NAME``. A finished
+study is not run again, and an interrupted one continues where it stopped: give the same command, night after night.
+Then the index and the page of each finished study are written. A study of real images is skipped if there is no folder
 of data. The exit status is 1 if a study failed.
 """
 
@@ -32,19 +32,19 @@ HEADINGS = {"Studies": False, "In a quarter of an hour": True}
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without the comparison under way
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the running comparison is stopped too
     options = _options()
     lists = {heading: read_studies(options.studies, small=small) for heading, small in HEADINGS.items()}
     every = {study.name: study for studies in lists.values() for study in studies}
     small = next(heading for heading, is_small in HEADINGS.items() if is_small == options.small)
     chosen = [every[name] for name in options.names if name in every] or lists[small]
-    if strays := [name for name in options.names if name not in every]:
-        print(f"There is no study {strays[0]!r}. There are: {', '.join(every)}.", file=sys.stderr)
+    if unknown := [name for name in options.names if name not in every]:
+        print(f"There is no study {unknown[0]!r}. There are: {', '.join(every)}.", file=sys.stderr)
         return 1
     if options.list:
         print(*(study.name for study in chosen), sep="\n")
         return 0
-    failed = [] if options.pages_only else [study.name for study in chosen if not _play(study, options)]
+    failed = [] if options.pages_only else [study.name for study in chosen if not _run(study, options)]
     try:
         _write_pages(lists, options)
     except OmniFMError as error:
@@ -55,27 +55,27 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _play(study: Study, options: argparse.Namespace) -> bool:
-    """Play a study, or go on with it; False if it failed."""
+def _run(study: Study, options: argparse.Namespace) -> bool:
+    """Run or continue a study; False if it failed."""
     folder = options.out / study.name
     if study.needs_data and not options.data.is_dir():
-        print(f"{study.name}: left out, as there is no folder {options.data} (--data DIR).", flush=True)
+        print(f"{study.name}: skipped, because there is no folder {options.data} (--data DIR).", flush=True)
         return True
     if study.is_finished(folder):
         return _is_same(study, folder)
     begun = (folder / "experiment.toml").exists()
-    print(f"{study.name}: {'goes on' if begun else 'begins'} in {folder}", flush=True)
+    print(f"{study.name}: {'continues' if begun else 'starts'} in {folder}", flush=True)
     where = ["--resume" if begun else "--out", str(folder), "--workers", options.workers]
     command = [sys.executable, "-m", "omnifm", "compare", *study.arguments(options.data), *where]
     return subprocess.run(command, check=False).returncode == 0
 
 
 def _is_same(study: Study, folder: Path) -> bool:
-    """Tell whether a finished comparison is the study that it is called after; says so if not."""
+    """Whether a finished comparison is the study of its name; prints why if not."""
     try:
         study.check_same(folder)
     except OmniFMError as error:
-        print(f"{study.name}: {error} Move the folder away to play the study anew.", file=sys.stderr, flush=True)
+        print(f"{study.name}: {error} Move the folder away to run the study again.", file=sys.stderr, flush=True)
         return False
     return True
 
@@ -87,8 +87,8 @@ def _write_pages(lists: dict[str, list[Study]], options: argparse.Namespace) -> 
         entries[heading] = []
         for study in studies:
             folder = options.out / study.name
-            there = study.is_finished(folder) and _is_same(study, folder)
-            figures = Figures.read(folder) if there else None
+            finished = study.is_finished(folder) and _is_same(study, folder)
+            figures = Figures.read(folder) if finished else None
             if figures is not None:
                 _write(options.pages / f"{study.name}.md", study_page(study, figures, ROOT))
             entries[heading].append((study, figures))
@@ -104,18 +104,18 @@ def _write(path: Path, text: str) -> None:
     print(f"wrote {path}")
 
 
-def _options(words: Sequence[str] | None = None) -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="these studies only")
     parser.add_argument("--small", action="store_true", help="those that take a quarter of an hour")
-    parser.add_argument("--list", action="store_true", help="name the studies and do nothing")
-    parser.add_argument("--pages-only", action="store_true", help="play nothing")
+    parser.add_argument("--list", action="store_true", help="list the studies and stop")
+    parser.add_argument("--pages-only", action="store_true", help="run nothing")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder of real images")
     parser.add_argument("--out", type=Path, default=Path("results"), help="the comparisons' folders")
     parser.add_argument("--pages", type=Path, default=ROOT / "docs/results")
     parser.add_argument("--studies", type=Path, default=ROOT / "examples/results/studies.toml")
     parser.add_argument("--workers", default="auto")
-    return parser.parse_args(words)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Check that two states of the project compute the same bits: a commit, and the tree in which this script lies.
+"""Check that two states of the project compute the same bits: a commit, and the tree of this script.
 
     python benchmarks/same_bits.py BASE [--rounds 2] [--only NAME ...] [--save FILE]
     python benchmarks/same_bits.py --against FILE [--only NAME ...]
@@ -6,7 +6,7 @@
 Every experiment in ``examples/`` that needs no data is run in both states, each with its own code and its own example
 files, with few rounds and little data (``CASES``). Then the SHA-256 of all weights is compared: of each arm of a run,
 each cell of a comparison, and each file that ``omnifm pretrain`` writes. The exit status is 1 if one differs, is
-missing on one side, or if a case did not run. ``--save`` keeps what BASE computed, for ``--against``.
+missing on one side, or if a case did not run. ``--save`` stores the hashes of BASE for ``--against``.
 
 The weights depend on torch's version and on the processor, so both states always run on one machine. Each gets an empty
 cache folder: a phantom cached by one state must not serve the other.
@@ -41,7 +41,7 @@ class Case:
 
     command: str
     example: str
-    settings: str  # for --set, with spaces between them
+    settings: str  # for --set, separated by spaces
     options: str = "--workers 2"
     script: tuple[str, ...] = ()
     after: str = ""
@@ -52,17 +52,17 @@ VARIANT = (
     "partition.kind=dirichlet partition.clients=4 federation.participation=0.5 training.optimizer=adamw "
     "training.learning_rate=0.002 training.schedule=cosine training.precision=bf16 training.statistics=running"
 )
-# One point for each algorithm, its defaults: a point that is tried and not chosen leaves no weights to compare.
+# One grid point per algorithm, its defaults: a point that is not chosen leaves no weights to compare.
 ALGORITHMS = "compare.grid={} compare.grids={} compare.participation=[0.5] training.batch_size=4"
 PATIENTS, QUESTIONS = "data.sources.0.patients=10", "data.sources.0.patients=15"
 MODALITIES = 'data.sources.0.modalities=["T1","CT"]'
 FINETUNE = 'data.size=32 data.sources=[{kind="phantom",modalities=["T1","CT"],patients=10}]'
-ALONE, COMPARE = "--workers 1", "--workers 2 --seeds 1"  # alone where each worker would import MONAI's metrics
+ALONE, COMPARE = "--workers 1", "--workers 2 --seeds 1"  # alone if each worker would import MONAI's metrics
 
 CASES = {
     "classification-phantom": Case("run", "classification-phantom", PHANTOM),
     "classification-variant": Case("run", "classification-phantom", f"{PHANTOM} {VARIANT}"),
-    "mixed-phantom": Case("run", "mixed-phantom", f"data.size=32 {PATIENTS} federation.evaluate_every=1"),
+    "mixed-phantom": Case("run", "mixed-phantom", "data.size=32 data.sources.0.patients=30"),
     "segmentation-phantom": Case("run", "segmentation-phantom", f"data.size=32 {PATIENTS}", ALONE),
     "super-resolution-phantom": Case("run", "super-resolution-phantom", f"data.size=32 {PATIENTS} {MODALITIES}", ALONE),
     "image-fusion-phantom": Case("run", "image-fusion-phantom", f"data.size=41 {PATIENTS}", ALONE),
@@ -115,7 +115,7 @@ def _options() -> argparse.Namespace:
 
 
 def machine() -> str:
-    """Name what the bits depend on beside the code."""
+    """Name what the bits depend on besides the code."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return f"torch {torch.__version__}, {model and model[1]}, {torch.backends.cpu.get_cpu_capability()}"
 
@@ -135,7 +135,7 @@ def worktree(commit: str) -> Iterator[Path]:
 
 
 def run_all(tree: Path, state: str, names: Sequence[str], rounds: int) -> Hashes:
-    """Run cases, and those that they start from, with the code and the examples of a tree."""
+    """Run cases, and the cases that they start from, with the code and the examples of a tree."""
     needed, hashes = {*names, *(CASES[name].after for name in names)}, Hashes()
     with tempfile.TemporaryDirectory(prefix=f"same-bits-{state}-") as folder:
         environment = {**os.environ, "PYTHONPATH": str(tree), "XDG_CACHE_HOME": f"{folder}/cache"}
@@ -174,7 +174,7 @@ def run_case(name: str, rounds: int, examples: Path, folder: Path, run: Callable
 
 
 def tensors_sha256(path: Path) -> str:
-    """Return the SHA-256 of a safetensors file without its metadata, which tell how the experiment was spelt."""
+    """Return the SHA-256 of a safetensors file without its metadata, which contain the experiment's text."""
     content = path.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     tensors = {name: about for name, about in json.loads(content[8:start]).items() if name != "__metadata__"}

@@ -1,27 +1,27 @@
-"""What many clients cost: a round's time and memory, the bytes it sends, and the bank against its capacity.
+"""The cost of many clients: a round's time and memory, the bytes it sends, and the bank by capacity.
 
 Run: ``python benchmarks/scale.py [--json FILE]``. It prints three tables; the first time it makes the phantom (50,000
-images of 28 x 28 pixels, some minutes), which is then read from a cache.
+images of 28 x 28 pixels, a few minutes), later read from a cache.
 
-**Rounds** of phantom hospitals with ten images each: six to train on, so that all that is not training shows. Once
-with 1 % of the clients a round, as large federations do; once with the same number whatever there are, so that two
-lines differ by the clients that do not take part and by nothing else. Every line is a process of its own that plays an
-arm as ``omnifm run`` does, with log and checkpoints, but evaluates nobody: judging all clients costs by the client in
-every federation, and ``federation.evaluate_every`` says how often it is wanted.
+**Rounds** of phantom hospitals with ten images each: six for training, so that everything else shows. Once with
+1 % of the clients a round, as in large federations; once with a fixed number, so that lines differ only by the clients
+that do not take part. Every line is a separate process that runs an arm like ``omnifm run``, with log and checkpoints
+but without evaluation, whose cost grows with the clients in every federation and depends on
+``federation.evaluate_every``.
 
-- ``load``: seconds to read the phantom's cache and deal it out.
-- ``round``: seconds from the start of a round to that of the next; the median, as in all that follow.
-- ``train``: those of them in which the workers train (``Trainer.fit``): their time together by their number.
-- ``rest ms``: all else, by the client: loading weights, messages, aggregation, log and checkpoint. What a worker idles
-  at a round's end, because no client is left for it, is not counted.
-- ``cpu ms``: the processor time of all processes together that is not training, by the client: steadier than the
-  clock, above all where other programs run. ``server``: that of the main process alone.
-- ``peak MB``: the most memory of all processes together, pages that they share counted once (PSS).
+- ``load``: seconds to read the phantom's cache and split it.
+- ``round``: seconds from the start of a round to that of the next; the median, as below.
+- ``train``: the part in which the workers train (``Trainer.fit``): their total time divided by their number.
+- ``rest ms``: everything else, per client: loading weights, messages, aggregation, log and checkpoint. Time in which a
+  worker waits at a round's end, because no client is left for it, is not counted.
+- ``cpu ms``: the processor time of all processes outside training, per client: more stable than wall-clock time,
+  especially if other programs run. ``server``: that of the main process alone.
+- ``peak MB``: the highest memory of all processes together, shared pages counted once (PSS).
 
-**Bytes** that each algorithm sends to and gets from a client in a round, on the default network.
+**Bytes** that each algorithm sends to and receives from a client in a round, on the default network.
 
 **Bank**, on one thread, full, of 5,000 clients in 8 groups: milliseconds of processor time to retrieve for a batch of
-32, to merge what 50 clients offer (16 prototypes each), to prune that, and for the server's whole round with it.
+32, to merge the prototypes of 50 clients (16 each), to prune the result, and for the server's round with it.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ ROUNDS = ("clients", "sampled", "load", "round", "train", "rest ms", "cpu ms", "
 def run(script: str, *arguments: object) -> tuple[dict[str, Any], int]:
     """Run a script in a process of its own; return what it prints, and its peak memory in bytes."""
     command = [sys.executable, str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
-    rooms = os.pathsep.join([str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    environment = {**os.environ, "PYTHONPATH": rooms}
+    path = os.pathsep.join([str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = {**os.environ, "PYTHONPATH": path}
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child,
         PeakMemory(child.pid) as memory,
@@ -61,7 +61,7 @@ def run(script: str, *arguments: object) -> tuple[dict[str, Any], int]:
 
 
 def measure_rounds(given: argparse.Namespace, hospitals: Sequence[str]) -> list[dict[str, Any]]:
-    """Measure every number of clients, with a share of them a round and with a fixed number."""
+    """Measure every number of clients, with a share of them per round and with a fixed number."""
     print(f"{'algorithm':10} " + " ".join(f"{name:>9}" for name in ROUNDS))
     lines = []
     for algorithm in given.algorithms:

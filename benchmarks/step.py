@@ -1,13 +1,13 @@
-"""What a training step costs over plain PyTorch, and what the spectral adapter adds: ``python benchmarks/step.py``.
+"""The cost of a training step over plain PyTorch, and of the spectral adapter: ``python benchmarks/step.py``.
 
-Three tables, each of pairs that are measured in turn, so that a busy machine slows both alike; CPU time on one thread,
-ratios of the medians.
+Three tables of pairs that are measured in turn, so that a busy machine slows down both; CPU time on one thread, ratios
+of the medians.
 
 1. The trainer's steps against the same steps in a bare loop: forward, cross-entropy, backward, fused SGD with momentum.
-2. A step of OmniFM's network against one of the bare backbone; the adapter's bank is full. And what of it is the
-   spectrum: the most that keeping spectra, rather than computing them anew, could save.
-3. A whole round of a client, OmniFM against FedAvg: what comes in is loaded, trained and offered, then judged on
-   validation data.
+2. A step of OmniFM's network against one of the bare backbone; the adapter's bank is full. And the share of
+   the spectrum: the most that caching spectra could save.
+3. A whole round of a client, OmniFM against FedAvg: load, train, make prototypes, then evaluate on validation
+   data.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TRAIN, VALIDATION = 320, 64
 
 
 class SmallNetwork(TaskNetwork):
-    """Two convolutions of 16 and 32 channels, each with pooling, and a linear head on all that is left."""
+    """Two convolutions of 16 and 32 channels, each with pooling, and a linear head on all features."""
 
     width = 32
 
@@ -64,7 +64,7 @@ class SmallNetwork(TaskNetwork):
         return logits
 
 
-def made_examples(count: int, size: int) -> Subset:
+def noise_examples(count: int, size: int) -> Subset:
     """Return noise with labels."""
     labels = torch.arange(count) % len(CLASSES)
     fields = {
@@ -76,9 +76,9 @@ def made_examples(count: int, size: int) -> Subset:
     return Subset(fields, tuple(map(str, range(count))))
 
 
-def made_client(size: int) -> ClientData:
-    """Return a hospital of noise."""
-    return ClientData("a", "a", *(made_examples(count, size) for count in (TRAIN, VALIDATION, VALIDATION)))
+def noise_client(size: int) -> ClientData:
+    """Return a client with noise."""
+    return ClientData("a", "a", *(noise_examples(count, size) for count in (TRAIN, VALIDATION, VALIDATION)))
 
 
 def spent(work: Callable[[], object]) -> float:
@@ -99,9 +99,9 @@ def compared(one: Callable[[], object], other: Callable[[], object], repeats: in
 
 
 def bare_epoch(size: int, batch_size: int) -> Callable[[], object]:
-    """Return the plain loop that all is measured against."""
+    """Return the plain loop, the baseline of the trainer."""
     network = SmallNetwork(size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train = made_examples(TRAIN, size).whole()
+    train = noise_examples(TRAIN, size).whole()
     images, labels = train["image"], train["target"].argmax(dim=1)
 
     def epoch() -> None:
@@ -122,19 +122,19 @@ def trained_epoch(size: int, batch_size: int, clip_norm: float) -> Callable[[], 
     network = SmallNetwork(size)
     model = FederatedModel(network, None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = TrainingSettings(batch_size=batch_size, learning_rate=1e-3, clip_norm=clip_norm)
-    trainer = Trainer(model, task, made_client(size), settings, frozenset(), 0)
+    trainer = Trainer(model, task, noise_client(size), settings, frozenset(), 0)
     return lambda: trainer.fit(1)
 
 
 def arm(algorithm: str, network: str, size: int, batch_size: int) -> Arm:
-    """Build an arm of one hospital of noise."""
+    """Build an arm of one client with noise."""
     document = {
         "algorithm": algorithm,
         "training": {"batch_size": batch_size},
         "classification": {"network": network},
     }
     torch.manual_seed(0)
-    return make_arm(make_experiment(document), FederatedDataset((made_client(size),), CLASSES))
+    return make_arm(make_experiment(document), FederatedDataset((noise_client(size),), CLASSES))
 
 
 def full_bank() -> Tensor:
@@ -146,7 +146,7 @@ def stepper(algorithm: str, network: str, size: int, batch_size: int) -> Callabl
     """Return a function that takes one step."""
     made = arm(algorithm, network, size, batch_size)
     runtime = made.runtime
-    client = replace(runtime.clients["a"], train=made_examples(batch_size, size))
+    client = replace(runtime.clients["a"], train=noise_examples(batch_size, size))
     runtime.model.train()
     trainer = Trainer(runtime.model, runtime.task, client, runtime.training, runtime.personal, 0)
     use_bank(trainer, full_bank())
@@ -168,17 +168,17 @@ def stepper(algorithm: str, network: str, size: int, batch_size: int) -> Callabl
 
 
 def rounds(algorithm: str, network: str, size: int, batch_size: int) -> Callable[[], object]:
-    """Return a function that plays a client's round."""
+    """Return a function that runs a client's round."""
     made = arm(algorithm, network, size, batch_size)
     broadcast = made.algorithm.broadcast(made.start().server)
     if "bank" in broadcast.extra:
         broadcast = replace(broadcast, extra={"bank": full_bank()})
 
-    def play() -> None:
+    def one_round() -> None:
         _, state = made.runtime.update(broadcast, "a", ClientState())
         made.runtime.evaluate(broadcast, "a", state, "validation", "before_local_training")
 
-    return play
+    return one_round
 
 
 def main() -> None:
@@ -189,8 +189,8 @@ def main() -> None:
     for clip_norm in (0.0, 5.0):
         bare, ours = compared(bare_epoch(28, 20), trained_epoch(28, 20, clip_norm), 3 * REPEATS)
         steps = TRAIN // 20
-        told = "yes" if clip_norm else "no"
-        print(f"{'small':10} {28:5d} {20:6d} {told:>8} {bare / steps:7.2f} {ours / steps:8.2f} {ours / bare:6.3f}")
+        clipped = "yes" if clip_norm else "no"
+        print(f"{'small':10} {28:5d} {20:6d} {clipped:>8} {bare / steps:7.2f} {ours / steps:8.2f} {ours / bare:6.3f}")
 
     cases = (
         ("compact", 48, 32),

@@ -85,7 +85,7 @@ def test_a_newcomer_has_a_model_without_labels_or_training(run: omnifm.Run) -> N
         run.load("omnifm").model_for(images)
     model = run.load("fedavg").model_for(images)
     assert model.placement is not None
-    assert str(model.placement).startswith("nobody learns in a circle")
+    assert str(model.placement).startswith("there are no circles")
     assert model(images).isfinite().all()
 
 

@@ -1,4 +1,4 @@
-"""What was promised of OmniFM, and what a study's figures say of it."""
+"""The claims about OmniFM, and whether a study's figures support them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omnifm.results.formatting import signed
 
 
 class Verdict(NamedTuple):
-    """A claim, what was measured, and whether it holds; None if these seeds cannot tell."""
+    """A claim, the measurement, and whether it holds; None if these seeds cannot decide."""
 
     claim: str
     measured: str
@@ -20,10 +20,10 @@ class Verdict(NamedTuple):
 
 
 def decide(claims: Claims, figures: Figures) -> Iterator[Verdict]:
-    """Judge each claim by the means over seeds; what lacks a row is undecided."""
+    """Decide each claim by the means over seeds; it stays open if a row is missing."""
     for name, limit in claims.items():
         try:
-            yield _JUDGES[name](figures, float(limit))
+            yield _DECISIONS[name](figures, float(limit))
         except KeyError as missing:
             yield Verdict(name, f"no row {missing}", None)
 
@@ -44,7 +44,7 @@ def _under_groups(figures: Figures, most: float) -> Verdict:
 def _over(figures: Figures, base: str, what: str, least: float) -> Verdict:
     gain = figures.gain(OWN, base)
     claim = f"at least {signed(least)} from {what}"
-    return Verdict(claim, shown(gain, figures), gain.mean >= least)
+    return Verdict(claim, gain_text(gain, figures), gain.mean >= least)
 
 
 def _leads(figures: Figures, _: float) -> Verdict:
@@ -53,7 +53,7 @@ def _leads(figures: Figures, _: float) -> Verdict:
     holds = True if lead.mean <= 0 else None if lead.error != lead.error else lead.mean <= lead.error
     return Verdict(
         "first, or within one standard error of the first, among all rows but pooled data",
-        f"{name} is the best other row: {shown(lead, figures)} from OmniFM",
+        f"{name} is the best other row: {gain_text(lead, figures)} from OmniFM",
         holds,
     )
 
@@ -65,7 +65,7 @@ def _no_harm(figures: Figures, _: float) -> Verdict:
     known = all(gain.error == gain.error for gain in gains.values())
     return Verdict(
         "no hospital below its own model by more than a standard error",
-        f"{len(harmed)} of {len(gains)}; {least} gains least: {shown(gains[least], figures)}",
+        f"{len(harmed)} of {len(gains)}; {least} gains least: {gain_text(gains[least], figures)}",
         not harmed if known else None,
     )
 
@@ -73,16 +73,16 @@ def _no_harm(figures: Figures, _: float) -> Verdict:
 def _above_local(figures: Figures, _: float) -> Verdict:
     gain = figures.gain(OWN, ALONE)
     holds = gain.mean > 2 * gain.error if gain.error == gain.error else None
-    return Verdict("above hospitals alone by more than two standard errors", shown(gain, figures), holds)
+    return Verdict("above hospitals alone by more than two standard errors", gain_text(gain, figures), holds)
 
 
-def shown(gain: Estimate, figures: Figures) -> str:
-    """Return a gain with its standard error, if there is one."""
-    text = signed(gain.mean, figures.found.decimals).removeprefix("±")
-    return text if gain.error != gain.error else f"{text} ± {gain.error:.{figures.found.decimals}f}"
+def gain_text(gain: Estimate, figures: Figures) -> str:
+    """Return a gain with its standard error, if known."""
+    text = signed(gain.mean, figures.findings.decimals).removeprefix("±")
+    return text if gain.error != gain.error else f"{text} ± {gain.error:.{figures.findings.decimals}f}"
 
 
-_JUDGES: dict[str, Callable[[Figures, float], Verdict]] = {
+_DECISIONS: dict[str, Callable[[Figures, float], Verdict]] = {
     "over_local": _over_local,
     "over_references": _over_references,
     "under_groups": _under_groups,

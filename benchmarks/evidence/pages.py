@@ -1,4 +1,4 @@
-"""The pages of ``docs/results/``: a study's figures as tables in Markdown, and an index of all."""
+"""The pages of ``docs/results/``: each study's figures as Markdown tables, and an index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
-from evidence.claims import decide, shown
+from evidence.claims import decide, gain_text
 from evidence.figures import ALONE, ORACLE, OWN, POOLED, Figures
 from evidence.studies import Study
 
@@ -22,21 +22,21 @@ from omnifm.results.formatting import (
 from omnifm.utils.words import joined
 
 WRITTEN = "<!-- Written by benchmarks/results.py from the comparisons' folders: do not edit. -->\n"
-HOLDS = {True: "yes", False: "**no**", None: "these seeds cannot tell"}
+HOLDS = {True: "yes", False: "**no**", None: "these seeds cannot decide"}
 GLANCE_NOTE = (
     "Test accuracy, mean over hospitals ± standard deviation over three seeds, of the studies that end in `-untuned`: "
     "one learning rate for all rows."
 )
-SHOWN_BY_CLIENT = (OWN, "omnifm-groups", ORACLE, "fedbn", "fedavg", "fedavg-plain", "paper")
+BY_CLIENT = (OWN, "omnifm-groups", ORACLE, "fedbn", "fedavg", "fedavg-plain", "paper")
 
 
 def study_page(study: Study, figures: Figures, root: Path) -> str:
     """Return the page of one study."""
-    found = figures.found
-    folder = found.folder
+    findings = figures.findings
+    folder = findings.folder
     points = max((len(arm.points) for arm in folder.arms), default=1)
     tuned = f"settings chosen among {points} on validation data" if points > 1 else "settings as in the file"
-    direction = "Lower is better." if found.lower else "Higher is better."
+    direction = "Lower is better." if findings.lower else "Higher is better."
     parts = [
         WRITTEN,
         f"# {study.name}\n",
@@ -44,7 +44,7 @@ def study_page(study: Study, figures: Figures, root: Path) -> str:
         f"```sh\n{study.command(root)}\n```\n",
         f"Seed{'s' * (len(folder.seeds) > 1)} {joined(map(str, folder.seeds))}; {tuned}"
         + (f" of seed {joined(map(str, folder.tuning_seeds))}" if points > 1 and folder.tuning_seeds else "")
-        + f"; played {folder.date:%Y-%m-%d} with {versions(folder.versions)}. Test {metric_title(found.metric)}, "
+        + f"; run {folder.date:%Y-%m-%d} with {versions(folder.versions)}. Test {metric_title(findings.metric)}, "
         f"{folder.points[figures.point]}. {direction} How: [protocol](protocol.md).\n",
         *section("What it decides", claim_table(study, figures)),
         *section("Rows", score_table(figures), score_notes(figures)),
@@ -66,12 +66,12 @@ def study_page(study: Study, figures: Figures, root: Path) -> str:
 
 
 def index_page(studies: Mapping[str, Sequence[tuple[Study, Figures | None]]], glance: str) -> str:
-    """Return the index: the table at a ``glance``, and one of the studies under each heading, played or not."""
+    """Return the index: the table at a ``glance``, and one of the studies under each heading, finished or not."""
     parts = [
         WRITTEN,
         "# Results\n",
-        "What a hospital gains by joining, study by study. How they were made was written down before: "
-        "[protocol](protocol.md). Studies of earlier versions: [earlier results](../results.md).\n",
+        "What a hospital gains by joining, study by study, after a [protocol](protocol.md) written in advance. "
+        "Studies of earlier versions: [earlier results](../results.md).\n",
         *section("At a glance", glance, f"{GLANCE_NOTE}\n\n![Each hospital's gain over training alone](joining.svg)"),
     ]
     for heading, entries in studies.items():
@@ -84,40 +84,40 @@ def index_page(studies: Mapping[str, Sequence[tuple[Study, Figures | None]]], gl
 def index_row(study: Study, figures: Figures | None) -> list[str]:
     """Return a study's line of the index."""
     if figures is None:
-        return [study.name, *["not played yet", *[MISSING] * 7]]
+        return [study.name, *["not run yet", *[MISSING] * 7]]
     means, best = figures.scores["mean"], figures.best_reference
-    scores = [number(means.get(name), figures.found.decimals) for name in (ALONE, OWN, ORACLE)]
+    scores = [number(means.get(name), figures.findings.decimals) for name in (ALONE, OWN, ORACLE)]
     verdicts = list(decide(study.claims, figures))
     return [
         f"[{study.name}]({study.name}.md)",
-        metric_title(figures.found.metric),
+        metric_title(figures.findings.metric),
         *scores,
-        f"{number(means.get(best), figures.found.decimals)} (`{best}`)" if best else MISSING,
-        number(means.get(POOLED), figures.found.decimals),
-        shown(figures.gain(OWN, ALONE), figures) if {OWN, ALONE} <= set(figures.names) else MISSING,
+        f"{number(means.get(best), figures.findings.decimals)} (`{best}`)" if best else MISSING,
+        number(means.get(POOLED), figures.findings.decimals),
+        gain_text(figures.gain(OWN, ALONE), figures) if {OWN, ALONE} <= set(figures.names) else MISSING,
         f"{sum(verdict.holds is True for verdict in verdicts)} of {len(verdicts)}" if verdicts else MISSING,
     ]
 
 
 def claim_table(study: Study, figures: Figures) -> str:
-    """Each claim that this study decides."""
+    """The claims that this study decides."""
     rows = [[verdict.claim, verdict.measured, HOLDS[verdict.holds]] for verdict in decide(study.claims, figures)]
     return table(["OmniFM is", "measured", "holds"], rows)
 
 
 def score_table(figures: Figures) -> str:
-    """Mean, spread, worst hospital and gain over hospitals alone, of each row."""
-    found, rows = figures.found, []
-    for arm in found.rows:
+    """Mean, spread, worst hospital and gain over training alone, of each row."""
+    findings, rows = figures.findings, []
+    for arm in findings.rows:
         scored = arm.name in figures.names
         mean, worst, gain, sides = MISSING, MISSING, MISSING, MISSING
         if scored:
             line = figures.scores.loc[arm.name]
-            mean = with_spread(line["mean"], line["spread"], found.decimals)
-            worst = number(line["worst"], found.decimals)
+            mean = with_spread(line["mean"], line["spread"], findings.decimals)
+            worst = number(line["worst"], findings.decimals)
         if scored and arm.name in figures.against_local.index:
             pair = figures.against_local.loc[arm.name]
-            gain = with_interval(pair["difference"], pair["low"], pair["high"], found.decimals)
+            gain = with_interval(pair["difference"], pair["low"], pair["high"], findings.decimals)
             sides = f"{pair['better']:.0f} / {pair['worse']:.0f}"
         rows.append([f"`{arm.name}`", mean, worst, gain, sides, settings_text(arm.settings) or "defaults"])
     head = ["row", "mean ± spread over seeds", "worst hospital", "over local [95 % interval]", "gain / lose", "chosen"]
@@ -125,23 +125,23 @@ def score_table(figures: Figures) -> str:
 
 
 def score_notes(figures: Figures) -> str:
-    """What a reader must know beside the rows: what each is, and what failed or was left out."""
-    notes = [(arm.name, figures.found.note(arm)) for arm in figures.found.rows]
+    """Notes on the rows: what each is, and what failed or was left out."""
+    notes = [(arm.name, figures.findings.note(arm)) for arm in figures.findings.rows]
     return "\n".join(f"- `{name}`: {note}." for name, note in notes if note)
 
 
 def level_table(figures: Figures) -> str:
     """Mean and spread at each level of participation, if there are several."""
-    found = figures.found
-    if len(found.folder.levels) < 2:
+    findings = figures.findings
+    if len(findings.folder.levels) < 2:
         return ""
-    scores = found.levels.reset_index()
+    scores = findings.levels.reset_index()
     scores = scores[scores["point"] == figures.point].set_index(["arm", "level"])
     rows = [
-        [f"`{name}`", *(_spread(scores, (name, level), found.decimals) for level in found.folder.levels)]
+        [f"`{name}`", *(_spread(scores, (name, level), findings.decimals) for level in findings.folder.levels)]
         for name in figures.names
     ]
-    return table(["row", *(f"{percent(level)} a round" for level in found.folder.levels)], rows)
+    return table(["row", *(f"{percent(level)} a round" for level in findings.folder.levels)], rows)
 
 
 def _spread(scores: object, key: tuple[str, float], decimals: int) -> str:
@@ -150,27 +150,27 @@ def _spread(scores: object, key: tuple[str, float], decimals: int) -> str:
 
 
 def gain_table(figures: Figures) -> str:
-    """What each hospital gained over training alone, in the rows that matter most."""
+    """Each hospital's gain over training alone, in the most important rows."""
     best = [figures.best_reference] if figures.best_reference else []
-    names = [name for name in dict.fromkeys([*SHOWN_BY_CLIENT, *best]) if name in figures.names]
+    names = [name for name in dict.fromkeys([*BY_CLIENT, *best]) if name in figures.names]
     if ALONE not in figures.names or not names:
         return ""
     gains = {name: figures.gain_by_client(name) for name in names}
     rows = [
-        [client, held["group"], f"{held['train']} / {held['validation']} / {held['test']}"]
-        + [shown(gains[name][client], figures) if client in gains[name] else MISSING for name in names]
-        for client, held in figures.found.folder.clients.items()
+        [client, stats["group"], f"{stats['train']} / {stats['validation']} / {stats['test']}"]
+        + [gain_text(gains[name][client], figures) if client in gains[name] else MISSING for name in names]
+        for client, stats in figures.findings.folder.clients.items()
     ]
     return table(["hospital", "group", "train / validation / test", *(f"`{name}`" for name in names)], rows)
 
 
 def circle_table(figures: Figures) -> str:
-    """How the circles agree with the declared groups."""
+    """The agreement of circles with the declared groups."""
     rows = []
     for arm, level, cells in figures.agreements():
         pairs, settled = [cell.pairs for cell in cells], median(cell.settled for cell in cells)
         numbers = sorted({cell.circles for cell in cells}), sorted({cell.alone for cell in cells})
-        counts = [f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}" for found in numbers]
+        counts = [f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}" for few in numbers]
         share = f"{percent(round(fmean(pairs), 3))} [{percent(round(min(pairs), 3))}]"
         rows.append([f"`{arm.name}`", percent(level), share, *counts, f"{settled:g}"])
     return table(["row", "participation", "pairs that agree [least]", "circles", "alone", "settled in round"], rows)
@@ -178,7 +178,7 @@ def circle_table(figures: Figures) -> str:
 
 def cost_table(figures: Figures) -> str:
     """Bytes and seconds of each row."""
-    costs = figures.found.costs
+    costs = figures.findings.costs
     rows = [
         [f"`{name}`", number(costs.at[name, "megabytes_per_client"], 2), number(costs.at[name, "seconds_per_round"], 2)]
         for name in figures.names
@@ -187,17 +187,17 @@ def cost_table(figures: Figures) -> str:
     return table(["row", "MB", "seconds a round"], rows)
 
 
-def section(title: str, shown_table: str, note: str = "") -> list[str]:
-    """Return a heading with a table and a note; nothing where the table is empty."""
-    return [f"## {title}\n", shown_table, *([f"{note}\n"] if note else [])] if shown_table else []
+def section(title: str, content: str, note: str = "") -> list[str]:
+    """Return a heading with a table and a note; nothing if the table is empty."""
+    return [f"## {title}\n", content, *([f"{note}\n"] if note else [])] if content else []
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown, empty without rows."""
+    """Return a Markdown table; empty without rows."""
     lines = [f"| {' | '.join(cells)} |" for cells in ([*head], ["---"] * len(head), *rows)]
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
-def versions(found: Mapping[str, str]) -> str:
-    """Return the versions that matter to the numbers."""
-    return joined(f"{name} {found[name]}" for name in ("omnifm", "torch", "python") if name in found) or MISSING
+def versions(installed: Mapping[str, str]) -> str:
+    """Return the versions that the numbers depend on."""
+    return joined(f"{name} {installed[name]}" for name in ("omnifm", "torch", "python") if name in installed) or MISSING

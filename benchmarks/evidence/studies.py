@@ -20,22 +20,22 @@ Claims = Mapping[str, float | bool]
 
 @dataclass(frozen=True)
 class Study:
-    """One comparison: ``file`` with changes to it, and what its figures decide."""
+    """One comparison: ``file`` with changes to it, and the claims that it decides."""
 
     name: str
     file: Path
     changes: tuple[str, ...]
-    asked: ComparisonOptions
+    options: ComparisonOptions
     claims: Claims
 
     @property
     def about(self) -> str:
-        """The words at the head of its file."""
+        """The comment at the top of its file."""
         lines = self.file.read_text(encoding="utf-8").splitlines()
         return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
 
     def plan(self, data: Path | None = None) -> Plan:
-        """Return its experiment, of data below ``data`` if it needs any; raises ExperimentError if it is none."""
+        """Return its experiment, with data below ``data`` if it needs any; raises ExperimentError if it is invalid."""
         return read_plan(self.file, [*self.changes, *self._root(data)])
 
     @cached_property
@@ -44,39 +44,39 @@ class Study:
         return any(not source["kind"].startswith("phantom") for source in self.plan().document["data"]["sources"])
 
     def arguments(self, data: Path | None = None) -> list[str]:
-        """Return what ``omnifm compare`` is given, but for the folder."""
-        options = ["--algorithms", self.asked.algorithms or "all", "--seeds", str(self.asked.seeds)]
+        """Return the arguments of ``omnifm compare`` except for the folder."""
+        words = ["--algorithms", self.options.algorithms or "all", "--seeds", str(self.options.seeds)]
         changes = [word for change in (*self.changes, *self._root(data)) for word in ("--set", change)]
-        return [str(self.file), *options, *(["--ablate"] if self.asked.ablate else []), *changes]
+        return [str(self.file), *words, *(["--ablate"] if self.options.ablate else []), *changes]
 
     def command(self, root: Path) -> str:
-        """Return the command to be typed in the folder ``root``."""
+        """Return the command to type in the folder ``root``."""
         file, *others = self.arguments(Path("DIR"))
         shown = Path(file).resolve()
         where = shown.relative_to(root) if shown.is_relative_to(root) else shown
         return shlex.join(["omnifm", "compare", str(where), *others])
 
     def is_finished(self, folder: Path) -> bool:
-        """Tell whether the comparison in a folder has come to its end."""
+        """Whether the comparison in a folder is finished."""
         record = ComparisonFolder(folder).record
         return record.exists() and "arms" in json.loads(record.read_text(encoding="utf-8"))
 
     def check_same(self, folder: Path) -> None:
-        """Make sure that the comparison in a folder is this one, wherever its data lay.
+        """Check that the comparison in a folder is this one, wherever its data were.
 
         Raises:
             ExperimentError: it is not; names what differs.
         """
-        there = ComparisonFolder(folder)
-        root = read_plan(there.document).document["data"].get("root")
-        there.reopen(self.plan(root and Path(root)).document, self.asked)
+        comparison = ComparisonFolder(folder)
+        root = read_plan(comparison.document).document["data"].get("root")
+        comparison.reopen(self.plan(root and Path(root)).document, self.options)
 
     def _root(self, data: Path | None) -> list[str]:
         return [f'data.root="{data}"'] if data is not None and self.needs_data else []
 
 
 def read_studies(path: Path, *, small: bool) -> list[Study]:
-    """Return the studies of a list, or those that are played in a quarter of an hour."""
+    """Return the studies of a list, or its short ones that take a quarter of an hour."""
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     return [
         _study(path.parent, document, entry, scenario)
@@ -89,5 +89,5 @@ def _study(folder: Path, document: Mapping[str, Any], entry: Mapping[str, Any], 
     name = entry["name"].replace("{scenario}", scenario.partition("-")[0])
     rows = ",".join(row.strip() for row in (entry.get("rows") or document["rows"]).split(","))
     changes = [f'name="{name}"', *(document["scenarios"][scenario] if scenario else []), *entry.get("set", [])]
-    asked = ComparisonOptions(rows, entry.get("seeds", 3), entry.get("ablate", False))
-    return Study(name, folder / entry["file"], tuple(changes), asked, document.get("claims", {}).get(name, {}))
+    options = ComparisonOptions(rows, entry.get("seeds", 3), entry.get("ablate", False))
+    return Study(name, folder / entry["file"], tuple(changes), options, document.get("claims", {}).get(name, {}))

@@ -1,7 +1,7 @@
 """Apple's pfl, as in its PyTorch tutorial: a SimulatedBackend, FederatedAveraging, and central evaluation.
 
-Started alone it is one process; started by ``torchrun`` with two, pfl deals the clients out and sums by gloo.
-pfl sums parameters only: the statistics of batch normalisation are those that the clients in turn left behind.
+Started alone it is one process; started by ``torchrun`` with two, pfl distributes the clients and sums with gloo.
+pfl sums parameters only: the statistics of batch normalisation are those of the last client trained.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from peers.contest import Contest
 
 
-class Judged(nn.Module):
-    """The network with the two methods that pfl asks for."""
+class Evaluated(nn.Module):
+    """The network with the two methods that pfl requires."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Judged(nn.Module):
 
 
 class Notes(TrainingProcessCallback):  # type: ignore[misc]
-    """Notes the end of each round; pfl judges before the first one instead of after it."""
+    """Notes the end of each round; pfl evaluates before the first one instead of after it."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
@@ -57,15 +57,15 @@ class Notes(TrainingProcessCallback):  # type: ignore[misc]
     def after_central_iteration(
         self, aggregate_metrics: Metrics, model: Any, *, central_iteration: int
     ) -> tuple[bool, Metrics]:
-        """Take the accuracy that the evaluation before this callback has found."""
+        """Take the accuracy of the evaluation before this callback."""
         name = StringMetricName("Central val | accuracy")
-        found = get_overall_value(aggregate_metrics[name]) if central_iteration > 0 else None
-        self.contest.round_done(found)
+        accuracy = get_overall_value(aggregate_metrics[name]) if central_iteration > 0 else None
+        self.contest.round_done(accuracy)
         return False, Metrics()
 
 
 def main() -> None:
-    contest = Contest.asked()
+    contest = Contest.from_arguments()
     workload = contest.workload
     torch.manual_seed(0)
 
@@ -74,13 +74,13 @@ def main() -> None:
         return PyTorchTensorDataset(contest.images.client(number), user_id=str(number))
 
     clients = FederatedDataset(client, get_user_sampler("minimize_reuse", range(workload.clients)))
-    net = Judged(workload.first_network())
+    net = Evaluated(workload.first_network())
     model = PyTorchModel(
         net,
         lambda parameters, lr: torch.optim.SGD(parameters, lr=lr, momentum=workload.momentum),
         torch.optim.SGD(net.parameters(), lr=1.0),
     )
-    judging = NNEvalHyperParams(local_batch_size=workload.judged)
+    evaluation = NNEvalHyperParams(local_batch_size=workload.evaluation_batch)
     FederatedAveraging().run(
         NNAlgorithmParams(
             central_num_iterations=contest.rounds,
@@ -91,15 +91,15 @@ def main() -> None:
         SimulatedBackend(training_data=clients, val_data=clients),
         model,
         NNTrainHyperParams(local_num_epochs=1, local_learning_rate=workload.rate, local_batch_size=workload.batch),
-        judging,
+        evaluation,
         [
-            CentralEvaluationCallback(PyTorchTensorDataset(contest.images.held_out()), judging),
+            CentralEvaluationCallback(PyTorchTensorDataset(contest.images.held_out()), evaluation),
             Notes(contest),
         ],
         send_metrics_to_platform=False,
     )
     if os.environ.get("RANK", "0") == "0":
-        contest.tell()
+        contest.report()
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What a contender is asked to do, and what it tells: ``python -m peers.CONTENDER WORKLOAD IMAGES ROUNDS``."""
+"""What a contender has to do, and what it reports: ``python -m peers.CONTENDER WORKLOAD IMAGES ROUNDS``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PREFIX = "contender's result: "
 
 
 class Contest:
-    """One run of one contender: the workload, its images, the rounds to play, and the notes on each."""
+    """One run of one contender: the workload, its images, the number of rounds, and the notes on each."""
 
     def __init__(self, workload: str, images: str, rounds: str) -> None:
         self.workload: Workload = WORKLOADS[workload]
@@ -23,15 +23,15 @@ class Contest:
         self._accuracies: list[float | None] = []
 
     @classmethod
-    def asked(cls) -> Contest:
-        """Return what the command line asks for."""
+    def from_arguments(cls) -> Contest:
+        """Return the run of the command line."""
         return cls(*sys.argv[1:4])
 
     def round_done(self, accuracy: float | None) -> None:
-        """Note that a round has ended, its evaluation included; None where nothing was judged."""
+        """Note that a round has ended, its evaluation included; None if nothing was evaluated."""
         self._ends.append(time.monotonic())
         self._accuracies.append(accuracy)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Print the notes as one line: when each round ended, by the machine's monotonic clock, and the accuracies."""
         print(PREFIX + json.dumps({"ends": self._ends, "accuracies": self._accuracies}), flush=True)

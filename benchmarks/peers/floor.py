@@ -1,4 +1,4 @@
-"""The floor: the same SGD steps in bare workers, with nothing of a federation: no weights are sent, none averaged.
+"""The floor: the same SGD steps in bare workers, without a federation: no weights are sent or averaged.
 
 Workers are forked, with one thread, one network in channels-last layout and fused SGD each, and keep their heap.
 """
@@ -21,17 +21,17 @@ _net: Network
 
 
 def main() -> None:
-    contest = Contest.asked()
+    contest = Contest.from_arguments()
     workload = contest.workload
     torch.set_num_threads(1)
-    importlib.import_module("torch._dynamo")  # else every worker does, at its first step
-    batches = range(0, workload.held_out, workload.judged)
+    importlib.import_module("torch._dynamo")  # otherwise every worker imports it at its first step
+    batches = range(0, workload.held_out, workload.evaluation_batch)
     with get_context("fork").Pool(len(os.sched_getaffinity(0)), _begin, (contest,)) as pool:
         for number in range(1, contest.rounds + 1):
             pool.map(_train, workload.sampled(number), chunksize=1)
-            pool.map(_judge, batches, chunksize=1)
+            pool.map(_evaluate, batches, chunksize=1)
             contest.round_done(None)
-    contest.tell()
+    contest.report()
 
 
 def _begin(contest: Contest) -> None:
@@ -54,9 +54,9 @@ def _train(client: int) -> None:
 
 
 @torch.no_grad()
-def _judge(first: int) -> int:
+def _evaluate(first: int) -> int:
     images, labels = _contest.images.held_out()
-    rows = slice(first, first + _contest.workload.judged)
+    rows = slice(first, first + _contest.workload.evaluation_batch)
     _net.eval()
     return int((_net(images[rows].contiguous(memory_format=torch.channels_last)).argmax(dim=1) == labels[rows]).sum())
 

@@ -1,6 +1,6 @@
 """Flower's simulation, as in its PyTorch quickstart: a ClientApp, a ServerApp with FedAvg, and Ray, one core a client.
 
-The global model is judged at the server. ``run_simulation`` starts the engine that ``flwr run`` starts, without the
+The global model is evaluated at the server. ``run_simulation`` starts the engine that ``flwr run`` starts, without the
 processes that the command adds.
 """
 
@@ -21,7 +21,7 @@ from peers.training import accuracy, train
 
 
 def client_app(contest: Contest) -> ClientApp:
-    """Return what runs at a client."""
+    """Return the app of a client."""
     app = ClientApp()
 
     @app.train()
@@ -30,26 +30,26 @@ def client_app(contest: Contest) -> ClientApp:
         net.load_state_dict(message.content["arrays"].to_torch_state_dict())
         images, labels = contest.images.client(int(context.node_config["partition-id"]))
         train(net, images, labels, contest.workload)
-        found: dict[str, Any] = {
+        reply: dict[str, Any] = {
             "arrays": ArrayRecord(net.state_dict()),
             "metrics": MetricRecord({"num-examples": len(labels)}),
         }
-        return Message(content=RecordDict(found), reply_to=message)
+        return Message(content=RecordDict(reply), reply_to=message)
 
     return app
 
 
 def server_app(contest: Contest) -> ServerApp:
-    """Return what runs at the server."""
+    """Return the app of the server."""
     app, workload = ServerApp(), contest.workload
     net, held_out = workload.first_network(), contest.images.held_out()
 
-    def judge(number: int, arrays: ArrayRecord) -> MetricRecord:
+    def evaluate(number: int, arrays: ArrayRecord) -> MetricRecord:
         net.load_state_dict(arrays.to_torch_state_dict())
-        found = accuracy(net, *held_out, workload)
+        score = accuracy(net, *held_out, workload)
         if number > 0:
-            contest.round_done(found)
-        return MetricRecord({"accuracy": found})
+            contest.round_done(score)
+        return MetricRecord({"accuracy": score})
 
     @app.main()
     def serve(grid: Grid, context: Context) -> None:
@@ -62,14 +62,14 @@ def server_app(contest: Contest) -> ServerApp:
             grid=grid,
             initial_arrays=ArrayRecord(net.state_dict()),
             num_rounds=contest.rounds,
-            evaluate_fn=judge,
+            evaluate_fn=evaluate,
         )
 
     return app
 
 
 def main() -> None:
-    contest = Contest.asked()
+    contest = Contest.from_arguments()
     run_simulation(
         server_app(contest),
         client_app(Contest(*sys.argv[1:4])),
@@ -79,7 +79,7 @@ def main() -> None:
             "init_args": {"num_cpus": len(os.sched_getaffinity(0))},
         },
     )
-    contest.tell()
+    contest.report()
 
 
 if __name__ == "__main__":

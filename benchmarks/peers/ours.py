@@ -47,13 +47,13 @@ class Halves(TaskNetwork):
 
 
 class Hits:
-    """The share of images whose class is found."""
+    """The share of images with the right class."""
 
     def __init__(self) -> None:
         self.hits: list[Tensor] = []
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Take in one batch."""
+        """Add one batch."""
         self.hits.append(prediction.argmax(dim=1) == batch["label"])
 
     def compute(self) -> Scores:
@@ -83,7 +83,7 @@ class Categorical(Task):
         return batch["label"].unsqueeze(1)
 
     def metric(self, train: Subset) -> Hits:
-        """Return an empty meter."""
+        """Return an empty metric."""
         return Hits()
 
     def visualise(self, prediction: Tensor, batch: Batch) -> list[Panel]:
@@ -98,32 +98,32 @@ class Notes(Callback):
         self.contest = contest
 
     def on_evaluate(self, event: EvaluationEvent) -> None:
-        """Take the mean over the clients, all of whom hold as many held-out images."""
+        """Take the mean over the clients, which have equally many held-out images."""
         self.contest.round_done(event.mean("accuracy"))
 
 
-def hospitals(contest: Contest) -> dict[str, ClientData]:
+def split_clients(contest: Contest) -> dict[str, ClientData]:
     """Return the clients, each with its share of the held-out images."""
 
     def examples(images: Tensor, labels: Tensor) -> Subset:
         return Subset({"image": images, "label": labels}, tuple(f"{name}/{row}" for row in range(len(labels))))
 
-    found, workload = {}, contest.workload
+    clients, workload = {}, contest.workload
     images, labels = contest.images.held_out()
     share = workload.held_out // workload.clients
     for number in range(workload.clients):
         name, rows = f"client{number}", slice(number * share, (number + 1) * share)
         train, evaluated = examples(*contest.images.client(number)), examples(images[rows], labels[rows])
-        found[name] = ClientData(name, name, train, evaluated, evaluated)
-    return found
+        clients[name] = ClientData(name, name, train, evaluated, evaluated)
+    return clients
 
 
 def main() -> None:
-    contest = Contest.asked()
+    contest = Contest.from_arguments()
     workload, algorithm = contest.workload, FedAvg()
     task = Categorical(workload)
     model = FederatedModel(task.network(), None).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    clients = hospitals(contest)
+    clients = split_clients(contest)
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     training = TrainingSettings(
         batch_size=workload.batch,
@@ -131,21 +131,41 @@ def main() -> None:
         momentum=workload.momentum,
         weight_decay=0.0,
         clip_norm=0.0,
-        statistics="running",  # as all others
+        statistics="running",  # as for all others
     )
-    runtime = ClientRuntime(model, task, algorithm, training, clients, initial, frozenset(), 0, contest.rounds)
+    runtime = ClientRuntime(
+        model=model,
+        task=task,
+        algorithm=algorithm,
+        training=training,
+        clients=clients,
+        initial=initial,
+        personal=frozenset(),
+        seed=0,
+        rounds=contest.rounds,
+    )
     settings = FederationSettings(
         rounds=contest.rounds,
         participation=workload.per_round / workload.clients,
         evaluate_every=1,
         evaluate=("before_local_training",),
     )
-    told = [ClientStats.of(client) for client in clients.values()]
-    start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], told))
+    stats = [ClientStats.of(client) for client in clients.values()]
+    start = Checkpoint(algorithm.init(initial, [name for name, _ in model.named_parameters()], stats))
     with InProcess(runtime, auto_workers()) as engine:
         names = tuple(clients)
-        Federation(algorithm, engine, names, names, settings, 0, task.main_metric, [Notes(contest)]).run(start)
-    contest.tell()
+        federation = Federation(
+            algorithm,
+            engine,
+            participants=names,
+            evaluated=names,
+            settings=settings,
+            seed=0,
+            metric=task.main_metric,
+            callbacks=[Notes(contest)],
+        )
+        federation.run(start)
+    contest.report()
 
 
 if __name__ == "__main__":

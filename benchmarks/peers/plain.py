@@ -1,4 +1,4 @@
-"""The plain loop: one process, one model, so many threads for each step, and the weighted mean of FedAvg."""
+"""The plain loop: one process, one model, a given number of threads, and the weighted mean of FedAvg."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from peers.training import accuracy, train
 
 
 def main() -> None:
-    contest = Contest.asked()
+    contest = Contest.from_arguments()
     workload = contest.workload
     torch.set_num_threads(int(sys.argv[4]))
     torch.manual_seed(0)
@@ -33,7 +33,7 @@ def main() -> None:
         }
         net.load_state_dict(shared)
         contest.round_done(accuracy(net, *held_out, workload))
-    contest.tell()
+    contest.report()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Local training and evaluation as any PyTorch tutorial has them."""
+"""Local training and evaluation as in any PyTorch tutorial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def train(net: nn.Module, images: Tensor, labels: Tensor, workload: Workload) ->
 
 @torch.no_grad()
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor, workload: Workload) -> float:
-    """Return the share of images whose class is found."""
+    """Return the share of images with the right class."""
     net.eval()
-    parts = zip(images.split(workload.judged), labels.split(workload.judged), strict=True)
+    parts = zip(images.split(workload.evaluation_batch), labels.split(workload.evaluation_batch), strict=True)
     return sum(int((net(x).argmax(dim=1) == y).sum()) for x, y in parts) / len(labels)

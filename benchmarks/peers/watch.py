@@ -1,4 +1,4 @@
-"""CPU seconds and memory of a process and all that descend from it, read from /proc (Linux only)."""
+"""CPU seconds and memory of a process and its descendants, read from /proc (Linux only)."""
 
 from __future__ import annotations
 

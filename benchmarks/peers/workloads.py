@@ -1,4 +1,4 @@
-"""The two workloads, and the images that are made for them: files that all contenders map into memory."""
+"""The two workloads, and the synthetic images for them: files that all contenders map into memory."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from peers.networks import CLASSES, Network, resnet18, small_cnn
 class Workload:
     """Clients with ``images`` of ``shape`` (channels, height, width), of whom ``per_round`` train one epoch a round.
 
-    They train by SGD with ``batch``, ``rate`` and ``momentum``; after each round the global model is judged on
-    ``held_out`` images, ``judged`` at a time. ``noise`` is the standard deviation around patterns of about 1.
+    They train by SGD with ``batch``, ``rate`` and ``momentum``; after each round the global model is evaluated on
+    ``held_out`` images, ``evaluation_batch`` at a time. ``noise`` is the standard deviation around patterns of about 1.
     """
 
     name: str
@@ -33,18 +33,18 @@ class Workload:
     rate: float
     momentum: float
     held_out: int
-    judged: int
+    evaluation_batch: int
     noise: float
     rounds: int
 
     def first_network(self) -> Network:
-        """Return the network with the first weights, the same for every contender."""
+        """Return the network with the initial weights, the same for every contender."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.network()
 
     def sampled(self, round_number: int) -> list[int]:
-        """Return the clients of a round, for contenders that do not draw their own."""
+        """Return the clients of a round, for contenders that do not sample their own."""
         return np.random.default_rng((1, round_number)).permutation(self.clients)[: self.per_round].tolist()
 
 
@@ -63,7 +63,7 @@ WORKLOADS = {
             rate=0.05,
             momentum=0.0,
             held_out=2000,
-            judged=50,
+            evaluation_batch=50,
             noise=2.0,
             rounds=8,
         ),
@@ -79,7 +79,7 @@ WORKLOADS = {
             rate=0.05,
             momentum=0.9,
             held_out=512,
-            judged=32,
+            evaluation_batch=32,
             noise=0.5,
             rounds=3,
         ),
@@ -88,7 +88,7 @@ WORKLOADS = {
 
 
 def make_images(workload: Workload, folder: Path) -> None:
-    """Write a workload's images: every class a coarse pattern, moved about, under noise."""
+    """Write a workload's images: every class is a coarse pattern, shifted, with noise."""
     draw = np.random.default_rng(0)
     channels, height, width = workload.shape
     coarse = draw.standard_normal((CLASSES, channels, 7, 7), dtype=np.float32)
@@ -106,7 +106,7 @@ def make_images(workload: Workload, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Images:
-    """A workload's images on disk; what is read is mapped, so that processes share it."""
+    """A workload's images on disk, mapped into memory, so that processes share them."""
 
     workload: Workload
     folder: Path

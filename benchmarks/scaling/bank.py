@@ -1,4 +1,4 @@
-"""Time what is done with a full bank of one capacity, on one thread; print it as one line of JSON."""
+"""Time the operations on a full bank of one capacity, on one thread; print one line of JSON."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def full_bank(capacity: int) -> KnowledgeBank:
 
 
 def _labels(codes: Tensor, what: str) -> Categorical:
-    """Return a column in which only names that occur have a code."""
+    """Return a column whose names all occur."""
     occurring, codes = codes.unique(return_inverse=True)
     return Categorical(codes, tuple(f"{what}-{code}" for code in occurring.tolist()))
 
 
 def offer(client: int, capacity: int) -> BankUpload:
-    """Return what a client sends up after an epoch over its images."""
+    """Return a client's bank upload after an epoch over its images."""
     rows, counts = torch.randint(capacity, (IMAGES * NEIGHBOURS,)).unique(return_counts=True)
     new = Prototypes(f"client-{client}", f"group-{client % GROUPS}", units(OFFERED), torch.full((OFFERED,), 5))
     return BankUpload(new, rows, counts)

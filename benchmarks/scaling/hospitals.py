@@ -1,4 +1,4 @@
-"""The federation that all of ``scale.py`` measures: many phantom hospitals of few images, so that training is short."""
+"""The federation that ``scale.py`` measures: many phantom hospitals with few images, so that training is short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODALITIES = ("T1", "T2", "FLAIR", "CT", "PET")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what makes the hospitals and their network."""
+    """Add the options of the hospitals and their network."""
     parser.add_argument("--cache", default="", help="folder of the phantom's cache (the user's, if not given)")
     parser.add_argument("--images", type=int, default=10, help="images a hospital: 6 to train, 2 and 2 held out")
     parser.add_argument("--size", type=int, default=28, help="side of an image in pixels")
@@ -40,7 +40,7 @@ def dataset_of(experiment: Experiment) -> FederatedDataset:
 
 
 def main() -> None:
-    """Fill the cache; print the seconds that it took."""
+    """Fill the cache; print the seconds it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clients", type=int)
     add_arguments(parser)

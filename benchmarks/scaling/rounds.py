@@ -1,4 +1,4 @@
-"""Play some rounds of a federation as ``omnifm run`` does; print what a round took, as one line of JSON."""
+"""Run some rounds of a federation as ``omnifm run`` does; print the cost of a round as one line of JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WARM_UP = 1  # rounds in which caches fill
 
 
 class Span(NamedTuple):
-    """When a process trained a client, and the processor time that it took."""
+    """When a process trained a client, and the processor time it used."""
 
     process: float
     start: float
@@ -39,7 +39,7 @@ class Span(NamedTuple):
 
 
 class Stopwatch:
-    """Lets every ``Trainer.fit`` in this process and its children note its span, in memory that they share."""
+    """Makes every ``Trainer.fit`` in this process and its children record its span, in shared memory."""
 
     def __init__(self, clients: Sequence[str]) -> None:
         self._row = {name: row for row, name in enumerate(clients)}
@@ -48,7 +48,7 @@ class Stopwatch:
         row, plain = self._row, Trainer.fit
 
         def fit(self: Trainer, *arguments: Any, **named: Any) -> Fit:
-            start, cpu = time.perf_counter(), time.thread_time()  # the first is one clock for all processes
+            start, cpu = time.perf_counter(), time.thread_time()  # the first clock is the same for all processes
             done = plain(self, *arguments, **named)
             spans[row[self.client.name]] = os.getpid(), start, time.perf_counter(), time.thread_time() - cpu
             return done
@@ -70,7 +70,7 @@ class Clock(Callback):
         self._event: RoundEvent | None = None
 
     def on_round_start(self, event: RoundStart) -> Stop | None:
-        """Close the round before; leave the run when enough have been played."""
+        """End the previous round; stop after the requested number."""
         now = time.perf_counter(), processor_seconds(os.getpid()), time.process_time()
         if self._last is not None:
             assert self._event is not None
@@ -79,17 +79,17 @@ class Clock(Callback):
             line = _line(self.stopwatch.spans(trained), wall, cpu, server)
             self.lines.append({**line, "down": self._event.bytes_down, "up": self._event.bytes_up})
         if event.round > self.rounds:
-            return Stop("Enough rounds have been played", pause=True)
+            return Stop("Enough rounds were run", pause=True)
         self._last = (*now, event.clients)
         return None
 
     def on_round_end(self, event: RoundEvent) -> None:
-        """Keep what the round has sent."""
+        """Keep the bytes of the round."""
         self._event = event
 
 
 def _line(spans: Sequence[Span], wall: float, cpu: float, server: float) -> dict[str, float]:
-    """Return the figures of a round. A worker idles from its last client's end to the end of all."""
+    """Return the figures of a round. A worker is idle from its last client's end to the end of the round."""
     workers = len({span.process for span in spans})
     over = max(span.end for span in spans)
     last = {span.process: span.end for span in sorted(spans, key=lambda span: span.end)}

@@ -1,4 +1,4 @@
-"""Play two rounds of every algorithm; print the bytes that go down and up, a client and round, as one line of JSON."""
+"""Run two rounds of every algorithm; print the bytes down and up, per client and round, as one line of JSON."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from omnifm.algorithms.aggregation.mean import WeightedMean
 from omnifm.algorithms.kinds import Kind, default_kinds
 from omnifm.algorithms.placement import Placement
 from omnifm.algorithms.validation import check_tensors
-from omnifm.core.records import SHARES, Broadcast, ClientState, ServerState, Upload
+from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, apply, difference
 from omnifm.data.client_stats import ClientStats
 from omnifm.tasks.task import Task, TaskNetwork
@@ -38,12 +38,12 @@ def unchanged(mean: Mean) -> Mean:
 class Algorithm:
     """Federated averaging (McMahan et al., AISTATS 2017) as a frame: ``x <- x + D``.
 
-    The seams: :meth:`local_training` (what is changed in local training), :meth:`server_step` (what is done with the
-    mean change D), ``personal`` (what stays at the client) and :meth:`message` (what one client alone is sent). How
-    uploads become D is the experiment's choice: the ``aggregator``, which is no setting of an algorithm.
+    The seams: :meth:`local_training` (changes to local training), :meth:`server_step` (what the server does with the
+    mean change D), ``personal`` (what stays at the client) and :meth:`message` (what one client alone receives). How
+    uploads become D is the experiment's choice: the ``aggregator``, which is not a setting of the algorithm.
 
-    ``adapter`` tells whether the network has the spectral adapter unless the experiment says so; ``pools_data`` is for
-    the baseline that is no federation.
+    ``adapter`` is whether the network has the spectral adapter unless the experiment decides; ``pools_data`` is for the
+    baseline that is not a federation.
     """
 
     adapter: ClassVar[bool] = False
@@ -57,22 +57,22 @@ class Algorithm:
 
     @property
     def plain_sgd(self) -> bool:
-        """Whether the rule holds for SGD without momentum only."""
+        """Whether the rule only holds for SGD without momentum."""
         return False
 
     @property
     def needs_mean(self) -> bool:
-        """Whether the server's memory is the mean of what the clients keep, so that one client's upload will not do."""
+        """Whether the server's memory must be the mean over clients, so that one client's upload cannot replace it."""
         return False
 
     @property
     def in_circles(self) -> tuple[str, ...]:
-        """The parts of the network that are averaged over clients that are alike, not over all."""
+        """The parts of the network that are averaged within circles of similar clients, not over all clients."""
         return ()
 
     @property
     def compares(self) -> bool:
-        """Whether clients compare what they receive with their own weights, unless the experiment says so."""
+        """Whether clients compare what they receive with their own weights, unless the experiment decides."""
         return False
 
     def with_aggregator(self, aggregator: Aggregator) -> Self:
@@ -85,52 +85,52 @@ class Algorithm:
         """Return the modules that the algorithm adds to the network, or None.
 
         Raises:
-            IncompatibleError: it cannot serve this task; says why.
+            IncompatibleError: the algorithm does not support this task; says why.
         """
         return None
 
     def remark(self, network: TaskNetwork) -> str:
-        """Return what must be said beside this algorithm's results; mostly nothing."""
+        """Return a note to print beside this algorithm's results; usually empty."""
         return ""
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Return the server's state before the first round.
 
         Args:
-            shared: the first weights and buffers.
-            trainable: names of those that gradients act on; no other may be optimised at the server.
-            clients: name, group and numbers of examples of every client, whether it takes part in a round or not.
+            shared: the initial weights and buffers.
+            trainable: names of those that gradients act on; the server may optimise no others.
+            clients: name, group and numbers of examples of every client, sampled or not.
         """
         return ServerState(shared)
 
     def broadcast(self, state: ServerState) -> Broadcast:
-        """Return what the clients of the next round receive."""
+        """Return what all clients of the next round receive."""
         return Broadcast(state.round + 1, state.shared)
 
     def message(self, state: ServerState, client: str) -> Tensors:
         """Seam 4: return what this client alone receives, by default nothing.
 
-        The client finds it in the broadcast's ``extra``, over what has the same name there; :meth:`receive` and
-        :meth:`client_update` see no difference.
+        It is added to ``extra`` of the broadcast that :meth:`receive` and :meth:`client_update` get, and replaces
+        tensors of the same name there.
         """
         return {}
 
     def place(self, state: ServerState, model: FederatedModel, images: Tensor) -> Placement:
-        """Return where a client belongs that took no part, and what it alone receives; by default nothing.
+        """Return the circle of a client that took no part in training, and its message; by default neither.
 
         Args:
             state: the server's.
-            model: holds what all clients share.
+            model: with the weights that all clients share.
             images: the client's, ``(n, channels, *size)``, as the network sees them.
         """
         return Placement()
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
-        """Make the trainer's model this client's, *as received*: the shared weights under its own personal ones."""
+        """Load this client's model before local training: the shared weights and its own personal ones."""
         trainer.load(broadcast.shared, client.personal)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        """Train for the local epochs; the trainer's model is then this client's, *personalised*."""
+        """Train for the local epochs; the trainer then holds the client's model after local training."""
         self.receive(broadcast, client, trainer)
         fit = trainer.fit(broadcast.round, self.local_training(broadcast, client, trainer))
         change = difference(trainer.views(shared=True), broadcast.shared)
@@ -138,12 +138,12 @@ class Algorithm:
         return upload, replace(client, personal=trainer.tensors(shared=False))
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
-        """Take in the uploads, one at a time, and finish the round; ``on_mean`` may change the mean before the step."""
+        """Aggregate the uploads, one at a time, and finish the round; ``on_mean`` may change the mean first."""
         after = self.server_step(state, on_mean(self.aggregate(uploads)))
         return replace(after, round=state.round + 1)
 
     def aggregate(self, uploads: Iterable[Upload]) -> Mean:
-        """Return what the uploads come to."""
+        """Return the mean of the uploads."""
         return self.aggregator.aggregate(uploads, self.weight)
 
     def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:
@@ -154,24 +154,25 @@ class Algorithm:
         return default_kinds(upload, trainable)
 
     def check(self, upload: Upload, broadcast: Broadcast) -> None:
-        """Make sure that what a client sent is what it may send in answer to a broadcast.
+        """Check a client's upload against the broadcast that it answers.
 
         Raises:
-            ValueError: it has other tensors, shapes or types, or a number that is not finite; says which.
+            ValueError: it has other tensors, shapes or types, or an impossible number; says which.
         """
         check_tensors(upload.change, broadcast.shared, "change")
         check_tensors(upload.extra, self.expected(broadcast), "extra")
         if not 0 < upload.samples < 2**31 or not math.isfinite(upload.loss):
             raise ValueError(f"{upload.samples} samples with a loss of {upload.loss} are not possible")
-        if (share := upload.notes.get("accepted", 1.0)) not in SHARES:
-            raise ValueError(f"a client cannot accept {share!r} of what it received")
+        accepted = upload.notes.get("accepted", 1.0)
+        if not isinstance(accepted, (int, float)) or not 0 <= accepted <= 1:
+            raise ValueError(f"a share of {accepted!r} cannot have been accepted")
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
-        """Return tensors like those in a client's ``extra``; an axis whose length is free has none, 0."""
+        """Return tensors like those in a client's ``extra``; length 0 stands for an axis of any length."""
         return {}
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
-        """Seam 1: return what is changed in local training. The trainer has just received."""
+        """Seam 1: return the changes to local training. It is called after :meth:`receive`."""
         return LocalTraining()
 
     def server_step(self, state: ServerState, mean: Mean) -> ServerState:

@@ -1,4 +1,4 @@
-"""The bank on its way down: to tensors and back, and what a client may retrieve from."""
+"""The bank on its way to the clients: as tensors, and the entries that a client may retrieve from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from omnifm.training.trainer import Trainer
 from omnifm.utils.seeding import numpy_generator
 
 Retrieval = Literal["all", "own", "others", "random"]
-"""Which entries of the bank a client retrieves from; all but the first are controls."""
+"""The entries of the bank that a client retrieves from; all but the first are controls."""
 
 _COLUMNS = ("tokens", "sizes", "frequency", "age")
 _LABELS = ("clients", "groups")
@@ -26,7 +26,7 @@ _LABELS = ("clients", "groups")
 def bank_to_state(bank: KnowledgeBank) -> tuple[Tensors, dict[str, Any]]:
     """Return the bank as tensors and JSON, for the memory and the notes of a state.
 
-    Whose an entry is are two more columns of numbers; the notes hold each name once.
+    An entry's client and group are codes in the tensors; the notes hold the names.
     """
     columns = {f"bank.{column}": getattr(bank, column) for column in _COLUMNS}
     labels = {f"bank.{column}": getattr(bank, column).codes for column in _LABELS}
@@ -41,7 +41,7 @@ def bank_from_state(memory: Tensors, notes: dict[str, Any]) -> KnowledgeBank:
 
 
 def bank_to_broadcast(memory: Tensors, notes: dict[str, Any], retrieval: Retrieval) -> tuple[Tensors, dict[str, Any]]:
-    """Return what goes down: the bank's tokens, and where clients must tell them apart, whose they are."""
+    """Return what clients receive: the bank's tokens and, if ``retrieval`` depends on them, their owners."""
     tokens = {"bank": memory["bank.tokens"]}
     if retrieval not in ("own", "others"):
         return tokens, {}
@@ -62,12 +62,12 @@ def retrievable(broadcast: Broadcast, client: str, retrieval: Retrieval) -> tupl
 
 
 def use_bank(trainer: Trainer, entries: Tensor | None) -> None:
-    """Let the adapter of the client's network, if it has one, retrieve from ``entries`` ``(n, token_dim)`` or none."""
+    """Let the client's adapter, if it has one, retrieve from ``entries`` ``(n, token_dim)``, or from none."""
     for adapter in trainer.modules(SpectralAdapter):
         adapter.use_bank(entries)
 
 
 def _random_directions(like: Tensor) -> Tensor:
-    """Return unit vectors of this shape, the same for all clients in every round."""
-    drawn = numpy_generator(0, "random prototypes").standard_normal(like.shape)
-    return F.normalize(torch.from_numpy(drawn).to(like), dim=1)
+    """Return unit vectors of the shape of ``like``, the same for all clients in every round."""
+    vectors = numpy_generator(0, "random prototypes").standard_normal(like.shape)
+    return F.normalize(torch.from_numpy(vectors).to(like), dim=1)

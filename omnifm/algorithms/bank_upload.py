@@ -1,4 +1,4 @@
-"""The prototypes on their way up: what a client offers to the bank, and how the bank takes it in."""
+"""The bank upload: a client's prototypes and retrievals, and how the server updates the bank with them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from omnifm.training.trainer import Trainer
 from omnifm.utils.seeding import generator
 
 PREFIX = "bank"
-"""Under which an upload's ``extra`` holds the offer."""
+"""The prefix of the bank upload in an upload's ``extra``."""
 _ONE = torch.ones(())
 
 
 class BankUpload(NamedTuple):
-    """A client's prototypes, and which ``rows`` ``(m,)`` of the bank that it got it retrieved, ``counts`` ``(m,)``."""
+    """A client's prototypes, and how often, ``counts`` ``(m,)``, it retrieved the ``rows`` ``(m,)`` of the bank."""
 
     prototypes: Prototypes
     rows: Tensor
@@ -31,23 +31,23 @@ class BankUpload(NamedTuple):
 
 
 def make_bank_upload(
-    trainer: Trainer, seen: TokenCollector, round_number: int, settings: BankSettings, rows: Tensor | None = None
+    trainer: Trainer, collector: TokenCollector, round_number: int, settings: BankSettings, rows: Tensor | None = None
 ) -> BankUpload:
-    """Condense the spectral tokens of the last epoch into prototypes; say what was retrieved in it.
+    """Return the prototypes of the spectral tokens of the last epoch, and its retrievals.
 
-    ``rows`` ``(entries,)`` are the rows of the whole bank that the client retrieved from; all, if not given.
+    ``rows`` ``(entries,)`` are the rows of the bank that the client could retrieve from; by default all.
     """
     client = trainer.client
     stream = generator(trainer.seed, client.name, round_number, "prototypes")
-    tokens, sizes = spherical_k_means(seen.tokens, settings.prototypes, stream, settings.min_cluster)
-    asked, counts = torch.unique(seen.rows, return_counts=True)
+    tokens, sizes = spherical_k_means(collector.tokens, settings.prototypes, stream, settings.min_cluster)
+    retrieved, counts = torch.unique(collector.rows, return_counts=True)
     return BankUpload(
-        Prototypes(client.name, client.group, tokens, sizes), asked if rows is None else rows[asked], counts
+        Prototypes(client.name, client.group, tokens, sizes), retrieved if rows is None else rows[retrieved], counts
     )
 
 
 def add_bank_upload(upload: Upload, bank_upload: BankUpload) -> Upload:
-    """Put an offer into an upload."""
+    """Put a bank upload into an upload."""
     new, rows, counts = bank_upload
     retrieved = {"rows": rows.to(torch.int32), "counts": counts.to(torch.int32)}
     extra = add_prefix(PREFIX, {"prototypes": new.tokens, "sizes": new.sizes, **retrieved})
@@ -63,38 +63,38 @@ def take_bank_upload(upload: Upload) -> tuple[Upload, BankUpload]:
 
 
 def offer_kinds(upload: Upload) -> dict[str, Kind]:
-    """Return the kind of each tensor of the offer in an upload, under ``extra/name``."""
+    """Return the kind of each tensor of the bank upload in an upload, under ``extra/name``."""
     names = add_prefix(f"extra/{PREFIX}", strip_prefix(PREFIX, upload.extra))
     return {name: Kind.PROTOTYPE if name.endswith("/prototypes") else Kind.COUNT for name in names}
 
 
 def bank_upload_like(entries: Tensor) -> Tensors:
-    """Return tensors like those that an offer adds to an upload; ``entries`` ``(n, dim)`` is the bank, maybe empty."""
+    """Return tensors like those of a bank upload; ``entries`` ``(n, dim)`` is the bank, which can be empty."""
     none = {"rows": torch.zeros(0, dtype=torch.int32), "counts": torch.zeros(0, dtype=torch.int32)}
     return add_prefix(PREFIX, {"prototypes": entries[:0], "sizes": torch.zeros(0, dtype=torch.int64), **none})
 
 
 def check_bank_upload(upload: Upload, entries: int) -> None:
-    """Make sure that an offer can be taken in by a bank of so many entries.
+    """Check the bank upload in an upload against a bank of so many entries.
 
     Raises:
-        ValueError: its parts do not fit together, or it speaks of an entry that is not there.
+        ValueError: its parts do not fit together, or it refers to an entry that does not exist.
     """
     if not isinstance(upload.notes.get("group"), str):
-        raise ValueError("the offer does not say of which group it is")
+        raise ValueError("the bank upload does not say of which group it is")
     new, rows, counts = take_bank_upload(upload)[1]
     if len(new.tokens) != len(new.sizes) or len(rows) != len(counts):
-        raise ValueError("the offer's parts are not of one length")
+        raise ValueError("the parts of the bank upload are not of one length")
     if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < entries and int(counts.min()) >= 0):
-        raise ValueError(f"the offer speaks of entries that the bank of {entries} does not have")
+        raise ValueError(f"the bank upload refers to entries that the bank of {entries} does not have")
     if len(new.sizes) and (int(new.sizes.min()) < 1 or not torch.allclose(new.tokens.norm(dim=1), _ONE, atol=1e-3)):
-        raise ValueError("the offer holds prototypes that are none")
+        raise ValueError("the bank upload holds prototypes without samples or not of norm 1")
 
 
 class Refreshment:
-    """A round of the bank: entries age, are credited with their retrievals and meet what is offered; then it is pruned.
+    """Updates the bank in a round: entries age and are credited with retrievals, prototypes are merged, then pruned.
 
-    It takes the offers as they come and keeps nothing of them but the prototypes.
+    It takes bank uploads one by one and keeps only their prototypes.
     """
 
     def __init__(self, bank: KnowledgeBank, settings: BankSettings) -> None:
@@ -102,9 +102,9 @@ class Refreshment:
         self._new: list[Prototypes] = []
 
     def take(self, bank_upload: BankUpload) -> None:
-        """Take in one client's offer."""
+        """Take one client's bank upload."""
         self._bank = self._bank.credit(bank_upload.rows, bank_upload.counts)
-        new = bank_upload.prototypes  # copied, so that the memory of the whole upload need not be kept
+        new = bank_upload.prototypes  # copied, so that the memory of the whole upload can be freed
         self._new.append(replace(new, tokens=new.tokens.clone(), sizes=new.sizes.clone()))
 
     def result(self) -> KnowledgeBank:

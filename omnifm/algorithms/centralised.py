@@ -1,4 +1,4 @@
-"""Centralised: all data in one place. No federation may do this; it tells what pooling would have bought."""
+"""Centralised: all data in one place. A federation must not do this; it shows what pooling would gain."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from omnifm.algorithms.algorithm import Algorithm
 
 @dataclass(frozen=True)
 class Centralised(Algorithm):
-    """One client that holds the training data of all others, which are then judged one by one."""
+    """One client with the training data of all others, which are then evaluated one by one."""
 
     pools_data: ClassVar[bool] = True

@@ -1,10 +1,10 @@
-"""Who is like whom, read off the bank: whose prototypes a client retrieves, beside how often it retrieves its own."""
+"""Who is like whom: how often clients retrieve each other's prototypes, compared with their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -15,11 +15,11 @@ from torch import Tensor
 from omnifm.spectral.bank import KnowledgeBank
 
 ALIKE = 1 / 3
-"""From here two clients are alike: each retrieves the other's prototypes at least so often as its own, on average."""
+"""The affinity from which two clients are alike: each retrieves the other's prototypes a third as often as its own."""
 
 
 class Retrievals(NamedTuple):
-    """Which ``rows`` ``(m,)`` of the bank a client retrieved in a round, and how often each: ``counts`` ``(m,)``."""
+    """The ``rows`` ``(m,)`` of the bank that a client retrieved in a round, and how often each: ``counts`` ``(m,)``."""
 
     client: str
     rows: Tensor
@@ -28,11 +28,12 @@ class Retrievals(NamedTuple):
 
 @dataclass(frozen=True)
 class RetrievalEvidence:
-    """How often each client has retrieved each owner's prototypes, and how often it would have by chance.
+    """How often each client retrieved each owner's prototypes, and how often chance would have.
 
-    ``clients`` are all; ``owners`` those with entries in the bank, no more than it has entries. ``retrieved`` and
-    ``expected`` ``(clients, owners)`` float32 are sums over the rounds of shares of a client's retrievals; older rounds
-    fade. By chance an owner is retrieved in proportion to its entries. 0 expected: the client has not met that owner.
+    ``clients`` are all clients of the federation, ``owners`` those with entries in the bank. ``retrieved`` and
+    ``expected`` ``(clients, owners)`` float32 hold shares of a client's retrievals, summed over its rounds with
+    exponential decay. Chance retrieves an owner in proportion to its entries. Where ``expected`` is 0, the client has
+    not yet met the owner.
     """
 
     clients: tuple[str, ...]
@@ -42,67 +43,77 @@ class RetrievalEvidence:
 
     @classmethod
     def none(cls, clients: Sequence[str]) -> RetrievalEvidence:
-        """Return no evidence."""
+        """Return the evidence before the first round."""
         empty = torch.zeros(len(clients), 0)
         return cls(tuple(clients), (), empty, empty)
 
     def with_round(self, bank: KnowledgeBank, seen: Iterable[Retrievals], decay: float) -> RetrievalEvidence:
-        """Return the evidence after a round in which clients retrieved from ``bank``."""
+        """Return the evidence after a round in which clients retrieved from ``bank``; unknown clients are ignored."""
         owners = bank.clients.names
         retrieved, expected = self._aligned(self.retrieved, owners), self._aligned(self.expected, owners)
         row_of = {name: row for row, name in enumerate(self.clients)}
         entries = torch.bincount(bank.clients.codes, minlength=len(owners)).float()
-        for client, rows, number in seen:
+        for client, rows, times in seen:
             row = row_of.get(client)
-            if row is None or not int(number.sum()):
+            if row is None or not int(times.sum()):
                 continue
-            counts = torch.bincount(bank.clients.codes[rows], number, minlength=len(owners)).float()
+            counts = torch.bincount(bank.clients.codes[rows], times, minlength=len(owners)).float()
             retrieved[row] = decay * retrieved[row] + counts / counts.sum()
             expected[row] = decay * expected[row] + entries / entries.sum()
         return RetrievalEvidence(self.clients, owners, retrieved, expected)
 
     def _aligned(self, table: Tensor, owners: Sequence[str]) -> Tensor:
-        """Return the table with a column for each of the owners; a new one has none of the evidence yet."""
-        place = {name: column for column, name in enumerate(self.owners)}
+        """Return the table with a column for each of the owners, zeros for new ones."""
+        column_of = {name: column for column, name in enumerate(self.owners)}
         aligned = table.new_zeros(len(self.clients), len(owners))
-        known = [(new, place[name]) for new, name in enumerate(owners) if name in place]
+        known = [(new, column_of[name]) for new, name in enumerate(owners) if name in column_of]
         if known:
             new, old = (list(columns) for columns in zip(*known, strict=True))
             aligned[:, new] = table[:, old]
         return aligned
 
+    @cached_property
     def affinity(self) -> Tensor:
-        """Return how alike the owners are, ``(owners, owners)``, symmetric, from 0 to 1 (and 1 with oneself).
+        """How alike the owners are: ``(owners, owners)``, symmetric, 0 to 1, with a diagonal of ones.
 
-        It is the geometric mean, over both directions that are known, of how often one retrieves the other's
-        prototypes for each time that it retrieves its own, both weighed against chance. Nothing known gives 0.
+        In each direction, it is how often one client retrieves the other's prototypes for each time that it retrieves
+        its own, both relative to chance and capped at 1. The affinity is the geometric mean of the two directions, or
+        the one that is known, or 0 if neither is.
         """
-        rows = [self.clients.index(name) for name in self.owners]
+        row_of = {name: row for row, name in enumerate(self.clients)}
+        rows = torch.tensor([row_of.get(name, -1) for name in self.owners], dtype=torch.int64)
         lift = self.retrieved[rows] / self.expected[rows]  # NaN where nothing is known
+        lift[rows < 0] = torch.nan
         ratio = (lift / lift.diagonal().unsqueeze(1)).clamp(max=1.0)
         ratio = torch.where(ratio.isfinite(), ratio, torch.nan)
         both = (ratio * ratio.T).sqrt()
         either = torch.where(ratio.isnan(), ratio.T, ratio)
-        found = torch.where(both.isnan(), either, both).nan_to_num(0.0)
-        return found.fill_diagonal_(1.0)
+        return torch.where(both.isnan(), either, both).nan_to_num(0.0).fill_diagonal_(1.0)
 
-    def pairs(self, members: Sequence[str]) -> dict[tuple[str, str], float]:
-        """Return the affinity of each pair of members that have entries."""
-        place = {name: row for row, name in enumerate(self.owners)}
-        known, affinity = [name for name in members if name in place], self.affinity().tolist()
-        return {(one, other): affinity[place[one]][place[other]] for one, other in combinations(known, 2)}
+    def mean_affinity(self, members: Sequence[str]) -> dict[str, float]:
+        """Return each member's mean affinity to the others; a member without entries, or the only one, is left out."""
+        row_of = {name: row for row, name in enumerate(self.owners)}
+        known = [name for name in members if name in row_of]
+        if len(known) < 2:
+            return {}
+        rows, means = torch.tensor([row_of[name] for name in known]), {}
+        for place, name in enumerate(known):
+            others: list[float] = self.affinity[rows[place], rows].tolist()
+            del others[place]
+            means[name] = sum(others) / len(others)
+        return means
 
     def groups(self, sharp: Mapping[str, float]) -> list[list[str]]:
-        """Return the circles of at least two clients: average linkage over the affinity, cut at :data:`ALIKE`.
+        """Return the circles of two or more clients: average linkage over the affinity, cut at :data:`ALIKE`.
 
-        The affinity of a pair is raised to the larger power that ``sharp`` names for the two, or 1. A client without
-        entries, as most are in a federation that is larger than its bank, belongs to the circle from which it makes
-        more than half of its retrievals, if it has retrieved at least twice and ``sharp`` does not name it.
+        The affinity of a pair is raised to the larger of their powers in ``sharp`` (1 for clients not in it). A client
+        without entries (most of them, if the federation is larger than the bank) joins the circle that more than half
+        of its retrievals come from, if it has retrieved in at least two rounds and is not in ``sharp``.
         """
         if len(self.owners) < 2:
             return []
         power = torch.tensor([sharp.get(name, 1.0) for name in self.owners])
-        affinity = self.affinity() ** torch.maximum(power, power.unsqueeze(1))
+        affinity = self.affinity ** torch.maximum(power, power.unsqueeze(1))
         distance = squareform((1 - affinity).double().clamp(min=0).numpy(), checks=False)
         labels = fcluster(linkage(distance, "average"), 1 - ALIKE, "distance")
         circle_of = dict(zip(self.owners, labels.tolist(), strict=True))
@@ -115,10 +126,11 @@ class RetrievalEvidence:
         return [names for names in members.values() if len(names) > 1]
 
     def _followers(self, labels: Tensor) -> dict[str, int]:
+        """Return the circle, numbered from 1, of clients without entries; ``labels`` ``(owners,)`` count from 0."""
         owners = set(self.owners)
         rows = [row for row, name in enumerate(self.clients) if name not in owners]
         by_circle = torch.zeros(len(rows), int(labels.max()) + 1).index_add(1, labels, self.retrieved[rows])
         total = by_circle.sum(dim=1)
         most, best = by_circle.max(dim=1)
-        sure = (most > total / 2) & (total > 1.5)  # the share of one round is 1 in all
+        sure = (most > total / 2) & (total > 1.5)  # one round adds 1; two add about 2, less decay
         return {self.clients[row]: int(best[place]) + 1 for place, row in enumerate(rows) if sure[place]}

@@ -1,4 +1,4 @@
-"""A client's side of weights that are averaged within circles of clients that are alike."""
+"""The client's side of circles: weights that are averaged within groups of similar clients."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from omnifm.core.tensors import Tensors, difference, strip_prefix
 from omnifm.training.trainer import Trainer
 
 CIRCLE = "circle"
-"""Name, in a message, of the number of the circle in which the receiver is."""
+"""Name, in a message, of the number of the receiver's circle."""
 REFERENCE = "reference"
-"""Prefix, in a message, of weights that a client does not load: it reports how far its own are from them."""
+"""Prefix, in a message, of weights that the client does not load: it reports its difference from them."""
 
 
 def circle_in(broadcast: Broadcast) -> int | None:
-    """Return the number of the circle in which the receiver of a broadcast is; None, if it is alone."""
+    """Return the number of the circle of a broadcast's receiver; None if it is alone."""
     number = broadcast.extra.get(CIRCLE)
     return None if number is None else int(number)
 
 
 def in_parts(names: Iterable[str], parts: Collection[str]) -> list[str]:
-    """Return the tensor names of which a part, one or several components of the dotted name, is among ``parts``.
+    """Return the tensor names that contain one of ``parts``: one or more consecutive components of the dotted name.
 
-    ``everything`` is a part of every name.
+    ``everything`` matches every name.
     """
     return [name for name in names if any(part == "everything" or f".{part}." in f".{name}." for part in parts)]
 
 
 def expected_change(broadcast: Broadcast) -> Tensors:
-    """Return tensors like those of the circle that the receiver of a broadcast may report a change of."""
+    """Return the circle's tensors in a broadcast, whose change the receiver reports."""
     return {**strip_prefix(OWN_WEIGHTS, broadcast.extra), **strip_prefix(REFERENCE, broadcast.extra)}
 
 
 def with_change(upload: Upload, broadcast: Broadcast, after: ClientState) -> Upload:
-    """Add to an upload how far the client's weights are from those of its circle, if it is in one."""
+    """Add to an upload the difference of the client's weights from those of its circle, if it is in one."""
     reference = expected_change(broadcast)
     change = difference({name: after.personal[name] for name in reference}, reference)
     return replace(upload, change={**upload.change, **change})
@@ -46,9 +46,9 @@ def with_change(upload: Upload, broadcast: Broadcast, after: ClientState) -> Upl
 def circle_kept_apart(
     broadcast: Broadcast, client: ClientState, trainer: Trainer, parts: Collection[str]
 ) -> Iterator[ClientState]:
-    """Let what is averaged in circles be personal while a base algorithm works: no rule of its own acts on it.
+    """Treat what circles average as personal in this block, so that no rule of the base algorithm acts on it.
 
-    Yields the client's state with the weights of its circle, where it was sent any, over its own.
+    Yields the client's state, in which the circle's weights, if it received any, replace its own.
     """
     before = trainer.personal
     trainer.personal = before | set(in_parts(trainer.views(shared=True), parts))

@@ -1,4 +1,4 @@
-"""The circles at the server: how its state holds them, and a round, after which the bank says who is alike."""
+"""The server's side of circles: their state, and a round, after which the evidence forms new circles."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import KnowledgeBank
 
 MOST_LISTED = 64
-"""In a federation of more clients, the log has the sizes of the circles in place of their members."""
+"""In a federation of more clients, the log lists the sizes of the circles instead of their members."""
 _RETRIEVED, _EXPECTED = "circle.retrieved", "circle.expected"
 
 
 @dataclass(frozen=True)
 class CircleState:
-    """All that the server keeps of circles: who is in which, their weights, and the evidence for and against them."""
+    """What the server keeps for circles: members, weights, and the evidence for and against them."""
 
     circles: Circles
     weights: CircleWeights
@@ -33,13 +33,13 @@ class CircleState:
 
     @classmethod
     def first(cls, initial: Tensors, clients: Sequence[ClientStats], source: CircleSource) -> CircleState:
-        """Return the state before the first round: without declared groups, every client is alone."""
+        """Return the state before the first round: the declared groups, or every client alone."""
         circles = Circles.of_groups(clients) if source == "group" else Circles()
         return cls(circles, CircleWeights(initial, {}), RetrievalEvidence.none([client.name for client in clients]))
 
     @classmethod
     def of(cls, state: ServerState) -> CircleState:
-        """Return what a server's state holds."""
+        """Read it from a server's state."""
         notes, memory = state.notes["circles"], state.memory
         circles = Circles(notes["of"], notes["next"])
         return cls(
@@ -50,7 +50,7 @@ class CircleState:
         )
 
     def put_into(self, state: ServerState) -> ServerState:
-        """Return the server's state with this one in place of the circles that it had."""
+        """Return the server's state with its circles replaced by these."""
         evidence, circles = self.evidence, self.circles
         notes = {
             "of": dict(circles.of),
@@ -66,11 +66,11 @@ class CircleState:
         return replace(state, memory=memory, notes={**state.notes, "circles": notes, "report": report})
 
     def addressed(self, upload: Upload) -> Upload:
-        """Return a client's upload with its circle's weights apart from those of others."""
+        """Return a client's upload with its circle's number in the names of the circle's weights."""
         return addressed(upload, self.circles.circle(upload.client), self.weights.initial.keys())
 
     def moved(self, mean: Tensors) -> CircleState:
-        """Return the state after a round with this mean change, under the names that uploads are addressed with."""
+        """Return the state after a round with this mean change, under the names of :meth:`addressed`."""
         return replace(self, weights=self.weights.moved(mean))
 
     def _report(self) -> dict[str, list[str]] | list[int]:
@@ -81,17 +81,17 @@ class CircleState:
 
 
 def circle_message(state: ServerState, client: str) -> Tensors:
-    """Return what a client is sent of its circle; nothing, if it is alone."""
+    """Return the message that a client receives from its circle; nothing if it is alone."""
     circle = state.notes["circles"]["of"].get(client, ALONE)
     return {} if circle == ALONE else CircleWeights.from_memory(state.memory, [circle]).message(circle)
 
 
 class CircleRound:
-    """Takes in the uploads of a round as they pass.
+    """Collects what a round's uploads say about circles.
 
     Args:
-        before: the circles that the uploads answer to.
-        bank: what the clients retrieved from.
+        before: the circles at the time of the broadcast.
+        bank: the bank that the clients retrieved from.
     """
 
     def __init__(self, before: CircleState, bank: KnowledgeBank) -> None:
@@ -100,26 +100,26 @@ class CircleRound:
         self._accepted: dict[str, float] = {}
         self._mean: Tensors = {}
 
-    def take(self, upload: Upload, offer: BankUpload) -> Upload:
-        """Note what a client retrieved and accepted; return its upload with its circle's weights apart from others'."""
-        self._retrievals.append(Retrievals(upload.client, offer.rows.clone(), offer.counts.clone()))
+    def take(self, upload: Upload, bank_upload: BankUpload) -> Upload:
+        """Record what a client retrieved and accepted; return its upload as :meth:`CircleState.addressed` does."""
+        self._retrievals.append(Retrievals(upload.client, bank_upload.rows.clone(), bank_upload.counts.clone()))
         if "accepted" in upload.notes and self._before.circles.circle(upload.client) != ALONE:
             self._accepted[upload.client] = upload.notes["accepted"]
         return self._before.addressed(upload)
 
     def split(self, mean: Mean) -> Mean:
-        """Keep what is averaged within circles, and return the rest."""
+        """Keep the part of the mean that belongs to circles, and return the rest."""
         mean, self._mean = split_mean(mean)
         return mean
 
     def result(self, source: CircleSource, decay: float) -> CircleState:
-        """Return the circles after the round; ``decay`` is what the evidence of older rounds counts beside new one."""
+        """Return the circles after the round; ``decay`` weighs evidence relative to the next round's."""
         after = self._before.moved(self._mean)
         if source != "bank":
             return after
         evidence = after.evidence.with_round(self._bank, self._retrievals, decay)
         trust = after.trust.with_reports(self._accepted)
         for members in after.circles.members.values():
-            trust = trust.judged(members, partial(evidence.pairs, members), ALIKE)
+            trust = trust.judged(members, partial(evidence.mean_affinity, members), ALIKE)
         circles, shares = after.circles.regrouped(evidence.groups(trust.sharp))
         return CircleState(circles, after.weights.regrouped(shares), evidence, trust)

@@ -1,4 +1,4 @@
-"""Circles of clients that are alike: who is in which, and which old circles a new one is made of."""
+"""Circles: groups of similar clients, and how new circles descend from old ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Literal
 from omnifm.data.client_stats import ClientStats
 
 ALONE = -1
-"""In place of a circle's number: the client is in none."""
+"""Stands for a circle's number if the client is in none."""
 CircleSource = Literal["bank", "group", "off"]
-"""Who is alike: as the bank finds, by the declared group (mostly the modality), or nobody is asked."""
+"""What forms circles: evidence from the bank, the declared groups (mostly the modality), or nothing."""
 
 
 @dataclass(frozen=True)
 class Circles:
-    """The circle ``of`` each client by name; who is not in it is alone. ``next`` is the number of the next new one."""
+    """The circle ``of`` each client by name; others are alone. ``next`` is the number of the next new circle."""
 
     of: Mapping[str, int] = field(default_factory=dict)
     next: int = 0
@@ -34,14 +34,14 @@ class Circles:
     @property
     def members(self) -> dict[int, list[str]]:
         """The names of each circle's members."""
-        found: dict[int, list[str]] = {number: [] for number in self.numbers}
+        members: dict[int, list[str]] = {number: [] for number in self.numbers}
         for client, number in self.of.items():
-            found[number].append(client)
-        return found
+            members[number].append(client)
+        return members
 
     @classmethod
     def of_groups(cls, clients: Sequence[ClientStats]) -> Circles:
-        """Return one circle for each declared group of at least two clients."""
+        """Return one circle for each declared group of two or more clients."""
         members: dict[str, list[str]] = {}
         for client in clients:
             members.setdefault(client.group, []).append(client.name)
@@ -50,8 +50,8 @@ class Circles:
     def regrouped(self, groups: Sequence[Sequence[str]]) -> tuple[Circles, dict[int, dict[int, float]]]:
         """Return the circles of these groups, and for each the shares of the old circles in it (summing to 1).
 
-        A circle keeps its number where most of its members come from it, the largest first; members who were alone
-        bring nothing.
+        A group takes the number of the old circle that most of its members come from; where several claim a number, the
+        one with the most members gets it. Members that were alone have no share.
         """
         sources = [Counter(number for name in names if (number := self.circle(name)) != ALONE) for names in groups]
         claims = sorted(
@@ -62,13 +62,13 @@ class Circles:
         for _, place, number in claims:
             if -place not in numbers and number not in numbers.values():
                 numbers[-place] = number
-        following = self.next
+        next_number = self.next
         for place in range(len(groups)):
             if place not in numbers:
-                numbers[place], following = following, following + 1
+                numbers[place], next_number = next_number, next_number + 1
         of = {name: numbers[place] for place, names in enumerate(groups) for name in names}
         shares = {
             numbers[place]: {number: count / source.total() for number, count in source.items()}
             for place, source in enumerate(sources)
         }
-        return replace(self, of=of, next=following), shares
+        return replace(self, of=of, next=next_number), shares

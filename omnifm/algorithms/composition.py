@@ -1,4 +1,4 @@
-"""Algorithms that build upon another one, or on settings of other sections than their own."""
+"""Algorithms that build upon another one, or on settings outside their own section."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from omnifm.utils.errors import ExperimentError, did_you_mean
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What an experiment offers: the checked settings of all ``sections`` by name, ``[bank]`` and the aggregator."""
+    """What an algorithm can be built from: the checked settings of all ``sections``, ``[bank]`` and the aggregator."""
 
     sections: Mapping[str, Any]
     bank: BankSettings = field(default_factory=BankSettings)
@@ -35,19 +35,22 @@ class BuildContext:
         """Return the algorithm of this name to build upon; ``key`` is the setting that names it.
 
         Raises:
-            ExperimentError: it is none, or itself composed, or pools all data, or has circles of its own.
+            ExperimentError: there is none, or it is composed itself, pools all data, or has its own circles.
         """
-        bases = {own: made for own, made in self.sections.items() if isinstance(made, Algorithm)}
-        bases = {own: made for own, made in bases.items() if not made.pools_data and not made.in_circles}
+        bases = {
+            key: algorithm
+            for key, algorithm in self.sections.items()
+            if isinstance(algorithm, Algorithm) and not algorithm.pools_data and not algorithm.in_circles
+        }
         if name not in bases:
-            raise ExperimentError(f"{key} = {name!r} is no algorithm to build upon. {did_you_mean(name, bases)}")
+            raise ExperimentError(f"{key} = {name!r} is not an algorithm to build upon. {did_you_mean(name, bases)}")
         return bases[name].with_aggregator(self.aggregator)
 
 
 class ComposingSettings(Protocol):
     """Settings that are not the algorithm itself but build it.
 
-    If they name an algorithm to build upon, the field is called ``base``: a client's policy looks there.
+    If they name an algorithm to build upon, the field must be called ``base``: a client's policy reads it.
     """
 
     def build(self, context: BuildContext) -> Algorithm:
@@ -56,7 +59,7 @@ class ComposingSettings(Protocol):
 
 
 class ComposedAlgorithm(Algorithm):
-    """An algorithm that adds something to another one's rounds: all that is not overridden is what ``base`` does.
+    """An algorithm that extends another one, ``base``: whatever is not overridden is delegated to it.
 
     A subclass is a frozen dataclass with the field ``base``. The aggregator is the base's.
     """
@@ -109,7 +112,7 @@ class ComposedAlgorithm(Algorithm):
         self.base.receive(broadcast, client, trainer)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        """Let the base train; :meth:`Trainer.with_hooks` gives a say in it."""
+        """Let the base train; use :meth:`Trainer.with_hooks` to take part."""
         return self.base.client_update(broadcast, client, trainer)
 
     def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:

@@ -15,26 +15,26 @@ from omnifm.utils.settings import NotNegative
 
 @dataclass(frozen=True)
 class Ditto(Algorithm):
-    """FedAvg, and beside it a model v of each client's own: ``v <- v - lr (grad f(v) + lam (v - x))``, x as received.
+    """FedAvg, and for each client a model v of its own: ``v <- v - lr (grad f(v) + lam (v - x))``, x as received.
 
-    As many steps on v as on the common model, so twice the local work. The client's model is v, at both evaluation
-    points; before a client's first round it is x. Defaults: ``lam`` 1; the paper tries 0.1, 1 and 2.
+    v takes as many steps as the common model: twice the local work. The client's model is v at both evaluation points;
+    before a client's first round it is x. Defaults: ``lam`` 1; the paper tries 0.1, 1 and 2.
     Personal: v, a whole model. The weights of the common model travel both ways.
     """
 
     lam: NotNegative = 1.0
 
     def remark(self, network: TaskNetwork) -> str:
-        """Name what differs from the settings."""
-        return "twice the local work: two models a client"
+        """Name the extra cost."""
+        return "twice the local work: two models per client"
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
-        """Take v."""
+        """Load v."""
         trainer.load(broadcast.shared, client.personal, client.memory)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        """Train v towards x, then x as FedAvg does; the trainer's model is v again in the end."""
-        common = client.personal or trainer.tensors(shared=False)  # in a client's first round: the first weights
+        """Train v towards x, then x as FedAvg does; at the end the trainer's model is v again."""
+        common = client.personal or trainer.tensors(shared=False)  # in a client's first round: the initial weights
         self.receive(broadcast, client, trainer)
         trainer.fit(broadcast.round, LocalTraining(gradient_hook=pull(self.lam, broadcast.shared, trainer)))
         own = trainer.tensors()

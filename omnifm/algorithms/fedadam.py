@@ -19,11 +19,11 @@ from omnifm.utils.settings import Fraction, Positive
 
 @dataclass(frozen=True)
 class FedAdam(Algorithm):
-    """Adam at the server, without bias correction, as the paper has it.
+    """Adam at the server, without bias correction, as in the paper.
 
     ``m <- b1 m + (1 - b1) D``, ``v <- b2 v + (1 - b2) D^2``, ``x <- x + eta m / (sqrt(v) + tau)``, from m = 0 and
     v = tau^2. Defaults: ``beta1`` 0.9, ``beta2`` 0.99, ``tau`` 0.001, ``eta`` 0.01 (the paper's grid: 0.01 and 0.1 on
-    images). Nothing personal; the weights travel both ways, m and v stay at the server.
+    images). Nothing is personal; the weights travel both ways, m and v stay at the server.
     """
 
     beta1: Fraction = 0.9
@@ -39,7 +39,7 @@ class FedAdam(Algorithm):
         return with_memory(state, first=first, second=second)
 
     def server_step(self, state: ServerState, mean: Mean) -> ServerState:
-        """Move each weight by its mean over its root mean square."""
+        """Move each weight by the ratio of its first moment to the root of its second."""
         change, (first, second) = optimised(state, mean, "first", "second")
         first = {n: self.beta1 * m + (1 - self.beta1) * change[n] for n, m in first.items()}
         second = {n: self.second_moment(v, change[n].square()) for n, v in second.items()}

@@ -9,4 +9,4 @@ from omnifm.algorithms.algorithm import Algorithm
 
 @dataclass(frozen=True)
 class FedAvg(Algorithm):
-    """``x <- x + sum of p_i (y_i - x)``. No parameters; nothing personal; the weights travel both ways."""
+    """``x <- x + sum of p_i (y_i - x)``. No parameters; nothing is personal; the weights travel both ways."""

@@ -18,7 +18,7 @@ from omnifm.utils.settings import Fraction, Positive
 class FedAvgM(Algorithm):
     """Momentum at the server: ``v <- beta v + D``, ``x <- x + eta v``.
 
-    Defaults: ``beta`` 0.9, ``eta`` 1. Nothing personal; the weights travel both ways, v stays at the server.
+    Defaults: ``beta`` 0.9, ``eta`` 1. Nothing is personal; the weights travel both ways, v stays at the server.
     """
 
     beta: Fraction = 0.9

@@ -21,12 +21,12 @@ from omnifm.utils.settings import Positive
 
 @dataclass(frozen=True)
 class FedDyn(Algorithm):
-    """Each client's loss is bent so that, where the federation settles, all clients agree.
+    """Each client's loss is corrected so that all clients agree where the federation converges.
 
     Client: loss ``f(w) - <h_i, w> + (alpha / 2) ||w - x||^2``; then ``h_i <- h_i - alpha (y_i - x)``.
     Server: ``h <- h - (alpha / N) sum(y_i - x)``, ``x <- mean(y_i) - h / alpha``, both over the clients that answered,
-    each counted once; N counts all clients. Defaults: ``alpha`` 0.01, h = h_i = 0; no value of alpha gives FedAvg.
-    Nothing of the network is personal; h_i stays at the client. The weights travel both ways, h stays at the server.
+    with equal weights; N counts all clients. Defaults: ``alpha`` 0.01, h = h_i = 0; no value of alpha gives FedAvg.
+    No part of the network is personal; h_i stays at the client. The weights travel both ways, h stays at the server.
     """
 
     alpha: Positive = 0.01
@@ -53,7 +53,7 @@ class FedDyn(Algorithm):
         return LocalTraining(gradient_hook=hook)
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        """Renew h_i."""
+        """Update h_i."""
         upload, after = super().client_update(broadcast, client, trainer)
         old = strip_prefix("h", client.memory)
         change = {name: upload.change[name] for name in trainer.trainable if name in upload.change}
@@ -61,11 +61,11 @@ class FedDyn(Algorithm):
         return upload, replace(after, memory=add_prefix("h", new))
 
     def weight(self, upload: Upload) -> float:
-        """Count every client once."""
+        """Give every client the same weight."""
         return 1.0
 
     def server_step(self, state: ServerState, mean: Mean) -> ServerState:
-        """Renew h and move x."""
+        """Update h and x."""
         change, (h,) = optimised(state, mean, "h")
         share = mean.clients / state.notes["clients"]
         h = {name: value - self.alpha * share * change[name] for name, value in h.items()}

@@ -16,11 +16,11 @@ from omnifm.utils.settings import NotNegative
 class FedProx(Algorithm):
     """The local loss gains ``mu / 2 ||w - x||^2``: its gradient is ``g + mu (w - x)``, x as received.
 
-    Defaults: ``mu`` 0.01; the paper tries 0.001, 0.01, 0.1 and 1. Nothing personal; the weights travel both ways.
+    Defaults: ``mu`` 0.01; the paper tries 0.001, 0.01, 0.1 and 1. Nothing is personal; the weights travel both ways.
     """
 
     mu: NotNegative = 0.01
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
-        """Pull the weights to where they started."""
+        """Pull the weights towards those received."""
         return LocalTraining(gradient_hook=pull(self.mu, broadcast.shared, trainer))

@@ -15,15 +15,15 @@ from omnifm.utils.settings import Count
 class FedRep(FedPer):
     """FedPer in two phases: the head's epochs with the body frozen, then the body's epochs with the head frozen.
 
-    Of the local epochs, ``head_epochs`` are the head's and the others, at least one, the body's. Each phase has an
-    optimiser of its own, so that no momentum moves the frozen half. Defaults: ``head_epochs`` 1 (the paper has 10 and
+    Of the local epochs, ``head_epochs`` train the head and the others, at least one, the body. Each phase has its own
+    optimiser, so that no momentum moves the frozen half. Defaults: ``head_epochs`` 1 (the paper has 10 and
     one of the body on CIFAR-10); ``personal`` is the head. The body travels both ways.
     """
 
     head_epochs: Count = 1
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
-        """Train what is personal, then what is shared."""
+        """Train the personal parts, then the shared ones."""
         names = frozenset(trainer.trainable)
         body_epochs = max(1, trainer.settings.epochs - self.head_epochs)
         phases = (

@@ -11,7 +11,7 @@ from omnifm.algorithms.fedadam import FedAdam
 
 @dataclass(frozen=True)
 class FedYogi(FedAdam):
-    """FedAdam, but ``v <- v - (1 - b2) D^2 sign(v - D^2)``: v grows and shrinks by what comes in, not by itself.
+    """FedAdam, but ``v <- v - (1 - b2) D^2 sign(v - D^2)``: v moves by a share of ``D^2``, not of itself.
 
     Defaults, what is personal and what travels: FedAdam's.
     """

@@ -23,8 +23,8 @@ from omnifm.utils.settings import NotNegative
 class CategoryGuide(AuxiliaryModule):
     """The global category embedding (GCE) and the conditional valve (CoV).
 
-    The decoder gets the features through the valve under the client's own condition; both conditions, and the
-    embedding that features are drawn to, are those of the GCE as received.
+    The decoder gets the features through the valve under the client's own condition. Both conditions, and the
+    embedding that features are pulled towards, are those of the GCE as received.
     """
 
     own: Tensor
@@ -43,7 +43,7 @@ class CategoryGuide(AuxiliaryModule):
         self.register_buffer("received", torch.zeros(classes, width), persistent=False)
 
     def condition(self, shares: Tensor) -> None:
-        """Take the conditions from the embedding as it stands; ``shares`` ``(classes,)`` are the client's own."""
+        """Take the conditions from the current embedding; ``shares`` ``(classes,)`` are class frequencies."""
         self.received = self.embedding.weight.detach().clone()
         self.own, self.general = shares.to(self.received) @ self.received, self.received.mean(dim=0)
 
@@ -62,9 +62,9 @@ class CategoryGuide(AuxiliaryModule):
 class GPFL(Algorithm):
     """``CE(head(CoV(f, p_i))) + CE_cos(GCE, CoV(f, g)) + lam ||CoV(f, g) - e_y||``, weight decay ``mu`` on GCE, CoV.
 
-    g is the mean of the class embeddings, p_i their mean weighted by the client's share of each class; both and e_y
-    are of the GCE as received. The norm is a mean over the batch. Rows without a class (several labels) have no part
-    in the second and third term. Extension for dense tasks: f and its class are those of each position of the encoder.
+    g is the mean of the class embeddings, p_i their mean weighted by the client's class frequencies; both and e_y are
+    those of the GCE as received. The norm is a mean over the batch. Rows without a class (several labels) are left out
+    of the second and third term. Extension for dense tasks: f and its class are those of each position of the encoder.
     Defaults: ``lam`` 0.01, ``mu`` 0.1 (the paper's for a small CNN; for a ResNet-18 0.0001 and 0).
     Personal: the head. Body, GCE and CoV travel both ways.
     """
@@ -84,18 +84,18 @@ class GPFL(Algorithm):
         return CategoryGuide(task.classes, network.width, network.pooled)
 
     def remark(self, network: TaskNetwork) -> str:
-        """Name the extension where it is one."""
+        """Name the extension for dense tasks."""
         return "" if network.pooled else "extension: guided by the class of each position"
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
-        """Take the conditions from the GCE that came."""
+        """Take the conditions from the received GCE."""
         super().receive(broadcast, client, trainer)
         labels = trainer.task.labels(trainer.client.train.whole())
         counts = torch.bincount(labels[labels >= 0].flatten(), minlength=trainer.task.classes).float()
         _guide(trainer).condition(counts / counts.sum().clamp(min=1))
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
-        """Guide the features by the classes of all clients."""
+        """Guide the features by the class embeddings of all clients."""
         guide = _guide(trainer)
 
         def guidance(output: Output, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two terms by which algorithms change a local gradient."""
+"""The two terms that algorithms add to a local gradient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from omnifm.training.trainer import Trainer
 def pull(strength: float, anchor: Tensors, trainer: Trainer) -> GradientHook:
     """Return ``g + strength (w - anchor)``: the gradient of ``strength / 2 ||w - anchor||^2``, squared.
 
-    It acts on the parameters that the anchor has; what a client keeps to itself has no anchor.
+    It acts on the parameters that the anchor has; personal parameters have no anchor.
     """
     placed = trainer.place(anchor)
 

@@ -1,4 +1,4 @@
-"""Grouped: FedAvg within declared groups. The baseline that is told who is alike, which nobody can be sure of."""
+"""Grouped: FedAvg within declared groups, a baseline that knows who is alike. In practice nobody knows for sure."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from omnifm.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Grouped(Algorithm):
-    """FedAvg (McMahan et al., AISTATS 2017) in each declared group of clients (mostly the modality) by itself.
+    """FedAvg (McMahan et al., AISTATS 2017) in each declared group of clients (mostly the modality) separately.
 
-    No parameters. All that is not personal is averaged within the group. Down: nothing to all, and to each client the
-    weights of its own group; up: their change. A client that is alone in its group keeps its own weights, and
-    nothing of them travels.
+    No parameters. Everything that is not personal is averaged within the group. Down: to each client the weights of its
+    own group; up: their change. A client that is alone in its group keeps its own weights, and none of them travel.
     """
 
     @property
     def in_circles(self) -> tuple[str, ...]:
-        """All of the network."""
+        """The whole network."""
         return ("everything",)
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
@@ -38,7 +37,7 @@ class Grouped(Algorithm):
         return circle_message(state, client)
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
-        """Load the group's weights, or without any, the client's own."""
+        """Load the group's weights, or the client's own if it received none."""
         with circle_kept_apart(broadcast, client, trainer, self.in_circles) as inner:
             super().receive(broadcast, inner, trainer)
 
@@ -49,7 +48,7 @@ class Grouped(Algorithm):
         return with_change(upload, broadcast, after), after
 
     def check(self, upload: Upload, broadcast: Broadcast) -> None:
-        """Allow the change of what the client was sent, and no other."""
+        """Expect the change of what the client received, and no other."""
         super().check(upload, replace(broadcast, shared=expected_change(broadcast)))
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:

@@ -1,4 +1,4 @@
-"""What kind of thing each tensor of an upload is: what a step on uploads, or a client's policy, must tell apart."""
+"""The kinds of tensors in an upload, which steps on uploads and a client's policy must distinguish."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Kind(StrEnum):
     PROTOTYPE = "prototype"
     """Spectral prototypes, each the mean over several of the client's images."""
     COUNT = "count"
-    """Whole numbers that belong to prototypes: samples behind each, and retrievals."""
+    """Integers that belong to prototypes: samples behind each, and retrievals."""
     AUXILIARY = "auxiliary"
-    """What else an algorithm sends, such as SCAFFOLD's control variates."""
+    """Anything else that an algorithm sends, such as SCAFFOLD's control variates."""
 
 
 def default_kinds(upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:

@@ -1,4 +1,4 @@
-"""Local: every client alone. The baseline that matters to a hospital: what does joining buy?"""
+"""Local: every client trains alone. The baseline that matters to a hospital: what does it gain by joining?"""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class LocalSettings:
 class Local(Algorithm):
     """Everything is personal, nothing travels.
 
-    With ``adapter.use = "on"`` this is OmniFM's own network trained alone: each client keeps a bank of its own
-    prototypes, by the same rules as the federation's.
+    With ``adapter.use = "on"`` this is OmniFM's network trained alone: each client keeps a bank of its own prototypes,
+    by the same rules as the federation's.
     """
 
     personal: ClassVar[tuple[str, ...]] = ("everything",)
@@ -41,14 +41,14 @@ class Local(Algorithm):
         use_bank(trainer, client.memory.get("bank.tokens"))
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        """Train, and where the network has an adapter, refresh the client's own bank."""
-        seen = TokenCollector()
-        with trainer.with_hooks(seen.hooks):
+        """Train, and update the client's own bank if the network has an adapter."""
+        collector = TokenCollector()
+        with trainer.with_hooks(collector.hooks):
             upload, after = super().client_update(broadcast, client, trainer)
         if trainer.model.adapter is None:
             return upload, after
         bank = bank_from_state(client.memory, client.notes) if client.memory else KnowledgeBank.empty()
         refreshment = Refreshment(bank, self.bank)
-        refreshment.take(make_bank_upload(trainer, seen, broadcast.round, self.bank))
+        refreshment.take(make_bank_upload(trainer, collector, broadcast.round, self.bank))
         memory, notes = bank_to_state(refreshment.result())
         return upload, replace(after, memory=memory, notes=notes)

@@ -33,13 +33,13 @@ class Projection(AuxiliaryModule):
 
 @dataclass(frozen=True)
 class Moon(Algorithm):
-    """The loss gains ``mu CE([cos(z, z_glob), cos(z, z_prev)] / T, 0)``: like the received model, unlike the last own.
+    """The loss gains ``mu CE([cos(z, z_glob), cos(z, z_prev)] / T, 0)``: near the received model, far from its last.
 
-    z is the projected feature of an image in the model that is trained, z_glob in the one received, z_prev in the
-    client's own of its last round; both are frozen, in evaluation mode. Without a last round there is no term.
+    z is the projected feature of an image in the model in training, z_glob in the received one, z_prev in the client's
+    own of its last round; both are frozen, in evaluation mode. In a client's first round the term is left out.
     Extension for dense tasks: the feature is the mean of the encoder's tokens. The task's head reads the
     features and not their projection, as for all other algorithms.
-    Defaults: ``mu`` 1, ``temperature`` 0.5, ``projection`` 256. Nothing of the network is personal; the client keeps
+    Defaults: ``mu`` 1, ``temperature`` 0.5, ``projection`` 256. No part of the network is personal; the client keeps
     its last model. The weights travel both ways, with those of the projection head.
     """
 
@@ -52,7 +52,7 @@ class Moon(Algorithm):
         return Projection(network.width, self.projection)
 
     def remark(self, network: TaskNetwork) -> str:
-        """Name the extension where it is one."""
+        """Name the extension for dense tasks."""
         return "" if network.pooled else "extension: contrasts the mean of the encoder's tokens"
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
@@ -61,7 +61,7 @@ class Moon(Algorithm):
             return LocalTraining()
         received = trainer.frozen()
         last = trainer.frozen()
-        last.load_state_dict(client.memory, strict=False)  # it lacks what no gradient acts on
+        last.load_state_dict(client.memory, strict=False)  # it lacks parameters that no gradient acts on
 
         def contrast(output: Output, batch: Batch) -> Tensor:
             z = _embedding(trainer.model, output.features)

@@ -47,13 +47,13 @@ from omnifm.training.trainer import Trainer
 class OmniFMSettings:
     """``[omnifm]`` of an experiment.
 
-    ``base`` names the algorithm whose round this is. Each part of the network has a role: those named by ``circle`` are
-    averaged within circles of clients that are alike, those named by ``personal`` stay at the client (also where they
-    are within a part of the other kind), all others are averaged over all clients. ``circles`` says who is alike: whom
-    the ``bank`` finds, or the declared ``group`` (mostly the modality); ``off``, each client is a circle by itself.
-    ``variant = "paper"`` averages all over all clients but the suffix, as the paper does, whatever the others say.
-    ``retrieve`` is for controls: from ``all`` entries of the bank, from the client's ``own``, from those of ``others``,
-    or from as many ``random`` fixed vectors.
+    ``base`` names the algorithm that OmniFM builds upon. The parts of the network named by ``circle`` are averaged
+    within circles of similar clients, those named by ``personal`` stay at the client (even inside a part named by
+    ``circle``), all others are averaged over all clients. ``circles`` says what forms circles: retrievals from the
+    ``bank``, the declared ``group`` (mostly the modality), or ``off``: every client is alone. ``variant = "paper"``
+    averages everything but the suffix over all clients, as in the paper; ``personal``, ``circle`` and ``circles`` are
+    then ignored. ``retrieve`` is for controls: from ``all`` entries of the bank, the client's ``own``, those of
+    ``others``, or as many ``random`` fixed vectors.
     """
 
     base: str = "fedavg"
@@ -73,13 +73,13 @@ class OmniFMSettings:
 
 @dataclass(frozen=True)
 class OmniFM(ComposedAlgorithm):
-    """Another algorithm's round (``base``), and beside it a bank of spectral prototypes.
+    """Another algorithm (``base``) with a bank of spectral prototypes and circles of similar clients.
 
-    Down: the base's broadcast, the bank's tokens, and to a client in a circle that circle's weights. Up: the base's
-    upload, the change of the circle's weights, prototypes of the client's spectral tokens, and how often each entry of
-    the bank was retrieved.
-    Personal: the suffix token, ``at_home``, and what the base or the experiment keep. To the base, the parts
-    ``in_circles`` are personal too: they are averaged, and no rule of the base acts on them.
+    Down: the base's broadcast, the bank's tokens, and to each client the weights of its circle. Up: the base's upload,
+    the change of the circle's weights, prototypes of the client's spectral tokens, and how often it retrieved each
+    entry of the bank.
+    Personal: the suffix token, ``at_home``, and the personal parts of the base and the experiment. To the base, the
+    parts ``in_circles`` are personal too: they are averaged, and no rule of the base acts on them.
     """
 
     adapter: ClassVar[bool] = True
@@ -92,21 +92,21 @@ class OmniFM(ComposedAlgorithm):
 
     @property
     def in_circles(self) -> tuple[str, ...]:
-        """What the settings name."""
+        """The parts that the settings name."""
         return self.circle
 
     @property
     def compares(self) -> bool:
-        """As soon as not everything is averaged over all clients: the paper does not."""
+        """Unless everything is averaged over all clients, as in the paper."""
         return bool(self.at_home or self.in_circles)
 
     @property
     def personal(self) -> tuple[str, ...]:
-        """What the base keeps at home, and what else the settings name."""
+        """The base's personal parts and those that the settings name."""
         return (*self.base.personal, *self.at_home)
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
-        """Start the base, and an empty bank."""
+        """Initialise the base, an empty bank and the circles."""
         apart = set(in_parts(shared, self.in_circles))
         common = {name: value for name, value in shared.items() if name not in apart}
         state = super().init(common, [name for name in trainable if name not in apart], clients)
@@ -121,19 +121,19 @@ class OmniFM(ComposedAlgorithm):
         return replace(sent, extra={**sent.extra, **extra}, notes={**sent.notes, **notes})
 
     def message(self, state: ServerState, client: str) -> Tensors:
-        """Send the weights of the client's circle beside what the base sends."""
+        """Add the weights of the client's circle to what the base sends."""
         return {**super().message(state, client), **circle_message(state, client)}
 
     def place(self, state: ServerState, model: FederatedModel, images: Tensor) -> Placement:
-        """Find the circle whose prototypes the images retrieve; send its weights."""
+        """Find the circle whose prototypes the images retrieve; return its weights."""
         if model.adapter is None:
             return Placement()
         bank, circle_of = bank_from_state(state.memory, state.notes), state.notes["circles"]["of"]
-        found = nearest_circle(model.adapter, bank, self.bank, circle_of, images)
-        return replace(found, message=circle_message(state, found.members[0])) if found.members else found
+        nearest = nearest_circle(model.adapter, bank, self.bank, circle_of, images)
+        return replace(nearest, message=circle_message(state, nearest.members[0])) if nearest.members else nearest
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
-        """Retrieve from the bank that came; load the circle's weights, or without any, the client's own."""
+        """Retrieve from the received bank; load the circle's weights, or the client's own if it received none."""
         entries, _ = retrievable(broadcast, trainer.client.name, self.retrieve)
         use_bank(trainer, entries)
         with circle_kept_apart(broadcast, client, trainer, self.in_circles) as inner:
@@ -143,30 +143,30 @@ class OmniFM(ComposedAlgorithm):
         """Let the base train, and add prototypes and retrieval counts to its upload."""
         entries, rows = retrievable(broadcast, trainer.client.name, self.retrieve)
         use_bank(trainer, entries)
-        seen = TokenCollector()
+        collector = TokenCollector()
         with (
-            trainer.with_hooks(seen.hooks),
+            trainer.with_hooks(collector.hooks),
             circle_kept_apart(broadcast, client, trainer, self.in_circles) as inner,
         ):
             upload, client = super().client_update(broadcast, inner, trainer)
         upload = with_change(upload, broadcast, client)
-        return add_bank_upload(upload, make_bank_upload(trainer, seen, broadcast.round, self.bank, rows)), client
+        return add_bank_upload(upload, make_bank_upload(trainer, collector, broadcast.round, self.bank, rows)), client
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
-        """Expect an offer beside what the base expects."""
+        """Add the bank upload to what the base expects."""
         return {**super().expected(broadcast), **bank_upload_like(broadcast.extra["bank"])}
 
     def check(self, upload: Upload, broadcast: Broadcast) -> None:
-        """Look at the offer too: it must speak of entries that the bank has."""
+        """Check the circle's change and the bank upload too; it must refer to existing entries."""
         super().check(upload, replace(broadcast, shared={**broadcast.shared, **expected_change(broadcast)}))
         check_bank_upload(upload, len(broadcast.extra["bank"]))
 
     def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:
-        """Tell the prototypes from what the base sends."""
+        """Add the kinds of the bank upload's tensors."""
         return super().kinds(upload, trainable) | offer_kinds(upload)
 
     def server_update(self, state: ServerState, uploads: Iterable[Upload], on_mean: OnMean = unchanged) -> ServerState:
-        """Let the base aggregate the uploads as they pass; then credit, merge and prune the bank."""
+        """Let the base aggregate the uploads; update the bank and the circles."""
         before = bank_from_state(state.memory, state.notes)
         refreshment, report = Refreshment(before, self.bank), RetrievalReport(before, state.notes["clients"])
         circles = CircleRound(CircleState.of(state), before)

@@ -1,4 +1,4 @@
-"""Where a client belongs that took no part in training, told from its images' spectral tokens alone."""
+"""Which circle fits a client that took no part in training, judged by its images' spectral tokens alone."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.utils.seeding import generator
 
 FARTHER = 3.0
-"""So many times as far from its circle as the farthest member from the others, a newcomer is still like them."""
+"""A newcomer is like a circle up to this multiple of the distance of its farthest member from the others."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The nearest circle to a newcomer, and whether it is near.
+    """The circle nearest to a newcomer, and how near it is.
 
-    ``members`` are the clients of that circle, ``share`` the part of the newcomer's retrievals from their prototypes,
-    ``nearness`` the cosine similarity of its prototypes to theirs (the median over its prototypes of the nearest), and
-    ``usual`` the least that a member has to the others. ``message`` is what a client of the circle is sent. Without a
-    circle to learn from, there are no members.
+    ``members`` are the clients of that circle (none if there is no circle), ``share`` is the share of the newcomer's
+    retrievals that are their prototypes. ``nearness`` is the cosine similarity of its prototypes to theirs: the median
+    over its prototypes of that to the nearest; ``usual`` is the smallest nearness of a member to the others.
+    ``message`` is what members of the circle receive.
     """
 
     members: tuple[str, ...] = ()
@@ -41,22 +41,22 @@ class Placement:
 
     def __str__(self) -> str:
         if not self.members:
-            return "nobody learns in a circle: it gets what all clients share"
+            return "there are no circles: it gets the weights that all clients share"
         names = ", ".join(self.members[:6]) + (", ..." if len(self.members) > 6 else "")
-        told = "it is like" if self.alike else "nobody is like it; the nearest are"
+        verdict = "it is like" if self.alike else "nobody is like it; the nearest are"
         near = f"similarity {self.nearness:.3f}, among members at least {self.usual:.3f}"
-        return f"{told} {names} ({self.share:.0%} of its retrievals, {near})"
+        return f"{verdict} {names} ({self.share:.0%} of its retrievals, {near})"
 
 
 def nearest_circle(
     adapter: SpectralAdapter, bank: KnowledgeBank, settings: BankSettings, circle_of: Mapping[str, int], images: Tensor
 ) -> Placement:
-    """Return the circle whose prototypes a newcomer's images retrieve the most.
+    """Return the circle whose prototypes a newcomer's images retrieve most often.
 
     Args:
-        adapter: holds what all clients share.
+        adapter: with the weights that all clients share.
         bank: the server's.
-        settings: how prototypes are made.
+        settings: of the bank, for the newcomer's prototypes.
         circle_of: the circle of each client that is in one.
         images: ``(n, channels, *size)``.
     """
@@ -65,7 +65,7 @@ def nearest_circle(
     if not known:
         return Placement()
     with torch.no_grad():
-        tokens = torch.cat([adapter.spectral_tokens(part) for part in torch.split(images, 64)])
+        tokens = torch.cat([adapter.spectral_tokens(part) for part in torch.split(images, 64)]).cpu()
     prototypes, _ = spherical_k_means(tokens, settings.prototypes, generator("newcomer"), settings.min_cluster)
     retrieved = circles[retrieve(tokens, bank.tokens, adapter.settings.neighbours)[1]]
     counts = {circle: int((retrieved == circle).sum()) for circle in known}
@@ -81,11 +81,11 @@ def _nearness(prototypes: Tensor, entries: Tensor) -> float:
 
 
 def _usual(circle: KnowledgeBank) -> float:
-    """Return the least nearness of a member's entries to those of the others; -1 with the entries of one alone."""
+    """Return the smallest nearness of a member's entries to those of the others; -1 if only one member has entries."""
     codes = circle.clients.codes
-    found = [
+    nearness = [
         _nearness(circle.tokens[codes == code], circle.tokens[codes != code])
         for code in range(len(circle.clients.names))
         if bool((codes != code).any())
     ]
-    return min(found, default=-1.0)
+    return min(nearness, default=-1.0)

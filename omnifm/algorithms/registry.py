@@ -39,7 +39,7 @@ REFERENCES: dict[str, type] = {
     "fedrep": FedRep,
     "gpfl": GPFL,
 }
-"""The algorithms that OmniFM is compared with, and may build upon."""
+"""The algorithms that OmniFM is compared with and can build upon."""
 
 ALGORITHM_SETTINGS: dict[str, type] = {
     **REFERENCES,
@@ -48,7 +48,7 @@ ALGORITHM_SETTINGS: dict[str, type] = {
     "grouped": Grouped,
     "centralised": Centralised,
 }
-"""What each name's section in the experiment file may hold. For most, the settings are the algorithm."""
+"""The settings in each name's section of the experiment file. For most, the settings are the algorithm."""
 
 Settings = TypeVar("Settings", bound=type[Algorithm] | type[ComposingSettings])
 
@@ -60,17 +60,17 @@ def register_algorithm(name: str) -> Callable[[Settings], Settings]:
     settings that :meth:`~omnifm.algorithms.composition.ComposingSettings.build` it.
 
     Raises:
-        ValueError: (from the decorator) the name is taken, or the class is no dataclass.
+        ValueError: (from the decorator) the name is taken, or the class is not a dataclass.
     """
     return class_decorator(ALGORITHM_SETTINGS, name, "Algorithm")
 
 
 def make_algorithm(name: str, context: BuildContext) -> Algorithm:
-    """Build the algorithm called ``name`` from what an experiment offers.
+    """Build the algorithm called ``name``.
 
     Raises:
-        ExperimentError: the base that it is asked to build upon is none.
+        ExperimentError: the base that it names cannot be built upon.
     """
-    chosen: Algorithm | ComposingSettings = context.sections[name]
-    made = chosen if isinstance(chosen, Algorithm) else chosen.build(context)
-    return made.with_aggregator(context.aggregator)
+    settings: Algorithm | ComposingSettings = context.sections[name]
+    algorithm = settings if isinstance(settings, Algorithm) else settings.build(context)
+    return algorithm.with_aggregator(context.aggregator)

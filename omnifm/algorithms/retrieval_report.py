@@ -1,4 +1,4 @@
-"""What a round's report says of the bank: who retrieved whose prototypes, and how far they have drifted."""
+"""The bank in a round's report: who retrieved whose prototypes, and how far prototypes drifted."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from omnifm.algorithms.bank_upload import BankUpload
 from omnifm.spectral.bank import KnowledgeBank, Prototypes
 
 MOST_NAMED = 64
-"""In a federation of more clients, retrievals are told by group: the log must not grow with clients squared."""
+"""In a federation of more clients, retrievals are reported by group, so that the log does not grow quadratically."""
 
 
 class RetrievalReport:
-    """Counts the retrievals of a round as the offers come.
+    """Counts the retrievals of a round.
 
     Args:
-        bank: what the clients retrieved from.
-        clients: how many clients there are in the federation.
+        bank: the bank that the clients retrieved from.
+        clients: the number of clients in the federation.
     """
 
     def __init__(self, bank: KnowledgeBank, clients: int) -> None:
@@ -27,7 +27,7 @@ class RetrievalReport:
         self._drift: dict[str, float] = {}
 
     def take(self, bank_upload: BankUpload) -> None:
-        """Take in one client's offer."""
+        """Take one client's bank upload."""
         new = bank_upload.prototypes
         owners = self._bank.groups if self._by_group else self._bank.clients
         counts = torch.bincount(owners.codes[bank_upload.rows], bank_upload.counts, minlength=len(owners.names))
@@ -39,12 +39,12 @@ class RetrievalReport:
             self._drift[new.client] = distance
 
     def result(self) -> dict[str, Any]:
-        """Return the counts that are not 0, ``{reader: {owner: count}}``, and the drift of each client."""
+        """Return the nonzero counts, ``{reader: {owner: count}}``, and the drift of each client."""
         return {"retrieved": self._retrieved, "drift": self._drift}
 
 
 def drift(bank: KnowledgeBank, new: Prototypes) -> float | None:
-    """Mean cosine distance of a client's new prototypes from the nearest of its own in the bank; None without any."""
+    """Return the mean cosine distance of a client's prototypes from its nearest in the bank; None if there are none."""
     own = bank.clients.rows_of(new.client)
     if not len(own) or not len(new.tokens):
         return None

@@ -23,19 +23,19 @@ from omnifm.utils.settings import Positive
 
 @dataclass(frozen=True)
 class Scaffold(Algorithm):
-    """Control variates c (server) and c_i (client) take the drift of a client's steps away.
+    """Control variates c (server) and c_i (client) correct the drift of a client's steps.
 
     Client, K plain SGD steps: ``y <- y - lr (g - c_i + c)``; then ``c_i+ = c_i - c + (x - y) / (K lr)``.
     Server: ``x <- x + eta mean(y_i - x)``, ``c <- c + (1 / N) sum(c_i+ - c_i)``, both over the clients that answered,
-    each counted once; N counts all clients. Defaults: ``eta`` 1, c = c_i = 0; ``[training]`` without its momentum.
-    Nothing of the network is personal; c_i stays at the client. Weights and control variates travel, both ways.
+    with equal weights; N counts all clients. Defaults: ``eta`` 1, c = c_i = 0; ``[training]`` without its momentum.
+    No part of the network is personal; c_i stays at the client. Weights and control variates travel both ways.
     """
 
     eta: Positive = 1.0
 
     @property
     def plain_sgd(self) -> bool:
-        """With momentum, (x - y) / (K lr) is no mean of gradients."""
+        """With momentum, (x - y) / (K lr) would not be a mean of gradients."""
         return True
 
     @property
@@ -53,7 +53,7 @@ class Scaffold(Algorithm):
         return with_memory(state, control=zeros(shared, trainable))
 
     def broadcast(self, state: ServerState) -> Broadcast:
-        """Send c along."""
+        """Add c."""
         return replace(super().broadcast(state), extra=add_prefix("control", strip_prefix("control", state.memory)))
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
@@ -62,7 +62,7 @@ class Scaffold(Algorithm):
         return LocalTraining(gradient_hook=shift({name: c - own[name] for name, c in common.items()}, trainer))
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
-        """Renew c_i and send its change along."""
+        """Update c_i and send its change too."""
         upload, after = super().client_update(broadcast, client, trainer)
         assert trainer.last_fit is not None
         reach = trainer.last_fit.steps * trainer.learning_rate
@@ -76,15 +76,15 @@ class Scaffold(Algorithm):
         return add_prefix("control", strip_prefix("control", broadcast.extra))
 
     def weight(self, upload: Upload) -> float:
-        """Count every client once."""
+        """Give every client the same weight."""
         return 1.0
 
     def server_step(self, state: ServerState, mean: Mean) -> ServerState:
-        """Move x by eta, and c by the share of clients that answered."""
+        """Move x by eta times the mean, and c by the mean scaled by the share of clients that answered."""
         change, (control,) = optimised(state, mean, "control")
         step = {name: self.eta * value for name, value in change.items()}
-        share, news = mean.clients / state.notes["clients"], strip_prefix("control", mean.extra)
-        control = {name: c + share * news[name] for name, c in control.items()}
+        share, mean_change = mean.clients / state.notes["clients"], strip_prefix("control", mean.extra)
+        control = {name: c + share * mean_change[name] for name, c in control.items()}
         return with_memory(super().server_step(state, stepping(mean, step)), control=control)
 
 

@@ -1,4 +1,4 @@
-"""What the spectral adapter sees while a client trains, from which its prototypes are made."""
+"""Collects the spectral tokens and retrievals of a client's training, from which its prototypes are made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omnifm.training.model import Output
 class TokenCollector:
     """Keeps the spectral tokens and retrievals of the latest local epoch, on the device of the training.
 
-    Its ``hooks`` go into :meth:`Trainer.with_hooks`. On a network without an adapter it stays empty.
+    Pass its ``hooks`` to :meth:`Trainer.with_hooks`. On a network without an adapter it stays empty.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class TokenCollector:
 
     @property
     def hooks(self) -> LocalTraining:
-        """The hooks that let it watch."""
+        """The hooks that collect."""
         return LocalTraining(on_epoch=self._clear, on_batch=self._add)
 
     @property

@@ -1,4 +1,4 @@
-"""What a client sent is not believed: names, shapes, types and numbers are looked at before they are counted."""
+"""Checks of what clients send: names, shapes, types and values, before anything is aggregated."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 
-def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    """Compare tensors with those that are expected, in all but their values; an expected length of 0 allows any.
+def check_tensors(received: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Compare received tensors with expected ones, except for values; an expected length of 0 allows any length.
 
     Raises:
-        ValueError: one is missing, one too many, of another shape or type, or holds a number that is not finite.
+        ValueError: one is missing, not expected, of another shape or type, or holds a number that is not finite.
     """
-    for name in sorted(found.keys() ^ expected.keys()):
+    for name in sorted(received.keys() ^ expected.keys()):
         raise ValueError(f"{what} {name!r} is {'missing' if name in expected else 'not expected'}")
-    for name, value in found.items():
+    for name, value in received.items():
         like = expected[name]
         fits = value.dim() == like.dim() and all(
             want in (0, have) for have, want in zip(value.shape, like.shape, strict=True)
         )
         if value.dtype != like.dtype or not fits:
             raise ValueError(
-                f"{what} {name!r} is {value.dtype} {tuple(value.shape)} in place of {like.dtype} {tuple(like.shape)}"
+                f"{what} {name!r} is {value.dtype} {tuple(value.shape)} instead of {like.dtype} {tuple(like.shape)}"
             )
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{what} {name!r} holds numbers that are not finite")

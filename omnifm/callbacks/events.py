@@ -21,7 +21,7 @@ class RunInfo:
     folder: Path = Path()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArmInfo:
     """One arm of a run, or one cell of a comparison, which is an arm with one setting, seed and participation.
 

@@ -17,8 +17,6 @@ from omnifm.core.tensors import Tensors
 
 OWN_WEIGHTS = "weights"
 """Tensors of a broadcast's ``extra`` under this prefix are weights of the network that this client alone receives."""
-SHARES = (1.0, 0.5, 0.0)
-"""How much of what it receives a client may accept; an upload reports it in its notes, as ``accepted``."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One arm of a run, opened again: the model of each client, and what it has learned."""
+"""One arm of a finished or interrupted run: each client's model and learned tensors."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ NOBODY = ""
 
 
 class ClientModel(nn.Module):
-    """A client's network with its weights, and the bank where it has one, in evaluation mode.
+    """A client's network with its weights and, if it has an adapter, the bank, in evaluation mode.
 
-    ``allowed`` names the labels that its images can have, unless a call says otherwise. ``placement`` says, of the
-    model for a newcomer, in which circle it was put and why.
+    ``allowed`` are the possible labels of its images, unless a call names others. ``placement`` is the circle that a
+    newcomer was assigned to.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ClientModel(nn.Module):
             more: further inputs of the task, such as ``question=["..."]``.
 
         Returns:
-            What the task makes of a prediction: logits, images, or texts.
+            The task's answers: logits, images, or texts.
 
         Raises:
             DataError: the images have another form, a label is unknown, or an input is missing.
@@ -76,7 +76,7 @@ class ClientModel(nn.Module):
         return self._task.answer(as_float32(output.prediction), batch)
 
     def batch(self, images: Tensor, allowed: Sequence[str] | None = None, **more: Any) -> Batch:
-        """Return what the network takes for images, on its device; raises :class:`DataError` as the model does."""
+        """Return the network's input for images, on its device; raises :class:`DataError` as the model does."""
         spec, device = self._spec, next(self.model.parameters()).device
         if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():
             size = ", ".join(["depth", "height", "width"][-spec.axes :])
@@ -95,7 +95,7 @@ class ClientModel(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedArm:
-    """An arm of a run, read from its folder. The data are read only where a model depends on them."""
+    """An arm of a run, read from its folder. The data are read only if a model depends on them."""
 
     name: str
     experiment: Experiment
@@ -103,7 +103,7 @@ class LoadedArm:
 
     @classmethod
     def of(cls, run: Path, plan: Plan, name: str | None = None) -> LoadedArm:
-        """Return the arm of this name of the run in a folder; without a name, the only one.
+        """Return the arm of this name in a run's folder; without a name, the only one.
 
         Raises:
             ExperimentError: there is none, or there are several.
@@ -117,10 +117,10 @@ class LoadedArm:
 
     @cached_property
     def arm(self) -> Arm:
-        """The arm, put together on the CPU from what is known of the data.
+        """The arm, built on the CPU from the stored properties of the data.
 
         Raises:
-            CheckpointError: it has not begun, or what is known is damaged.
+            CheckpointError: it has not begun, or these properties are damaged.
         """
         data_spec, _ = self.folder.read_data()
         arm = build_arm(self.experiment, data_spec, self.folder.kept)
@@ -135,13 +135,13 @@ class LoadedArm:
         """Return the model of the round that validation chose, ready to call.
 
         Args:
-            client: whose; it has the client's personal parts. Without, it is the model that all share.
-            point: as the client receives it, or after its local training, which is done again on its data.
+            client: whose model, with its personal parts; None for the model that all clients share.
+            point: before local training, or after it; the local training is then repeated on the client's data.
 
         Raises:
-            ExperimentError: there is no such client, or what is shared is no whole network.
+            ExperimentError: there is no such client, or the shared tensors are not a complete network.
             CheckpointError: no round was chosen yet, or a file is damaged.
-            DataError: the client's data are needed and not there.
+            DataError: the client's data are needed and missing.
         """
         if point not in EVALUATION_POINTS:
             raise ExperimentError(f"There is no point {point!r}. {did_you_mean(point, EVALUATION_POINTS)}")
@@ -151,8 +151,8 @@ class LoadedArm:
         own = [name for name in own if name.rsplit(".", 1)[-1] not in ALWAYS_PERSONAL]
         if client is None and own:
             raise ExperimentError(
-                f"In arm {self.name!r} {own[0]} ({len(own)} tensors in all) is not shared by all clients, so that what "
-                f"is shared is no whole network. Name a client: {', '.join(self.clients[:8])}."
+                f"In arm {self.name!r} {own[0]} ({len(own)} tensors in all) is not shared by all clients, so the "
+                f"shared tensors are not a complete network. Name a client: {', '.join(self.clients[:8])}."
             )
         model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
         allowed = self.folder.read_allowed(client or NOBODY)
@@ -161,28 +161,28 @@ class LoadedArm:
         )
 
     def model_for(self, images: Tensor, **more: Any) -> ClientModel:
-        """Return a model for a client that took no part, from its images alone: no labels, no training.
+        """Return a model for a client that took no part in training, from its images alone, without labels or training.
 
-        The images' spectra find the circle of clients that are like it (the model's ``placement``), whose weights it
-        gets; statistics of batch normalisation are measured on the images. The more images, the surer is both.
+        The images' spectra select the circle of the most similar clients (the model's ``placement``), whose weights it
+        gets; statistics of batch normalisation are measured on the images. More images make both more reliable.
 
         Args:
             images: ``(n, channels, *size)``, float in [0, 1], as the network sees those of the data.
-            more: what the task asks for beside them, such as ``question=["..."]``.
+            more: further inputs of the task, such as ``question=["..."]``.
 
         Raises:
-            DataError: the images have another form, or something is lacking.
+            DataError: the images have another form, or an input is missing.
             ExperimentError: parts of the network stay with the clients that trained them.
             CheckpointError: no round was chosen yet, or a file is damaged.
         """
         arm = self.arm
-        made = ClientModel(arm.runtime.model, arm.task, arm.data_spec, precision=self.experiment.training.precision)
+        client = ClientModel(arm.runtime.model, arm.task, arm.data_spec, precision=self.experiment.training.precision)
         server = self._best(None, self.experiment.federation.evaluate[0]).server
-        made.model, made.placement = newcomer_model(arm, server, made.batch(images, **more))
-        return made
+        client.model, client.placement = newcomer_model(arm, server, client.batch(images, **more))
+        return client
 
     def tensors(self, client: str | None = None) -> Tensors:
-        """Return what the client's network and adapter have learned, as received; without a client, what is shared.
+        """Return the learned tensors of a client's model before local training; without a client, the shared ones.
 
         Raises:
             ExperimentError, CheckpointError, DataError: as :meth:`model`.
@@ -193,8 +193,8 @@ class LoadedArm:
             whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
             runtime.weights.load(whole)
         else:
-            found = runtime.frozen_model(broadcast, client, state, "before_local_training").state_dict()
-            whole = {name: found[name] for name in runtime.weights.tensors}
+            own = runtime.frozen_model(broadcast, client, state, "before_local_training").state_dict()
+            whole = {name: own[name] for name in runtime.weights.tensors}
         return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
 
     def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:
@@ -204,7 +204,9 @@ class LoadedArm:
             raise ExperimentError(f"There is no client {client!r}. {did_you_mean(client, known)}")
         _, here = self.folder.read_data()
         if client is not None and not here:
-            raise ExperimentError(f"The personal tensors of {client} have stayed with it: name no client.")
+            raise ExperimentError(
+                f"The personal tensors of {client} are stored with that hospital only: name no client."
+            )
         chosen = self._best(client, point)
         broadcast = self.arm.algorithm.broadcast(chosen.server)
         if client is None:
@@ -213,7 +215,7 @@ class LoadedArm:
         return broadcast.with_message(message), chosen.clients.get(client, ClientState())
 
     def _best(self, client: str | None, point: EvaluationPoint) -> Checkpoint:
-        checkpoints = self.folder.checkpoints(None if client else RemoteStateStore())  # whose states are not asked for
+        checkpoints = self.folder.checkpoints(None if client else RemoteStateStore())  # without the clients' states
         if not checkpoints.has_best(point):
             raise CheckpointError(
                 f"{self.folder.path} has no round that validation chose yet at {point!r}. Resume the run first."
@@ -222,7 +224,7 @@ class LoadedArm:
 
 
 class _Clients(Mapping[str, ClientData]):
-    """The clients of a run, whose data are loaded when they are looked at."""
+    """The clients of a run; their data are loaded on first use."""
 
     def __init__(self, experiment: Experiment, data_spec: DataSpec) -> None:
         self._experiment = experiment
@@ -244,8 +246,8 @@ class _Clients(Mapping[str, ClientData]):
         if name == NOBODY:
             raise DataError("This model depends on a client's own data: name a client.")
         client = pooled(self._dataset) if name == POOLED else self._dataset.client(name)
-        found: Subset = getattr(client, split)
-        return found
+        subset: Subset = getattr(client, split)
+        return subset
 
     @cached_property
     def _dataset(self) -> FederatedDataset:

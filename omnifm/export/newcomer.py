@@ -1,4 +1,4 @@
-"""The model for a client that took no part in training, from its images alone: no labels, no training."""
+"""A model for a client that took no part in training, from its images alone, without labels or training."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from omnifm.training.weight_cache import WeightCache
 from omnifm.utils.device import deterministic
 from omnifm.utils.errors import ExperimentError
 
+_SHARE_MORE = "Train with the statistics of normalisation alone personal: omnifm.personal = ['statistics']."
+_TRAIN_ON = "After this round no circle has weights: train for more rounds, or without circles (omnifm.circle = [])."
+
 
 def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[FederatedModel, Placement]:
-    """Return a model for a newcomer's images, in evaluation mode, and the circle whose weights it has.
+    """Return a model for a newcomer's images, in evaluation mode, and the circle whose weights it got.
 
-    It has what all clients share, its circle's weights, and statistics of batch normalisation measured on the images.
+    It has the weights that all clients share, those of its circle, and statistics of batch normalisation measured on
+    the images.
 
     Args:
-        arm: whose clients have trained.
-        server: its state after the chosen round.
-        batch: the images ``(n, channels, *size)`` as ``image``, and what the task asks for beside them.
+        arm: the arm whose clients have trained.
+        server: the arm's state after the chosen round.
+        batch: the images ``(n, channels, *size)`` as ``image``, and the task's other inputs.
 
     Raises:
-        ExperimentError: other parts stay at the clients, so that there is no model for a newcomer.
+        ExperimentError: other parts stay at the clients, or there are no circles to take them from.
     """
     model, broadcast = deepcopy(arm.runtime.model), arm.algorithm.broadcast(server)
     weights = WeightCache(model)
     weights.load({**arm.runtime.initial, **broadcast.shared})
     placement = arm.algorithm.place(server, model, batch["image"])
     own = strip_prefix(OWN_WEIGHTS, placement.message)
-    if arm.algorithm.in_circles and not own:
-        raise ExperimentError(
-            f"No clients of this run learn together in a circle, so that {arm.algorithm.in_circles[0]!r} stays with "
-            f"each of them, and there is no model for a newcomer."
-        )
-    _check(model, {*broadcast.shared, *own}, weights.tensors)
+    remedy = _TRAIN_ON if arm.algorithm.in_circles and not own else _SHARE_MORE
+    _check(model, {*broadcast.shared, *own}, weights.tensors, remedy)
     weights.load(own)
     if model.adapter is not None:
         model.adapter.use_bank(broadcast.extra.get("bank"))
@@ -54,7 +54,7 @@ def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[Federat
     return model.eval().requires_grad_(False), placement
 
 
-def _check(model: FederatedModel, received: Collection[str], needed: Collection[str]) -> None:
+def _check(model: FederatedModel, received: Collection[str], needed: Collection[str], remedy: str) -> None:
     measured = model.personal_names(["statistics"])
     lacking = sorted(
         name for name in {*needed} - {*received} - measured if name.rsplit(".", 1)[-1] not in ALWAYS_PERSONAL
@@ -62,6 +62,5 @@ def _check(model: FederatedModel, received: Collection[str], needed: Collection[
     if lacking:
         raise ExperimentError(
             f"{lacking[0]} ({len(lacking)} tensors in all) stays with the clients that trained it, so that there is no "
-            f"model for a newcomer. Train with as little personal as the statistics of normalisation: "
-            f"omnifm.personal = ['statistics']."
+            f"model for a newcomer. {remedy}"
         )

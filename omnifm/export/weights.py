@@ -1,4 +1,4 @@
-"""A run's model, taken out of its folder: one file of weights, and what other libraries read."""
+"""Export of a run's model: one file of weights, and the network's own format."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from omnifm.utils.errors import ExperimentError
 
 
 def export_arm(loaded: LoadedArm, client: str | None, folder: Path) -> list[str]:
-    """Write the model of an arm's best round into a folder, and return the names of the tensors that it lacks.
+    """Write the model of an arm's best round into a folder, and return the names of missing tensors.
 
-    It is the model as received by ``client``, its personal tensors among them; without a client the shared ones only.
-    Of a run over the network only these are here.
-    The network's own format is written too, where it has one and no tensor of the network is lacking.
+    It is the model of ``client`` before local training, with its personal tensors, or without a client the shared
+    tensors only, which are all that the server of a deployment has. The network's own format is written too, if it has
+    one and no tensor of the network is missing.
 
     Raises:
         ExperimentError: there is no such client, the arm shares nothing, or the folder holds a model already.
-        CheckpointError: the arm has no sound checkpoint of its best round.
+        CheckpointError: the arm has no intact checkpoint of its best round.
     """
     if (folder / MODEL_FILE).exists():
         raise ExperimentError(f"{folder} holds a model already. Give another folder.")
     tensors, arm = loaded.tensors(client), loaded.arm
     lacking = [own for own in arm.runtime.initial if travels(own) and own not in tensors]
     if not any(map(travels, tensors)):
-        raise ExperimentError(f"Arm {loaded.name!r} shares no weights: name a client, whose model is to be written.")
+        raise ExperimentError(f"Arm {loaded.name!r} shares no weights: name the client whose model to write.")
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / MODEL_FILE, tensors, arm.origin)
     if not any(own.startswith("network.") for own in lacking):
@@ -37,7 +37,7 @@ def export_arm(loaded: LoadedArm, client: str | None, folder: Path) -> list[str]
 
 
 def write_start(loaded: LoadedArm, file: Path) -> None:
-    """Write the weights to start from, of the best round of an arm that pools all data, to one file."""
+    """Write the initial weights for other runs, from the best round of an arm that pools all data, to one file."""
     everything = loaded.tensors(POOLED)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_weights(file, {own: value for own, value in everything.items() if travels(own)}, loaded.arm.origin)

@@ -1,4 +1,4 @@
-"""Do no harm: a client takes what it receives, half of it, or none of it, as its own validation data decide."""
+"""Acceptance: a client takes all, half or none of what it receives, whichever is best on its own validation data."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from omnifm.core.records import OWN_WEIGHTS, SHARES, Broadcast, ClientState, Upload
+from omnifm.core.records import OWN_WEIGHTS, Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 
+SHARES = (1.0, 0.5, 0.0)
+"""The shares of the received weights that a client tries; of equally good ones it takes the largest."""
 LEAST_EXAMPLES = 10
-"""With fewer validation examples, the loss on them says too little: a client then takes what it receives."""
+"""With fewer validation examples the loss is too uncertain: the client then takes what it receives."""
 
 _PREFIX, _SHARE, _ROUND = "last", "accepted", "compared"
 
 ValidationLoss = Callable[[Broadcast, ClientState], float]
-"""The loss of a client's model on its validation data, when it starts from this broadcast."""
+"""Returns the loss of a client's model on its validation data, if it starts from this broadcast."""
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """A client compares what it receives with its own weights after its last local training, every so many rounds.
+    """Every few rounds a client compares what it receives with its own weights after its last local training.
 
-    The weights compared are all that a client receives: the shared ones and those that it alone is sent. The client's
-    own are kept in its state and never leave it. The chosen share holds until the next comparison, and goes up with the
-    upload.
+    It compares all weights that it receives: the shared ones and those in its own message. The client keeps its own in
+    its state; they never leave it. The chosen share holds until the next comparison and is reported with each upload.
 
     Args:
         every: rounds between two comparisons.
@@ -36,16 +37,13 @@ class Acceptance:
     def start(
         self, broadcast: Broadcast, client: ClientState, validation: Sized, loss: ValidationLoss
     ) -> AcceptedBroadcast:
-        """Return what the client starts from: the candidate of least ``loss``, among equals the most of the received.
-
-        The loss is computed on the client's ``validation`` data, and only if they are to be compared again.
-        """
+        """Return what the client starts from; ``loss`` is called only if a comparison is due."""
         own, inner = {**client.personal, **strip_prefix(_PREFIX, client.memory)}, _without_own(client)
         share: float | None = client.notes.get(_SHARE)
-        compared = broadcast.round - client.notes.get(_ROUND, 1) >= self.every
-        if not strip_prefix(_PREFIX, client.memory) or (compared and len(validation) < LEAST_EXAMPLES):
+        due = broadcast.round - client.notes.get(_ROUND, 1) >= self.every
+        if not strip_prefix(_PREFIX, client.memory) or (due and len(validation) < LEAST_EXAMPLES):
             return AcceptedBroadcast(broadcast, broadcast, inner)
-        if not compared:
+        if not due:
             kept = {name: client.notes[name] for name in (_SHARE, _ROUND) if name in client.notes}
             return AcceptedBroadcast(broadcast, _mixed(broadcast, own, 1.0 if share is None else share), inner, kept)
         candidates = (
@@ -57,7 +55,7 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class AcceptedBroadcast:
-    """What a client received, and ``used``, what it starts from; ``notes`` say which share that is, once compared."""
+    """What a client ``received``, and what it starts from, ``used``; after a comparison, ``notes`` hold the share."""
 
     received: Broadcast
     used: Broadcast
@@ -65,7 +63,7 @@ class AcceptedBroadcast:
     notes: Mapping[str, float] = field(default_factory=dict)
 
     def finished(self, upload: Upload, after: ClientState) -> tuple[Upload, ClientState]:
-        """Turn an upload's change into one of the received weights, and keep the client's own in its state."""
+        """Express an upload's change relative to the received weights, and keep the client's own in its state."""
         start, received = _weights(self.used), _weights(self.received)
         own = {
             name: start[name] + value if value.is_floating_point() else value
@@ -76,14 +74,14 @@ class AcceptedBroadcast:
         if self.used is not self.received:
             moved = {n: v - received[n] if v.is_floating_point() else v for n, v in own.items()}
             change = {**change, **moved}
-        told = {_SHARE: self.notes[_SHARE]} if self.notes else {}
+        reported = {_SHARE: self.notes[_SHARE]} if self.notes else {}
         memory = {**after.memory, **add_prefix(_PREFIX, own)}
-        upload = replace(upload, change=change, notes={**upload.notes, **told})
+        upload = replace(upload, change=change, notes={**upload.notes, **reported})
         return upload, replace(after, memory=memory, notes={**after.notes, **self.notes})
 
 
 def _without_own(client: ClientState) -> ClientState:
-    """Return the state as the algorithm knows it."""
+    """Return the state without what acceptance keeps, as the algorithm knows it."""
     memory = {name: value for name, value in client.memory.items() if not name.startswith(f"{_PREFIX}/")}
     return replace(client, memory=memory, notes={k: v for k, v in client.notes.items() if k not in (_SHARE, _ROUND)})
 
@@ -94,7 +92,7 @@ def _weights(broadcast: Broadcast) -> Tensors:
 
 
 def _mixed(broadcast: Broadcast, own: Tensors, share: float) -> Broadcast:
-    """Return the broadcast with a share of its weights, and the rest of the client's own."""
+    """Return the broadcast with its weights mixed with the client's own, ``share`` of the former."""
     if share == 1.0:
         return broadcast
 

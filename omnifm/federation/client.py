@@ -1,4 +1,4 @@
-"""One hospital's work in a round, on whatever machine or process it runs."""
+"""One client's work in a round, in any process and on any machine."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from omnifm.training.trainer import Trainer
 from omnifm.training.weight_cache import WeightCache
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ClientRuntime:
-    """One model that serves many clients in turn.
+    """One model that is used for many clients in turn.
 
-    ``initial`` are the tensors that every client starts from; ``personal`` the names that stay at a client; ``rounds``
-    the planned number of rounds, for the learning-rate schedule. Every upload that leaves goes through the ``steps``.
+    ``initial`` are the tensors that every client starts from, ``personal`` the names of those that stay at a client,
+    ``rounds`` the planned number of rounds, for the learning-rate schedule. Every upload passes through the ``steps``.
     """
 
     model: FederatedModel
@@ -68,7 +68,7 @@ class ClientRuntime:
     def evaluate(
         self, broadcast: Broadcast, name: str, state: ClientState, split: Split, point: EvaluationPoint
     ) -> Scores:
-        """Judge one client's model; its state is not changed."""
+        """Evaluate one client's model; its state is not changed."""
         return self._ready(broadcast, name, state, point).evaluate(split)
 
     def work(
@@ -80,20 +80,20 @@ class ClientRuntime:
         train: bool,
         secret: ClientSecret | None = None,
     ) -> tuple[list[Scores], tuple[Upload, ClientState] | None]:
-        """Judge a client's model in several splits and evaluation points and train it, all in one go.
+        """Evaluate a client's model on several splits and evaluation points, and train it if ``train``.
 
-        The bits are those of :meth:`evaluate` and :meth:`update`; but what is trained to be judged is trained once.
+        The results are those of :meth:`evaluate` and :meth:`update`, but the client trains at most once.
         """
-        found = {
+        scores = {
             one: self.evaluate(broadcast, name, state, *one) for one in evaluations if one[1] == "before_local_training"
         }
-        if not train and len(found) == len(evaluations):
-            return [found[one] for one in evaluations], None
+        if not train and len(scores) == len(evaluations):
+            return [scores[one] for one in evaluations], None
         trainer = self._trainer(name, broadcast.round)
         upload, after = self._train(broadcast, state, trainer)
-        found |= {one: trainer.evaluate(one[0]) for one in evaluations if one not in found}
+        scores |= {one: trainer.evaluate(one[0]) for one in evaluations if one not in scores}
         leaving = (self._leaving(upload, secret), after) if train else None
-        return [found[one] for one in evaluations], leaving
+        return [scores[one] for one in evaluations], leaving
 
     def kinds(self, upload: Upload) -> dict[str, Kind]:
         """Return the kind of each tensor of an upload."""
@@ -106,13 +106,13 @@ class ClientRuntime:
         trainer = self._ready(broadcast, name, state, point)
         test = trainer.client.test
         rows = torch.linspace(0, len(test) - 1, min(count, len(test))).round().long()
-        seen = trainer.predict(test, rows)
-        return [panel for batch, output in seen for panel in self.task.visualise(output.prediction, batch)]
+        predicted = trainer.predict(test, rows)
+        return [panel for batch, output in predicted for panel in self.task.visualise(output.prediction, batch)]
 
     def frozen_model(
         self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint
     ) -> FederatedModel:
-        """Return a copy of one client's model in evaluation mode; where it has been trained, its state is not kept."""
+        """Return a copy of one client's model in evaluation mode; the state after any training is dropped."""
         return self._ready(broadcast, name, state, point).frozen()
 
     def _ready(self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint) -> Trainer:
@@ -134,7 +134,7 @@ class ClientRuntime:
         try:
             upload, after = self.algorithm.client_update(accepted.used, accepted.client, trainer)
         finally:
-            self.weights.changed()  # also where an algorithm trains by a loop of its own
+            self.weights.changed()  # even if the algorithm has a training loop of its own
         return accepted.finished(upload, after) if self.acceptance else (upload, after)
 
     def _accepted(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> AcceptedBroadcast:
@@ -147,7 +147,7 @@ class ClientRuntime:
         return self.acceptance.start(broadcast, state, trainer.client.validation, loss)
 
     def _leaving(self, upload: Upload, secret: ClientSecret | None) -> Upload:
-        """Return an upload as it leaves the client: the one door, on every engine."""
+        """Return an upload as it leaves the client: the only way out, on every engine."""
         if not self.steps:
             return upload
         return apply_on_client(self.steps, upload, self.kinds(upload), secret or ClientSecret())

@@ -1,4 +1,4 @@
-"""The one round loop: sample, broadcast, collect, aggregate, evaluate. It asks neither task nor algorithm its name."""
+"""The round loop, the same for all tasks and algorithms: sample, broadcast, collect, aggregate, evaluate."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from omnifm.utils.seeding import derive_seeds
 from omnifm.utils.signals import check_interrupts
 
 Messages = Mapping[str, Tensors]
-"""What clients receive that others do not, by name; those that receive nothing are left out."""
+"""What each client alone receives, by name; clients that receive nothing are left out."""
 NO_MESSAGES: Messages = {}
 
 
 class Engine(Protocol):
-    """Runs the clients; knows no algorithm. It keeps each client's state, as the hospitals would."""
+    """Runs the clients and keeps their states, as the hospitals would; it is independent of the algorithm."""
 
     def update(
         self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
     ) -> Iterator[Upload]:
-        """Let the clients train, each on the broadcast with its own message; yield their uploads one by one.
+        """Train the clients, each with the broadcast and its own message; yield their uploads one by one.
 
-        The order is the same on every engine, since sums depend on it: by the number of training samples, the most
-        first, and among equals the order of ``clients``.
+        Sums depend on the order, so it is the same on every engine: by decreasing number of training samples, ties in
+        the order of ``clients``.
         """
         ...
 
@@ -53,15 +53,15 @@ class Engine(Protocol):
         point: EvaluationPoint,
         messages: Messages = NO_MESSAGES,
     ) -> Iterator[tuple[str, Scores]]:
-        """Let the clients judge their model, in any order; their states stay as they are.
+        """Evaluate the clients' models, in any order; their states are not changed.
 
-        A client that cannot be reached is left out, here as in :meth:`update`.
+        A client that cannot be reached is left out, as in :meth:`update`.
         """
         ...
 
     @property
     def states(self) -> Mapping[str, ClientState]:
-        """The clients' states by name, as they are now; what trains on later does not change it."""
+        """A snapshot of the clients' states by name; later training does not change it."""
         ...
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
@@ -69,7 +69,7 @@ class Engine(Protocol):
         ...
 
     def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
-        """Return pictures of a client's predictions; none, where they may not leave the client."""
+        """Return pictures of a client's predictions; none if they must not leave the client."""
         ...
 
 
@@ -79,11 +79,10 @@ def sampled(participation: float, clients: int) -> int:
 
 
 def sample(clients: Sequence[str], participation: float, seed: int, round_number: int) -> list[str]:
-    """Choose a round's clients, at least one, by their names and the seed alone, in the order of ``clients``."""
+    """Choose a round's clients, at least one, from their names and the seed alone, in the order of ``clients``."""
     count = sampled(participation, len(clients))
     seeds = derive_seeds((seed, "sample", round_number), clients)
-    ranked = sorted(clients, key=seeds.__getitem__)
-    chosen = set(ranked[:count])
+    chosen = set(sorted(clients, key=seeds.__getitem__)[:count])
     return [name for name in clients if name in chosen]
 
 
@@ -92,21 +91,22 @@ class Federation:
 
     Args:
         algorithm: how they learn.
-        engine: who runs them.
+        engine: runs them.
         participants: names of the clients that train.
         evaluated: names of the clients that are evaluated (for a federation, the same).
         settings: rounds, participation, when to evaluate.
         seed: of the experiment.
         metric: the task's main metric; the best round has its highest mean on validation data.
         callbacks: called in this order.
-        info: the arm, as callbacks see it.
-        steps: what is done to uploads; here, to their mean.
+        info: the arm, for callbacks.
+        steps: the steps on uploads, of which this applies the server's part.
     """
 
     def __init__(
         self,
         algorithm: Algorithm,
         engine: Engine,
+        *,
         participants: Sequence[str],
         evaluated: Sequence[str],
         settings: FederationSettings,
@@ -123,9 +123,9 @@ class Federation:
         self.stop: Stop | None = None
 
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Run the rounds that a checkpoint still lacks, or until a callback says stop, and return the last one.
+        """Run the remaining rounds after a checkpoint, or until a callback stops them, and return the last checkpoint.
 
-        Why it stopped, if it did so early, is in ``stop``.
+        If a callback stopped them, its reason is in ``stop``.
         """
         self.engine.restore(checkpoint.clients)
         self._notify(Callback.on_arm_start, ArmStart(self.info, checkpoint))
@@ -147,11 +147,11 @@ class Federation:
         return checkpoint
 
     def evaluate(self, server: ServerState, split: Split, point: EvaluationPoint) -> EvaluationEvent:
-        """Judge all clients, whose states the engine holds."""
+        """Evaluate all clients, whose states the engine holds."""
         broadcast = self.algorithm.broadcast(server)
         messages = self._messages(server, self.evaluated)
-        found = dict(self.engine.evaluate(broadcast, self.evaluated, split, point, messages))
-        scores = {name: found[name] for name in self.evaluated if name in found}
+        unordered = dict(self.engine.evaluate(broadcast, self.evaluated, split, point, messages))
+        scores = {name: unordered[name] for name in self.evaluated if name in unordered}
         event = EvaluationEvent(self.info, server.round, split=split, point=point, scores=scores)
         self._notify(Callback.on_evaluate, event)
         return event
@@ -191,10 +191,10 @@ class Federation:
 
     @property
     def _is_last(self) -> bool:
-        """Whether a round under way is the last, since someone has asked to stop for good."""
+        """Whether the current round is the last because a callback ended the run for good."""
         return self.stop is not None and not self.stop.pause
 
     def _notify(self, method: Callable[[Callback, Event], CallbackResult], event: Event) -> Stop | None:
-        asked = notify(self.callbacks, method, event)
-        self.stop = self.stop or asked
+        requested = notify(self.callbacks, method, event)
+        self.stop = self.stop or requested
         return self.stop

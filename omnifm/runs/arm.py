@@ -1,6 +1,6 @@
-"""One arm of an experiment, put together: task, pipeline, algorithm, engine and federation.
+"""One arm of an experiment: task, model, algorithm and federation.
 
-It is built from what must be known of the data, not from the data: the server of a deployment has none.
+It is built from properties of the data, not from the data: the server of a deployment has none.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from omnifm.utils.errors import ExperimentError, IncompatibleError
 from omnifm.utils.seeding import derive_seed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSpec:
-    """What an arm must know of the data: their shape, and of a posed image its ``channels`` and spatial ``axes``."""
+    """The properties of the data that an arm depends on; ``channels`` and ``axes`` are those of prepared images."""
 
     shape: DataShape
     channels: int
@@ -50,9 +50,9 @@ class DataSpec:
     client_stats: tuple[ClientStats, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
-    """What an experiment and its data determine, before anything has run; ``origin`` says what its model is for."""
+    """An experiment with its data, before anything has run; ``origin`` describes what its weights are for."""
 
     experiment: Experiment
     data_spec: DataSpec
@@ -64,7 +64,7 @@ class Arm:
 
     @property
     def evaluated(self) -> tuple[str, ...]:
-        """The names of the hospitals, all of which are evaluated."""
+        """The names of the clients, all of which are evaluated."""
         return tuple(one.name for one in self.data_spec.client_stats)
 
     def start(self) -> Checkpoint:
@@ -72,121 +72,136 @@ class Arm:
         runtime = self.runtime
         shared = {name: value for name, value in runtime.initial.items() if name not in runtime.personal}
         trainable = [name for name, p in runtime.model.named_parameters() if p.requires_grad and name in shared]
-        known = {holding.name: holding for holding in self.data_spec.client_stats}
-        clients = [known.get(name) or ClientStats.of(runtime.clients[name]) for name in self.participants]
+        stats = {one.name: one for one in self.data_spec.client_stats}
+        clients = [stats.get(name) or ClientStats.of(runtime.clients[name]) for name in self.participants]
         return Checkpoint(self.algorithm.init(shared, trainable, clients))
 
     def allowed_labels(self) -> dict[str, tuple[str, ...]]:
-        """Return the labels that there may be in the data of each client whose data are here."""
-        found, names = {}, self.data_spec.shape.label_names
+        """Return the possible labels of each client whose data are on this machine."""
+        allowed, names = {}, self.data_spec.shape.label_names
         for client, data in self.runtime.clients.items():
             if "allowed" in data.train.fields:
                 parts = [part.column("allowed").any(dim=0) for part in (data.train, data.validation, data.test)]
-                chosen = torch.stack(parts).any(dim=0).tolist()
-                found[client] = tuple(name for name, one in zip(names, chosen, strict=True) if one)
-        return found
+                possible = torch.stack(parts).any(dim=0).tolist()
+                allowed[client] = tuple(name for name, one in zip(names, possible, strict=True) if one)
+        return allowed
 
     def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
-        """Return what callbacks are told of this arm."""
+        """Return the description of this arm for callbacks."""
         experiment, federation = self.experiment, self.experiment.federation
-        about = experiment.seed, federation.rounds, self.task.main_metric, federation.evaluate
-        return ArmInfo(run or RunInfo(), name or experiment.algorithm, folder, *about, to_document(experiment))
+        return ArmInfo(
+            run=run or RunInfo(),
+            name=name or experiment.algorithm,
+            folder=folder,
+            seed=experiment.seed,
+            rounds=federation.rounds,
+            metric=self.task.main_metric,
+            points=federation.evaluate,
+            experiment=to_document(experiment),
+        )
 
     def federation(self, engine: Engine, callbacks: Iterable[Callback] = (), info: ArmInfo | None = None) -> Federation:
-        """Return the round loop over an engine for this arm's site, with early stopping if there is a patience."""
+        """Return the round loop of this arm on an engine, with early stopping if the settings have a patience."""
         experiment, settings = self.experiment, self.experiment.federation
         stopping = [EarlyStopping(settings.patience, settings.evaluate_every)] if settings.patience else []
         return Federation(
             self.algorithm,
             engine,
-            self.participants,
-            self.evaluated,
-            settings,
-            experiment.seed,
-            self.task.main_metric,
-            [*stopping, *callbacks],
-            info or self.info(),
-            self.runtime.steps,
+            participants=self.participants,
+            evaluated=self.evaluated,
+            settings=settings,
+            seed=experiment.seed,
+            metric=self.task.main_metric,
+            callbacks=[*stopping, *callbacks],
+            info=info or self.info(),
+            steps=self.runtime.steps,
         )
 
 
 def make_arm(experiment: Experiment, dataset: FederatedDataset, kept: KeptWeights | None = None) -> Arm:
-    """Put an arm together for hospitals whose data are here.
+    """Build an arm for clients whose data are on this machine.
 
-    Weights that it starts from are read from the ``kept`` copies, if there are any.
+    Initial weights are read from the ``kept`` copies, if given.
 
     Raises:
         ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
-            task or the optimiser, a hospital has the name that all of them have together, or the weights to start
-            from do not fit.
-        CheckpointError: the weights to start from cannot be read.
+            task or the optimiser, a client has the name of the pooled data, or the initial weights do not fit.
+        CheckpointError: the initial weights cannot be read.
     """
     clients = {client.name: client for client in dataset.clients}
-    data_spec, task = _looked_at(experiment, dataset)
-    arm = _assembled(experiment, task, data_spec, clients, kept)
+    data_spec, task = _described(experiment, dataset)
+    arm = _build_arm(experiment, task, data_spec, clients, kept)
     if not arm.algorithm.pools_data:
         return arm
     everyone = pooled(dataset)
     if everyone.name in clients:
-        raise ExperimentError(f"A hospital is called {everyone.name!r}, like all of them together: rename it.")
+        raise ExperimentError(f"A hospital is called {everyone.name!r}, the name of the pooled data of all: rename it.")
     runtime = replace(arm.runtime, clients={**clients, everyone.name: everyone})
     return replace(arm, runtime=runtime, participants=(everyone.name,))
 
 
 def describe_data(experiment: Experiment, dataset: FederatedDataset) -> DataSpec:
-    """Return what an arm must know of these data."""
-    return _looked_at(experiment, dataset)[0]
+    """Return the properties of these data that an arm depends on."""
+    return _described(experiment, dataset)[0]
 
 
 def build_arm(experiment: Experiment, data_spec: DataSpec, kept: KeptWeights | None = None) -> Arm:
-    """Put an arm together from what is known of the data, for hospitals all of which train elsewhere.
+    """Build an arm from properties of the data, for clients all of which train elsewhere.
 
     Raises:
         ExperimentError, CheckpointError: as :func:`make_arm`.
     """
-    return _assembled(experiment, _task(experiment, data_spec.shape), data_spec, {}, kept)
+    return _build_arm(experiment, _task(experiment, data_spec.shape), data_spec, {}, kept)
 
 
 def _task(experiment: Experiment, shape: DataShape) -> Task:
     return make_task(experiment.task, experiment.sections[experiment.task], shape)
 
 
-def _looked_at(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataSpec, Task]:
-    """Return what an arm must know of these data, and the task, made for their shape."""
+def _described(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataSpec, Task]:
+    """Return the properties of these data that an arm depends on, and the task for their shape."""
     first = dataset.clients[0].train.batch(torch.tensor([0]))
     _, channels, *size = first["image"].shape
     shape = DataShape(channels, tuple(size), dataset.label_names, dataset.vocabulary)
     task = _task(experiment, shape)
-    posed = task.prepare_batch(first)["image"]
+    prepared = task.prepare_batch(first)["image"]
     client_stats = tuple(ClientStats.of(client) for client in dataset.clients)
-    return DataSpec(shape, posed.shape[1], posed.dim() - 2, client_stats), task
+    return DataSpec(shape=shape, channels=prepared.shape[1], axes=prepared.dim() - 2, client_stats=client_stats), task
 
 
-def _assembled(
+def _build_arm(
     experiment: Experiment, task: Task, data_spec: DataSpec, clients: Mapping[str, ClientData], kept: KeptWeights | None
 ) -> Arm:
     algorithm = _algorithm(experiment, len(data_spec.client_stats))
-    model, origin = _build(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
+    model, origin = _build_model(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
     if experiment.init != SCRATCH:
         start_from(model, experiment.init, _weights(experiment.init, kept), origin)
-    model.personal_names(algorithm.in_circles)  # whether there are such parts
-    personal = model.personal_names([*experiment.federation.personal, *task.personal, *algorithm.personal])
+    model.personal_names(algorithm.in_circles)  # raises if there is no such part
+    at_home = () if algorithm.pools_data else experiment.federation.personal  # pooled, there is no home to stay at
+    personal = model.personal_names([*at_home, *task.personal, *algorithm.personal])
     initial = {name: value.detach().cpu().clone() for name, value in learned_state_dict(model).items()}
     runtime = ClientRuntime(
-        model,
-        task,
-        algorithm,
-        _training(experiment, algorithm),
-        clients,
-        initial,
-        personal,
-        experiment.seed,
-        experiment.federation.rounds,
-        make_steps(experiment.privacy),
-        _acceptance(experiment.federation, algorithm),
+        model=model,
+        task=task,
+        algorithm=algorithm,
+        training=_training(experiment, algorithm),
+        clients=clients,
+        initial=initial,
+        personal=personal,
+        seed=experiment.seed,
+        rounds=experiment.federation.rounds,
+        steps=make_steps(experiment.privacy),
+        acceptance=_acceptance(experiment.federation, algorithm),
     )
-    participants = tuple(one.name for one in data_spec.client_stats)
-    return Arm(experiment, data_spec, task, algorithm, runtime, participants, origin)
+    return Arm(
+        experiment=experiment,
+        data_spec=data_spec,
+        task=task,
+        algorithm=algorithm,
+        runtime=runtime,
+        participants=tuple(one.name for one in data_spec.client_stats),
+        origin=origin,
+    )
 
 
 def _acceptance(settings: FederationSettings, algorithm: Algorithm) -> Acceptance | None:
@@ -214,7 +229,7 @@ def _weights(init: str, kept: KeptWeights | None) -> Path:
 
 
 def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
-    """Take the momentum away from an algorithm whose rule has none."""
+    """Return the training settings, without momentum if the algorithm requires plain SGD."""
     if not algorithm.plain_sgd:
         return experiment.training
     if experiment.training.optimizer != "sgd":
@@ -225,10 +240,10 @@ def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
     return replace(experiment.training, momentum=0.0)
 
 
-def _build(experiment: Experiment, task: Task, algorithm: Algorithm, data_spec: DataSpec) -> FederatedModel:
-    """Draw the first weights from the seed; the task's own network draws first, so all arms share its start.
+def _build_model(experiment: Experiment, task: Task, algorithm: Algorithm, data_spec: DataSpec) -> FederatedModel:
+    """Build the model with initial weights from the seed.
 
-    The adapter draws next, the algorithm's companion last.
+    The task's network draws first, so that all arms start from the same one; then the adapter, then the companion.
     """
     settings = experiment.adapter
     if algorithm.adapter and settings.use == "off":

@@ -74,7 +74,8 @@ class ArmFolder:
             fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["shape"].items()}
             shape = DataShape(**fields)
             stats = tuple(ClientStats(**one) for one in plain["client_stats"])
-            return DataSpec(shape, plain["channels"], plain["axes"], stats), plain["here"]
+            spec = DataSpec(shape=shape, channels=plain["channels"], axes=plain["axes"], client_stats=stats)
+            return spec, plain["here"]
         except FileNotFoundError:
             text = f"{self.path} has not begun: it has no round that validation chose yet. Resume the run first."
             raise CheckpointError(text) from None

@@ -1,4 +1,4 @@
-"""What the OmniFM paper adds to a network: spectral tokens, a knowledge bank and prompting. Torch only."""
+"""The OmniFM paper's additions to a network: spectral tokens, a knowledge bank and prompting. Torch only."""
 
 from omnifm.spectral.adapter import AdapterOutput, AdapterSettings, SpectralAdapter
 from omnifm.spectral.alignment import spectral_proximal_loss

@@ -1,4 +1,4 @@
-"""All of the paper's additions in order: tokens in, tokens of the same shape out, for any task and backbone."""
+"""The adapter: all of the paper's additions in order, for any task and backbone."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def _odd(number: int) -> int:
 
 @settings
 class AdapterSettings:
-    """The adapter's shape, and a switch for each of its pieces (for ablation).
+    """The adapter's shape, and a switch for each of its parts (for ablation).
 
-    ``use`` says which networks get one: ``auto`` leaves it to the algorithm. ``retrieval`` off replaces the retrieved
-    prototypes by the image's own token; ``own_token`` lets it stand beside them (through it the task's loss reaches
-    the tokenizer: the bank's entries are constants, and retrieval has no gradient); ``fusion`` off
-    replaces attention by their mean; ``prefix`` and ``suffix`` off leave out those tokens; ``alignment`` is the weight
+    ``use`` is whether networks get an adapter; ``auto`` leaves it to the algorithm. ``retrieval`` off replaces the
+    retrieved prototypes by the image's own token; ``own_token`` adds it to them (the task's loss reaches the tokenizer
+    through it alone: the bank's entries are constants, and retrieval has no gradient); ``fusion`` off replaces
+    attention by their mean; ``prefix`` and ``suffix`` off leave out those tokens; ``alignment`` is the weight
     lambda of the spectral-proximal loss, 0 for none.
     """
 
@@ -51,7 +51,7 @@ class AdapterSettings:
 
 
 class AdapterOutput(NamedTuple):
-    """What comes out of the adapter.
+    """The adapter's output.
 
     ``tokens`` ``(batch, L, dim)`` go to the decoder; ``spectral`` ``(batch, token_dim)`` are the spectral tokens;
     ``alignment`` is the weighted spectral-proximal loss, a scalar; ``retrieved`` ``(batch, k)`` are bank rows.
@@ -64,7 +64,7 @@ class AdapterOutput(NamedTuple):
 
 
 class SpectralAdapter(nn.Module):
-    """Stands between a network's ``encode`` and its ``decode``.
+    """Sits between a network's ``encode`` and its ``decode``: tokens in, tokens of the same shape out.
 
     Args:
         settings: shape and switches.
@@ -88,7 +88,7 @@ class SpectralAdapter(nn.Module):
         self.register_buffer("bank", torch.zeros(0, settings.token_dim), persistent=False)
 
     def use_bank(self, entries: Float[Tensor, "n token_dim"] | None) -> None:
-        """Retrieve from ``entries`` ``(n, token_dim)`` from now on; without any, each image's own token serves."""
+        """Retrieve from ``entries`` ``(n, token_dim)`` from now on; without any, use each image's own token instead."""
         empty = self.bank.new_zeros(0, self.settings.token_dim)
         self.bank = empty if entries is None or not len(entries) else entries.to(self.bank)
 
@@ -97,8 +97,8 @@ class SpectralAdapter(nn.Module):
     ) -> AdapterOutput:
         """Condition tokens ``(batch, L, dim)`` of ``image`` ``(batch, channels, *size)`` on the bank."""
         with torch.autocast(image.device.type, enabled=False):
-            spectral, asked, alignment, retrieved = self._ask(image)
-        prefix = None if self.fusion is None else self.fusion(tokens, asked)
+            spectral, context, alignment, retrieved = self._retrieve(image)
+        prefix = None if self.fusion is None else self.fusion(tokens, context)
         return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)
 
     def spectral_tokens(self, image: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch token_dim"]:
@@ -106,17 +106,17 @@ class SpectralAdapter(nn.Module):
         tokens: Tensor = self.tokenizer(low_pass_log_amplitude(image, self.settings.rho, self.settings.grid))
         return tokens
 
-    def _ask(
+    def _retrieve(
         self, image: Float[Tensor, "batch channels *size"]
     ) -> tuple[
         Float[Tensor, "batch token_dim"],
-        Float[Tensor, "batch asked token_dim"],
+        Float[Tensor, "batch context token_dim"],
         Float[Tensor, ""],
         Int[Tensor, "batch k"],
     ]:
-        """Return the spectral token, what it is to be fused from, the alignment loss and the bank rows retrieved.
+        """Return the spectral token, the tokens to fuse, the alignment loss and the retrieved bank rows.
 
-        In float32 at any precision of training: the entries of a bank must be comparable whoever made them.
+        Always in float32: the entries of the bank must be comparable between clients.
         """
         settings = self.settings
         spectral = self.spectral_tokens(image)
@@ -126,5 +126,5 @@ class SpectralAdapter(nn.Module):
             return spectral, own, spectral.new_zeros(()), nothing
         prototypes, retrieved = retrieve(spectral, self.bank, settings.neighbours)
         alignment = settings.alignment * spectral_proximal_loss(spectral, prototypes)
-        asked = torch.cat([own, prototypes], dim=1) if settings.own_token else prototypes
-        return spectral, asked, alignment, retrieved
+        context = torch.cat([own, prototypes], dim=1) if settings.own_token else prototypes
+        return spectral, context, alignment, retrieved

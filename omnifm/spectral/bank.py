@@ -13,19 +13,19 @@ from omnifm.spectral.categorical import Categorical
 from omnifm.utils.settings import Count, CountOrZero, Fraction, settings
 
 _CHUNK = 16384
-"""How many entries retrieval looks at together: their similarities to a batch stay in the processor's cache."""
+"""Entries that retrieval compares at a time: their similarities to a batch fit the processor's cache."""
 
 
 @settings
 class BankSettings:
     """How the bank is filled and kept: ``[bank]`` of an experiment.
 
-    A client offers at most ``prototypes`` a round, each over at least ``min_cluster`` samples. ``capacity`` is the most
-    entries; ``floor`` how many entries each group keeps however rarely they are asked for, and ``client_floor`` each
-    client, as far as there is room for all (whom a client without any is like cannot be told); ``age_limit`` after how
-    many rounds without refreshment an entry leaves; ``merge_above`` the cosine similarity from which a new prototype
-    refreshes an entry of its own client instead of becoming a new one; ``frequency_decay`` how much of the old
-    retrieval frequency lives on in each round.
+    A client offers at most ``prototypes`` a round, each over at least ``min_cluster`` samples. ``capacity`` is the
+    maximum number of entries. Each group keeps ``floor`` entries however rarely they are retrieved, and each client
+    ``client_floor`` (without entries its affinity to others is unknown), as far as the capacity allows. An entry is
+    dropped after ``age_limit`` rounds without refreshment. From a cosine similarity of ``merge_above``, a new prototype
+    refreshes an entry of its client instead of becoming a new one. ``frequency_decay`` is the share of the retrieval
+    frequency that remains after a round.
     """
 
     prototypes: Count = 16
@@ -40,12 +40,12 @@ class BankSettings:
 
 @dataclass(frozen=True)
 class Prototypes:
-    """What one client offers to the bank: ``tokens`` ``(c, dim)`` of norm 1, each over ``sizes`` ``(c,)`` samples."""
+    """One client's prototypes: ``tokens`` ``(c, dim)`` of norm 1, each the mean over ``sizes`` ``(c,)`` samples."""
 
     client: str
     group: str
     tokens: Float[Tensor, "c dim"]
-    sizes: Int[Tensor, "_"]  # any length: those of an upload are compared with the tokens later (`check_offer`)
+    sizes: Int[Tensor, "_"]  # of any length: `check_bank_upload` compares it with the tokens later
 
     def select(self, rows: Int64[Tensor, "m"]) -> Prototypes:
         """Return those of ``rows`` ``(m,)`` int64."""
@@ -58,14 +58,16 @@ def retrieve(
     """Return, for tokens ``(batch, dim)``, the ``k`` most similar of ``entries`` ``(n, dim)`` by cosine.
 
     Both are of norm 1. Gives the entries ``(batch, min(k, n), dim)`` and their indices ``(batch, min(k, n))``. A large
-    bank is looked through part by part, so that the similarities to all of it never exist at once.
+    bank is searched in parts, so that the similarities to all entries never exist at once.
     """
     tokens, k = tokens.detach(), min(k, len(entries))
-    found = [_nearest(tokens, part, k) for part in torch.split(entries, _CHUNK)]
-    indices = found[0].indices
-    if len(found) > 1:
-        best = torch.cat([part.values for part in found], dim=1).topk(k, dim=1).indices
-        indices = torch.cat([part.indices + _CHUNK * place for place, part in enumerate(found)], dim=1).gather(1, best)
+    nearest = [_nearest(tokens, part, k) for part in torch.split(entries, _CHUNK)]
+    indices = nearest[0].indices
+    if len(nearest) > 1:
+        best = torch.cat([part.values for part in nearest], dim=1).topk(k, dim=1).indices
+        indices = torch.cat([part.indices + _CHUNK * place for place, part in enumerate(nearest)], dim=1).gather(
+            1, best
+        )
     return entries[indices], indices
 
 
@@ -75,11 +77,11 @@ def _nearest(tokens: Float[Tensor, "batch dim"], entries: Float[Tensor, "n dim"]
 
 @dataclass(frozen=True)
 class KnowledgeBank:
-    """Prototypes of all clients, one row an entry. Every operation returns a new bank.
+    """Prototypes of all clients, one row per entry. Every operation returns a new bank.
 
     ``tokens`` ``(n, dim)`` float32 of norm 1; ``sizes`` ``(n,)`` the samples behind each; ``frequency`` ``(n,)``
     the decayed number of retrievals; ``age`` ``(n,)`` rounds since it was refreshed; ``clients`` and ``groups``
-    whose it is.
+    its owner.
     """
 
     tokens: Float[Tensor, "n dim"]
@@ -120,15 +122,15 @@ class KnowledgeBank:
         return replace(self, frequency=self.frequency.index_add(0, rows, counts.to(self.frequency)))
 
     def grow_older(self, decay: float) -> KnowledgeBank:
-        """Let one round pass: every entry ages, its frequency fades."""
+        """Age every entry by one round and decay its frequency."""
         return replace(self, age=self.age + 1, frequency=self.frequency * decay)
 
     def merge(self, offers: Sequence[Prototypes], merge_above: float) -> KnowledgeBank:
-        """Take in what clients offer in a round, one offer a client.
+        """Merge the prototypes of a round, one set per client.
 
-        A prototype that is near to an entry of the same client refreshes it: the entry moves to the new place (tokens
-        of older weights are stale), takes its size, becomes young and keeps its retrieval frequency. The others are
-        appended, in the order of the offers.
+        A prototype near an entry of the same client refreshes it: it replaces token and size (tokens of older weights
+        are stale) and resets the age; the retrieval frequency stays. The others are appended, in the order of
+        ``offers``.
         """
         if not any(len(new.tokens) for new in offers):
             return self
@@ -150,9 +152,9 @@ class KnowledgeBank:
         )
 
     def _split(self, new: Prototypes, merge_above: float) -> tuple[Int64[Tensor, "m"], Prototypes, Prototypes]:
-        """Return the entries that a client refreshes, the prototypes that do it, and those that are fresh.
+        """Return the entries that a client refreshes, the prototypes that refresh them, and the fresh ones.
 
-        One after another, each prototype takes the nearest of its client's entries that none before it has taken.
+        In order, each prototype takes the nearest entry of its client that is not yet taken.
         """
         own = self.clients.rows_of(new.client)
         similarity = self.tokens[own] @ new.tokens.T if len(own) else torch.zeros(0, len(new.tokens))
@@ -168,11 +170,10 @@ class KnowledgeBank:
         return own[_rows(taken)], new.select(_rows(again)), new.select(_rows(fresh))
 
     def prune(self, settings: BankSettings) -> KnowledgeBank:
-        """Drop the stale, then the least retrieved, down to the capacity.
+        """Drop stale entries, then the least retrieved ones, down to the capacity.
 
-        Each group first keeps its ``floor`` best entries, each client its ``client_floor`` (or an equal share of the
-        capacity, if the floors together would exceed it); the rest of the room goes by retrieval frequency, the younger
-        first among equals.
+        Each group keeps its ``floor`` best entries, each client its ``client_floor`` (or an equal share of the
+        capacity, if the floors would exceed it); the remaining places go by retrieval frequency, ties to the younger.
         """
         young = self.age <= settings.age_limit
         bank = self if young.all() else self.select(young.nonzero().flatten())

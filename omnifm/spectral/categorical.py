@@ -1,4 +1,4 @@
-"""A column of names as small numbers: what a million entries of a few thousand clients need."""
+"""A column of names stored as integer codes, for a million entries of a few thousand clients."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Categorical:
         return {name: code for code, name in enumerate(self.names)}
 
     def rows_of(self, name: str) -> Int64[Tensor, "m"]:
-        """Return the rows ``(m,)`` int64 that bear a name."""
+        """Return the rows ``(m,)`` int64 of a name."""
         return (self.codes == self._code.get(name, -1)).nonzero().flatten()
 
     def with_more(self, more: Sequence[str]) -> Categorical:
-        """Return the column with a further row for each of the names."""
+        """Return the column with one more row for each of the names."""
         names = tuple(dict.fromkeys((*self.names, *more)))
         code = {name: code for code, name in enumerate(names)}
         return Categorical(

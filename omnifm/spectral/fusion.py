@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 def attend(
     query: Float[Tensor, "batch length dim"],
-    key: Float[Tensor, "batch asked dim"],
-    value: Float[Tensor, "batch asked dim"],
+    key: Float[Tensor, "batch keys dim"],
+    value: Float[Tensor, "batch keys dim"],
     heads: int,
 ) -> Float[Tensor, "batch length dim"]:
     """Multi-head ``softmax(Q K^T / sqrt(d_h)) V`` of ``(batch, length, dim)`` tensors; returns query's shape."""
@@ -28,10 +28,10 @@ def attend(
 
 
 class PrototypeFusion(nn.Module):
-    """Let image tokens ask the retrieved prototypes: ``Z = softmax(Q K^T / sqrt(d_h)) V``.
+    """Cross-attention of image tokens to retrieved prototypes: ``Z = softmax(Q K^T / sqrt(d_h)) V``.
 
     The queries are the image tokens pooled to ``prefix_tokens``, which keeps the cost linear in their number.
-    With ``attention`` off, the mean of the prototypes, projected, stands for every query.
+    With ``attention`` off, every query gets the projected mean of the prototypes.
     """
 
     def __init__(self, dim: int, prototype_dim: int, prefix_tokens: int, heads: int, attention: bool = True) -> None:
@@ -55,9 +55,9 @@ class PrototypeFusion(nn.Module):
 
 @lru_cache
 def _windows(length: int, count: int, device: torch.device) -> Float[Tensor, "{count} {length}"]:
-    """Return the matrix ``(count, length)`` of means over ``count`` windows of equal length, as near as can be.
+    """Return the matrix ``(count, length)`` of means over ``count`` windows of as equal length as possible.
 
-    Adaptive pooling as a product: on a GPU the gradient of torch's own is not the same bits each time.
+    It replaces torch's adaptive pooling, whose gradient is not deterministic on a GPU.
     """
-    with torch.inference_mode(False):  # what is kept must do in training too
+    with torch.inference_mode(False):  # the cached tensor is also used in training
         return F.adaptive_avg_pool1d(torch.eye(length), count).T.contiguous().to(device)

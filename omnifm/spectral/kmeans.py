@@ -1,4 +1,4 @@
-"""A client's spectral tokens, condensed into prototypes that may leave the hospital."""
+"""Clustering of a client's spectral tokens into prototypes that may leave the hospital."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def spherical_k_means(
     """Cluster unit vectors by cosine similarity (Dhillon and Modha, 2001).
 
     Clusters of fewer than ``min_cluster`` members are dissolved into their neighbours, smallest first, so that every
-    centroid stands for several images and none for a single patient's.
+    centroid is the mean of several images.
 
     Args:
         tokens: ``(samples, dim)``, norm 1.
-        clusters: the most centroids wanted.
+        clusters: maximum number of centroids.
         generator: source of the initial centroids (k-means++).
-        min_cluster: the fewest samples behind a centroid.
-        iterations: the most rounds of assignment.
+        min_cluster: minimum number of samples per centroid.
+        iterations: maximum number of assignment rounds.
 
     Returns:
-        Centroids ``(c, dim)`` of norm 1 and their sizes ``(c,)`` int64, with ``c <= clusters``; none where there
+        Centroids ``(c, dim)`` of norm 1 and their sizes ``(c,)`` int64, with ``c <= clusters``; none if there
         are fewer than ``min_cluster`` samples.
     """
     clusters = min(clusters, len(tokens) // min_cluster)

@@ -1,4 +1,4 @@
-"""Prefix-suffix spectral prompting and the layer that mixes it in (PSP; OmniFM, Sec. 3)."""
+"""Prefix-suffix spectral prompting (PSP; OmniFM, Sec. 3)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from omnifm.spectral.fusion import attend
 
 
 class PrefixSuffixPrompting(nn.Module):
-    """``r' = [Z ; r ; c]``, one pre-norm transformer layer over it, and the positions of ``r`` back.
+    """One pre-norm transformer layer over ``r' = [Z ; r ; c]``, of which the positions of ``r`` are returned.
 
-    The prefix ``Z`` carries what all clients know; the suffix ``c`` is this client's own learned token and never
-    leaves it. Above ``full_attention_up_to`` tokens, ``r`` attends to ``[Z ; c]`` only: the cost stays linear.
+    The prefix ``Z`` comes from the shared bank; the suffix ``c`` is this client's own learned token and never leaves
+    it. Above ``full_attention_up_to`` tokens, ``r`` attends to ``[Z ; c]`` only: the cost stays linear.
     The layer's two output projections start at zero, so that an untrained layer passes ``r`` on, normalised. That last
-    normalisation makes the decoder deaf to how strongly a modality excites a shared backbone.
+    normalisation hides from the decoder how strongly a modality excites a shared backbone.
     """
 
     def __init__(self, dim: int, heads: int, suffix: bool = True, full_attention_up_to: int = 256) -> None:
@@ -38,13 +38,13 @@ class PrefixSuffixPrompting(nn.Module):
     ) -> Float[Tensor, "batch length dim"]:
         """Condition ``tokens`` ``(batch, L, dim)`` on ``prefix`` ``(batch, m, dim)``, if any, and the suffix."""
         batch, length, _ = tokens.shape
-        asked = self.norm_attention(tokens)
+        queries = self.norm_attention(tokens)
         before = [] if prefix is None else [self.norm_attention(prefix)]
         after = [] if self.suffix is None else [self.norm_attention(self.suffix).expand(batch, -1, -1)]
         prompts = [*before, *after]
         dense = length > self.full_attention_up_to and bool(prompts)
-        told = torch.cat(prompts if dense else [*before, asked, *after], dim=1)
-        attended = attend(self.query(asked), self.key(told), self.value(told), self.heads)
+        keys = torch.cat(prompts if dense else [*before, queries, *after], dim=1)
+        attended = attend(self.query(queries), self.key(keys), self.value(keys), self.heads)
         tokens = tokens + self.out(attended)
         mixed: Tensor = self.norm_out(tokens + self.feed_forward(self.norm_feed_forward(tokens)))
         return mixed

@@ -1,13 +1,12 @@
 """The low-frequency amplitude spectrum of an image (GSKR, part 1; OmniFM, Sec. 3).
 
-Coarse anatomy lives in the low frequencies and looks alike across modalities; texture and noise do not. Amplitudes of
-images fall like 1 / frequency (Field, 1987): weighing them by frequency first keeps the few lowest ones from
-drowning the rest. Without it the spectra of all images point the same way: on the phantom's training images their mean
-cosine is 0.90, with it 0.36.
+Low frequencies carry coarse anatomy, which is similar across modalities; texture and noise are not. Amplitudes of
+images fall like 1 / frequency (Field, 1987): weighting them by frequency keeps the few lowest ones from
+dominating. Without it the spectra of all images point in the same direction: on the phantom's training images their
+mean cosine is 0.90, with it 0.36.
 
-The spectrum is always that of the image that the network sees, a moved or mirrored one in training, and is not kept:
-only the low frequencies are computed, as products with small constant matrices, which costs under 1 % of a training
-step.
+The spectrum is always that of the image that the network sees (in training, after augmentation) and is not cached: only
+the low frequencies are computed, as products with small constant matrices, which takes under 1 % of a training step.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ def low_pass_log_amplitude(
     """Return the centred low-pass log-amplitude spectrum on a fixed grid.
 
     The amplitude is kept for the frequencies ``-k .. k`` of every axis, ``k = rho * axis length / 2`` (at least 1),
-    so zero frequency is the middle of the grid, whatever the image size. Amplitudes are scaled to what an
-    orthonormal transform of ``REFERENCE_PIXELS`` pixels gives: a frequency has the same amplitude at any image size.
-    The band kept grows with the size, so compare images of one size, or scale ``rho``. Each amplitude is weighed by
-    its frequency in cycles per image, zero frequency by one half.
+    so zero frequency is the middle of the grid, whatever the image size. Amplitudes are scaled to those of an
+    orthonormal transform of ``REFERENCE_PIXELS`` pixels: a frequency has the same amplitude at any image size. The
+    band grows with the size, so compare images of one size, or scale ``rho``. Each amplitude is weighted by its
+    frequency in cycles per image, zero frequency by one half.
 
     Args:
         image: ``(batch, channels, *size)``, spatial axes of any number and length.
@@ -45,7 +44,7 @@ def low_pass_log_amplitude(
     """
     size = image.shape[2:]
     reaches = [min(max(1, round(rho * length / 2)), (length - 1) // 2) for length in size]
-    # The last axis each time, which then becomes the first: after all of them the order is as before.
+    # Each step transforms the last axis and makes it the first: after all of them the order is as before.
     x = image.float()
     for length, reach in zip(reversed(size), reversed(reaches), strict=True):
         wave = _waves(length, reach, image.device)
@@ -64,18 +63,18 @@ def low_pass_log_amplitude(
 
 @lru_cache
 def _waves(length: int, reach: int, device: torch.device) -> Complex64[Tensor, "{length} {2*reach+1}"]:
-    """Return ``exp(-2 pi i x f / length)`` for places x and frequencies f from -reach to reach: ``(length, 2k + 1)``.
+    """Return ``exp(-2 pi i x f / length)`` for positions x and frequencies f from -reach to reach.
 
     A real image times this is its discrete Fourier transform at these frequencies and no others.
     """
-    with torch.inference_mode(False):  # what is kept must do in training too
+    with torch.inference_mode(False):  # the cached tensor is also used in training
         turns = torch.arange(length).outer(torch.arange(-reach, reach + 1)) % length
         return torch.exp(-2j * math.pi * turns.double() / length).to(device, torch.complex64)
 
 
 @lru_cache
 def _frequency(shape: Sequence[int], device: torch.device) -> Float32[Tensor, "*shape"]:
-    """Return the distance of each bin of a centred spectrum from its middle, one half in the middle itself."""
+    """Return the distance of each bin of a centred spectrum from its centre, one half at the centre itself."""
     with torch.inference_mode(False):
         offsets = [torch.arange(length) - length // 2 for length in shape]
         squares = [offset.square() for offset in torch.meshgrid(*offsets, indexing="ij")]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 class FreqMixTokenizer(nn.Module):
     """Mix frequency bins, then channels; pool with learned weights and normalise.
 
-    Both mixings are residual. The pooling has a weight for each bin, channel and number of the token, so that it knows
-    where energy lay; at the start it is a random projection, which keeps the angles between spectra. The spectrum of a
-    real image is the same at ``f`` and ``-f``: only one half of the bins is read.
+    Both mixings are residual. The pooling has a weight for each bin, channel and component of the token; initially
+    it is a random projection, which preserves the angles between spectra. The spectrum of a real image is the same at
+    ``f`` and ``-f``, so only half of the bins are read.
     """
 
     def __init__(self, channels: int, bins: int, dim: int, hidden: int = 64) -> None:

@@ -31,7 +31,7 @@ class EpochLosses:
 
 
 def shuffled_batches(count: int, batch_size: int, order: torch.Generator) -> Iterator[Tensor]:
-    """Yield shuffled rows in batches; a last single row joins the batch before (batch norm needs two)."""
+    """Yield shuffled rows in batches; a single last row joins the batch before it (batch normalisation needs two)."""
     batches = list(torch.split(torch.randperm(count, generator=order), batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         single = batches.pop()

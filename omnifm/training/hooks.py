@@ -1,4 +1,4 @@
-"""What an algorithm may change in local training: the gradient, the loss, and which weights are trained when."""
+"""What an algorithm can change in local training: the gradient, the loss, and which weights are trained when."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from omnifm.data.subset import Batch
 from omnifm.training.model import Output
 
 GradientHook = Callable[[Tensors, Tensors], None]
-"""Changes the gradients (second) in place, knowing the weights (first), both by name."""
+"""Changes the gradients (second argument) in place, given the weights (first), both by name."""
 ExtraLoss = Callable[[Output, Batch], Tensor]
 """Returns a scalar to add to the loss of a batch."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Some of the local epochs; in them only the parameters of these names are trained, all without names."""
+    """A number of local epochs that train only the parameters of these names; None for all."""
 
     epochs: int
     names: frozenset[str] | None = None
@@ -32,10 +32,10 @@ class Phase:
 class LocalTraining:
     """What an algorithm changes in local training; by default nothing.
 
-    ``gradient_hook`` changes the gradients of the loss before each step, after they were clipped (so that it acts as
-    its paper has it); ``extra_loss`` adds to the loss; ``phases`` replace the epochs of the settings, each with an
+    ``gradient_hook`` changes the gradients of the loss before each step, after they were clipped (so that it acts as in
+    its paper); ``extra_loss`` adds to the loss; ``phases`` replace the epochs of the settings, each with an
     optimiser of its own. ``on_epoch`` is called before each epoch of each phase, ``on_batch`` after each step with the
-    output and the batch it was computed from; both only watch.
+    output and the batch it was computed from; both only observe.
     """
 
     gradient_hook: GradientHook | None = None
@@ -47,9 +47,9 @@ class LocalTraining:
 
 @contextmanager
 def trained_alone(trainable: dict[str, Parameter], names: frozenset[str] | None) -> Iterator[dict[str, Parameter]]:
-    """Freeze all parameters but those of ``names`` (all without names) in this block, and yield these.
+    """Freeze all parameters but those of ``names`` (None for all) in this block, and yield these.
 
-    No gradients are left after it: what comes then can use the memory.
+    Gradients are freed at its end.
     """
     chosen = {name: p for name, p in trainable.items() if names is None or name in names}
     for name, parameter in trainable.items():
@@ -63,7 +63,7 @@ def trained_alone(trainable: dict[str, Parameter], names: frozenset[str] | None)
 
 @torch.no_grad()
 def change_gradients(weights: dict[str, Parameter], hook: GradientHook) -> None:
-    """Let an algorithm's hook change the gradients; a weight that the loss did not reach has a gradient of zero."""
+    """Let an algorithm's hook change the gradients; a weight without influence on the loss gets a gradient of zero."""
     for weight in weights.values():
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)

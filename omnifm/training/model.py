@@ -1,4 +1,4 @@
-"""One pipeline for every task: ``encode``, the spectral adapter, ``decode``; and which of its tensors are whose."""
+"""The model of every task: ``encode``, the spectral adapter, ``decode``; and which of its tensors are personal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALWAYS_PERSONAL = ("suffix",)
 
 
 class Output(NamedTuple):
-    """A prediction, and what was seen on the way.
+    """A prediction and intermediate results.
 
     ``features`` ``(batch, L, width)`` are the tokens after the adapter; ``adapter`` is None on a bare network.
     ``extra_loss`` is a scalar that the network itself adds to the task's loss in training, if any.
@@ -34,7 +34,7 @@ class AuxiliaryModule(nn.Module):
     """Modules that an algorithm adds to the network, trained and shared with it. This one changes nothing."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map the features ``(batch, L, width)`` to what the decoder gets."""
+        """Map the features ``(batch, L, width)`` to the decoder's input."""
         return features
 
 
@@ -49,32 +49,32 @@ class FederatedModel(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Predict for a batch that has at least ``image`` ``(batch, channels, *size)``."""
-        features, context, seen = self.encode(batch)
+        features, context, adapted = self.encode(batch)
         tokens = features if self.companion is None else self.companion(features)
-        extra_loss = None if seen is None else seen.alignment
-        return Output(self.network.decode(tokens, context, batch), features, seen, extra_loss)
+        extra_loss = None if adapted is None else adapted.alignment
+        return Output(self.network.decode(tokens, context, batch), features, adapted, extra_loss)
 
     def reset(self) -> None:
-        """Forget what was set up for the client before, other than weights: the adapter's bank."""
+        """Drop the previous client's setup other than weights: the adapter's bank."""
         if self.adapter is not None:
             self.adapter.use_bank(None)
 
     def encode(self, batch: Batch) -> tuple[Tensor, Any, AdapterOutput | None]:
-        """Return the features ``(batch, L, width)``, the decoder's context, and what the adapter saw."""
+        """Return the features ``(batch, L, width)``, the decoder's context, and the adapter's output."""
         tokens, context = self.network.encode(batch)
         if self.adapter is None:
             return tokens, context, None
-        seen = self.adapter(tokens, batch["image"])
-        return seen.tokens, context, seen
+        adapted = self.adapter(tokens, batch["image"])
+        return adapted.tokens, context, adapted
 
     @property
     def measured(self) -> Callable[[Batch], object]:
-        """As much of the forward pass as has running statistics in it: where only the backbone has any, ``encode``."""
+        """The part of the forward pass with running statistics: ``encode`` if only the backbone has any, else all."""
         return self.network.encode if self._backbone_alone_has_statistics else self
 
     @property
     def sources_of_statistics(self) -> list[str]:
-        """The names of the tensors that running statistics depend on, these among them."""
+        """The names of the tensors that running statistics depend on, including the statistics themselves."""
         prefix = "network.backbone." if self._backbone_alone_has_statistics else ""
         return [name for name in learned_state_dict(self) if name.startswith(prefix)]
 
@@ -87,8 +87,8 @@ class FederatedModel(nn.Module):
 
         ``parts`` are components of the tensors' dotted names (``backbone``, ``head``, ``adapter``,
         ``adapter.tokenizer``), ``norm`` for the backbone's normalisation layers, ``statistics`` for their running means
-        and variances alone, or ``everything``. A part of which nothing is learned stays at every client as it is, and
-        has no names here; so do ``norm`` and ``statistics`` of a network that has none.
+        and variances alone, or ``everything``. A part without learned tensors stays unchanged at every client and has
+        no names here; nor have ``norm`` and ``statistics`` of a network without them.
 
         Raises:
             ExperimentError: a part matches nothing.
@@ -98,13 +98,13 @@ class FederatedModel(nn.Module):
         personal: set[str] = set()
         for part in parts:
             if part == "everything":
-                found = set(names)
+                matching = set(names)
             elif part in ("norm", "statistics"):
                 among = names if part == "norm" else [name for name, _ in self.named_buffers()]
-                found = {n for n in among if n.rpartition(".")[0] in layers}
+                matching = {n for n in among if n.rpartition(".")[0] in layers}
             else:
-                found = {n for n in names if f".{part}." in f".{n}."}
-            if not found and part not in ("norm", "statistics"):
+                matching = {n for n in names if f".{part}." in f".{n}."}
+            if not matching and part not in ("norm", "statistics"):
                 known = sorted(
                     {part for n in names for part in n.split(".")[:2]} | {"norm", "statistics", "everything"}
                 )
@@ -112,6 +112,6 @@ class FederatedModel(nn.Module):
                     f"No part of the network is called {part!r}. Parts are {', '.join(known)}, and dotted names below "
                     f"them."
                 )
-            personal |= found
+            personal |= matching
         always = {n for n in names if n.rsplit(".", 1)[-1] in ALWAYS_PERSONAL}
         return frozenset((personal | always) & learned_state_dict(self).keys())

@@ -15,11 +15,11 @@ class TrainingSettings:
     """How a client trains: ``[training]`` of an experiment.
 
     ``epochs`` are local epochs a round; ``schedule`` lets the learning rate stay or fall by a cosine over the rounds.
-    The optimiser starts afresh in every round: its state belongs to weights that the server has since changed.
-    Gradients longer than ``clip_norm`` are shortened to it, 0 shortens none. ``precision = "bf16"`` computes forward
-    passes in bfloat16 where torch holds that to be safe; weights, gradients and spectral tokens stay float32.
+    The optimiser is new in every round: its old state belongs to weights that the server has since changed.
+    Gradients are clipped to the norm ``clip_norm``; 0 turns clipping off. ``precision = "bf16"`` computes forward
+    passes in bfloat16 where torch considers it safe; weights, gradients and spectral tokens stay float32.
     ``statistics`` of batch normalisation are ``measured`` in one more pass over the training images after training, or
-    those that were ``running`` in it.
+    the ``running`` averages of training.
     """
 
     epochs: Count = 1

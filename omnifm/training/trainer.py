@@ -40,11 +40,11 @@ class Fit:
 
 
 class Trainer:
-    """One client's data on one pipeline, for one round.
+    """One client's training and evaluation in one round.
 
-    The pipeline may have served another client before; ``weights`` are its tensors, and ``initial`` the values of those
-    that are given none by the first :meth:`load`. ``personal`` are the names of the tensors that stay at this client;
-    all others are shared.
+    The model can have been used for another client before; ``weights`` are its tensors, and ``initial`` the values of
+    those that the first :meth:`load` does not set. ``personal`` are the names of the tensors that stay at this client;
+    all others are shared. ``progress`` is the share of the planned rounds that are done.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Trainer:
 
     @property
     def model(self) -> FederatedModel:
-        """The pipeline, with this client's weights or, before any are loaded, the initial ones."""
+        """The model with this client's weights or, before any are loaded, the initial ones."""
         self._load_initial()
         return self._model
 
@@ -89,7 +89,7 @@ class Trainer:
         return self.settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress)))
 
     def load(self, *sources: Mapping[str, Tensor]) -> None:
-        """Overwrite the pipeline's tensors with those given, later ones over earlier ones."""
+        """Overwrite the model's tensors with those given; later sources take precedence."""
         values, self._initial = dict(self._initial), {}
         for source in sources:
             values.update(source)
@@ -104,7 +104,7 @@ class Trainer:
             self.load()
 
     def views(self, *, shared: bool | None = None) -> Tensors:
-        """Return the shared tensors, the personal ones, or (None) both, as they lie in the pipeline."""
+        """Return the model's own shared tensors, its personal ones, or (None) both, not copied."""
         self._load_initial()
         own = self._weights.tensors
         return {name: v for name, v in own.items() if shared is None or (name in self.personal) != shared}
@@ -117,27 +117,27 @@ class Trainer:
         }
 
     def place(self, tensors: Mapping[str, Tensor]) -> Tensors:
-        """Return those of the tensors that are parameters here, on the pipeline's device."""
-        known = self.trainable
-        return {name: value.to(self._device) for name, value in tensors.items() if name in known}
+        """Return those of the tensors that are parameters of the model, on its device."""
+        trainable = self.trainable
+        return {name: value.to(self._device) for name, value in tensors.items() if name in trainable}
 
     def frozen(self) -> FederatedModel:
-        """Return a copy of the pipeline as it stands, in evaluation mode, that no gradient moves.
+        """Return a copy of the model in evaluation mode, without gradients.
 
-        What no gradient moves here is not copied.
+        Parameters that no gradient acts on are not copied.
         """
         common = {id(weight): weight for weight in self.model.parameters() if not weight.requires_grad}
         return deepcopy(self.model, common).eval().requires_grad_(False)
 
     def modules(self, kind: type[Module]) -> list[Module]:
-        """Return the pipeline's modules of a class, to be set up for this client; no weights are loaded for it."""
+        """Return the model's modules of a class, to be set up for this client; this loads no weights."""
         return [module for module in self._model.modules() if isinstance(module, kind)]
 
     @contextmanager
     def with_hooks(self, local_training: LocalTraining) -> Iterator[None]:
-        """Add the hooks of a recipe (not its phases) to those of every :meth:`fit` in this block.
+        """Add hooks (not phases) to those of every :meth:`fit` in this block.
 
-        This is how an algorithm that lets another one train has a say in its training.
+        An algorithm that delegates training to another one takes part in it this way.
         """
         self._added.append(local_training)
         try:
@@ -149,14 +149,14 @@ class Trainer:
         """Train for the epochs of the settings.
 
         Args:
-            round_number: with the seed and the client's name, the source of all randomness.
+            round_number: seeds all randomness, together with the seed and the client's name.
             local_training: the algorithm's changes.
 
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
         """
         local_training = local_training or LocalTraining()
-        recipes = [local_training, *self._added]
+        all_hooks = [local_training, *self._added]
         self._weights.changed()
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.setup_client(self.client.train)
@@ -169,11 +169,11 @@ class Trainer:
                     optimizer = self._optimizer(list(weights.values()))
                     for _ in range(phase.epochs):
                         epoch = EpochLosses()
-                        for one in recipes:
-                            if one.on_epoch is not None:
-                                one.on_epoch()
+                        for hooks in all_hooks:
+                            if hooks.on_epoch is not None:
+                                hooks.on_epoch()
                         for batch in self._batches(train, order, augmented=True):
-                            epoch.record(batch, *self._step(batch, weights, optimizer, recipes))
+                            epoch.record(batch, *self._step(batch, weights, optimizer, all_hooks))
                         self._check(epoch.objectives, lambda place: f"in round {round_number}, batch {place}", steps)
                         steps += len(epoch.objectives)
         self.measure_statistics(round_number)
@@ -185,37 +185,37 @@ class Trainer:
         batch: Batch,
         weights: dict[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
-        recipes: Sequence[LocalTraining],
+        all_hooks: Sequence[LocalTraining],
     ) -> tuple[Tensor, Tensor]:
-        """Take one optimiser step; return what was minimised and the task's loss."""
+        """Take one optimiser step; return the minimised loss and the task's own."""
         for weight in weights.values():
-            weight.grad = None  # before the forward pass, which needs the memory
+            weight.grad = None  # frees memory for the forward pass
         output = self._output(batch)
         loss = self.task.loss(output.prediction, batch)
         objective = loss if output.extra_loss is None else loss + output.extra_loss
-        for local_training in recipes:
-            if local_training.extra_loss is not None:
-                objective = objective + local_training.extra_loss(output, batch)
+        for hooks in all_hooks:
+            if hooks.extra_loss is not None:
+                objective = objective + hooks.extra_loss(output, batch)
         objective.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
-        for local_training in recipes:
-            if local_training.gradient_hook is not None:
-                change_gradients(weights, local_training.gradient_hook)
+        for hooks in all_hooks:
+            if hooks.gradient_hook is not None:
+                change_gradients(weights, hooks.gradient_hook)
         optimizer.step()
-        for local_training in recipes:
-            if local_training.on_batch is not None:
-                local_training.on_batch(output, batch)
+        for hooks in all_hooks:
+            if hooks.on_batch is not None:
+                hooks.on_batch(output, batch)
         return objective.detach(), loss.detach()
 
     def _output(self, batch: Batch) -> Output:
-        """Pass a batch through the pipeline at the precision of the settings; what comes out is float32."""
+        """Run the model on a batch at the precision of the settings; the output is float32."""
         with autocast(self._device, self.settings.precision):
             output: Output = self.model(batch)
         return output._replace(prediction=as_float32(output.prediction), features=output.features.float())
 
     def _batches(self, examples: Subset, order: torch.Generator, *, augmented: bool) -> Iterator[Batch]:
-        """Yield the examples in shuffled batches on the pipeline's device."""
+        """Yield the examples in shuffled batches on the model's device."""
         for rows in shuffled_batches(len(examples), self.settings.batch_size, order):
             check_interrupts()
             batch = examples.batch(rows)
@@ -224,25 +224,25 @@ class Trainer:
             )
 
     def measure_statistics(self, round_number: int) -> None:
-        """Set the statistics of batch normalisation, if there is any, to those of the training images as they are.
+        """Set the statistics of batch normalisation, if any, to those of the training images without augmentation.
 
-        If the settings want running statistics, they are left.
+        With ``statistics = "running"`` it does nothing.
         """
         if self.settings.statistics == "running" or not layers_with_statistics(self.model):
             return
         self._weights.changed()
         order = generator(self.seed, self.client.name, round_number, "statistics")
-        measured = self.model.measured
+        forward = self.model.measured
         with measured_statistics(self.model), deterministic(self._device):
             for batch in self._batches(self.client.train, order, augmented=False):
                 with autocast(self._device, self.settings.precision):
-                    measured(batch)
+                    forward(batch)
 
     @property
     def lacks_statistics(self) -> bool:
-        """Whether statistics of batch normalisation that stay at this client are older than the weights before them.
+        """Whether personal statistics of batch normalisation are older than the weights that they depend on.
 
-        They were measured when this client last trained, and hold if all that they depend on stayed here as well.
+        They were measured when this client last trained, and are valid if everything they depend on is personal too.
         """
         buffers = dict(self.model.named_buffers())
         if not any(name in self.personal for name in buffers if name.endswith("running_mean")):
@@ -251,7 +251,7 @@ class Trainer:
         return not (measured and self.personal.issuperset(self.model.sources_of_statistics))
 
     def evaluate(self, split: Literal["train", "validation", "test"]) -> Scores:
-        """Score the pipeline as it stands on one of the client's splits.
+        """Score the model on one of the client's splits.
 
         Raises:
             NonFiniteLossError: the loss is NaN or infinite; names client and split.
@@ -270,7 +270,7 @@ class Trainer:
     def predict(self, examples: Subset, places: Tensor | None = None) -> Iterator[tuple[Batch, Output]]:
         """Yield the examples, or those at ``places``, in batches with their outputs, in evaluation mode.
 
-        Batches as in training, but no more than 64: larger ones leave a processor's cache.
+        Batches as in training, but of 64 at most: larger ones do not fit a processor's cache.
         """
         self.model.eval()
         all_places, size = torch.arange(len(examples)), min(self.settings.batch_size, 64)
@@ -280,7 +280,7 @@ class Trainer:
             yield batch, self._output(batch)
 
     def _check(self, losses: list[Tensor], where: Callable[[int], str], before: int = 0) -> None:
-        """Look at the losses of many batches at once: each look waits for the device."""
+        """Check the losses of many batches at once, since each check waits for the device."""
         for place, loss in enumerate(torch.stack(losses).tolist(), start=before + 1):
             if not math.isfinite(loss):
                 raise NonFiniteLossError(

@@ -1,4 +1,4 @@
-"""A network's tensors by name, and what each was last copied from: what has not changed since is not copied again."""
+"""A network's tensors by name, and the source of each: what has not changed since is not copied again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omnifm.core.tensors import Tensors
 
 
 def learned_state_dict(network: nn.Module) -> Tensors:
-    """Return a network's parameters and buffers without those parameters that no gradient acts on, not copied."""
+    """Return a network's buffers and the parameters that gradients act on, not copied."""
     fixed = {
         name for name, parameter in network.named_parameters(remove_duplicate=False) if not parameter.requires_grad
     }
@@ -19,9 +19,9 @@ def learned_state_dict(network: nn.Module) -> Tensors:
 
 
 class WeightCache:
-    """What a network that serves one client after another has learned: its parameters and buffers.
+    """The learned parameters and buffers of a network that is used for one client after another.
 
-    Parameters that no gradient acts on are not among them: they are as they were given to every client, once.
+    Parameters that no gradient acts on are not included: they are the same for every client.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -33,7 +33,7 @@ class WeightCache:
 
     @torch.no_grad()
     def load(self, values: Mapping[str, Tensor]) -> None:
-        """Copy these values into the network; those that stand there already are left."""
+        """Copy these values into the network, except those that are already there."""
         for name, value in values.items():
             own = self.tensors[name]
             source, version = self._copied.get(name, (None, 0))
@@ -43,5 +43,5 @@ class WeightCache:
             self._copied[name] = value, own._version
 
     def changed(self) -> None:
-        """Forget what was copied: training has changed the tensors. Fused optimisers do it behind autograd's back."""
+        """Forget what was copied: training changed the tensors. Fused optimisers do not change their versions."""
         self._copied.clear()

@@ -157,7 +157,17 @@ def dense_site(algorithm: Algorithm) -> ClientRuntime:
     initial = {name: value.clone() for name, value in model.state_dict().items()}
     personal = model.personal_names(algorithm.personal)
     settings = plain_sgd(0.1, batch_size=4, epochs=2)
-    return ClientRuntime(model, task, algorithm, settings, clients, initial, personal, 0, 2)
+    return ClientRuntime(
+        model=model,
+        task=task,
+        algorithm=algorithm,
+        training=settings,
+        clients=clients,
+        initial=initial,
+        personal=personal,
+        seed=0,
+        rounds=2,
+    )
 
 
 def dense_rounds(algorithm: Algorithm) -> tuple[Mapping[str, Tensor], Checkpoint]:
@@ -167,7 +177,10 @@ def dense_rounds(algorithm: Algorithm) -> tuple[Mapping[str, Tensor], Checkpoint
     start = Checkpoint(algorithm.init(shared, list(shared), made_holdings(len(runtime.clients))))
     names, settings = tuple(runtime.clients), FederationSettings(rounds=2, evaluate_every=2)
     with InProcess(runtime, 1) as engine:
-        return runtime.initial, Federation(algorithm, engine, names, names, settings, 0, "hits").run(start)
+        federation = Federation(
+            algorithm, engine, participants=names, evaluated=names, settings=settings, seed=0, metric="hits"
+        )
+        return runtime.initial, federation.run(start)
 
 
 def all_moved(first: Mapping[str, Tensor], last: Checkpoint) -> bool:

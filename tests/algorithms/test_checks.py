@@ -58,7 +58,7 @@ HEAD = "network.head.weight"
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_with("change", HEAD, lambda v: v[:-1]), f"change '{HEAD}' is torch.float32 .* in place of"),
+        (_with("change", HEAD, lambda v: v[:-1]), f"change '{HEAD}' is torch.float32 .* instead of"),
         (_with("change", HEAD, lambda v: v.double()), f"change '{HEAD}' is torch.float64"),
         (_with("change", HEAD, lambda v: v * torch.nan), f"change '{HEAD}' holds numbers that are not finite"),
         (lambda u: replace(u, change={}), "change .* is missing"),
@@ -66,9 +66,10 @@ HEAD = "network.head.weight"
         (lambda u: replace(u, samples=0), "0 samples"),
         (lambda u: replace(u, loss=float("nan")), "loss of nan"),
         (lambda u: replace(u, notes={}), "of which group"),
-        (lambda u: replace(u, notes={**u.notes, "accepted": "all"}), "cannot accept 'all' of what"),
-        (lambda u: replace(u, notes={**u.notes, "accepted": 7e9}), "cannot accept 7000000000.0 of what"),
-        (_with("extra", "bank/prototypes", lambda v: 2 * v), "prototypes that are none"),
+        (lambda u: replace(u, notes={**u.notes, "accepted": 1.5}), "share of 1.5"),
+        (lambda u: replace(u, notes={**u.notes, "accepted": "all"}), "share of 'all'"),
+        (lambda u: replace(u, notes={**u.notes, "accepted": float("nan")}), "share of nan"),
+        (_with("extra", "bank/prototypes", lambda v: 2 * v), "not of norm 1"),
         (_with("extra", "bank/sizes", lambda v: v[1:]), "not of one length"),
         (_with("extra", "bank/rows", lambda v: v + 1000), "entries that the bank of [0-9]+ does not have"),
     ],

@@ -67,21 +67,21 @@ def test_a_circle_may_have_any_size(members: int) -> None:
 
 
 def test_affinity_by_hand() -> None:
-    affinity = told({"a": {"a": 50, "b": 25}, "b": {"a": 10, "b": 40}}).affinity()
+    affinity = told({"a": {"a": 50, "b": 25}, "b": {"a": 10, "b": 40}}).affinity
     torch.testing.assert_close(affinity, torch.tensor([[1.0, (0.5 * 0.25) ** 0.5], [(0.5 * 0.25) ** 0.5, 1.0]]))
 
 
 def test_many_entries_are_no_likeness() -> None:
-    even = told({"a": {"a": 40, "b": 20}, "b": {"a": 20, "b": 40}}, {"a": 2, "b": 2}).affinity()[0, 1]
-    crowd = told({"a": {"a": 40, "b": 80}, "b": {"a": 20, "b": 160}}, {"a": 2, "b": 8}).affinity()[0, 1]
+    even = told({"a": {"a": 40, "b": 20}, "b": {"a": 20, "b": 40}}, {"a": 2, "b": 2}).affinity[0, 1]
+    crowd = told({"a": {"a": 40, "b": 80}, "b": {"a": 20, "b": 160}}, {"a": 2, "b": 8}).affinity[0, 1]
     torch.testing.assert_close(even, crowd)
 
 
 def test_one_direction_is_enough_and_none_is_unlike() -> None:
     bank = bank_of({"a": 2, "b": 2})
     none = RetrievalEvidence.none(["a", "b"])
-    assert float(none.with_round(bank, [seen(bank, "a", {"a": 40, "b": 20})], 0.9).affinity()[0, 1]) == 0.5
-    assert float(none.with_round(bank, [], 0.9).affinity()[0, 1]) == 0.0
+    assert float(none.with_round(bank, [seen(bank, "a", {"a": 40, "b": 20})], 0.9).affinity[0, 1]) == 0.5
+    assert float(none.with_round(bank, [], 0.9).affinity[0, 1]) == 0.0
 
 
 def test_older_rounds_fade() -> None:
@@ -122,4 +122,23 @@ def test_an_unknown_client_is_not_counted() -> None:
 def test_sharpened_only_the_most_alike_stay_together() -> None:
     assert told(MIXED).groups({"b1": 3.0}) == [["a1", "a2"], ["b1", "b2"]]
     assert told(MIXED).groups({"a1": 4.0}) == [["b1", "b2"]]
-    assert told(MIXED).pairs(["a1", "b1", "stranger"]).keys() == {("a1", "b1")}
+
+
+def test_mean_affinity_to_the_other_members_with_entries() -> None:
+    evidence = told({"a": {"a": 50, "b": 25, "c": 50}, "b": {"a": 10, "b": 40}, "c": {"a": 10, "c": 10}})
+    ab, ac, bc = evidence.affinity[0, 1:].tolist() + evidence.affinity[1, 2:].tolist()
+    means = evidence.mean_affinity(["a", "b", "c", "stranger"])
+    assert means == {
+        "a": pytest.approx((ab + ac) / 2),
+        "b": pytest.approx((ab + bc) / 2),
+        "c": pytest.approx((ac + bc) / 2),
+    }
+    assert evidence.mean_affinity(["a", "stranger"]) == {}
+
+
+def test_a_client_that_is_not_in_the_federation_has_no_affinity() -> None:
+    bank = bank_of({"a": 1, "b": 1, "x": 1})
+    evidence = RetrievalEvidence.none(["a", "b"])
+    evidence = evidence.with_round(bank, [seen(bank, name, {"a": 5, "b": 5, "x": 5}) for name in "ab"], 0.9)
+    assert evidence.groups({}) == [["a", "b"]]
+    assert evidence.mean_affinity(["a", "b"]) == {"a": 1.0, "b": 1.0}

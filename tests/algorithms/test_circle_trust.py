@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from statistics import fmean
 
 import pytest
 
-from omnifm.algorithms.circle_trust import Affinity, Trust
+from omnifm.algorithms.circle_trust import MeanAffinity, Trust
 
 ALIKE = 1 / 3
 
@@ -16,10 +16,10 @@ def after(rounds: int, **shares: float) -> Trust:
     return trust
 
 
-def pairs(**near: float) -> Affinity:
-    """Return affinities of pairs, such as ``ab = 0.8``."""
-    found: Mapping[tuple[str, str], float] = {(pair[0], pair[1]): value for pair, value in near.items()}
-    return lambda: found
+def pairs(**near: float) -> MeanAffinity:
+    """Return each client's mean over the affinities of pairs, such as ``ab = 0.8``."""
+    names = {name for pair in near for name in pair}
+    return lambda: {name: fmean(value for pair, value in near.items() if name in pair) for name in names}
 
 
 def test_older_reports_fade() -> None:

@@ -66,7 +66,7 @@ def test_made_by_name(name: str, expected: object) -> None:
 @pytest.mark.parametrize("base", ["local", "omnifm", "centralised", "grouped", "scafold"])
 def test_a_base_must_be_an_algorithm_to_build_upon(base: str) -> None:
     settings = {**DEFAULTS, "omnifm": OmniFMSettings(base)}
-    with pytest.raises(ExperimentError, match=rf"omnifm\.base = '{base}' is no algorithm to build upon"):
+    with pytest.raises(ExperimentError, match=rf"omnifm\.base = '{base}' is not an algorithm to build upon"):
         make_algorithm("omnifm", BuildContext(settings, BANK))
 
 
@@ -205,7 +205,7 @@ def test_an_outsider_may_compose_algorithms() -> None:
     assert arm.algorithm == Twice(FedAdam(eta=0.5))
     assert isinstance(arm.algorithm, Twice)
     assert isinstance(arm.algorithm.base.aggregator, Median)
-    with pytest.raises(ExperimentError, match=r"twice\.base = 'omnifm' is no algorithm to build upon"):
+    with pytest.raises(ExperimentError, match=r"twice\.base = 'omnifm' is not an algorithm to build upon"):
         small_arm("twice", twice={"base": "omnifm"})
 
 

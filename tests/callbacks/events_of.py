@@ -17,7 +17,16 @@ def arm_in(run: Path) -> ArmInfo:
     folder = run / "fedavg"
     folder.mkdir(exist_ok=True)
     document = {"seed": 3, "federation": {"rounds": 4, "personal": []}}
-    return ArmInfo(RunInfo("tiny", run), "fedavg", folder, 3, 4, "accuracy", ("before_local_training",), document)
+    return ArmInfo(
+        run=RunInfo("tiny", run),
+        name="fedavg",
+        folder=folder,
+        seed=3,
+        rounds=4,
+        metric="accuracy",
+        points=("before_local_training",),
+        experiment=document,
+    )
 
 
 def start(arm: ArmInfo, number: int = 0) -> ArmStart:

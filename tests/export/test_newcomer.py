@@ -81,12 +81,12 @@ def test_before_there_are_circles_it_gets_what_all_share(dataset: FederatedDatas
     arm = arm_of(dataset, circle=[])
     model, placement = newcomer_model(arm, arm.start().server, batch_of("fine"))
     assert placement.members == ()
-    assert str(placement).startswith("nobody learns in a circle")
+    assert str(placement).startswith("there are no circles")
     assert model.state_dict()
 
 
-def test_where_nobody_learns_together_there_is_no_backbone_to_give(arm: Arm) -> None:
-    with pytest.raises(ExperimentError, match="No clients of this run learn together in a circle, so that 'backbone'"):
+def test_while_all_are_alone_there_is_no_model_for_it(arm: Arm) -> None:
+    with pytest.raises(ExperimentError, match="no circle has weights"):
         newcomer_model(arm, arm.start().server, batch_of("fine"))
 
 

@@ -17,7 +17,15 @@ def test_the_learning_rate_falls_over_the_rounds(number: int, rate: float) -> No
     initial = client.tensors(shared=True)
     settings = plain_sgd(0.1, schedule="cosine")
     runtime = ClientRuntime(
-        client.model, Quadratic(), FedAvg(), settings, {"a": client.client}, initial, frozenset(), 0, 4
+        model=client.model,
+        task=Quadratic(),
+        algorithm=FedAvg(),
+        training=settings,
+        clients={"a": client.client},
+        initial=initial,
+        personal=frozenset(),
+        seed=0,
+        rounds=4,
     )
     upload, _ = runtime.update(Broadcast(number, initial), "a", ClientState())
     assert upload.change["network.weight"].item() == pytest.approx(rate, abs=1e-7)

@@ -110,7 +110,16 @@ class Diary(Callback):
 def federation(engine: FakeEngine, *callbacks: Callback, names: Sequence[str] = NAMES, **settings: Any) -> Federation:
     plain = FederationSettings(**settings)
     stopping = [EarlyStopping(plain.patience, plain.evaluate_every)] if plain.patience else []
-    return Federation(FedAvg(), engine, names, names, plain, 0, "accuracy", [*stopping, *callbacks])
+    return Federation(
+        FedAvg(),
+        engine,
+        participants=names,
+        evaluated=names,
+        settings=plain,
+        seed=0,
+        metric="accuracy",
+        callbacks=[*stopping, *callbacks],
+    )
 
 
 def start() -> Checkpoint:

@@ -35,7 +35,7 @@ SCENARIOS = ("intra", "mixed", "cross")
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_can_be_designed(name: str) -> None:
     study = STUDIES[name]
-    design = study.asked.design(study.plan().document)
+    design = study.options.design(study.plan().document)
     assert design.name == name
     assert len({len(arm.points) for arm in design.arms}) == 1
     given = {arm.name: arm.experiment(0, 0).federation for arm in design.arms}
@@ -66,7 +66,7 @@ def test_the_list_has_all_tasks_in_all_scenarios_and_claims_of_known_studies() -
 def test_every_row_can_be_built(name: str) -> None:
     study = STUDIES[name]
     clients = tuple(made_client(name, name[:2], (0, 1, 2), seed) for seed, name in enumerate(("CT-1", "CT-2", "MR")))
-    for one in study.asked.design(study.plan().document).arms:
+    for one in study.options.design(study.plan().document).arms:
         small = merged(one.document, {"classification": {"width": 8}, "adapter": {"grid": 7, "token_dim": 8}})
         assert make_arm(make_experiment(small), FederatedDataset(clients, LABELS)).participants, one.name
 
@@ -126,7 +126,7 @@ def test_a_page_has_the_figures_of_the_folder(tmp_path: Path) -> None:
     assert "| at least +0.050 from the best reference, fedbn | +0.062 ± 0.001 | yes |" in page
     index = index_page({"Studies": [(study(), figures), (STUDIES["mixed-vqa"], None)]}, "")
     assert "[mixed-made](mixed-made.md) | accuracy | 0.560 | 0.662 | 0.670 | 0.600 (`fedbn`) | 0.760 | +0.102" in index
-    assert "| mixed-vqa | not played yet |" in index
+    assert "| mixed-vqa | not run yet |" in index
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,10 @@ def test_one_seed_does_not_tell_of_harm_and_a_missing_row_decides_nothing(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_a_study_is_played_once_and_a_changed_one_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_a_study_is_run_once_and_a_changed_one_is_not_mistaken_for_it(tmp_path: Path) -> None:
     write_experiment(tmp_path, federation={"rounds": 2, "evaluate_every": 1, "acceptance": "on"}, arms={})
     entry: dict[str, Any] = {"name": "tiny", "file": "tiny.toml", "rows": "groups, omnifm", "seeds": 1}
-    results = player(tmp_path)
+    results = runner(tmp_path)
 
     def listed(**changes: Any) -> None:
         (tmp_path / "studies.toml").write_text(tomli_w.dumps({"studies": [{**entry, **changes}]}), encoding="utf-8")
@@ -174,10 +174,10 @@ def test_a_study_is_played_once_and_a_changed_one_is_not_taken_for_it(tmp_path: 
     status, said = results()
     assert status == 1
     assert "federation.rounds: 2 then, 3 now" in said.replace("\n", " ")
-    assert "not played yet" in (tmp_path / "pages/index.md").read_text(encoding="utf-8")
+    assert "not run yet" in (tmp_path / "pages/index.md").read_text(encoding="utf-8")
 
 
-def player(folder: Path) -> Callable[[], tuple[int, str]]:
+def runner(folder: Path) -> Callable[[], tuple[int, str]]:
     command = [sys.executable, ROOT / "benchmarks/results.py", "--studies", folder / "studies.toml"]
     command += ["--out", folder / "out", "--pages", folder / "pages", "--data", folder / "data", "--workers", "1"]
 

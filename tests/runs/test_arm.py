@@ -141,6 +141,13 @@ def test_omnifm_sends_its_bank_and_prototypes_beside_the_network() -> None:
     assert entries > 0
 
 
+def test_where_data_are_pooled_nothing_stays_at_a_home() -> None:
+    """Else every hospital would be judged with the first weights of what only the pooled client trained."""
+    personal = {"federation": {"personal": ["norm"]}}
+    assert small_arm("fedavg", **personal).runtime.personal
+    assert not small_arm("centralised", **personal).runtime.personal
+
+
 def test_centralised_trains_one_and_evaluates_all() -> None:
     arm = small_arm("centralised")
     heard, last = played(arm)

@@ -1,1 +1,1 @@
-"""How a round's uploads become one: ``aggregator.py`` is the contract, one short file a rule."""
+"""How a round's uploads become one: ``aggregator.py`` is the contract; each rule has a file."""

@@ -1,4 +1,4 @@
-"""The contract of an aggregator, and the frame of those that treat each tensor by itself."""
+"""The contract of an aggregator, and a base class for rules that treat each tensor separately."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from omnifm.core.records import Upload
 from omnifm.core.tensors import Tensors
 
 Weight = Callable[[Upload], float]
-"""The weight that an algorithm gives to an upload."""
+"""Returns the weight that an algorithm gives to an upload."""
 
 
 class Mean(NamedTuple):
     """The mean of the uploads' ``change`` and of their ``extra`` by name, or a robust estimate of it.
 
-    ``clients`` counts all that answered, whether or not the rule made use of them.
+    ``clients`` counts all that answered, whether or not the rule used their uploads.
     """
 
     change: Tensors
@@ -27,10 +27,10 @@ class Mean(NamedTuple):
 
 
 class Aggregator:
-    """Turns a stream of uploads into a :class:`Mean`; everything that uploads carry as tensors goes through it.
+    """Turns a stream of uploads into a :class:`Mean`; all tensors of uploads go through it.
 
-    A rule is a frozen dataclass whose fields are its settings, and keeps nothing from round to round.
-    ``estimates_mean`` tells whether the result is near the mean over clients when all are honest.
+    A rule is a frozen dataclass whose fields are its settings; it keeps nothing between rounds. ``estimates_mean`` is
+    whether the result is close to the mean over clients when all are honest.
     """
 
     estimates_mean: ClassVar[bool] = True
@@ -38,19 +38,19 @@ class Aggregator:
     def aggregate(self, uploads: Iterable[Upload], weight: Weight) -> Mean:
         """Aggregate the uploads, each tensor over the clients that hold it.
 
-        Integer tensors (counters) have no mean: the value of one client is taken. A rule may ignore the weights.
+        Integer tensors (counters) have no mean: one client's value is used. A rule can ignore the weights.
         """
         raise NotImplementedError
 
     def reject_reason(self, clients: int) -> str:
-        """Return why the rule cannot serve rounds of so many clients, or an empty string if it can."""
+        """Return why the rule does not work with so many clients a round, or an empty string if it does."""
         return ""
 
 
 class TensorAggregator(Aggregator):
-    """A rule for each tensor by itself: define :meth:`combine`. Integer tensors are those of the first client.
+    """A rule for each tensor separately: define :meth:`combine`. Integer tensors are those of the first client.
 
-    Memory: all uploads of a round at once, and the largest tensor of them once more.
+    Memory: all uploads of a round at once, and their largest tensor once more.
     """
 
     def combine(self, values: Tensor, weights: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class TensorAggregator(Aggregator):
         raise NotImplementedError
 
     def aggregate(self, uploads: Iterable[Upload], weight: Weight) -> Mean:
-        """Combine the tensors of each name."""
+        """Combine the tensors by name."""
         kept = list(uploads)
         weights = [weight(upload) for upload in kept]
         change = self._combined([upload.change for upload in kept], weights)

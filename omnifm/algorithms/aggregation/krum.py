@@ -20,11 +20,11 @@ from omnifm.utils.settings import Count
 
 @dataclass(frozen=True)
 class Krum(Aggregator):
-    """The upload that is nearest to its ``n - f - 2`` nearest of n, where f = ``malicious`` clients may send anything.
+    """The upload nearest to its ``n - f - 2`` nearest neighbours of n; f = ``malicious`` clients can send anything.
 
-    Distances are squared, over all floating-point numbers that both uploads carry. A tensor that the chosen client
-    does not hold comes from the next best that does. Weights are ignored. Fewer than ``2 f + 3`` clients a round are
-    refused; where some of them do not answer, at least one neighbour is looked at. Memory: all uploads of a round at
+    Distances are squared, over all floating-point numbers that both uploads contain. A tensor that the chosen client
+    does not have is taken from the next best that does. Weights are ignored. Fewer than ``2 f + 3`` clients a round are
+    refused; if some do not answer, at least one neighbour counts. Memory: all uploads of a round at
     once; time grows with the square of their number.
     """
 
@@ -32,7 +32,7 @@ class Krum(Aggregator):
     malicious: Count = 1
 
     def reject_reason(self, clients: int) -> str:
-        """Ask for ``2 f + 3`` clients."""
+        """Require ``2 f + 3`` clients."""
         least = 2 * self.malicious + 3
         few = f"with malicious = {self.malicious} it needs at least {least} clients a round, and there are {clients}"
         return few if clients < least else ""
@@ -42,13 +42,13 @@ class Krum(Aggregator):
         return 1
 
     def aggregate(self, uploads: Iterable[Upload], weight: Weight) -> Mean:
-        """Average the best uploads, each counted once."""
-        given = list(uploads)
-        scores = self._scores(given)
-        ranked = [given[place] for place in sorted(range(len(given)), key=scores.__getitem__)]
-        kept = self.kept(len(given))
+        """Average the best uploads with equal weights."""
+        received = list(uploads)
+        scores = self._scores(received)
+        ranked = [received[place] for place in sorted(range(len(received)), key=scores.__getitem__)]
+        kept = self.kept(len(received))
         change = _mean_of_first([upload.change for upload in ranked], kept)
-        return Mean(change, _mean_of_first([upload.extra for upload in ranked], kept), len(given))
+        return Mean(change, _mean_of_first([upload.extra for upload in ranked], kept), len(received))
 
     def _scores(self, uploads: Sequence[Upload]) -> list[float]:
         distances = torch.full((len(uploads), len(uploads)), torch.inf, dtype=torch.float64)
@@ -61,17 +61,17 @@ class Krum(Aggregator):
 
 @dataclass(frozen=True)
 class MultiKrum(Krum):
-    """The mean of the ``n - f`` uploads that Krum ranks best; settings, refusals and cost are Krum's."""
+    """The mean of the ``n - f`` uploads that Krum ranks best; settings, limits and cost are Krum's."""
 
     estimates_mean: ClassVar[bool] = True
 
     def kept(self, clients: int) -> int:
-        """Leave out as many as may be malicious."""
+        """Leave out as many as can be malicious."""
         return max(1, clients - self.malicious)
 
 
 def _distance(one: Upload, other: Upload) -> Tensor:
-    """Return the mean squared difference of the floating-point numbers that both uploads carry."""
+    """Return the mean squared difference of the floating-point numbers that both uploads contain."""
     total, count = torch.zeros((), dtype=torch.float64), 0
     for own, others in ((one.change, other.change), (one.extra, other.extra)):
         for name, value in own.items():
@@ -82,7 +82,7 @@ def _distance(one: Upload, other: Upload) -> Tensor:
 
 
 def _mean_of_first(parts: Sequence[Tensors], kept: int) -> Tensors:
-    """Average each name over the first ``kept`` that hold it."""
+    """Average each name over the first ``kept`` parts that contain it."""
     mean, taken = RunningMean(), Counter[str]()
     for part in parts:
         held = {name: value for name, value in part.items() if taken[name] < kept}

@@ -1,4 +1,4 @@
-"""The weighted mean of uploads, taken as they stream in: the default."""
+"""The weighted mean of uploads, computed as they arrive: the default."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from omnifm.core.tensors import Tensors
 class RunningMean:
     """A running ``sum of n_i D_i / sum of n_i`` for each name.
 
-    Sums are float64, so that the rounding of one client's share does not depend on how many others there are. Integer
-    tensors have no mean: the first client's value is taken.
+    Sums are float64, so that the rounding of one client's share does not depend on the number of others. Integer
+    tensors have no mean: the first client's value is used.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class RunningMean:
         self._weights: dict[str, float] = {}
 
     def add(self, tensors: Tensors, weight: float) -> None:
-        """Take in one client's tensors."""
+        """Add one client's tensors."""
         for name, value in tensors.items():
             if not value.is_floating_point():
                 self._sums.setdefault(name, value.clone())
@@ -34,7 +34,7 @@ class RunningMean:
                 self._weights[name] = weight
 
     def result(self) -> Tensors:
-        """Return the mean of each name as float32 (integers as they are), and forget the sums: they are large."""
+        """Return the mean of each name as float32 (integers unchanged), and free the sums, which are large."""
         means = {}
         for name in list(self._sums):
             total = self._sums.pop(name)

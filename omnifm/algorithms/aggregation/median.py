@@ -12,11 +12,11 @@ from omnifm.algorithms.aggregation.trimmed_mean import middle
 
 @dataclass(frozen=True)
 class Median(TensorAggregator):
-    """The median of each coordinate, for an even number of clients the mean of the two in the middle.
+    """The median of each coordinate; for an even number of clients the mean of the middle two.
 
     Weights are ignored, as in the trimmed mean. Memory: all uploads of a round at once.
     """
 
     def combine(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Take what is in the middle."""
+        """Take the middle value."""
         return middle(values, (len(values) - 1) // 2)

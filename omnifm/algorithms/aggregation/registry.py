@@ -21,18 +21,18 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "krum": Krum,
     "multi-krum": MultiKrum,
 }
-"""What ``aggregation.rule`` may be; the fields of each class are the other keys of ``[aggregation]``."""
+"""The values of ``aggregation.rule``; the fields of each class are the other keys of ``[aggregation]``."""
 
 
 def register_aggregator(name: str) -> Callable[[Rule], Rule]:
     """Return a class decorator that makes an aggregator known as ``aggregation.rule = name``.
 
     Raises:
-        ValueError: (from the decorator) the name is taken, or the class is no dataclass.
+        ValueError: (from the decorator) the name is taken, or the class is not a dataclass.
     """
     return class_decorator(AGGREGATORS, name, "Aggregator")
 
 
 def make_aggregator(settings: Mapping[str, Any]) -> Aggregator:
-    """Build an aggregator from ``[aggregation]`` of an experiment, which has been checked."""
+    """Build an aggregator from ``[aggregation]`` of an experiment, which was checked."""
     return AGGREGATORS[settings["rule"]](**{key: value for key, value in settings.items() if key != "rule"})

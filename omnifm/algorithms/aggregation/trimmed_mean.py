@@ -19,10 +19,10 @@ def middle(values: Tensor, cut: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TrimmedMean(TensorAggregator):
-    """The mean per coordinate without the share ``trim`` of the values at each end; all clients count the same.
+    """The mean of each coordinate without the share ``trim`` of the values at each end; all clients count equally.
 
-    At each end at least one value goes if there are three, and at least one is left. Weights are ignored: what a client
-    says of its number of samples is no more reliable than the rest. Memory: all uploads of a round at once.
+    With three or more clients, each end loses at least one value, and at least one is kept. Weights are ignored: a
+    client's report of its number of samples is no more reliable than the rest. Memory: all uploads of a round at once.
     """
 
     trim: Annotated[float, Field(gt=0, lt=0.5)] = 0.1

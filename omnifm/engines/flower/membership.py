@@ -40,7 +40,7 @@ class Membership:
     def data_spec(self) -> DataSpec:
         """The data properties for an arm; a hospital that has not connected yet has no data."""
         client_stats = tuple(self.client_stats.get(name, ClientStats(name, "", 0, 0, 0)) for name in self.names)
-        return DataSpec(self.shape, self.channels, self.axes, client_stats)
+        return DataSpec(shape=self.shape, channels=self.channels, axes=self.axes, client_stats=client_stats)
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
         """Build an arm from the hospitals' properties, on the CPU, as no data are here."""

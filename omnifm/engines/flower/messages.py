@@ -137,7 +137,7 @@ class ClientProperties:
     @property
     def data_spec(self) -> DataSpec:
         """The data properties for an arm."""
-        return DataSpec(self.shape, self.channels, self.axes, (self.stats,))
+        return DataSpec(shape=self.shape, channels=self.channels, axes=self.axes, client_stats=(self.stats,))
 
 
 @dataclass(frozen=True)

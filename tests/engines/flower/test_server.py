@@ -131,7 +131,7 @@ def test_of_a_deployed_run_the_shared_weights_can_be_taken_out(town: Town, tmp_p
         tensors, origin = read_weights(tmp_path / place / "model/model.safetensors")
         found.append((lacking, digest(tensors), origin.label_names))
     assert found[0] == found[1]
-    with pytest.raises(ExperimentError, match="The personal tensors of CT have stayed with it"):
+    with pytest.raises(ExperimentError, match="The personal tensors of CT are stored with that hospital only"):
         export_arm(LoadedArm.of(tmp_path / "deployed", plan), "CT", tmp_path / "own")
 
 
