@@ -13,12 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.composition import ComposedAlgorithm
 from omnifm.algorithms.placement import Placement
 from omnifm.config.experiment import make_experiment
 from omnifm.core.records import ServerState
@@ -27,6 +30,7 @@ from omnifm.data.subset import ClientData
 from omnifm.engines.in_process import InProcess
 from omnifm.export.newcomer import newcomer_model
 from omnifm.runs.arm import Arm, make_arm
+from omnifm.training.model import FederatedModel
 
 MODALITIES = ("T2", "FLAIR", "CT")
 EXPERIMENT: dict[str, Any] = {
@@ -40,18 +44,16 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 }
 
 
-class WithCircle:
-    """An arm's algorithm that puts every newcomer into the circle of one member."""
+@dataclass(frozen=True)
+class WithCircle(ComposedAlgorithm):
+    """An algorithm that puts every newcomer into the circle of one member."""
 
-    def __init__(self, arm: Arm, member: str) -> None:
-        self._algorithm, self._member = arm.algorithm, member
+    base: Algorithm
+    member: str
 
-    def place(self, state: ServerState, *_: Any) -> Placement:
+    def place(self, state: ServerState, model: FederatedModel, images: Tensor) -> Placement:
         """Return that circle, whatever the images."""
-        return Placement((self._member,), message=self._algorithm.message(state, self._member))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._algorithm, name)
+        return Placement((self.member,), message=self.base.message(state, self.member))
 
 
 def trained(changes: dict[str, Any], dataset: FederatedDataset, seed: int, rounds: int) -> tuple[Arm, ServerState]:
@@ -85,8 +87,10 @@ def served(left_out: list[str], seed: int, rounds: int) -> Iterator[dict[str, An
     for name in left_out:
         client = dataset.client(name)
         found, placement = accuracy(arm, server, client)
-        forced = [replace(arm, algorithm=WithCircle(arm, member)) for member in members.values()]
-        circles = {one.algorithm.place(server).members[0]: accuracy(one, server, client)[0] for one in forced}
+        circles = {
+            member: accuracy(replace(arm, algorithm=WithCircle(arm.algorithm, member)), server, client)[0]
+            for member in members.values()
+        }
         yield {
             "hospital": name,
             "omnifm": found,

@@ -28,17 +28,17 @@ def _score(figures: Figures, name: str) -> str:
     if name not in figures.scores.index:
         return MISSING
     line = figures.scores.loc[name]
-    return with_spread(line["mean"], line["spread"], figures.found.decimals)
+    return with_spread(line["mean"], line["spread"], figures.findings.decimals)
 
 
 def draw_gains(figures: Mapping[str, Figures], target: Path) -> None:
     """Draw, for each scenario, every hospital's gain over training alone: mean over seeds and standard error."""
     mpl.rcParams.update({"svg.hashsalt": "omnifm", "svg.fonttype": "none", "font.size": 9})
-    widths = [len(one.found.folder.clients) for one in figures.values()]
+    widths = [len(one.findings.folder.clients) for one in figures.values()]
     figure = Figure(figsize=(9, 2.9), layout="constrained")
     panels = figure.subplots(1, len(figures), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes, (scenario, one) in zip(panels, figures.items(), strict=True):
-        clients = list(one.found.folder.clients)
+        clients = list(one.findings.folder.clients)
         axes.axhline(0, color="#495057", linewidth=0.8)
         drawn = {name: color for name, color in DRAWN.items() if name in one.names}
         for number, (name, color) in enumerate(drawn.items()):

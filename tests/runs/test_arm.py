@@ -143,9 +143,9 @@ def test_omnifm_sends_its_bank_and_prototypes_beside_the_network() -> None:
 
 def test_where_data_are_pooled_nothing_stays_at_a_home() -> None:
     """Else every hospital would be judged with the first weights of what only the pooled client trained."""
-    personal = {"federation": {"personal": ["norm"]}}
-    assert small_arm("fedavg", **personal).runtime.personal
-    assert not small_arm("centralised", **personal).runtime.personal
+    at_home = {"personal": ["norm"]}
+    assert small_arm("fedavg", federation=at_home).runtime.personal
+    assert not small_arm("centralised", federation=at_home).runtime.personal
 
 
 def test_centralised_trains_one_and_evaluates_all() -> None:
