@@ -61,13 +61,11 @@ def retrieve(
     bank is searched in parts, so that the similarities to all entries never exist at once.
     """
     tokens, k = tokens.detach(), min(k, len(entries))
-    nearest = [_nearest(tokens, part, k) for part in torch.split(entries, _CHUNK)]
-    indices = nearest[0].indices
-    if len(nearest) > 1:
-        best = torch.cat([part.values for part in nearest], dim=1).topk(k, dim=1).indices
-        indices = torch.cat([part.indices + _CHUNK * place for place, part in enumerate(nearest)], dim=1).gather(
-            1, best
-        )
+    tops = [_nearest(tokens, part, k) for part in torch.split(entries, _CHUNK)]
+    indices = tops[0].indices
+    if len(tops) > 1:
+        best = torch.cat([part.values for part in tops], dim=1).topk(k, dim=1).indices
+        indices = torch.cat([part.indices + _CHUNK * place for place, part in enumerate(tops)], dim=1).gather(1, best)
     return entries[indices], indices
 
 

@@ -40,9 +40,12 @@ def pruned(bank: list[Entry], rules: BankSettings) -> list[Entry]:
         return bank
     order = sorted(range(len(bank)), key=lambda i: (-bank[i].frequency, bank[i].age, i))
     protected = set[int]()
-    for owners, most in ([e.group for e in bank], rules.floor), ([e.client for e in bank], rules.client_floor):
-        floor = min(most, rules.capacity // len(set(owners)))
-        protected |= {i for name in owners for i in [j for j in order if owners[j] == name][:floor]}
+    for floor, owners in (
+        (rules.floor, [entry.group for entry in bank]),
+        (rules.client_floor, [entry.client for entry in bank]),
+    ):
+        most = min(floor, rules.capacity // len(set(owners)))
+        protected |= {i for name in owners for i in [j for j in order if owners[j] == name][:most]}
     kept = [i for i in order if i in protected] + [i for i in order if i not in protected]
     return [bank[i] for i in sorted(kept[: rules.capacity])]
 
@@ -61,11 +64,17 @@ def entries_of(bank: KnowledgeBank) -> list[Entry]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(offers, max_size=5), frequencies, st.sampled_from([0.4, 0.5, 1.0, 1.5]), st.integers(1, 8))
+@given(
+    st.lists(offers, max_size=5),
+    frequencies,
+    st.sampled_from([0.4, 0.5, 1.0, 1.5]),
+    st.integers(1, 8),
+    st.integers(0, 3),
+)
 def test_rounds_are_those_of_the_plain_rules(
-    rounds: list[list[list[list[float]]]], frequency: list[int], merge_above: float, capacity: int
+    rounds: list[list[list[list[float]]]], frequency: list[int], merge_above: float, capacity: int, client_floor: int
 ) -> None:
-    rules = BankSettings(capacity=capacity, floor=2, client_floor=1, age_limit=3, merge_above=merge_above)
+    rules = BankSettings(capacity=capacity, floor=2, client_floor=client_floor, age_limit=3, merge_above=merge_above)
     bank, plain = KnowledgeBank.empty(), list[Entry]()
     for number, offered in enumerate(rounds):
         bank = bank.grow_older(0.5)
