@@ -71,6 +71,11 @@ class Algorithm:
         return ()
 
     @property
+    def fixed_start(self) -> bool:
+        """Whether the rule holds only where local training starts from what was received, so that nothing is chosen."""
+        return False
+
+    @property
     def compares(self) -> bool:
         """Whether clients compare what they receive with their own weights, unless the experiment decides."""
         return False

@@ -84,7 +84,8 @@ class RetrievalEvidence:
         rows = torch.tensor([row_of.get(name, -1) for name in self.owners], dtype=torch.int64)
         lift = self.retrieved[rows] / self.expected[rows]  # NaN where nothing is known
         lift[rows < 0] = torch.nan
-        ratio = (lift / lift.diagonal().unsqueeze(1)).clamp(max=1.0)
+        own = lift.diagonal().unsqueeze(1)
+        ratio = torch.where(own > 0, lift / own, torch.nan).clamp(max=1.0)
         ratio = torch.where(ratio.isfinite(), ratio, torch.nan)
         both = (ratio * ratio.T).sqrt()
         either = torch.where(ratio.isnan(), ratio.T, ratio)

@@ -77,6 +77,11 @@ class ComposedAlgorithm(Algorithm):
         return self.base.plain_sgd
 
     @property
+    def fixed_start(self) -> bool:
+        """As the base."""
+        return self.base.fixed_start
+
+    @property
     def needs_mean(self) -> bool:
         """As the base."""
         return self.base.needs_mean

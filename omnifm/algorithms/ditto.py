@@ -34,7 +34,7 @@ class Ditto(Algorithm):
 
     def client_update(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         """Train v towards x, then x as FedAvg does; at the end the trainer's model is v again."""
-        common = client.personal or trainer.tensors(shared=False)  # in a client's first round: the initial weights
+        common = {**trainer.tensors(shared=False), **client.personal}  # in a first round: the initial weights
         self.receive(broadcast, client, trainer)
         trainer.fit(broadcast.round, LocalTraining(gradient_hook=pull(self.lam, broadcast.shared, trainer)))
         own = trainer.tensors()

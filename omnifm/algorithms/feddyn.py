@@ -14,6 +14,7 @@ from omnifm.algorithms.server_optimizer import optimised, stepping, with_memory,
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 from omnifm.data.client_stats import ClientStats
+from omnifm.tasks.task import TaskNetwork
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.trainer import Trainer
 from omnifm.utils.settings import Positive
@@ -35,6 +36,15 @@ class FedDyn(Algorithm):
     def needs_mean(self) -> bool:
         """The server's h is the mean of all h_i."""
         return True
+
+    @property
+    def fixed_start(self) -> bool:
+        """Else the clients' h_i and the server's h would be of different changes."""
+        return True
+
+    def remark(self, network: TaskNetwork) -> str:
+        """Name what differs from the settings."""
+        return "without acceptance: its rule starts from what was received"
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start with h = 0."""

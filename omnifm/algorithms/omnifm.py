@@ -41,6 +41,7 @@ from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.training.model import FederatedModel
 from omnifm.training.trainer import Trainer
+from omnifm.utils.errors import ExperimentError
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class OmniFMSettings:
     def build(self, context: BuildContext) -> OmniFM:
         """Build the algorithm upon its base."""
         base = context.base(self.base, "omnifm.base")
+        if kinds := {"norm", "statistics"} & {*self.circle}:
+            raise ExperimentError(
+                f"omnifm.circle = {list(self.circle)}: name parts of the network, such as 'backbone', and not "
+                f"{min(kinds)!r}: normalisation goes with the part that it is in."
+            )
         if self.variant == "paper":
             return OmniFM(base, context.bank, retrieve=self.retrieve)
         return OmniFM(base, context.bank, self.personal, self.circle, self.circles, self.retrieve)

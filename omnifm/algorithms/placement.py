@@ -81,11 +81,11 @@ def _nearness(prototypes: Tensor, entries: Tensor) -> float:
 
 
 def _usual(circle: KnowledgeBank) -> float:
-    """Return the smallest nearness of a member's entries to those of the others; -1 if only one member has entries."""
+    """Return the smallest nearness of a member's entries to those of the others; 1 if only one member has entries."""
     codes = circle.clients.codes
     nearness = [
         _nearness(circle.tokens[codes == code], circle.tokens[codes != code])
         for code in range(len(circle.clients.names))
         if bool((codes != code).any())
     ]
-    return min(nearness, default=-1.0)
+    return min(nearness, default=1.0)

@@ -82,6 +82,7 @@ VARIANTS = {
 }
 """Further arms that ``--algorithms`` knows by name."""
 
+_DECLARED = {"circles": "group"}  # of other retrievals than all, the evidence for circles is none
 ABLATION = (
     OMNIFM,
     _variant("no-circles", "ablation", "no circles: the backbone stays at home", omnifm={"circles": "off"}),
@@ -96,9 +97,15 @@ ABLATION = (
     _variant("no-prefix", "ablation", "no prefix", adapter={"prefix": False}),
     _variant("no-suffix", "ablation", "no suffix", adapter={"suffix": False}),
     _variant("no-spalign", "ablation", "no spectral-proximal loss", adapter={"alignment": 0.0}),
-    _variant("random-prototypes", "control", "as many fixed random vectors", omnifm={"retrieve": "random"}),
-    _variant("own-prototypes", "control", "each hospital's own prototypes only", omnifm={"retrieve": "own"}),
-    _variant("others-prototypes", "control", "other hospitals' prototypes only", omnifm={"retrieve": "others"}),
+    _variant(
+        "random-prototypes", "control", "as many fixed random vectors", omnifm={"retrieve": "random", **_DECLARED}
+    ),
+    _variant(
+        "own-prototypes", "control", "each hospital's own prototypes only", omnifm={"retrieve": "own", **_DECLARED}
+    ),
+    _variant(
+        "others-prototypes", "control", "other hospitals' prototypes only", omnifm={"retrieve": "others", **_DECLARED}
+    ),
     OMNIFM_GROUPS,
     _variant(
         "omnifm-groups-no-gskr",

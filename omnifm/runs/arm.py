@@ -206,7 +206,8 @@ def _build_arm(
 
 def _acceptance(settings: FederationSettings, algorithm: Algorithm) -> Acceptance | None:
     wanted = algorithm.compares if settings.acceptance == "auto" else settings.acceptance == "on"
-    return Acceptance(settings.acceptance_every) if wanted and not algorithm.pools_data else None
+    possible = not (algorithm.pools_data or algorithm.fixed_start)
+    return Acceptance(settings.acceptance_every) if wanted and possible else None
 
 
 def _algorithm(experiment: Experiment, clients: int) -> Algorithm:

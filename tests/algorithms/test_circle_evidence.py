@@ -142,3 +142,8 @@ def test_a_client_that_is_not_in_the_federation_has_no_affinity() -> None:
     evidence = evidence.with_round(bank, [seen(bank, name, {"a": 5, "b": 5, "x": 5}) for name in "ab"], 0.9)
     assert evidence.groups({}) == [["a", "b"]]
     assert evidence.mean_affinity(["a", "b"]) == {"a": 1.0, "b": 1.0}
+
+
+def test_who_retrieves_none_of_its_own_says_nothing_of_others() -> None:
+    assert float(told({"a": {"b": 50}, "b": {"a": 5, "b": 50}}).affinity[0, 1]) == pytest.approx(0.1)
+    assert float(told({"a": {"b": 50}, "b": {"a": 50}}).affinity[0, 1]) == 0.0

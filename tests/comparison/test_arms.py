@@ -25,7 +25,7 @@ def test_every_arm_is_an_experiment(arm) -> None:  # type: ignore[no-untyped-def
 
 def test_ablation_changes_one_thing_at_a_time() -> None:
     plain = make_experiment({"algorithm": "omnifm"})
-    several = {"omnifm-groups-no-gskr": 2}
+    several = dict.fromkeys(("omnifm-groups-no-gskr", "random-prototypes", "own-prototypes", "others-prototypes"), 2)
     for arm in ABLATION[1:]:
         if arm.changes["algorithm"] != "omnifm":
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import astuple, replace
+from typing import Any
 
 import pytest
 import torch
@@ -213,3 +214,29 @@ def test_a_hospital_may_not_have_the_name_of_all() -> None:
     assert small_arm("fedavg", renamed).participants == ("centralised", "CT-2", "MRI")
     with pytest.raises(ExperimentError, match=r"A hospital is called 'centralised'.*rename it"):
         small_arm("centralised", renamed)
+
+
+def test_acceptance_is_the_algorithms_choice_unless_the_experiment_says_so() -> None:
+    on = {"acceptance": "on"}
+    assert small_arm("omnifm", omnifm={}).runtime.acceptance
+    assert small_arm("omnifm").runtime.acceptance is None  # the paper's form
+    assert small_arm("omnifm", omnifm={}, federation={"acceptance": "off"}).runtime.acceptance is None
+    assert small_arm("fedavg").runtime.acceptance is None
+    assert small_arm("fedavg", federation=on).runtime.acceptance
+    assert small_arm("centralised", federation=on).runtime.acceptance is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"omnifm": {"base": "feddyn"}}])
+def test_a_rule_that_starts_from_what_was_received_has_no_acceptance(changes: dict[str, Any]) -> None:
+    algorithm = "omnifm" if changes else "feddyn"
+    arm = small_arm(algorithm, federation={"acceptance": "on"}, **changes)
+    assert arm.runtime.acceptance is None
+    assert "without acceptance" in arm.algorithm.remark(arm.runtime.model.network)
+
+
+@pytest.mark.parametrize("part", ["norm", "statistics"])
+def test_circles_have_parts_of_the_network(part: str) -> None:
+    with pytest.raises(ExperimentError, match=f"omnifm.circle = .*and not '{part}'"):
+        small_arm("omnifm", omnifm={"circle": ["backbone", part]})
+    with pytest.raises(ExperimentError, match="No part of the network is called 'backbon'"):
+        small_arm("omnifm", omnifm={"circle": ["backbon"]})

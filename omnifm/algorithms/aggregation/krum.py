@@ -71,14 +71,14 @@ class MultiKrum(Krum):
 
 
 def _distance(one: Upload, other: Upload) -> Tensor:
-    """Return the mean squared difference of the floating-point numbers that both uploads contain."""
+    """Return the mean squared difference of the floating-point numbers in both uploads; infinite without any."""
     total, count = torch.zeros((), dtype=torch.float64), 0
     for own, others in ((one.change, other.change), (one.extra, other.extra)):
         for name, value in own.items():
             if name in others and value.is_floating_point():
                 total += (value.double() - others[name]).square().sum()
                 count += value.numel()
-    return total / count if count else total
+    return total / count if count else torch.full_like(total, torch.inf)
 
 
 def _mean_of_first(parts: Sequence[Tensors], kept: int) -> Tensors:

@@ -109,3 +109,11 @@ def test_krum_needs_enough_clients() -> None:
     assert "with malicious = 1 it needs at least 5 clients a round, and there are 4" in Krum(1).reject_reason(4)
     assert "at least 7" in MultiKrum(2).reject_reason(6)
     assert Median().reject_reason(1) == ""
+
+
+def test_an_upload_that_shares_no_tensor_is_near_to_none() -> None:
+    """Members of different circles may have nothing in common: that makes nobody's upload the best."""
+    apart = [upload(name, {f"circle.{name}": [value]}) for name, value in (("a", 1.0), ("b", 1e6))]
+    together = [upload(number, {"w": [0.1 * number]}) for number in range(3)]
+    change = Krum(1).aggregate([*apart, *together], by_samples).change
+    assert change["w"].tolist() == pytest.approx([0.1])
