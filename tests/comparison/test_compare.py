@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from small_run import Process, ended, omnifm, wait_until, write_experiment
 
+from omnifm.comparison.arms import ABLATION
 from omnifm.results.write import terminal_tables
 from omnifm.runs import run_arm as module
 
@@ -229,7 +230,7 @@ def test_of_all_those_that_cannot_are_left_out_and_say_why(tmp_path: Path) -> No
     outcome = omnifm("compare", path, *arguments, "--out", out)
     assert outcome.status == 0, outcome.text
     arms = {arm["name"]: arm for arm in record(out)["arms"]}
-    assert len(arms) == 16
+    assert len(arms) == 17
     assert "plain SGD only" in arms["scaffold"]["failure"]
     assert arms["scaffold"]["cells"] == []
     assert all(arm["failure"] is None for name, arm in arms.items() if name != "scaffold")
@@ -262,7 +263,7 @@ def test_ablation_and_sweep(tmp_path: Path) -> None:
     arguments: tuple[str | int, ...] = ("--ablate", "--seeds", 1, "--workers", 1)
     assert omnifm("compare", path, *arguments, "--out", tmp_path / "ablation").status == 0
     kinds = [arm["kind"] for arm in record(tmp_path / "ablation")["arms"]]
-    assert kinds == ["omnifm"] + ["ablation"] * 5 + ["control"] * 4 + ["baseline"] * 2
+    assert kinds == [arm.kind for arm in ABLATION] + ["baseline"] * 2
     arguments = ("--sweep", "adapter.rho=0.2,0.5", "--seeds", 1, "--workers", 1)
     assert omnifm("compare", path, *arguments, "--out", tmp_path / "sweep").status == 0
     names = [arm["name"] for arm in record(tmp_path / "sweep")["arms"]]
