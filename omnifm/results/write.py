@@ -14,13 +14,15 @@ from omnifm.results.report import report_html
 from omnifm.results.table import plain_text
 from omnifm.results.tables import all_tables
 from omnifm.utils.atomic_write import write_atomically
+from omnifm.utils.signals import cooperative
 
 TERMINAL_CLIENTS = 8
 """Tables of more hospitals are not printed; ``table.txt`` has them."""
 
 
+@cooperative()  # drawing calls back when weak references die, and Python swallows what a signal raises there
 def write_results(folder: Path) -> None:
-    """Write report and tables into the folder of a run or a comparison.
+    """Write report and tables into the folder of a run or a comparison; a signal takes effect when they are written.
 
     These are ``report.html``, ``results.csv`` (every test score, tidy), ``table.csv`` (the summary), ``table.txt`` and
     ``table.tex``.
