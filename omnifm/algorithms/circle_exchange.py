@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from omnifm.core.records import OWN_WEIGHTS, Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors, difference, strip_prefix
+from omnifm.training.model import is_part
 from omnifm.training.trainer import Trainer
 
 CIRCLE = "circle"
@@ -27,7 +28,7 @@ def in_parts(names: Iterable[str], parts: Collection[str]) -> list[str]:
 
     ``everything`` matches every name.
     """
-    return [name for name in names if any(part == "everything" or f".{part}." in f".{name}." for part in parts)]
+    return [name for name in names if any(part == "everything" or is_part(name, part) for part in parts)]
 
 
 def expected_change(broadcast: Broadcast) -> Tensors:

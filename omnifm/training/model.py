@@ -17,6 +17,11 @@ from omnifm.utils.errors import ExperimentError
 ALWAYS_PERSONAL = ("suffix",)
 
 
+def is_part(name: str, part: str) -> bool:
+    """Tell whether a tensor's dotted name contains ``part``: one or more of its consecutive components."""
+    return f".{part}." in f".{name}."
+
+
 class Output(NamedTuple):
     """A prediction and intermediate results.
 
@@ -103,7 +108,7 @@ class FederatedModel(nn.Module):
                 among = names if part == "norm" else [name for name, _ in self.named_buffers()]
                 matching = {n for n in among if n.rpartition(".")[0] in layers}
             else:
-                matching = {n for n in names if f".{part}." in f".{n}."}
+                matching = {n for n in names if is_part(n, part)}
             if not matching and part not in ("norm", "statistics"):
                 known = sorted(
                     {part for n in names for part in n.split(".")[:2]} | {"norm", "statistics", "everything"}
