@@ -6,7 +6,6 @@ The same object runs in process and over the network: on the server ``init``, ``
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -18,7 +17,7 @@ from omnifm.algorithms.aggregation.aggregator import Aggregator, Mean
 from omnifm.algorithms.aggregation.mean import WeightedMean
 from omnifm.algorithms.kinds import Kind, default_kinds
 from omnifm.algorithms.placement import Placement
-from omnifm.algorithms.validation import check_tensors
+from omnifm.algorithms.validation import check_plain, check_tensors
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors, apply, difference
 from omnifm.data.client_stats import ClientStats
@@ -164,13 +163,9 @@ class Algorithm:
         Raises:
             ValueError: it has other tensors, shapes or types, or an impossible number; says which.
         """
+        check_plain(upload)
         check_tensors(upload.change, broadcast.shared, "change")
         check_tensors(upload.extra, self.expected(broadcast), "extra")
-        if not 0 < upload.samples < 2**31 or not math.isfinite(upload.loss):
-            raise ValueError(f"{upload.samples} samples with a loss of {upload.loss} are not possible")
-        accepted = upload.notes.get("accepted", 1.0)
-        if not isinstance(accepted, (int, float)) or not 0 <= accepted <= 1:
-            raise ValueError(f"a share of {accepted!r} cannot have been accepted")
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Return tensors like those in a client's ``extra``; length 0 stands for an axis of any length."""

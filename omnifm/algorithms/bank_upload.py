@@ -68,17 +68,19 @@ def offer_kinds(upload: Upload) -> dict[str, Kind]:
     return {name: Kind.PROTOTYPE if name.endswith("/prototypes") else Kind.COUNT for name in names}
 
 
-def bank_upload_like(entries: Tensor) -> Tensors:
-    """Return tensors like those of a bank upload; ``entries`` ``(n, dim)`` is the bank, which can be empty."""
+def bank_upload_like(entries: Tensor, width: int) -> Tensors:
+    """Return tensors like those of a bank upload; ``width`` is that of the bank's ``entries`` ``(n, dim)`` if empty."""
     none = {"rows": torch.zeros(0, dtype=torch.int32), "counts": torch.zeros(0, dtype=torch.int32)}
-    return add_prefix(PREFIX, {"prototypes": entries[:0], "sizes": torch.zeros(0, dtype=torch.int64), **none})
+    prototypes = torch.zeros(0, entries.shape[1] or width)
+    return add_prefix(PREFIX, {"prototypes": prototypes, "sizes": torch.zeros(0, dtype=torch.int64), **none})
 
 
-def check_bank_upload(upload: Upload, entries: int) -> None:
-    """Check the bank upload in an upload against a bank of so many entries.
+def check_bank_upload(upload: Upload, entries: int, settings: BankSettings) -> None:
+    """Check the bank upload in an upload against a bank of so many entries and its settings.
 
     Raises:
-        ValueError: its parts do not fit together, or it refers to an entry that does not exist.
+        ValueError: its parts do not fit together, are more than is permitted or than its samples can give, or refer to
+            an entry that does not exist.
     """
     if not isinstance(upload.notes.get("group"), str):
         raise ValueError("the bank upload does not say of which group it is")
@@ -87,8 +89,20 @@ def check_bank_upload(upload: Upload, entries: int) -> None:
         raise ValueError("the parts of the bank upload are not of one length")
     if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < entries and int(counts.min()) >= 0):
         raise ValueError(f"the bank upload refers to entries that the bank of {entries} does not have")
-    if len(new.sizes) and (int(new.sizes.min()) < 1 or not torch.allclose(new.tokens.norm(dim=1), _ONE, atol=1e-3)):
-        raise ValueError("the bank upload holds prototypes without samples or not of norm 1")
+    if len(rows) and (len(rows.unique()) < len(rows) or int(counts.max()) > upload.samples):
+        raise ValueError(f"{upload.samples} samples cannot have retrieved what the bank upload says")
+    if not len(new.sizes):
+        return
+    if len(new.sizes) > settings.prototypes:
+        raise ValueError(f"{len(new.sizes)} prototypes are more than bank.prototypes = {settings.prototypes}")
+    smallest, together = int(new.sizes.min()), float(new.sizes.double().sum())
+    if smallest < settings.min_cluster or together > upload.samples:
+        raise ValueError(
+            f"prototypes of {smallest} samples and more, of {together:.0f} in all, are not possible with "
+            f"{upload.samples} samples and bank.min_cluster = {settings.min_cluster}"
+        )
+    if not torch.allclose(new.tokens.norm(dim=1), _ONE, atol=1e-3):
+        raise ValueError("the bank upload holds prototypes that are not of norm 1")
 
 
 class Refreshment:

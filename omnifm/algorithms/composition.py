@@ -25,11 +25,15 @@ from omnifm.utils.errors import ExperimentError, did_you_mean
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What an algorithm can be built from: the checked settings of all ``sections``, ``[bank]`` and the aggregator."""
+    """What an algorithm can be built from: the checked settings of all ``sections``, ``[bank]`` and the aggregator.
+
+    ``token_dim`` is the width of the adapter's spectral tokens, 0 if it is not known.
+    """
 
     sections: Mapping[str, Any]
     bank: BankSettings = field(default_factory=BankSettings)
     aggregator: Aggregator = field(default_factory=WeightedMean)
+    token_dim: int = 0
 
     def base(self, name: str, key: str) -> Algorithm:
         """Return the algorithm of this name to build upon; ``key`` is the setting that names it.

@@ -73,8 +73,9 @@ class OmniFMSettings:
                 f"{min(kinds)!r}: normalisation goes with the part that it is in."
             )
         if self.variant == "paper":
-            return OmniFM(base, context.bank, retrieve=self.retrieve)
-        return OmniFM(base, context.bank, self.personal, self.circle, self.circles, self.retrieve)
+            return OmniFM(base, context.bank, retrieve=self.retrieve, token_dim=context.token_dim)
+        parts = (self.personal, self.circle, self.circles)
+        return OmniFM(base, context.bank, *parts, self.retrieve, context.token_dim)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class OmniFM(ComposedAlgorithm):
     circle: tuple[str, ...] = ()
     circles: CircleSource = "off"
     retrieve: Retrieval = "all"
+    token_dim: int = 0
 
     @property
     def in_circles(self) -> tuple[str, ...]:
@@ -160,12 +162,12 @@ class OmniFM(ComposedAlgorithm):
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:
         """Add the bank upload to what the base expects."""
-        return {**super().expected(broadcast), **bank_upload_like(broadcast.extra["bank"])}
+        return {**super().expected(broadcast), **bank_upload_like(broadcast.extra["bank"], self.token_dim)}
 
     def check(self, upload: Upload, broadcast: Broadcast) -> None:
         """Check the circle's change and the bank upload too; it must refer to existing entries."""
         super().check(upload, replace(broadcast, shared={**broadcast.shared, **expected_change(broadcast)}))
-        check_bank_upload(upload, len(broadcast.extra["bank"]))
+        check_bank_upload(upload, len(broadcast.extra["bank"]), self.bank)
 
     def kinds(self, upload: Upload, trainable: Collection[str]) -> dict[str, Kind]:
         """Add the kinds of the bank upload's tensors."""

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+from omnifm.core.records import Upload
+
+MOST_SAMPLES = 2**31 - 1
+MOST_NOTES = 100_000
+"""The longest notes of an upload, in characters of JSON."""
+
+
+def check_plain(upload: Upload) -> None:
+    """Check what an upload holds beside its tensors.
+
+    Raises:
+        ValueError: a number is impossible or none, or the notes are not like ours.
+    """
+    if type(upload.samples) is not int or not 0 < upload.samples <= MOST_SAMPLES:
+        raise ValueError(f"{upload.samples!r:.80} is no possible number of samples")
+    if not is_number(upload.loss):
+        raise ValueError(f"{upload.loss!r:.80} is no possible loss")
+    notes = upload.notes
+    if not isinstance(notes, dict) or len(json.dumps(notes)) > MOST_NOTES:
+        raise ValueError(f"its notes are no table of at most {MOST_NOTES} characters")
+    accepted = notes.get("accepted", 1.0)
+    if not is_number(accepted) or not 0 <= accepted <= 1:
+        raise ValueError(f"a share of {accepted!r:.80} cannot have been accepted")
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value from JSON is a number that a float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 def check_tensors(received: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:

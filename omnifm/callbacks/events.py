@@ -98,7 +98,10 @@ class UploadEvent:
 
 @dataclass(frozen=True)
 class RoundEvent:
-    """A finished round: bytes sent to and by its clients, ``clients`` with loss and samples, the algorithm's report."""
+    """A finished round: bytes sent to and by its clients, ``clients`` with loss and samples, the algorithm's report.
+
+    ``rejected`` says by client why its upload did not count, ``refused`` why the whole round did not, if so.
+    """
 
     arm: ArmInfo
     round: int
@@ -108,6 +111,8 @@ class RoundEvent:
     bytes_up: int
     clients: dict[str, dict[str, float]]
     report: dict[str, Any]
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    refused: str = ""
 
 
 @dataclass(frozen=True)

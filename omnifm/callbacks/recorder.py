@@ -19,7 +19,8 @@ class Recorder(Callback):
     def on_round_end(self, event: RoundEvent) -> None:
         """Log a round."""
         values = {field.name: getattr(event, field.name) for field in fields(event) if field.name != "arm"}
-        self.log.append(event="round", **values)
+        trouble = {name: values.pop(name) for name in ("rejected", "refused")}
+        self.log.append(event="round", **values, **{name: value for name, value in trouble.items() if value})
 
     def on_evaluate(self, event: EvaluationEvent) -> None:
         """Log an evaluation."""

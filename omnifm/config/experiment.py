@@ -33,7 +33,7 @@ from omnifm.tasks import registry as tasks
 from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import ExperimentError, did_you_mean
 from omnifm.utils.registration import load_plugins
-from omnifm.utils.settings import Count, CountOrZero, OneOf, Text, settings
+from omnifm.utils.settings import Count, CountOrZero, NotNegative, OneOf, Text, settings
 
 Changes = Sequence[str] | Mapping[str, Any]
 """What is changed in an experiment: texts ``key=value``, or values by dotted key."""
@@ -68,6 +68,19 @@ class FederationSettings:
 
 
 @settings
+class ChecksSettings:
+    """Bounds on every upload.
+
+    ``max_norm``: the L2 norm of a change is at most so many times the median norm of the other clients' last changes,
+    and so many times the norm of the weights that were sent; otherwise the upload does not count (0: any counts).
+    ``max_share``: with three or more clients, one client is weighted with at most this share of all training samples.
+    """
+
+    max_norm: NotNegative = 30.0
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+@settings
 class Experiment:
     """One arm, complete.
 
@@ -92,6 +105,7 @@ class Experiment:
     bank: BankSettings = field(default_factory=BankSettings)
     aggregation: dict[str, Any] = field(default_factory=lambda: {"rule": "mean"})
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    checks: ChecksSettings = field(default_factory=ChecksSettings)
     sections: dict[str, Any] = field(default_factory=dict)
 
 

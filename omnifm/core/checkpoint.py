@@ -12,9 +12,11 @@ from omnifm.core.records import ClientState, ServerState
 class Checkpoint:
     """Everything that later rounds depend on.
 
-    ``best`` holds ``(round, score)`` by evaluation point, from validation data.
+    ``best`` holds ``(round, score)`` by evaluation point, from validation data; ``norms`` the clients of the last
+    uploads that counted and the norms of their changes.
     """
 
     server: ServerState
     clients: Mapping[str, ClientState] = field(default_factory=dict)
     best: dict[str, tuple[int, float]] = field(default_factory=dict)
+    norms: tuple[tuple[str, float], ...] = ()

@@ -30,6 +30,8 @@ _NAMES = {
 }
 _TYPES = {name: dtype for dtype, name in _NAMES.items()}
 _META, _TEXT, _PADDING = "__metadata__", "plain", "__padding__"
+MOST_HEADER, MOST_AXES = 64 * 2**20, 8
+"""What is longer, in bytes, is no header that we wrote, and a tensor of more axes none of ours."""
 ALIGNMENT = 64
 """Every tensor begins at a multiple of so many bytes, and a whole buffer takes a multiple of them."""
 
@@ -81,12 +83,16 @@ def unpack_tensors(memory: memoryview) -> tuple[Tensors, Any]:
     """
     try:
         length = int.from_bytes(memory[:8], "little")
+        if length > min(MOST_HEADER, len(memory)):
+            raise ValueError(f"a header of {length} bytes is too long")
         header = json.loads(bytes(memory[8 : 8 + length]))
         plain = json.loads(header.pop(_META)[_TEXT])
         tensors = {name: _tensor(memory, 8 + length, **about) for name, about in header.items()}
         return {name: value for name, value in tensors.items() if not name.startswith(_PADDING)}, plain
+    except RecursionError:
+        raise ValueError("not tensors in the safetensors format: nested too deeply") from None
     except (KeyError, TypeError, AttributeError, RuntimeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"not tensors in the safetensors format: {error!r}") from None
+        raise ValueError(f"not tensors in the safetensors format: {error!r:.200}") from None
 
 
 def aligned(data: bytes | bytearray) -> memoryview:
@@ -102,8 +108,11 @@ def _about(dtype: str, shape: Sequence[int], start: int, end: int) -> dict[str, 
 
 def _tensor(memory: memoryview, base: int, dtype: str, shape: list[int], data_offsets: tuple[int, int]) -> Tensor:
     kind, (start, end) = _TYPES[dtype], data_offsets
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"a tensor of {len(shape)} axes")
     count, room = prod(shape), len(memory) - base
-    if min(shape, default=0) < 0 or not 0 <= start <= end <= room or end - start != count * kind.itemsize:
+    fits = 0 <= start <= end <= room and end - start == count * kind.itemsize and min(shape, default=0) >= 0
+    if not fits or max(shape, default=0) > 2**31:
         raise ValueError(f"a tensor of {dtype} {shape} does not lie in bytes {start} to {end} of {room}")
     if count == 0:
         return torch.empty(shape, dtype=kind)

@@ -57,6 +57,11 @@ class InProcess:
         """The clients' states as they are now; a client whose state is empty has none."""
         return StoredStates(self._states.folder, self._states.digests)
 
+    @property
+    def samples(self) -> dict[str, int]:
+        """The clients' numbers of training samples."""
+        return {name: len(client.train) for name, client in self.runtime.clients.items()}
+
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
         folder = self._states.folder

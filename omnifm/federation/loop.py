@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from omnifm.algorithms.algorithm import Algorithm
@@ -17,15 +20,18 @@ from omnifm.callbacks.events import (
     RoundStart,
     UploadEvent,
 )
-from omnifm.config.experiment import FederationSettings
+from omnifm.config.experiment import ChecksSettings, FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
+from omnifm.federation.upload_checks import Norms, UploadChecks, refusal
 from omnifm.privacy.step import UploadStep, apply_on_server
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.seeding import derive_seeds
 from omnifm.utils.signals import check_interrupts
+
+_log = logging.getLogger("omnifm")
 
 Messages = Mapping[str, Tensors]
 """What each client alone receives, by name; clients that receive nothing are left out."""
@@ -64,6 +70,11 @@ class Engine(Protocol):
         """A snapshot of the clients' states by name; later training does not change it."""
         ...
 
+    @property
+    def samples(self) -> Mapping[str, int]:
+        """The clients' numbers of training samples, as agreed before training."""
+        ...
+
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
         ...
@@ -100,6 +111,7 @@ class Federation:
         callbacks: called in this order.
         info: the arm, for callbacks.
         steps: the steps on uploads, of which this applies the server's part.
+        checks: the bounds on uploads.
     """
 
     def __init__(
@@ -115,10 +127,12 @@ class Federation:
         callbacks: Iterable[Callback] = (),
         info: ArmInfo | None = None,
         steps: Sequence[UploadStep] = (),
+        checks: ChecksSettings | None = None,
     ) -> None:
         self.algorithm, self.engine, self.settings = algorithm, engine, settings
         self.participants, self.evaluated = list(participants), list(evaluated)
         self.seed, self.metric, self.callbacks, self.steps = seed, metric, list(callbacks), steps
+        self.checks = checks or ChecksSettings()
         self.info = info or ArmInfo(seed=seed, rounds=settings.rounds, metric=metric, points=settings.evaluate)
         self.stop: Stop | None = None
 
@@ -134,13 +148,13 @@ class Federation:
             chosen = sample(self.participants, self.settings.participation, self.seed, number)
             if self.stop or self._notify(Callback.on_round_start, RoundStart(self.info, number, chosen)):
                 break
-            server = self._round(checkpoint.server, chosen)
+            server, norms = self._round(checkpoint, chosen)
             best, improved = dict(checkpoint.best), []
-            checkpoint = Checkpoint(server, self.engine.states, best)
+            checkpoint = Checkpoint(server, self.engine.states, best, norms)
             if number % self.settings.evaluate_every == 0 or number == self.settings.rounds or self._is_last:
                 for point in self.settings.evaluate:
                     score = self.evaluate(server, "validation", point).mean(self.metric)
-                    if point not in best or score > best[point][1]:
+                    if point not in best or score > best[point][1] or math.isnan(best[point][1]):
                         best[point] = (number, score)
                         improved.append(point)
             self._notify(Callback.on_checkpoint, CheckpointEvent(self.info, checkpoint, tuple(improved)))
@@ -159,14 +173,19 @@ class Federation:
     def _messages(self, server: ServerState, clients: Sequence[str]) -> Messages:
         return {name: message for name in clients if (message := self.algorithm.message(server, name))}
 
-    def _round(self, server: ServerState, chosen: Sequence[str]) -> ServerState:
-        started, number = time.perf_counter(), server.round + 1
-        broadcast, messages = self.algorithm.broadcast(server), self._messages(server, chosen)
+    def _round(self, before: Checkpoint, chosen: Sequence[str]) -> tuple[ServerState, Norms]:
+        started, number = time.perf_counter(), before.server.round + 1
+        broadcast, messages = self.algorithm.broadcast(before.server), self._messages(before.server, chosen)
         clients: dict[str, dict[str, float]] = {}
+        rejected: dict[str, str] = {}
         sizes: list[int] = []
+        samples = self.engine.samples
+        known = {name: samples[name] for name in self.participants if name in samples}
+        checks = UploadChecks(self.checks, known, before.norms)
 
         def arriving() -> Iterator[Upload]:
-            for upload in self.engine.update(broadcast, chosen, messages):
+            uploads = self.engine.update(broadcast, chosen, messages)
+            for upload in checks.passing(uploads, broadcast, chosen, rejected.__setitem__):
                 check_interrupts()
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
                 if "accepted" in upload.notes:
@@ -175,7 +194,14 @@ class Federation:
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload
 
-        server = self.algorithm.server_update(server, arriving(), lambda mean: apply_on_server(self.steps, mean))
+        server = self.algorithm.server_update(before.server, arriving(), lambda mean: apply_on_server(self.steps, mean))
+        norms, refused = checks.norms, refusal(server)
+        if refused:
+            server, norms = replace(before.server, round=number), before.norms
+        for name, reason in rejected.items():
+            _log.warning("Round %d: the upload of %s does not count: %s.", number, name, reason)
+        if refused:
+            _log.warning("Round %d does not count: %s.", number, refused)
         event = RoundEvent(
             self.info,
             number,
@@ -185,9 +211,11 @@ class Federation:
             bytes_up=sum(sizes),
             clients=clients,
             report=server.notes.get("report", {}),
+            rejected=rejected,
+            refused=refused,
         )
         self._notify(Callback.on_round_end, event)
-        return server
+        return server, norms
 
     @property
     def _is_last(self) -> bool:

@@ -115,6 +115,7 @@ class Arm:
             callbacks=[*stopping, *callbacks],
             info=info or self.info(),
             steps=self.runtime.steps,
+            checks=experiment.checks,
         )
 
 
@@ -212,7 +213,8 @@ def _acceptance(settings: FederationSettings, algorithm: Algorithm) -> Acceptanc
 
 def _algorithm(experiment: Experiment, clients: int) -> Algorithm:
     aggregator = make_aggregator(experiment.aggregation)
-    algorithm = make_algorithm(experiment.algorithm, BuildContext(experiment.sections, experiment.bank, aggregator))
+    context = BuildContext(experiment.sections, experiment.bank, aggregator, experiment.adapter.token_dim)
+    algorithm = make_algorithm(experiment.algorithm, context)
     reason = (
         "" if algorithm.pools_data else aggregator.reject_reason(sampled(experiment.federation.participation, clients))
     )

@@ -172,6 +172,7 @@ class KnowledgeBank:
 
         Each group keeps its ``floor`` best entries, each client its ``client_floor`` (or an equal share of the
         capacity, if the floors would exceed it); the remaining places go by retrieval frequency, ties to the younger.
+        No client gets more than twice an equal share while others have entries for the places.
         """
         young = self.age <= settings.age_limit
         bank = self if young.all() else self.select(young.nonzero().flatten())
@@ -182,7 +183,9 @@ class KnowledgeBank:
         protected = torch.zeros(len(bank), dtype=torch.bool)
         for owners, floor in ((bank.groups, settings.floor), (bank.clients, settings.client_floor)):
             protected |= _rank(owners.codes[order]) < min(floor, settings.capacity // len(owners.names))
-        kept = torch.cat([order[protected], order[~protected]])[: settings.capacity]
+        crowded = _rank(bank.clients.codes[order]) >= 2 * settings.capacity // len(bank.clients.names)
+        turn = torch.where(crowded, 2, torch.where(protected, 0, 1))
+        kept = order[turn.argsort(stable=True)][: settings.capacity]
         return bank.select(kept.sort().values)
 
 

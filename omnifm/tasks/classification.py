@@ -72,6 +72,11 @@ class Classification(Task):
         self.personal = ("norm",) if settings.norm == "batch-personal" else ()
         self.classes = len(shape.label_names)
 
+    @property
+    def table_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The confusion of classes, ``(C, C)``."""
+        return {"confusion": (self.classes, self.classes)}
+
     def network(self) -> ClassificationNetwork:
         """Build the network."""
         settings, channels = self.settings, self.shape.channels

@@ -73,6 +73,7 @@ class SuperResolution(Task):
     """The task (see ``Task``)."""
 
     main_metric = "psnr"
+    score_range = (-100.0, 100.0)
     imports = ("monai.metrics",)
 
     def __init__(self, settings: SuperResolutionSettings, shape: DataShape) -> None:

@@ -114,17 +114,24 @@ class Panel(NamedTuple):
 class Task:
     """What is learned. Built once per experiment from its settings and the shape of the data.
 
-    ``main_metric`` chooses the best round on validation data, higher is better; ``lower_is_better`` names the metrics
-    for which it is the other way round. ``personal`` names parts of the network that this task's settings keep at the
-    client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a task without any. ``imports`` names
-    modules that the task imports when it first needs them: an engine imports them once, before its workers start.
+    ``main_metric`` chooses the best round on validation data, higher is better, within ``score_range``;
+    ``lower_is_better`` names the metrics for which it is the other way round. ``personal`` names parts of the network
+    that this task's settings keep at the client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a
+    task without any. ``imports`` names modules that the task imports when it first needs them: an engine imports them
+    once, before its workers start.
     """
 
     main_metric: ClassVar[str]
+    score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     lower_is_better: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
     classes: int = 0
     imports: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def table_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tables of counts that the metric can compute, with their shapes."""
+        return {}
 
     def network(self) -> TaskNetwork:
         """Build a new network, its weights drawn from torch's global generator."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import ClientProperties, Reply
+from omnifm.engines.flower.reply_checks import InvalidReplyError, check_properties, read_reply
 from omnifm.engines.flower.status_log import Events
 from omnifm.engines.flower.transport import GridTransport, Node
 
@@ -16,13 +17,16 @@ Clock = Callable[[], float]
 
 
 class ClientAnswer(NamedTuple):
-    """The outcome of a request: a reply, or none for a ``reason``; one that was ``lost`` can be sent again."""
+    """The outcome of a request: a reply, or none for a ``reason``.
+
+    One that was ``lost`` can be sent again; an ``invalid`` one came, and does not count.
+    """
 
     client: str
     reply: Reply | None
     reason: str = ""
     lost: bool = False
-    size: int = 0
+    invalid: bool = False
 
 
 @dataclass
@@ -144,9 +148,11 @@ class ClientManager:
             self._seen.pop(node, None)  # so that it is asked again
             return
         try:
-            reply = Reply.from_bytes(payload) if payload is not None else Reply("", "failed", fault)
-        except ValueError as error:
-            reply = Reply("", "failed", f"not understood: {error}")
+            reply = read_reply(payload) if payload is not None else Reply("", "failed", fault)
+            if reply.introduction:
+                check_properties(reply.introduction)
+        except InvalidReplyError as error:
+            reply = Reply("", "failed", f"its introduction does not count: {error}")
         name = reply.client or f"node {node.id}"
         if reply.outcome != "done" or reply.introduction is None:
             self._reject(name, node, reply.reason or "it did not introduce itself")
@@ -174,8 +180,8 @@ class ClientManager:
             self.membership.write(self.events.folder)
         stats, versions = properties.stats, properties.versions
         about = {"group": stats.group, "train": stats.train, "validation": stats.validation, "test": stats.test}
-        self.events.log("back" if back else "there", name, f"{stats.train} training samples", **versions)
-        self.events.update_status({name: {"there": True, **about, **versions, "trouble": ""}})
+        self.events.log("back" if back else "there", name, f"{stats.train} training samples", versions=versions)
+        self.events.update_status({name: {**versions, "there": True, **about, "trouble": ""}})
 
     def _reject(self, name: str, node: Node, reason: str) -> None:
         self._seen[node] = "unwelcome"
@@ -187,11 +193,11 @@ class ClientManager:
         if payload is None:
             return ClientAnswer(name, None, fault or "the message was lost", lost=not fault)
         try:
-            reply = Reply.from_bytes(payload)
-        except ValueError as error:
-            return ClientAnswer(name, None, f"its answer is not understood: {error}")
+            reply = read_reply(payload)
+        except InvalidReplyError as error:
+            return ClientAnswer(name, None, f"its answer is not understood: {error}", invalid=True)
         if reply.client != name:
-            return ClientAnswer(name, None, f"it answers as {reply.client!r}")
+            return ClientAnswer(name, None, f"it answers as {reply.client!r}", invalid=True)
         if reply.outcome != "done":
-            return ClientAnswer(name, None, f"{reply.outcome}: {reply.reason}")
-        return ClientAnswer(name, reply, size=len(payload))
+            return ClientAnswer(name, None, f"{reply.outcome}: {reply.reason}"[:500])
+        return ClientAnswer(name, reply)

@@ -20,6 +20,8 @@ from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import Reply, Request
+from omnifm.engines.flower.reply_checks import InvalidReplyError, check_work, checked_reply
+from omnifm.engines.flower.set_aside import SetAside
 from omnifm.federation.loop import NO_MESSAGES, Messages, sample
 from omnifm.runs.arm import Arm
 from omnifm.tasks.task import Panel, Scores
@@ -54,10 +56,12 @@ class FlowerEngine:
         clients: ClientManager,
         checkpoints: CheckpointManager,
         settings: DeploySettings,
+        set_aside: SetAside,
         weights: str = "",
     ) -> None:
         self.name, self.arm, self.membership, self.clients = name, arm, membership, clients
         self.checkpoints, self.settings, self.events = checkpoints, settings, clients.events
+        self.set_aside = set_aside
         self._experiment, self._weights = public_config(arm.experiment), weights
         self._digests: dict[str, str] = {}
         self._ahead: dict[str, Reply] = {}
@@ -74,6 +78,11 @@ class FlowerEngine:
     def states(self) -> StateRefs:
         """The digests of the hospitals' states."""
         return StateRefs(self._digests)
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """The hospitals' numbers of training samples, as they introduced themselves."""
+        return {name: stats.train for name, stats in self.membership.client_stats.items()}
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Continue from these states."""
@@ -151,15 +160,17 @@ class FlowerEngine:
         need, waiting_logged = min(self.settings.min_answers, len(clients)), False
         while True:
             check_interrupts()
-            found = [name for name in clients if self.clients.gone_for(name) <= self.settings.grace]
+            admitted = [name for name in clients if name not in self.set_aside]
+            found = [name for name in admitted if self.clients.gone_for(name) <= self.settings.grace]
             if len(found) >= need:
                 break
             if not waiting_logged:
-                self.events.log("waiting", text=f"{len(found)} of {need} required hospitals are connected")
+                aside = f"; {len(clients) - len(admitted)} are set aside" if len(admitted) < len(clients) else ""
+                self.events.log("waiting", text=f"{len(found)} of {need} required hospitals are connected{aside}")
             waiting_logged = True
             time.sleep(self.settings.poll)
             self.clients.turn()
-        for name in clients:
+        for name in admitted:
             if name not in found:
                 self.events.log("missed", name, "it is not connected")
         return found
@@ -192,7 +203,6 @@ class FlowerEngine:
                 answered += reply is not None
                 if reply is None:
                     reasons[answer.client] = reason
-                    self.events.log("failed", answer.client, reason, round=broadcast.round)
                 self._log_outcome(answer.client, broadcast, reply, reason, self.clients.clock() - started)
                 if answered + len(waiting) < need:
                     raise DeploymentError(
@@ -243,28 +253,25 @@ class FlowerEngine:
         self, answer: ClientAnswer, broadcast: Broadcast, messages: Messages, job: Job
     ) -> tuple[Reply | None, str]:
         """Return the reply if it counts, else None and the reason."""
-        reply = answer.reply
+        reply, reason = answer.reply, answer.reason
         if reply is None:
-            return None, answer.reason
+            if answer.invalid:
+                self.set_aside.reject(answer.client, reason, broadcast.round)
+            elif not answer.lost:
+                self.events.log("failed", answer.client, reason, round=broadcast.round)
+            return None, reason
         try:
-            self._check(answer.client, reply, broadcast.with_message(messages.get(answer.client, {})), job)
-        except (ValueError, KeyError, TypeError) as error:
-            self.events.log("rejected", answer.client, str(error), round=broadcast.round)
+            checked_reply(lambda: self._check(answer.client, reply, broadcast, messages, job))
+        except InvalidReplyError as error:
+            self.set_aside.reject(answer.client, str(error), broadcast.round)
             return None, f"rejected: {error}"
         return reply, ""
 
-    def _check(self, name: str, reply: Reply, broadcast: Broadcast, job: Job) -> None:
-        if {(one.split, one.point) for one in reply.evaluations} != set(job.evaluations):
-            raise ValueError("it was asked for other scores")
-        if (reply.upload is not None) != job.train:
-            raise ValueError("it has not trained" if job.train else "it was not asked to train")
-        if reply.upload is None:
-            return
-        if reply.upload.client != name:
-            raise ValueError(f"its upload is signed {reply.upload.client!r}")
-        if reply.upload.samples > self.membership.client_stats[name].train:
-            raise ValueError(f"{reply.upload.samples} samples are more than it has")
-        self.arm.algorithm.check(reply.upload, broadcast)
+    def _check(self, name: str, reply: Reply, broadcast: Broadcast, messages: Messages, job: Job) -> None:
+        stats = self.membership.client_stats[name]
+        check_work(reply, stats=stats, task=self.arm.task, evaluations=job.evaluations, train=job.train)
+        if reply.upload is not None:
+            self.arm.algorithm.check(reply.upload, broadcast.with_message(messages.get(name, {})))
 
     def _log_outcome(self, name: str, broadcast: Broadcast, reply: Reply | None, reason: str, seconds: float) -> None:
         done = {"round": broadcast.round, "seconds": round(seconds, 2)} if reply else {}

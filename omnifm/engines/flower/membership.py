@@ -26,7 +26,10 @@ MEMBERSHIP_FILE = "membership.json"
 
 @dataclass(kw_only=True)
 class Membership:
-    """The run's name, and what was agreed on. ``keys`` are the hospitals' public keys by name."""
+    """The run's name, and what was agreed on.
+
+    ``keys`` are the hospitals' public keys by name; those ``set_aside`` are not asked any more.
+    """
 
     run: str
     names: tuple[str, ...]
@@ -35,6 +38,7 @@ class Membership:
     axes: int
     keys: dict[str, str] = field(default_factory=dict)
     client_stats: dict[str, ClientStats] = field(default_factory=dict)
+    set_aside: set[str] = field(default_factory=set)
 
     @property
     def data_spec(self) -> DataSpec:
@@ -82,6 +86,7 @@ class Membership:
             **shape,
             "posed": {"channels": self.channels, "axes": self.axes},
             "keys": self.keys,
+            "set_aside": sorted(self.set_aside),
         }
         write_atomically(folder / MEMBERSHIP_FILE, json.dumps(plain, indent=1).encode())
 
@@ -104,6 +109,7 @@ def read_membership(folder: Path) -> Membership | None:
             channels=posed["channels"],
             axes=posed["axes"],
             keys=dict(plain["keys"]),
+            set_aside=set(plain.get("set_aside", ())),
         )
     except FileNotFoundError:
         return None

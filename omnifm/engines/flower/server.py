@@ -21,6 +21,7 @@ from omnifm.engines.flower.engine import FlowerEngine
 from omnifm.engines.flower.event_log import EventLog
 from omnifm.engines.flower.membership import Membership, agree, read_membership
 from omnifm.engines.flower.messages import Request
+from omnifm.engines.flower.set_aside import SetAside
 from omnifm.engines.flower.status_log import Events
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.runs import run as runs
@@ -34,15 +35,19 @@ _PATIENCE = 60.0
 TransportFactory = Callable[[DeploySettings], GridTransport]
 
 
-def run_server(given: Plan | None, folder: Path, resume: bool, make_transport: TransportFactory) -> None:
+def run_server(
+    given: Plan | None, folder: Path, resume: bool, make_transport: TransportFactory, readmit: Sequence[str] = ()
+) -> None:
     """Run a new plan in a folder, or resume the run in it, with the clients that ``make_transport`` reaches.
+
+    Those set aside that ``readmit`` names take part again.
 
     Raises:
         OmniFMError: something must be corrected before it can continue; says what.
     """
     with _locked(folder):
         plan = runs.reopen(folder, given) if resume or given is None else runs.create(folder, given)
-        runs.execute(plan, folder, FlowerBackend(make_transport))
+        runs.execute(plan, folder, FlowerBackend(make_transport, readmit))
 
 
 @contextmanager
@@ -67,8 +72,8 @@ class FlowerBackend:
 
     states: StateStore = RemoteStateStore()
 
-    def __init__(self, make_transport: TransportFactory) -> None:
-        self._make_transport = make_transport
+    def __init__(self, make_transport: TransportFactory, readmit: Sequence[str] = ()) -> None:
+        self._make_transport, self._readmit = make_transport, readmit
         self._weights: dict[str, str] = {}
 
     @contextmanager
@@ -84,7 +89,8 @@ class FlowerBackend:
             make_transport, self._events, lambda: _introduce(plan), membership=read_membership(folder)
         )
         self._membership = _assemble(self._clients, self._settings)
-        yield [EventLog(self._events)]
+        self._set_aside = SetAside(self._membership, self._events, self._readmit)
+        yield [EventLog(self._events), self._set_aside]
 
     def settings(self, plan: Plan) -> DeploySettings:
         """Return the settings of a plan's deployment."""
@@ -112,6 +118,7 @@ class FlowerBackend:
             clients=self._clients,
             checkpoints=checkpoints,
             settings=self._settings,
+            set_aside=self._set_aside,
             weights=weights,
         )
 

@@ -38,7 +38,7 @@ class Events:
         write_atomically(self.folder / "status.json", json.dumps(self._status, indent=1).encode())
 
 
-_WARNINGS = ("gone", "lost", "refused", "failed", "rejected", "late", "missed", "waiting", "unwelcome")
+_WARNINGS = ("gone", "lost", "refused", "failed", "rejected", "late", "missed", "waiting", "unwelcome", "set aside")
 
 
 def _now() -> str:

@@ -31,6 +31,7 @@ class FakeGrid:
         self.fault: Callable[[str, str], str] = lambda name, group: ""
         self.each_look: Callable[[], None] = lambda: None
         self.registered: dict[str, str] = {}
+        self.answered: Callable[[str, str, Message], Message] = lambda name, group, answer: answer
         self._files, self._client = dict(hospitals), client
         self._ids = itertools.count(100)
         self._messages: dict[str, Message] = {}
@@ -92,7 +93,7 @@ class FakeGrid:
             answer = self._client(message, Context(1, message.metadata.dst_node_id, config, RecordDict(), {}))
             if what == "spoil":
                 answer.content.array_records["payload"]["body"].data = b"nothing"
-            answers.append(answer)
+            answers.append(self.answered(name, message.metadata.group_id, answer))
         return answers
 
 

@@ -1,0 +1,125 @@
+"""Bounds on what clients send: ``[checks]`` of an experiment.
+
+Shapes and types are checked where an upload is read. Here finite values are bounded, of every algorithm and on every
+engine, so that no client dominates or poisons what all of them receive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from omnifm.algorithms.validation import MOST_SAMPLES
+from omnifm.config.experiment import ChecksSettings
+from omnifm.core.records import Broadcast, ServerState, Upload
+
+Norms = tuple[tuple[str, float], ...]
+"""Client and norm of the last uploads that counted."""
+
+REMEMBERED = 64
+"""So many of the last norms are compared with."""
+HELD = 16
+"""In the first round, at most so many uploads wait until there are others to compare them with."""
+_OTHERS = 2
+
+OnReject = Callable[[str, str], None]
+"""Is called with the client whose upload does not count, and the reason."""
+
+
+class UploadChecks:
+    """Passes on the uploads of a round that are within the bounds.
+
+    Args:
+        settings: the bounds.
+        samples: the training samples of all clients, as agreed at the start; empty if they are not known.
+        norms: of the uploads before this round.
+    """
+
+    def __init__(self, settings: ChecksSettings, samples: Mapping[str, int], norms: Norms) -> None:
+        self._settings, self._norms = settings, list(norms)
+        self._most = most_samples(samples.values(), settings.max_share)
+
+    @property
+    def norms(self) -> Norms:
+        """The norms to continue with."""
+        return tuple(self._norms[-REMEMBERED:])
+
+    def passing(
+        self, uploads: Iterable[Upload], broadcast: Broadcast, clients: Sequence[str], reject: OnReject
+    ) -> Iterator[Upload]:
+        """Yield the uploads that count, in their order; ``clients`` are those that were asked."""
+        held: list[tuple[Upload, float]] = []
+        largest = self._settings.max_norm * (1 + _norm(broadcast.shared))
+        few = len(clients) <= _OTHERS
+        for upload in uploads:
+            norm = _norm(upload.change)
+            if not norm <= largest and self._settings.max_norm:
+                reject(upload.client, f"the norm of its change, {norm:.3g}, is above {largest:.3g}")
+            elif few or len(held) >= HELD or len(self._others(upload.client, [])) >= _OTHERS:
+                yield from self._compared(held, reject)
+                held = []
+                yield from self._compared([(upload, norm)], reject)
+            else:
+                held.append((_copied(upload), norm))
+        yield from self._compared(held, reject)
+
+    def _compared(self, held: Sequence[tuple[Upload, float]], reject: OnReject) -> Iterator[Upload]:
+        together = [(upload.client, norm) for upload, norm in held]
+        for upload, norm in held:
+            others = self._others(upload.client, together)
+            usual = median(others) if len(others) >= _OTHERS else norm
+            if self._settings.max_norm and norm > self._settings.max_norm * usual:
+                reject(upload.client, f"the norm of its change, {norm:.3g}, is far above that of others, {usual:.3g}")
+                continue
+            self._norms.append((upload.client, norm))
+            yield upload if upload.samples <= self._most else replace(upload, samples=self._most)
+
+    def _others(self, client: str, more: Sequence[tuple[str, float]]) -> list[float]:
+        """Return the last norm of every other client."""
+        return list({name: norm for name, norm in (*self._norms[-REMEMBERED:], *more) if name != client}.values())
+
+
+def most_samples(samples: Iterable[int], share: float) -> int:
+    """Return with how many samples a client may be weighted, so that none has more than this share of all.
+
+    Clients above it are weighted alike. There is no limit if none is above, or they are fewer than three.
+    """
+    counts = sorted(samples, reverse=True)
+    if len(counts) < 3 or counts[0] <= share * sum(counts):
+        return MOST_SAMPLES
+    for above in range(1, len(counts)):
+        left = 1 - above * share
+        if left <= 0:
+            break
+        most = share * sum(counts[above:]) / left
+        if counts[above] <= most:
+            return max(1, int(most))
+    return max(1, counts[-1])
+
+
+def refusal(after: ServerState) -> str:
+    """Return why a round's result must not be kept, or "" if all of it is finite."""
+    for what, tensors in (("weights", after.shared), ("memory", after.memory)):
+        if not torch.isfinite(torch.tensor(_norm(tensors))):
+            return f"the server's {what} would no longer be finite"
+    return ""
+
+
+def _norm(tensors: Mapping[str, Tensor]) -> float:
+    """Return the L2 norm of all floating-point tensors; infinite if it does not fit into float32."""
+    floats = [value for value in tensors.values() if value.is_floating_point()]
+    return float(get_total_norm(floats)) if floats else 0.0
+
+
+def _copied(upload: Upload) -> Upload:
+    """Return an upload whose tensors outlive the memory that it was read from."""
+    return replace(
+        upload,
+        change={name: value.clone() for name, value in upload.change.items()},
+        extra={name: value.clone() for name, value in upload.extra.items()},
+    )
