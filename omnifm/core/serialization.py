@@ -84,7 +84,7 @@ def unpack_tensors(memory: memoryview) -> tuple[Tensors, Any]:
     try:
         length = int.from_bytes(memory[:8], "little")
         if length > min(MOST_HEADER, len(memory)):
-            raise ValueError(f"a header of {length} bytes is too long")
+            raise ValueError(f"not tensors in the safetensors format: a header of {length} bytes")
         header = json.loads(bytes(memory[8 : 8 + length]))
         plain = json.loads(header.pop(_META)[_TEXT])
         tensors = {name: _tensor(memory, 8 + length, **about) for name, about in header.items()}

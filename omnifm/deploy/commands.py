@@ -150,6 +150,10 @@ def run(
     ] = None,
     out: Annotated[str, typer.Option(help="The run's folder on the server; runs/NAME of its state if not given.")] = "",
     resume: Annotated[str, typer.Option(metavar="NAME", help="Resume the run of this name on the server.")] = "",
+    readmit: Annotated[
+        list[str] | None,
+        typer.Option("--readmit", metavar="HOSPITAL", help="With --resume: admit one again that was set aside."),
+    ] = None,
 ) -> None:
     """Start an experiment on the deployment and stream its log; the run continues without this command."""
     from omnifm.config.experiment import read_plan
@@ -157,11 +161,14 @@ def run(
 
     if experiment is None and (overrides or not resume):
         raise DeploymentError("Give an experiment file, or --resume NAME alone to resume a run.")
+    if readmit and not resume:
+        raise DeploymentError("--readmit is for a run that is resumed: give --resume NAME too.")
     if resume and out:
         raise DeploymentError("--out and --resume are two folders for one run: give only one of them.")
     plan = None if experiment is None else read_plan(experiment, overrides or ())
     where = resume or out or (plan.name if plan else "")
-    raise typer.Exit(operator.submit(folder, plan.document if plan else None, where, resume=bool(resume)))
+    document = plan.document if plan else None
+    raise typer.Exit(operator.submit(folder, document, where, resume=bool(resume), readmit=readmit or ()))
 
 
 @app.command()

@@ -74,7 +74,7 @@ def run_flwr(folder: Path, arguments: Sequence[str]) -> int:
         return subprocess.run(command, env={**os.environ, **QUIET, "FLWR_HOME": home}, check=False).returncode
 
 
-def submit(folder: Path, experiment: Document | None, out: str, *, resume: bool) -> int:
+def submit(folder: Path, experiment: Document | None, out: str, *, resume: bool, readmit: Sequence[str] = ()) -> int:
     """Start an experiment on the deployment and stream its log; return 0 unless that fails, or the run.
 
     Args:
@@ -82,13 +82,14 @@ def submit(folder: Path, experiment: Document | None, out: str, *, resume: bool)
         experiment: what to run; None to continue what is in ``out``.
         out: the run's folder on the server; below ``runs`` of the server's state, unless it is absolute.
         resume: continue the run in that folder.
+        readmit: hospitals that were set aside and take part again.
     """
     side = cast(OperatorSide, read_side(folder, "operator"))
     text = "" if experiment is None else to_toml(experiment)
     place = Path(side.state, "runs", out)
     with tempfile.TemporaryDirectory() as temporary:
         config = Path(temporary) / "run.toml"
-        write_run_config(config, text, place, resume)
+        write_run_config(config, text, place, resume, readmit)
         if status := run_flwr(folder, ["run", str(folder / "app"), "--run-config", str(config), "--stream"]):
             return status
     _, newest = next(iter(control(folder).runs()), (0, ""))

@@ -72,6 +72,10 @@ class FakeEngine:
             yield name, Scores({"accuracy": self.scripted.get(point, {}).get(number, 0.0)}, {})
 
     @property
+    def samples(self) -> dict[str, int]:
+        return dict.fromkeys(NAMES, 10)
+
+    @property
     def states(self) -> dict[str, ClientState]:
         return dict(self._states)
 

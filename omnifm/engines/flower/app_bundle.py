@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import tomli_w
 
-CONFIG = {"experiment": "", "out": "", "resume": False}
-"""What ``--run-config`` may say: the experiment (TOML), the folder on the server, and whether to resume it."""
+CONFIG = {"experiment": "", "out": "", "resume": False, "readmit": ""}
+"""What ``--run-config`` may say: the experiment (TOML), the folder on the server, whether to resume, and with whom."""
 
 
 def write_app(folder: Path) -> None:
@@ -41,6 +43,10 @@ def write_app(folder: Path) -> None:
     (folder / "LICENSE").write_text("Apache-2.0: https://www.apache.org/licenses/LICENSE-2.0\n", encoding="utf-8")
 
 
-def write_run_config(path: Path, experiment: str, out: Path, resume: bool = False) -> None:
-    """Write what ``flwr run --run-config`` takes. ``experiment`` is TOML; empty resumes the run in ``out``."""
-    path.write_text(tomli_w.dumps({"experiment": experiment, "out": str(out), "resume": resume}), encoding="utf-8")
+def write_run_config(path: Path, experiment: str, out: Path, resume: bool = False, readmit: Sequence[str] = ()) -> None:
+    """Write what ``flwr run --run-config`` takes.
+
+    ``experiment`` is TOML; empty resumes the run in ``out``. ``readmit`` names hospitals that were set aside.
+    """
+    config = {"experiment": experiment, "out": str(out), "resume": resume, "readmit": json.dumps(readmit)}
+    path.write_text(tomli_w.dumps(config), encoding="utf-8")

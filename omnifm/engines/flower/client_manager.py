@@ -86,13 +86,14 @@ class ClientManager:
         return self._issued
 
     def begin(self, membership: Membership) -> Membership:
-        """Begin with the members of the run; reject other connected hospitals."""
+        """Begin with the members of the run; reject other hospitals that are connected, and those that do not fit."""
         self.membership = membership
         membership.write(self.events.folder)
-        for name in self.known.keys() - set(membership.names):
-            other = self.known.pop(name)
-            if other.node is not None:
-                self._reject(name, other.node, membership.reject_reason(other.properties, other.key))
+        for name, other in list(self.known.items()):
+            if reason := membership.reject_reason(other.properties, other.key):
+                del self.known[name]
+                if other.node is not None:
+                    self._reject(name, other.node, reason)
         return membership
 
     def send(self, name: str, payload: bytes, group: str) -> None:

@@ -203,6 +203,8 @@ class FlowerEngine:
                 answered += reply is not None
                 if reply is None:
                     reasons[answer.client] = reason
+                    if answer.reply is None and not answer.invalid:
+                        self.events.log("failed", answer.client, reason, round=broadcast.round)
                 self._log_outcome(answer.client, broadcast, reply, reason, self.clients.clock() - started)
                 if answered + len(waiting) < need:
                     raise DeploymentError(
@@ -257,8 +259,6 @@ class FlowerEngine:
         if reply is None:
             if answer.invalid:
                 self.set_aside.reject(answer.client, reason, broadcast.round)
-            elif not answer.lost:
-                self.events.log("failed", answer.client, reason, round=broadcast.round)
             return None, reason
         try:
             checked_reply(lambda: self._check(answer.client, reply, broadcast, messages, job))

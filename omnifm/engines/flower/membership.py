@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,12 +59,7 @@ class Membership:
             return f"it is not among the hospitals of this run: {', '.join(self.names)}"
         if self.keys.get(name, key) != key:
             return "another hospital took part under this name, with another key"
-        if (properties.shape.channels, properties.shape.size, properties.channels, properties.axes) != (
-            self.shape.channels,
-            self.shape.size,
-            self.channels,
-            self.axes,
-        ):
+        if _form(properties) != (self.shape.channels, self.shape.size, self.channels, self.axes):
             return f"its images of {_describe(properties.shape)} are not like those of the run, {_describe(self.shape)}"
         if new := [label for label in properties.shape.label_names if label not in self.shape.label_names]:
             classes = ", ".join(map(repr, new))
@@ -117,12 +113,22 @@ def read_membership(folder: Path) -> Membership | None:
         raise DeploymentError(f"{path} is damaged ({error!r}): start a new run in another folder.") from None
 
 
-def agree(connected: Mapping[str, tuple[ClientProperties, str]], settings: DeploySettings) -> Membership:
-    """Begin a run with the connected hospitals.
+def dissenters(connected: Mapping[str, ClientProperties]) -> dict[str, str]:
+    """Return the hospitals whose images differ from those of most, with the reason."""
+    if not connected:
+        return {}
+    forms = Counter(map(_form, connected.values()))
+    usual = max(forms, key=forms.__getitem__)
+    like = next(one.shape for one in connected.values() if _form(one) == usual)
+    return {
+        name: f"its images of {_describe(one.shape)} are not like those of most, {_describe(like)}"
+        for name, one in connected.items()
+        if _form(one) != usual
+    }
 
-    Raises:
-        DeploymentError: their data are incompatible.
-    """
+
+def agree(connected: Mapping[str, tuple[ClientProperties, str]], settings: DeploySettings) -> Membership:
+    """Begin a run with the connected hospitals, whose images are alike (see :func:`dissenters`)."""
     names = settings.hospitals or tuple(sorted(connected))
     present = [connected[name][0] for name in names if name in connected]
     first = present[0]
@@ -136,11 +142,12 @@ def agree(connected: Mapping[str, tuple[ClientProperties, str]], settings: Deplo
     membership = Membership(run=run, names=names, shape=shape, channels=first.channels, axes=first.axes)
     for name in names:
         if name in connected:
-            properties, key = connected[name]
-            if reason := membership.reject_reason(properties, key):
-                raise DeploymentError(f"{name} cannot take part: {reason}.")
-            membership.admit(properties, key)
+            membership.admit(*connected[name])
     return membership
+
+
+def _form(properties: ClientProperties) -> tuple[int, tuple[int, ...], int, int]:
+    return properties.shape.channels, properties.shape.size, properties.channels, properties.axes
 
 
 def _describe(shape: DataShape) -> str:

@@ -19,7 +19,7 @@ from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.deploy_settings import DeploySettings, deploy_settings
 from omnifm.engines.flower.engine import FlowerEngine
 from omnifm.engines.flower.event_log import EventLog
-from omnifm.engines.flower.membership import Membership, agree, read_membership
+from omnifm.engines.flower.membership import Membership, agree, dissenters, read_membership
 from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.set_aside import SetAside
 from omnifm.engines.flower.status_log import Events
@@ -150,6 +150,8 @@ def _assemble(clients: ClientManager, settings: DeploySettings) -> Membership:
         check_interrupts()
         clients.turn()
         connected = [name for name in expected or clients.known if clients.is_connected(name)]
+        odd = {} if clients.membership else dissenters({name: clients.known[name].properties for name in connected})
+        connected = [name for name in connected if name not in odd]
         first = min(settings.first, len(clients.membership.names)) if clients.membership else settings.first
         late = clients.clock() - begun > settings.grace
         if len(connected) >= first and (specified or late or not clients.has_unidentified):
@@ -157,7 +159,8 @@ def _assemble(clients: ClientManager, settings: DeploySettings) -> Membership:
         if connected != shown:
             missing = [name for name in expected if name not in connected]
             text = f"{len(connected)} hospitals are connected; {first} are needed to begin"
-            clients.events.log("waiting", text=text + (f"; not yet {', '.join(missing)}" if missing else ""))
+            reasons = "".join(f"; {name}: {reason}" for name, reason in odd.items())
+            clients.events.log("waiting", text=text + (f"; not yet {', '.join(missing)}" if missing else "") + reasons)
         shown = connected
         time.sleep(settings.poll)
     known = {name: (clients.known[name].properties, clients.known[name].key) for name in connected}

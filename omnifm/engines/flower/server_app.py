@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import sys
@@ -40,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:
             return GridTransport(grid, settings.max_bytes, settings.deadline + _LIFE)
 
         try:
-            run_server(plan, Path(out), resume, make_transport)
+            run_server(plan, Path(out), resume, make_transport, json.loads(str(config.get("readmit") or "[]")))
         except OutOfTime as end:
             again = f"omnifm deploy run OPERATOR --resume {shlex.quote(Path(out).name)}"
             raise DeploymentError(f"{end}. The finished rounds are kept: resume with  {again}") from None

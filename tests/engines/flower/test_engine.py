@@ -25,8 +25,10 @@ from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.engine import TRIES, FlowerEngine, Job
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
+from omnifm.engines.flower.set_aside import SetAside
 from omnifm.engines.flower.transport import Node, Response
 from omnifm.federation.loop import Messages, sample
+from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Scores
 from omnifm.utils.errors import DeploymentError
 
@@ -214,7 +216,10 @@ class Rounds(RuleBasedStateMachine):
             transport, events, lambda: hello, membership=self.membership, clock=lambda: self.network.now
         )
         arm: Any = SimpleNamespace(
-            experiment=EXPERIMENT, participants=NAMES, algorithm=SimpleNamespace(check=lambda upload, broadcast: None)
+            experiment=EXPERIMENT,
+            participants=NAMES,
+            algorithm=SimpleNamespace(check=lambda upload, broadcast: None),
+            task=make_task(EXPERIMENT.task, EXPERIMENT.sections[EXPERIMENT.task], SHAPE),
         )
         checkpoints: Any = SimpleNamespace(needed=set(self.network.state.items()))
         self.engine = Watched(
@@ -222,6 +227,7 @@ class Rounds(RuleBasedStateMachine):
             arm,
             membership=self.membership,
             clients=self.clients,
+            set_aside=SetAside(self.membership, events),
             checkpoints=checkpoints,
             settings=SETTINGS,
         )

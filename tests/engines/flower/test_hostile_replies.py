@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from flwr.app import Message
-from town import Town, server_run
+from town import Town, here_played, server_run
 
 from omnifm.core.serialization import TensorBuffer
 from omnifm.core.tensors import Tensors
@@ -82,12 +82,16 @@ def times(factor: float) -> Callable[[Tensors], Tensors]:
 
 
 def bank(**parts: Callable[[torch.Tensor], torch.Tensor]) -> Change:
-    return tensors(
-        "extra",
-        lambda found: {
-            n: parts[n.rpartition("/")[2]](v) if n.rpartition("/")[2] in parts else v for n, v in found.items()
-        },
-    )
+    """Change tensors of the bank upload by name."""
+
+    def edit(found: Tensors) -> Tensors:
+        return {name: parts.get(name.rpartition("/")[2], lambda value: value)(value) for name, value in found.items()}
+
+    return tensors("extra", edit)
+
+
+def narrow(value: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.ones(3, 3), dim=1)
 
 
 def scores(**fields: Any) -> Change:
@@ -141,11 +145,11 @@ REPLIES: dict[str, Change] = {
     "scaled": tensors("change", times(1e4)),
     "no change": tensors("change", lambda found: {}),
     "one more": tensors("change", lambda found: {**found, "more": torch.zeros(3)}),
-    "narrow prototypes": bank(prototypes=lambda v: torch.nn.functional.normalize(torch.ones(3, 3), dim=1), sizes=lambda v: torch.full((3,), 5)),
+    "narrow prototypes": bank(prototypes=narrow, sizes=lambda v: torch.full((3,), 5)),
     "many prototypes": bank(prototypes=lambda v: v[:1].repeat(100, 1), sizes=lambda v: v[:1].repeat(100)),
     "prototypes of one image": bank(sizes=lambda v: torch.ones_like(v)),
     "prototypes of more images than it has": bank(sizes=lambda v: v * 10**6),
-    "endless counts": bank(rows=lambda v: torch.zeros(1, dtype=v.dtype), counts=lambda v: torch.full((1,), 2**31 - 1, dtype=v.dtype)),
+    "endless counts": bank(rows=lambda v: v[:1] * 0, counts=lambda v: v[:1] * 0 + 2**31 - 1),
     "a row twice": bank(rows=lambda v: v.repeat(2), counts=lambda v: v.repeat(2)),
     "another group": upload(notes={"group": "MRI"}),
 }  # fmt: skip
@@ -193,3 +197,76 @@ def test_a_reply_like_this_ends_no_run(town: Town, tmp_path: Path, what: str) ->
     told = log(tmp_path / "deployed", "rejected", "failed", "set aside")
     assert {line["client"] for line in told} == {"CT"}
     assert all(line["text"] and "\x1b" not in line["text"] and len(line["text"]) < 1000 for line in told)
+
+
+def hello(**fields: Any) -> Change:
+    """Change the introduction; fields of its parts too."""
+
+    def change(reply: Reply) -> bytes:
+        about = dataclasses.asdict(reply.introduction)  # type: ignore[call-overload]
+        for key, value in fields.items():
+            place = next((part for part in (about["stats"], about["shape"]) if key in part), about)
+            place[key] = value
+        return plain(introduction=about)(reply)
+
+    return change
+
+
+HELLOS: dict[str, Change] = {
+    "deep": lambda reply: deep("{"),
+    "versions that are our own words": hello(versions={"event": "x", "client": "y", "text": "z"}),
+    "versions without end": hello(versions={str(n): "1" for n in range(1000)}),
+    "100,000 classes": hello(label_names=[f"class {n}" for n in range(100_000)]),
+    "a class of a million letters": hello(label_names=["x" * 10**6]),
+    "100,000 answers": hello(vocabulary=[f"answer {n}" for n in range(100_000)]),
+    "more samples than there are people": hello(train=10**30),
+    "fewer samples than none": hello(train=-5),
+    "other images": hello(size=[64, 64]),
+    "images of no size": hello(size=[0, 0]),
+    "two names": hello(name="MRI"),
+}
+
+
+@pytest.mark.parametrize("what", HELLOS)
+def test_an_introduction_like_this_ends_no_run(town: Town, tmp_path: Path, what: str) -> None:
+    plan, grid = town.plan("fedavg", deploy={"wait_for": 2, "grace": 5.0}), town.grid(tmp_path / "hospitals")
+    grid.answered = Liar("CT", HELLOS[what], hello=True)
+    server_run(plan, grid, tmp_path / "deployed")
+    assert json.loads((tmp_path / "deployed/status.json").read_text())["phase"] == "finished"
+    lines = (tmp_path / "deployed/fedavg/metrics.jsonl").read_text().splitlines()
+    counted = {name for line in map(json.loads, lines) if line["event"] == "round" for name in line["clients"]}
+    if what == "versions that are our own words":
+        assert counted == {"CT", "MRI", "PET"}
+        return
+    assert counted == {"MRI", "PET"}
+    told = log(tmp_path / "deployed", "unwelcome")
+    assert told
+    assert all(0 < len(line["text"]) < 1000 for line in told)
+
+
+def test_a_hospital_is_set_aside_after_three_replies_and_readmitted(town: Town, tmp_path: Path) -> None:
+    plan, grid = town.plan("fedavg", federation={"rounds": 6}), town.grid(tmp_path / "hospitals")
+    grid.answered = Liar("CT", REPLIES["not finite"])
+    here = here_played(plan, tmp_path / "here", missed=[("CT", number) for number in range(1, 7)])
+    assert server_run(plan, grid, tmp_path / "deployed") == here
+    assert len(log(tmp_path / "deployed", "rejected")) == 3
+    assert [line["client"] for line in log(tmp_path / "deployed", "set aside")] == ["CT"]
+    again = town.grid(tmp_path / "hospitals")
+    server_run(town.plan("fedavg", federation={"rounds": 6}), again, tmp_path / "deployed", resume=True, readmit=["CT"])
+    assert [line["client"] for line in log(tmp_path / "deployed", "readmitted")] == ["CT"]
+    assert json.loads((tmp_path / "deployed/membership.json").read_text())["set_aside"] == []
+
+
+def test_the_best_round_cannot_be_pinned(town: Town, tmp_path: Path) -> None:
+    for what in ("accuracy not a number", "accuracy of a thousand"):
+        grid, out = town.grid(tmp_path / "hospitals" / what), tmp_path / what
+        grid.answered = Liar("CT", REPLIES[what])
+        server_run(town.plan("fedavg"), grid, out)
+        lines = [json.loads(line) for line in (out / "fedavg/metrics.jsonl").read_text().splitlines()]
+        means = [
+            sum(numbers["accuracy"] for numbers in line["clients"].values()) / len(line["clients"])
+            for line in lines
+            if line["event"] == "evaluation" and line["split"] == "validation"
+        ]
+        number, score = json.loads((out / "fedavg/result.json").read_text())["best"]["before_local_training"]
+        assert (number, score) == (1 + means.index(max(means)), max(means))

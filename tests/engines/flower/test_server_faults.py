@@ -194,7 +194,7 @@ def test_an_upload_of_more_samples_than_a_hospital_has_counts_as_none(
         plan, tmp_path / "here", [("PET", 2)]
     )
     assert ("rejected", "PET") in events(tmp_path / "deployed")
-    assert "13 samples are more than it has" in (tmp_path / "deployed/deploy.jsonl").read_text()
+    assert "13 samples, more than the 12 that it has" in (tmp_path / "deployed/deploy.jsonl").read_text()
 
 
 def test_too_few_answers_end_the_run_and_say_why(town: Town, tmp_path: Path) -> None:

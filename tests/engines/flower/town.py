@@ -59,13 +59,15 @@ class Town:
         )
 
 
-def server_run(plan: Plan | None, grid: FakeGrid, out: Path, resume: bool = False) -> dict[str, str]:
+def server_run(
+    plan: Plan | None, grid: FakeGrid, out: Path, resume: bool = False, readmit: Sequence[str] = ()
+) -> dict[str, str]:
     def make_transport(settings: DeploySettings) -> GridTransport:
         return GridTransport(grid, settings.max_bytes, 100.0)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "ClientManager", partial(client_manager.ClientManager, clock=grid.time))
-        server.run_server(plan, out, resume, make_transport)
+        server.run_server(plan, out, resume, make_transport, readmit)
     return hashes(out)
 
 
