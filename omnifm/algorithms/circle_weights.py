@@ -71,12 +71,10 @@ class CircleWeights:
         whole = sum(parts.values())
         sources = [(self.of[circle], share / whole) for circle, share in parts.items()]
         first = sources[0][0]
-        if len(sources) == 1:
-            return first
-        return {
+        return {  # always new tensors: several circles can start from one, and a checkpoint holds each memory once
             name: sum((w[name].double() * s for w, s in sources), torch.zeros(())).float()
-            if value.is_floating_point()
-            else value
+            if value.is_floating_point() and len(sources) > 1
+            else value.clone()
             for name, value in first.items()
         }
 

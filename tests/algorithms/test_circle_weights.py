@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from rounds import made_upload
 
 from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.circle_weights import CircleWeights, addressed, split_mean
+from omnifm.checkpoint.file import write_checkpoint
 
 INITIAL = {"w": torch.zeros(2), "steps": torch.tensor(0)}
 
@@ -58,3 +61,11 @@ def test_new_circles_get_the_mean_of_the_old() -> None:
 def test_a_circle_without_weights_brings_none() -> None:
     after = weights(1.0).regrouped({0: {0: 0.25, 9: 0.75}, 3: {9: 1.0}})
     assert {number: held["w"][0].item() for number, held in after.of.items()} == {0: 1.0}
+
+
+def test_both_halves_of_a_circle_can_be_stored(tmp_path: Path) -> None:
+    halves = weights(1.0).regrouped({1: {0: 1.0}, 2: {0: 1.0}})
+    assert [halves.of[number]["w"].tolist() for number in (1, 2)] == [[1, 1], [1, 1]]
+    write_checkpoint(tmp_path / "round.safetensors", halves.to_memory(), {})
+    both = weights(1.0, 2.0).regrouped({3: {0: 0.5, 1: 0.5}, 4: {0: 0.5, 1: 0.5}})
+    write_checkpoint(tmp_path / "round.safetensors", both.to_memory(), {})
