@@ -111,3 +111,16 @@ def test_same_bits_reads_only_the_tensors_of_a_file(tmp_path: Path) -> None:
 
     assert written(1.0) == written(1.0, about="longer")
     assert len({written(1.0), written(2.0), written(1.0, name="b")}) == 3
+
+
+@pytest.mark.slow
+def test_a_thousand_odd_replies_end_no_run() -> None:
+    command = [sys.executable, str(BENCHMARKS / "fuzz_replies.py"), "--count", "72", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    name, *counts = done.stdout.splitlines()[-1].split()
+    refused, taken = int(counts[0]), sum(map(int, counts[1:4]))
+    assert name == "all"
+    assert refused + taken == 14 * 72
+    assert refused > 500
+    assert taken > 50
