@@ -89,7 +89,7 @@ def check_bank_upload(upload: Upload, entries: int, settings: BankSettings) -> N
         raise ValueError("the parts of the bank upload are not of one length")
     if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < entries and int(counts.min()) >= 0):
         raise ValueError(f"the bank upload refers to entries that the bank of {entries} does not have")
-    if len(rows) and (len(rows.unique()) < len(rows) or int(counts.max()) > upload.samples):
+    if len(rows) and (len(set(rows.tolist())) < len(rows) or int(counts.max()) > upload.samples):
         raise ValueError(f"{upload.samples} samples cannot have retrieved what the bank upload says")
     if not len(new.sizes):
         return

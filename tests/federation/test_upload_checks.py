@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from omnifm.algorithms.validation import MOST_SAMPLES
 from omnifm.config.experiment import ChecksSettings
 from omnifm.core.records import Broadcast, ServerState, Upload
-from omnifm.federation.upload_checks import HELD, MOST_SAMPLES, UploadChecks, most_samples, refusal
+from omnifm.federation.upload_checks import HELD, UploadChecks, most_samples, refusal
 
 BROADCAST = Broadcast(1, {"w": torch.ones(4)})
 Sent = Sequence[tuple[str, float]]

@@ -52,7 +52,7 @@ def plain(**fields: Any) -> Change:
         content = json.loads(json.dumps(values, default=dataclasses.asdict)) | fields
         if upload:
             content["upload"] = len(upload)
-        return TensorBuffer({}, content).to_bytes() + upload
+        return bytes(TensorBuffer({}, content).to_bytes() + upload)
 
     return change
 
@@ -68,7 +68,8 @@ def tensors(field: str, edit: Callable[[Tensors], Tensors]) -> Change:
     def change(reply: Reply) -> Reply:
         if reply.upload is None:
             return reply
-        return replace(reply, upload=replace(reply.upload, **{field: edit(getattr(reply.upload, field))}))
+        changed: dict[str, Any] = {field: edit(getattr(reply.upload, field))}
+        return replace(reply, upload=replace(reply.upload, **changed))
 
     return change
 
@@ -203,7 +204,8 @@ def hello(**fields: Any) -> Change:
     """Change the introduction; fields of its parts too."""
 
     def change(reply: Reply) -> bytes:
-        about = dataclasses.asdict(reply.introduction)  # type: ignore[call-overload]
+        assert reply.introduction is not None
+        about = dataclasses.asdict(reply.introduction)
         for key, value in fields.items():
             place = next((part for part in (about["stats"], about["shape"]) if key in part), about)
             place[key] = value
