@@ -111,3 +111,9 @@ def test_same_bits_reads_only_the_tensors_of_a_file(tmp_path: Path) -> None:
 
     assert written(1.0) == written(1.0, about="longer")
     assert len({written(1.0), written(2.0), written(1.0, name="b")}) == 3
+
+
+def test_aggregation(tmp_path: Path) -> None:
+    found = figures(tmp_path, "aggregation", "--clients", 5, "--numbers", 1000, "--repeats", 1)
+    assert found.keys() > {"mean", "median", "geometric-median", "centred-clipping"}
+    assert all(line["seconds"] > 0 and line["mb"] >= 0 for line in found.values())

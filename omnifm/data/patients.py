@@ -48,8 +48,8 @@ def patient_in(text: str, pattern: str, place: Path) -> str:
         match = regex.search(pattern, text, timeout=PATTERN_SECONDS)  # Python's own has no limit of time
     except TimeoutError:
         raise DataError(
-            f"{place}: patient_pattern = {pattern!r} was tried for {PATTERN_SECONDS:g} s on it in vain. Write it without a "
-            "repetition within a repetition, such as (a+)+."
+            f"{place}: patient_pattern = {pattern!r} was tried for {PATTERN_SECONDS:g} s on it in vain. Write it "
+            "without a repetition within a repetition, such as (a+)+."
         ) from None
     if match is None or match[1] is None:
         raise DataError(f"{place}: {text!r} does not match patient_pattern = {pattern!r}.")
