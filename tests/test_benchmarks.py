@@ -124,3 +124,35 @@ def test_a_thousand_odd_replies_end_no_run() -> None:
     assert refused + taken == 14 * 72
     assert refused > 500
     assert taken > 50
+def test_aggregation(tmp_path: Path) -> None:
+    found = figures(tmp_path, "aggregation", "--clients", 5, "--numbers", 1000, "--repeats", 1)
+    assert found.keys() > {"mean", "median", "geometric-median", "centred-clipping"}
+    assert all(line["seconds"] > 0 and line["mb"] >= 0 for line in found.values())
+
+
+def test_attacks(tmp_path: Path) -> None:
+    small = ["--seeds", 1, "--rounds", 1, "--patients", 10, "--size", 16, "--cache", tmp_path]
+    chosen = [
+        "--rule",
+        "mean",
+        "--rule",
+        "median",
+        "--attack",
+        "none",
+        "--attack",
+        "a little",
+        "--attack",
+        "label flip",
+    ]
+    out = tmp_path / "attacks.jsonl"
+    command = [sys.executable, BENCHMARKS / "attacks.py", *small, *chosen, "--out", out]
+    shown = []
+    for _ in range(2):
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        shown.append(done.stdout)
+    assert shown[0] == shown[1]  # and nothing was run again
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 6
+    assert all(0 <= line["accuracy"] <= 1 for line in lines)
+    assert "| `median` |" in shown[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,18 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from omnifm.core.tensors import digest
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError
-
-
-def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
-    """Return the SHA-256 of tensors, with their names, types and shapes, and of a text."""
-    total = hashlib.sha256(plain.encode())
-    for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
-        total.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-        total.update(value.numpy().tobytes())
-    return total.hexdigest()
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], plain: Any) -> None:
@@ -57,7 +47,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], Any]:
         text, expected = _meta(file)
     if digest(tensors, text) != expected:
         raise CheckpointError(f"The checkpoint {path} is damaged: its SHA-256 does not match its contents.")
-    return tensors, json.loads(text)
+    try:
+        return tensors, json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"The checkpoint {path} is damaged: {error}.") from None
 
 
 def read_plain(path: Path) -> Any:
@@ -77,7 +70,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint {path}.") from None
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"The checkpoint {path} is damaged: {error}.") from None
 
 

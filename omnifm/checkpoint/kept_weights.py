@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError, ExperimentError
+from omnifm.utils.hub import hub_fault
 
 SCRATCH = "scratch"
 MODEL_FILE = "model.safetensors"
@@ -22,7 +23,8 @@ _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(:(?P<file>.+))?")
 def find_weights(init: str) -> Path:
     """Return the file that ``init`` names: a path, a folder with ``model.safetensors``, or a hub id.
 
-    A hub id is ``owner/name`` or ``owner/name:file``; its file is downloaded once, into the hub's own cache.
+    A hub id is ``owner/name`` or ``owner/name:file``; its file is downloaded once, into the hub's own cache, from which
+    it is taken where the hub cannot be reached.
 
     Raises:
         ExperimentError: there is no such file, or it cannot be downloaded; says why.
@@ -47,10 +49,12 @@ def _download(init: str, repository: str, file: str) -> Path:
             f"init = {init!r} is no file here, and to look on the Hugging Face Hub takes huggingface_hub: "
             "pip install huggingface_hub."
         ) from None
+    fault = hub_fault()
     try:
-        return Path(hf_hub_download(repository, file))
-    except (OSError, ValueError) as error:  # offline, no such repository or file, no right to read it
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        return Path(hf_hub_download(repository, file, local_files_only=bool(fault)))
+    except (OSError, ValueError) as error:  # no such repository or file, no right to read it, not in the cache
+        missing = isinstance(error, OSError) and fault
+        reason = missing or str(error).strip().splitlines()[0].rstrip(".")
         raise ExperimentError(
             f"init = {init!r} is no file here, and {file} of {repository} cannot be had from the Hugging Face Hub: "
             f"{reason}. Download it where there is a network, and give its path."
@@ -88,9 +92,16 @@ class KeptWeights:
             write_atomically(self.path / "index.json", json.dumps(index, indent=1).encode())
 
     def index(self) -> dict[str, str]:
-        """Return the SHA-256 of the copies by ``init``."""
+        """Return the SHA-256 of the copies by ``init``.
+
+        Raises:
+            CheckpointError: the list of them is damaged.
+        """
         path = self.path / "index.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{path}, the list of the weights that the run starts from: {error}.") from None
 
     def find(self, init: str) -> Path:
         """Return the copy of what ``init`` names.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from omnifm.checkpoint.file import read_checkpoint, write_checkpoint
@@ -26,6 +28,7 @@ class Origin:
     ``label_names`` and ``vocabulary`` those of the data; ``experiment`` is the SHA-256 of the experiment as TOML.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # of a file that is read
     task: str
     settings: dict[str, Any]
     channels: int
@@ -33,6 +36,9 @@ class Origin:
     label_names: tuple[str, ...]
     vocabulary: tuple[str, ...]
     experiment: str
+
+
+_ORIGIN = TypeAdapter(Origin)
 
 
 def write_weights(path: Path, tensors: Tensors, origin: Origin) -> None:
@@ -50,17 +56,27 @@ def read_weights(path: Path) -> tuple[Tensors, Origin]:
     Raises:
         CheckpointError: it is missing or damaged, or ``omnifm pretrain`` and ``omnifm export`` did not write it.
     """
+    plain: Any = None
     try:
         with safe_open(path, framework="pt") as file:
-            plain = json.loads((file.metadata() or {}).get("plain", "{}"))
+            text = (file.metadata() or {}).get("plain", "{}")
+        with contextlib.suppress(ValueError, RecursionError):  # the metadata of another program
+            plain = json.loads(text)
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}.") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is no safetensors file, or damaged: {error}.") from None
-    if plain.pop("format", None) != WEIGHT_FORMAT:
+    if not isinstance(plain, dict) or plain.pop("format", None) != WEIGHT_FORMAT:
         raise CheckpointError(
             f"{path} holds no weights in the format {WEIGHT_FORMAT!r}: make it by 'omnifm pretrain' or 'omnifm export'."
         )
     tensors, _ = read_checkpoint(path)
-    lists = {key: tuple(plain[key]) for key in ("size", "label_names", "vocabulary")}
-    return tensors, Origin(**{**plain, **lists})
+    try:
+        return tensors, _ORIGIN.validate_python(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CheckpointError(
+            f"{path} does not say what its weights are for ({place}: {first['msg']}): make it again by "
+            "'omnifm pretrain' or 'omnifm export'."
+        ) from None

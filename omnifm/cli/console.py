@@ -6,10 +6,12 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.markup import escape
 
-out, err = Console(), Console(stderr=True)
+from omnifm.utils.terminal import SafeConsole
+
+out, err = SafeConsole(), SafeConsole(stderr=True)
 
 
 def say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import torch
@@ -36,3 +37,13 @@ def apply(shared: Mapping[str, Tensor], change: Mapping[str, Tensor]) -> Tensors
 
     with torch.no_grad():
         return {name: moved(name, value) for name, value in shared.items()}
+
+
+def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
+    """Return the SHA-256 of tensors, with their names, types and shapes, and of a text."""
+    total = hashlib.sha256(plain.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().data)  # as bytes: NumPy does not have every type
+    return total.hexdigest()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.brats_case import BRATS_SEQUENCES, Case, find_case, read_case
+from omnifm.data.limits import MOST_VOXELS, check_extent
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
@@ -69,6 +70,9 @@ class BratsSource:
             case = read_case(find_case(folder / name, wanted))
             if not case.codes.any():
                 empty.append(name)
+            cube = [round(self.field_of_view / step) for step in case.spacing]
+            remedy = f"Its spacing is {' x '.join(f'{step:.3g}' for step in case.spacing)} mm: lower field_of_view."
+            check_extent(folder / name, cube, MOST_VOXELS, "voxels in its field of view", remedy)
             image, mask = self._grids(case, loading)
             images.append(image)
             masks.append(mask)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omnifm.data.limits import MOST_VOXELS, check_extent
 from omnifm.utils.errors import DataError
 
 BRATS_SEQUENCES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
@@ -35,6 +36,9 @@ LAYOUTS: tuple[dict[str, str], ...] = (
     },
 )
 """The paths of a case's files: BraTS to 2021 and FeTS, BraTS since 2023, BraTS Toolkit. ``.nii`` does as well."""
+
+SMALLEST, LARGEST = 1e-3, 1e3
+"""The spacing of voxels (mm) lies between these: others are damage."""
 
 BRIGHT = 99.5
 """The percentile of the voxels above 0 that becomes 1."""
@@ -99,13 +103,32 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
     import nibabel
 
     try:
-        image: Any = nibabel.load(path)
-        values = np.asanyarray(image.dataobj)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as NIfTI ({error}). Replace the file.") from error
-    if values.ndim != 3 or image.affine is None:
+        with np.errstate(all="ignore"):  # what a damaged scale makes of the values is looked at below
+            image: Any = nibabel.load(path)
+            check_extent(path, image.shape, MOST_VOXELS, "voxels", "Resample it to a coarser grid, or remove the case.")
+            values, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can end in any error of nibabel, zlib or NumPy
+        raise DataError(f"{path}: cannot be read as NIfTI ({_first_line(error)}). Replace the file.") from error
+    if values.ndim != 3:
         raise DataError(f"{path}: is not one volume of three axes, but {' x '.join(map(str, values.shape))}.")
-    return values, np.asarray(image.affine, dtype=np.float64)
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{path}: holds colours or complex numbers ({values.dtype}). Save it with one number a voxel.")
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or not _spans(affine):
+        raise DataError(f"{path}: its affine places the voxels nowhere (not finite, or flat). Replace the file.")
+    return values, affine
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _spans(affine: NDArray[np.float64]) -> bool:
+    """Return whether the three axes are of a length that a voxel may have, and do not lie in one plane."""
+    axes = affine[:3, :3]
+    steps = np.linalg.norm(axes, axis=0)
+    return bool((steps > SMALLEST).all() and (steps < LARGEST).all() and abs(np.linalg.det(axes / steps)) > 1e-6)
 
 
 def _check_grid(
@@ -135,17 +158,21 @@ def _check_grid(
 
 def _normalised(values: NDArray[Any], path: Path) -> NDArray[np.float32]:
     """Return a sequence in [0, 1]: 0 stays 0 (skull-stripped images have it outside), what is below becomes 0."""
-    values = values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise DataError(f"{path}: holds values that are not finite. Replace the file.")
     inside = values[values > 0]
     if not len(inside):
         raise DataError(f"{path}: holds no value above 0, so there is nothing to see. Replace the file.")
-    return np.clip(values / np.float32(np.percentile(inside, BRIGHT)), 0, 1)
+    with np.errstate(over="ignore"):
+        return np.clip(values / np.float32(np.percentile(inside, BRIGHT)), 0, 1)
 
 
 def _codes(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     found = np.unique(values)
+    if not np.isfinite(found).all():
+        raise DataError(f"{path}: a mask holds whole numbers, but this some that are not finite. Replace the file.")
     if not np.array_equal(found, np.round(found)):
         raise DataError(
             f"{path}: a mask holds whole numbers, but this {found[found != np.round(found)][0]:g}, as after linear "

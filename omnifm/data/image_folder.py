@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnifm.data.images import prepare
+from omnifm.data.limits import MOST_PIXELS, check_extent, check_regular
 from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
@@ -18,6 +20,9 @@ from omnifm.utils.errors import DataError, did_you_mean
 from omnifm.utils.settings import CountOrZero, Distinct, Text, settings
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What a file is looked into for, whatever its name. Others start programs (EPS) or hold no pixels."""
+_SHRINK = "Shrink it or cut it into smaller images."
 
 
 @settings
@@ -83,17 +88,24 @@ def read_image(path: Path) -> NDArray[Any]:
     Transparency is dropped. Of a file with several pages the first is read.
 
     Raises:
-        DataError: the file is no image, is cut off, or has neither 8 nor 16 bits.
+        DataError: the file is no image, is cut off, has neither 8 nor 16 bits, or more than
+            :data:`~omnifm.data.limits.MOST_PIXELS` pixels.
     """
+    check_regular(path)
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+            check_extent(path, (image.width, image.height), MOST_PIXELS, "pixels", _SHRINK)
             if image.mode.startswith("I"):
                 return _sixteen_bits(np.asarray(image))
             if image.mode == "F":
                 raise ValueError("it holds floating-point values, whose range is unknown")
             grey = image.mode in ("1", "L", "LA")
             return np.asarray(image.convert("L" if grey else "RGB"))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: has more than {MOST_PIXELS:,} pixels, which are not read. {_SHRINK}") from None
+    except Exception as error:  # a damaged file can end in any error of the library, of a dozen formats
         raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove the file.") from error
 
 

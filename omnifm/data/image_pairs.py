@@ -15,6 +15,7 @@ from torch import Tensor
 from omnifm.data.colour import to_luminance_and_chroma
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
+from omnifm.data.limits import check_regular
 from omnifm.data.patients import PatientPattern, patient_in
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
@@ -120,10 +121,11 @@ def _test_split(path: Path) -> dict[str, list[str]] | None:
     """Return the test names of each pair folder, or None where no split is published."""
     if not path.exists():
         return None
+    check_regular(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(pair): [str(name) for name in found[pair]] for pair in found}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(
             f"{path}: cannot be read as lists of test names ({error}). It must hold, as JSON, "
             '{"<first>-<second>": ["<name>", ...]}; correct it, or remove it to have a split made.'

@@ -26,7 +26,9 @@ def to_unit(images: NDArray[Any]) -> Tensor:
     """
     if images.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"images are {images.dtype}, but must be uint8 or uint16")
-    return torch.from_numpy(images.astype(np.float32) / np.iinfo(images.dtype).max)
+    values = images.astype(np.float32)
+    values /= np.iinfo(images.dtype).max  # in place: of a large image there is one copy, not two
+    return torch.from_numpy(values)
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:

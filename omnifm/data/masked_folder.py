@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omnifm.data.image_folder import read_image
 from omnifm.data.images import resize, to_channels, to_unit
+from omnifm.data.path_patterns import PathPattern
 from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
@@ -48,7 +49,7 @@ class MaskedFolderSource:
     folder: str
     modality: Text
     region: Text
-    images: Text
+    images: PathPattern
     masks: MaskPattern
     kind: Literal["masked_folder"] = "masked_folder"
     threshold: Annotated[int, Field(ge=0, le=255)] = 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
+import regex
 from pydantic import AfterValidator
 
 from omnifm.utils.errors import DataError
@@ -13,14 +13,16 @@ from omnifm.utils.errors import DataError
 
 def _one_group(pattern: str) -> str:
     try:
-        groups = re.compile(pattern).groups
-    except re.error as error:
+        groups = regex.compile(pattern).groups
+    except regex.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
     if pattern and groups != 1:
         raise ValueError(f"{pattern!r} has {groups} groups, not one")
     return pattern
 
 
+PATTERN_SECONDS = 2.0
+"""For how many seconds a pattern is tried on one path; honest ones take microseconds."""
 PatientPattern = Annotated[str, AfterValidator(_one_group)]
 """A ``patient_pattern``: empty, or a regular expression with one group."""
 
@@ -38,11 +40,17 @@ def patient_in(text: str, pattern: str, place: Path) -> str:
     """Return what the group of ``pattern`` is in a text, such as a file's name; without a pattern all of it.
 
     Raises:
-        DataError: the text does not match; names ``place``, where it was found.
+        DataError: the text does not match, or it takes too long to find out; names ``place``, where it was found.
     """
     if not pattern:
         return text
-    match = re.search(pattern, text)
+    try:
+        match = regex.search(pattern, text, timeout=PATTERN_SECONDS)  # Python's own has no limit of time
+    except TimeoutError:
+        raise DataError(
+            f"{place}: patient_pattern = {pattern!r} was tried for {PATTERN_SECONDS:g} s on it in vain. Write it "
+            "without a repetition within a repetition, such as (a+)+."
+        ) from None
     if match is None or match[1] is None:
         raise DataError(f"{place}: {text!r} does not match patient_pattern = {pattern!r}.")
-    return match[1]
+    return str(match[1])

@@ -19,6 +19,7 @@ import torch
 from omnifm.data.columns import Shared, Texts
 from omnifm.data.image_folder import read_image
 from omnifm.data.images import prepare
+from omnifm.data.limits import check_regular
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
@@ -89,6 +90,7 @@ def read_utf8(path: Path, remedy: str) -> str:
     Raises:
         DataError: it is missing, or not UTF-8; names the first line that is not.
     """
+    check_regular(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -108,7 +110,7 @@ def read_entries(path: Path, keys: Sequence[str], remedy: str) -> Iterator[tuple
     """
     try:
         entries = json.loads(read_utf8(path, remedy))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not valid JSON ({error}). {remedy}") from error
     if not isinstance(entries, list):
         raise DataError(f"{path}: must be a list of questions, but is {_kind(entries)}. {remedy}")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
+from omnifm.data.path_patterns import PathPattern
 from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
@@ -34,7 +35,7 @@ class TileFolderSource:
     folder: str
     modality: Text
     kind: Literal["tile_folder"] = "tile_folder"
-    pattern: str = "*"
+    pattern: PathPattern = "*"
     tile: CountOrZero = 0
     tiles: CountOrZero = 0
     name: str = ""

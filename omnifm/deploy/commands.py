@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from omnifm.utils.errors import DeploymentError
+from omnifm.utils.terminal import SafeConsole
 
 app = typer.Typer(help="Deploy a federation to many hospitals, over Flower: docs/deploy.md.", no_args_is_help=True)
-_out = Console()
+_out = SafeConsole()
 
 Folder = Annotated[Path, typer.Argument(help="The folder that `omnifm deploy init` made.")]
 Operator = Annotated[Path, typer.Argument(help="The operator's folder.")]

@@ -21,6 +21,7 @@ from omnifm.deploy.operator import control
 from omnifm.engines.flower.control import RegisteredNode
 from omnifm.utils.errors import DeploymentError
 from omnifm.utils.lock import is_held
+from omnifm.utils.printable import printable
 from omnifm.utils.words import joined
 
 STATUS, EVENTS = "status.json", "deploy.jsonl"
@@ -51,11 +52,11 @@ def show(folder: Path, run: Path | None, events: int) -> Iterator[Table | str]:
             about["round"] = min(about["round"], status.get("rounds", about["round"]))
     if nodes or known:
         yield client_table(nodes, known, datetime.now(UTC), status.get("circles"))
-        yield from (escape(line) for line in circle_lines(status.get("circles")))
+        yield from (escape(printable(line)) for line in circle_lines(status.get("circles")))
     else:
         yield "No hospital is registered yet: `omnifm deploy register FOLDER` lets them in."
     if run and status:
-        yield escape(where_it_is(run, status, datetime.now(UTC)))
+        yield escape(printable(where_it_is(run, status, datetime.now(UTC))))
         yield from (escape(line) for line in last_events(run, events))
     elif isinstance(side, ServerSide):
         yield "No run yet."
@@ -79,7 +80,7 @@ def read_status(run: Path) -> dict[str, Any]:
         status = json.loads((run / STATUS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DeploymentError(f"{run} holds no deployed run: there is no {run / STATUS}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DeploymentError(f"{run / STATUS} cannot be read: {error}.") from None
     return dict(status)
 
@@ -114,7 +115,8 @@ def client_table(
         since = ago(node.since, now) if node and node.since else ""
         numbers = [str(about.get(key, "")) for key in ("train", "round", "seconds")]
         numbers += [circle.get(name, "alone" if "round" in about else "")] if circle else []
-        table.add_row(escape(name), f"[{colour}]{word}[/]", since, *numbers, escape(str(about.get("trouble", ""))))
+        trouble = escape(printable(str(about.get("trouble", ""))))
+        table.add_row(escape(printable(name)), f"[{colour}]{word}[/]", since, *numbers, trouble)
     return table
 
 
@@ -141,15 +143,15 @@ def where_it_is(run: Path, status: Mapping[str, Any], now: datetime) -> str:
 def last_events(run: Path, count: int) -> list[str]:
     """Return the last events, a line each; one that a crash cut short is left out."""
     path = run / EVENTS
-    lines = path.read_text(encoding="utf-8").splitlines() if count and path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if count and path.exists() else []
     found = []
     for line in lines[-count - 1 :]:
         try:
             event = dict(json.loads(line))
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             continue
         what = (event.get("client", ""), event.get("event", ""), event.get("text", ""))
-        found.append(f"{event.get('time', '')}  {': '.join(part for part in what if part)}")
+        found.append(printable(f"{event.get('time', '')}  {': '.join(str(part) for part in what if part)}"))
     return found[-count:]
 
 

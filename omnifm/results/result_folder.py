@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from omnifm.callbacks.metrics_log import MetricsLog
+from omnifm.config.toml import parse
 from omnifm.utils.errors import ExperimentError
 
 POINTS = {"before_local_training": "before local training", "after_local_training": "after local training"}
@@ -131,7 +131,7 @@ def read_folder(folder: Path) -> ResultFolder:
     kind = "comparison" if is_comparison(folder) else "run"
     try:
         text = (folder / "experiment.toml").read_text(encoding="utf-8")
-        document = tomllib.loads(text)
+        document = parse(text)
         common: dict[str, Any] = {"folder": folder, "is_comparison": kind == "comparison", "experiment": text}
         common["versions"], common["date"] = _read_versions(folder)
         if kind == "comparison":
@@ -139,7 +139,7 @@ def read_folder(folder: Path) -> ResultFolder:
         return _read_run(folder, document, common)
     except FileNotFoundError as error:
         raise ExperimentError(f"{folder} holds no {kind}: there is no {error.filename}.") from None
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise ExperimentError(f"The {kind} in {folder} cannot be read: {error!r}.") from None
 
 
@@ -205,9 +205,10 @@ def _read_cell(folder: Path, **noted: Any) -> CellRecord:
     settings = settings_path.read_text(encoding="utf-8") if settings_path.exists() else ""
     log = MetricsLog(folder / "metrics.jsonl").read()
     if not noted:
-        document = tomllib.loads(settings)
+        document = parse(settings)
         level = document.get("federation", {}).get("participation", 1.0)
-        noted = {"seed": int(result.get("seed", document.get("seed", 0))), "level": float(level)}
+        seed = result["seed"] if "seed" in result else document.get("seed", 0)
+        noted = {"seed": int(seed), "level": float(level)}
     return CellRecord(folder=folder, settings=settings, result=result, log=log, **noted)
 
 

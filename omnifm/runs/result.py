@@ -9,9 +9,9 @@ from typing import Any
 
 from omnifm.callbacks.events import EvaluationEvent
 from omnifm.checkpoint.client_store import digests_of
-from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.core.checkpoint import Checkpoint
+from omnifm.core.tensors import digest
 from omnifm.federation.loop import Federation
 from omnifm.runs.arm import Arm, DataSpec
 from omnifm.runs.arm_folder import ArmFolder

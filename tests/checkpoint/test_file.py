@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import signal
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from omnifm.checkpoint import file as checkpoint
-from omnifm.checkpoint.file import digest, read_checkpoint, read_plain, write_checkpoint
+from omnifm.checkpoint.file import read_checkpoint, read_plain, write_checkpoint
 from omnifm.utils.errors import CheckpointError
 from omnifm.utils.signals import Interrupted, cooperative, interruptible
 
@@ -38,25 +37,6 @@ def test_round_trip(tmp_path: Path) -> None:
     for name, value in TENSORS.items():
         assert (tensors[name].dtype, tensors[name].shape) == (value.dtype, value.shape)
         assert torch.equal(tensors[name].nan_to_num(-7), value.nan_to_num(-7))
-
-
-def test_digest_by_hand() -> None:
-    expected = hashlib.sha256(b"text" + b"w|torch.float32|(1,)|" + b"\x00\x00\x80\x3f").hexdigest()
-    assert digest({"w": torch.ones(1)}, "text") == expected
-
-
-def test_digest_sees_names_types_shapes_values_and_text() -> None:
-    one = torch.tensor([1, 0], dtype=torch.int32)
-    digests = [
-        digest({"a": one}),
-        digest({"b": one}),
-        digest({"a": one.view(torch.float32)}),
-        digest({"a": one[None]}),
-        digest({"a": one + 1}),
-        digest({"a": one}, "text"),
-    ]
-    assert len(set(digests)) == len(digests)
-    assert digest({"a": one, "b": one + 1}) == digest({"b": one + 1, "a": one})
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import logging
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -333,3 +335,67 @@ def test_the_two_real_cases(shared_data: Path) -> None:
         inside = image[rows] > 0.05
         assert image[rows][tumour[rows]].mean() > 1.3 * image[rows][inside & ~tumour[rows]].mean()
     assert tumour.flatten(1).any(dim=1).all()
+
+
+def damaged(path: Path, places: dict[int, bytes]) -> None:
+    """Put bytes into the header of a volume, which becomes whole again but for them."""
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    for place, value in places.items():
+        data[place : place + len(value)] = value
+    path.write_bytes(gzip.compress(bytes(data)))
+
+
+@pytest.mark.parametrize(
+    ("places", "reason"),
+    [
+        ({40: struct.pack("<h", 9)}, "cannot be read as NIfTI"),  # nine axes
+        ({70: struct.pack("<h", 3)}, "cannot be read as NIfTI"),  # no such type
+        ({108: struct.pack("<f", 1e30)}, "cannot be read as NIfTI"),  # the voxels begin there
+        ({108: struct.pack("<f", float("nan"))}, "cannot be read as NIfTI"),
+        (
+            {42: struct.pack("<3h", 32000, 32000, 32000)},
+            "has 32000 x 32000 x 32000 voxels, and at most",
+        ),
+        ({280: struct.pack("<12f", *[0.0] * 12)}, "its affine places the voxels nowhere"),
+        ({280: struct.pack("<f", float("nan"))}, "its affine places the voxels nowhere"),
+        ({280: struct.pack("<f", 1e30)}, "its affine places the voxels nowhere"),
+        ({112: struct.pack("<2f", 3e38, 0.0)}, "holds values that are not finite"),
+    ],
+)
+def test_a_damaged_header_is_told(root: Path, places: dict[int, bytes], reason: str) -> None:
+    path = root / "brats/c2/c2_t1.nii.gz"
+    damaged(path, places)
+    with pytest.raises(DataError, match=rf"c2_t1\.nii\.gz: .*({reason})") as caught:
+        source().load(loading(root))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", range(12, 120, 12))
+def test_a_damaged_archive_is_told(root: Path, place: int) -> None:
+    path = root / "brats/c2/c2_t1.nii.gz"
+    data = bytearray(path.read_bytes())
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"c2_t1\.nii\.gz: .*Replace the file"):
+        source().load(loading(root))
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
+def test_colours_and_complex_numbers_are_told(root: Path, kind: Any) -> None:
+    write(root / "brats/c2/c2_t1.nii.gz", np.zeros(SIZE, kind))
+    with pytest.raises(DataError, match=r"c2_t1\.nii\.gz: holds colours or complex numbers"):
+        source().load(loading(root))
+
+
+def test_a_mask_that_is_not_finite_is_told(root: Path) -> None:
+    write(root / "brats/c2/c2_seg.nii.gz", np.full(SIZE, np.inf, np.float32))
+    with pytest.raises(DataError, match=r"c2_seg\.nii\.gz: .* not finite"):
+        source().load(loading(root))
+
+
+def test_a_field_of_view_of_too_many_voxels_is_refused(root: Path) -> None:
+    """Tiny voxels would be filled up with zeros to the size of a head."""
+    for path in (root / "brats/c2").iterdir():
+        write(path, mask() if "seg" in path.name else brain(), np.diag([-0.01, -0.01, 0.01, 1.0]))
+    with pytest.raises(DataError, match=r"c2: has 19200 x 19200 x 19200 voxels in its field of view.* lower field_of"):
+        source(field_of_view=192.0).load(loading(root))

@@ -137,3 +137,34 @@ def test_a_folder_that_holds_no_deployed_run(tmp_path: Path) -> None:
 )
 def test_how_long_ago(seconds: float, words: str) -> None:
     assert ago(NOW - timedelta(seconds=seconds), NOW) == words
+
+
+EVIL = "North\x1b[2J\nSouth: all is well\u202e"
+
+
+def test_what_others_wrote_does_not_control_the_operators_terminal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = Events(tmp_path)
+    with caplog.at_level("INFO", logger="omnifm.deploy"):
+        events.log("unwelcome", EVIL, f"refused: {EVIL}")
+    events.update_status({EVIL: {"there": True, "trouble": EVIL}}, circles={"0": [EVIL, "South"]})
+    console = Console(width=300, record=True)
+    console.print(client_table(None, read_status(tmp_path)["hospitals"], NOW))
+    shown = [console.export_text(), caplog.messages[0], *last_events(tmp_path, 8)]
+    for one in shown:
+        assert r"North\x1b[2J\nSouth: all is well\u202e" in one
+        assert not {"\x1b", "\u202e"} & set(one)
+    assert len(shown) == 3
+
+
+def test_lines_that_are_no_events_are_left_out(run: Path) -> None:
+    with (run / "deploy.jsonl").open("ab") as file:
+        file.write(b"null\n[1]\n" + b"[" * 100_000 + b'\n{"event": 3, "client": ["x"]}\n\xff\n')
+    assert last_events(run, 3)[-1].endswith("['x']: 3")
+
+
+def test_a_status_that_is_nested_deeply_is_named(run: Path) -> None:
+    (run / "status.json").write_text("[" * 100_000)
+    with pytest.raises(DeploymentError, match=r"status\.json cannot be read"):
+        read_status(run)

@@ -115,7 +115,15 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("experiment.toml", "arms = ["), ("local/result.json", "{"), ("local/result.json", "[3]"), ("versions.json", "7")],
+    [
+        ("experiment.toml", "arms = ["),
+        ("experiment.toml", f"x = {'[' * 100_000}{']' * 100_000}"),
+        ("local/experiment.toml", f"x = {'[' * 100_000}{']' * 100_000}"),
+        ("local/result.json", "{"),
+        ("local/result.json", "[3]"),
+        ("local/result.json", "[" * 100_000),
+        ("versions.json", "7"),
+    ],
 )
 def test_a_damaged_run(tmp_path: Path, name: str, text: str) -> None:
     out = write_run(tmp_path / "r", {"local": "local"})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,9 +17,10 @@ import torch
 from helpers import LABELS, federated, made_client, made_dataset, same, same_checkpoint, small_arm
 from safetensors.torch import save_file
 
+from omnifm.checkpoint import kept_weights
 from omnifm.checkpoint.kept_weights import KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin, read_weights, write_weights
-from omnifm.core.tensors import Tensors
+from omnifm.core.tensors import Tensors, digest
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.runs import initial_weights as start
 from omnifm.runs.arm import Arm
@@ -185,13 +188,15 @@ def test_a_folder_stands_for_its_model(tmp_path: Path) -> None:
 def hub(monkeypatch: pytest.MonkeyPatch, download: Any) -> None:
     module = ModuleType("huggingface_hub")
     module.hf_hub_download = download  # type: ignore[attr-defined]
+    monkeypatch.setattr(kept_weights, "hub_fault", lambda: "")
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
 
 
 def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, asked = given(tmp_path), []
 
-    def download(repository: str, file: str) -> str:
+    def download(repository: str, file: str, local_files_only: bool) -> str:
+        assert not local_files_only
         asked.append((repository, file))
         return str(path)
 
@@ -208,7 +213,7 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_network_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(repository: str, file: str) -> str:
+    def download(repository: str, file: str, local_files_only: bool) -> str:
         raise FileNotFoundError("Cannot find the requested files in the disk cache and outgoing traffic is disabled.\n")
 
     hub(monkeypatch, download)
@@ -222,6 +227,32 @@ def test_the_real_library_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ExperimentError, match="cannot be had from the Hugging Face Hub"):
         find_weights("clinic/weights")
+
+
+def test_a_hub_that_cannot_be_reached_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself, the library tries for 23 seconds."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(kept_weights, "hub_fault", lambda: "the.hub cannot be reached: no route")
+    monkeypatch.setattr(socket, "create_connection", None)  # nor is it asked all the same
+    begun = time.monotonic()
+    with pytest.raises(
+        ExperimentError, match=r"'clinic/weights' is no file .*the\.hub cannot be reached: no route\. Down"
+    ):
+        find_weights("clinic/weights")
+    assert time.monotonic() - begun < 5
+
+
+def test_what_was_downloaded_before_does_without_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = given(tmp_path)
+
+    def download(repository: str, file: str, local_files_only: bool) -> str:
+        assert local_files_only
+        return str(path)
+
+    hub(monkeypatch, download)
+    monkeypatch.setattr(kept_weights, "hub_fault", lambda: "no network")
+    assert find_weights("clinic/weights") == path
 
 
 def test_without_the_hub_library_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,3 +281,44 @@ def test_copies_outlive_their_files(tmp_path: Path) -> None:
 def test_without_given_weights_no_folder_is_made(tmp_path: Path) -> None:
     KeptWeights(tmp_path / "init").keep(["scratch"])
     assert not (tmp_path / "init").exists()
+
+
+ODD = {
+    "no JSON": "{",
+    "a list": "[1, 2]",
+    "a text": '"omnifm weights 1"',
+    "deep": "[" * 100_000,
+    "nothing else": '{"format": "omnifm weights 1"}',
+    "a key too many": None,
+    "a size of words": None,
+    "settings that are none": None,
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_file_with_odd_metadata_is_no_file_of_weights(tmp_path: Path, kind: str) -> None:
+    """Its digest is right: another program wrote it, or someone who knows how."""
+    about = {"format": "omnifm weights 1", **vars(small_arm("fedavg").origin)}
+    changed: dict[str, dict[str, Any]] = {
+        "a key too many": {"more": 1},
+        "a size of words": {"size": ["x"]},
+        "settings that are none": {"settings": 3},
+    }
+    text = ODD[kind] or json.dumps({**about, **changed[kind]})
+    tensors = {"network.head.bias": torch.zeros(3)}
+    path = tmp_path / "odd.safetensors"
+    save_file(tensors, path, {"plain": text, "sha256": digest(tensors, text)})
+    with pytest.raises(CheckpointError, match=r"odd\.safetensors .*'omnifm export'") as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_type_that_numpy_lacks_is_read(tmp_path: Path) -> None:
+    path = given(tmp_path, tensors={"network.head.bias": torch.zeros(3, dtype=torch.bfloat16)})
+    assert read_weights(path)[0]["network.head.bias"].dtype == torch.bfloat16
+
+
+def test_a_damaged_list_of_copies_is_named(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"index\.json, the list of the weights"):
+        KeptWeights(tmp_path).find("x")

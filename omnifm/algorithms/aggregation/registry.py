@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from omnifm.algorithms.aggregation.aggregator import Aggregator
+from omnifm.algorithms.aggregation.centred_clipping import CentredClipping
+from omnifm.algorithms.aggregation.geometric_median import GeometricMedian
 from omnifm.algorithms.aggregation.krum import Krum, MultiKrum
 from omnifm.algorithms.aggregation.mean import WeightedMean
 from omnifm.algorithms.aggregation.median import Median
@@ -20,6 +22,8 @@ AGGREGATORS: dict[str, type[Aggregator]] = {
     "trimmed-mean": TrimmedMean,
     "krum": Krum,
     "multi-krum": MultiKrum,
+    "centred-clipping": CentredClipping,
+    "geometric-median": GeometricMedian,
 }
 """The values of ``aggregation.rule``; the fields of each class are the other keys of ``[aggregation]``."""
 

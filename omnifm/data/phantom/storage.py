@@ -1,7 +1,9 @@
 """Tensors that are expensive to make, cached on disk. Where the cache fails, its content is made again.
 
-What is read from the cache is the file itself, mapped into memory: a page of it is read when it is first looked at, and
-all processes share it.
+A file carries the SHA-256 of its tensors, which is looked at once a process, for as long as the file stays the same. It
+finds damage, and files of other origin; who can write there can also write another digest.
+
+What is read from the cache is the file itself, mapped into memory, which all processes share.
 """
 
 from __future__ import annotations
@@ -9,13 +11,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from omnifm.core.tensors import digest
 from omnifm.utils.atomic_write import replacing
 
 log = logging.getLogger(__name__)
@@ -51,10 +56,22 @@ def _read(path: Path, names: frozenset[str]) -> dict[str, Tensor] | None:
     except (SafetensorError, OSError, ValueError) as error:
         log.warning("cache %s cannot be read (%s); making it again", path, error)
         return None
-    if tensors.keys() == names:
-        return tensors
-    log.warning("cache %s holds other tensors than expected; making it again", path)
-    return None
+    if tensors.keys() != names:
+        log.warning("cache %s holds other tensors than expected; making it again", path)
+        return None
+    status = path.stat()
+    if not _is_whole(path, status.st_ino, status.st_size, status.st_mtime_ns):
+        log.warning("cache %s has another SHA-256 than it says, or says none; making it again", path)
+        return None
+    return tensors
+
+
+@lru_cache(maxsize=64)
+def _is_whole(path: Path, *file: int) -> bool:
+    """Return whether the file has the SHA-256 that it carries; ``file`` is what tells this file from a later one."""
+    with safe_open(path, framework="pt") as opened:
+        stated = (opened.metadata() or {}).get("sha256")
+        return stated is not None and stated == digest({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118 - not a mapping
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -63,7 +80,8 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     The library's own writers either copy it all, or leave temporary files of their own when they are killed.
     """
     ordered = sorted(tensors, key=lambda name: -tensors[name].itemsize)  # so that each is aligned
-    header, end = {}, 0
+    header: dict[str, Any] = {"__metadata__": {"sha256": digest(tensors)}}
+    end = 0
     for name in ordered:
         start, end = end, end + tensors[name].nbytes
         kind, shape = _TYPES[tensors[name].dtype], list(tensors[name].shape)

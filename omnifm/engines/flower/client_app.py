@@ -15,6 +15,7 @@ from omnifm.engines.flower.client_handler import ClientHandler
 from omnifm.engines.flower.messages import Reply
 from omnifm.engines.flower.transport import from_records, to_records
 from omnifm.utils.errors import DeploymentError
+from omnifm.utils.terminal import log_to
 
 CONFIG_KEY = "client-toml"
 """The key of ``--node-config`` that holds the path of ``client.toml``."""
@@ -25,7 +26,7 @@ app = ClientApp()
 @app.query()
 def answer(message: Message, context: Context) -> Message:
     """Answer one message."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    log_to(sys.stderr)
     logging.getLogger("omnifm.deploy").setLevel(logging.INFO)
     return answered(message, node_config(context))
 

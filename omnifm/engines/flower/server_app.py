@@ -17,6 +17,7 @@ from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.server import run_server
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.utils.errors import DeploymentError, OmniFMError, OutOfTime
+from omnifm.utils.terminal import log_to
 
 _LIFE = 120.0
 """How many seconds a message outlives a round's deadline."""
@@ -27,7 +28,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run ``experiment`` (TOML) in the folder ``out``, or resume the run there."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    log_to(sys.stdout, "%(message)s")
     logging.getLogger("omnifm.deploy").setLevel(logging.INFO)
     logging.getLogger("flwr").addFilter(_no_trace)
     config = context.run_config

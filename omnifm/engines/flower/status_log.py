@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omnifm.utils.atomic_write import write_atomically
+from omnifm.utils.printable import printable
 
 _log = logging.getLogger("omnifm.deploy")
 
@@ -27,7 +28,7 @@ class Events:
         with (self.folder / "deploy.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({**entry, **({"text": text} if text else {})}) + "\n")
         level = logging.WARNING if event in _WARNINGS else logging.INFO
-        _log.log(level, "%s", ": ".join(part for part in (client, event, text) if part))
+        _log.log(level, "%s", printable(": ".join(part for part in (client, event, text) if part)))
 
     def update_status(self, hospitals: Mapping[str, Mapping[str, Any]] | None = None, **more: Any) -> None:
         """Update the status file."""

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.hub import hub_fault
 
 FILES = {
     "config.json": ("config.json",),
@@ -52,8 +53,8 @@ def read_reader(place: str) -> Reader:
         ExperimentError: transformers or PEFT is not installed, files are missing, or they are of another model.
     """
     check_installed()
-    with _told(place) as found:
-        return _read_reader(found)
+    with _told(place) as (found, cached):
+        return _read_reader(found, cached)
 
 
 def read_model(place: str, dtype: torch.dtype) -> Any:
@@ -62,8 +63,8 @@ def read_model(place: str, dtype: torch.dtype) -> Any:
     Raises:
         ExperimentError: files are missing or damaged.
     """
-    with _told(place) as found:
-        return _read_model(found, dtype)
+    with _told(place) as (found, cached):
+        return _read_model(found, cached, dtype)
 
 
 def check_installed() -> None:
@@ -82,13 +83,13 @@ def check_installed() -> None:
         ) from None
 
 
-def _read_reader(place: str) -> Reader:
+def _read_reader(place: str, cached: bool) -> Reader:
     from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil
 
-    config = AutoConfig.from_pretrained(place)
+    config = AutoConfig.from_pretrained(place, local_files_only=cached)
     if config.model_type != "llava":
         raise ValueError(f"its config.json is of a {config.model_type!r} model, not of a 'llava' model.")
-    tokenizer = AutoTokenizer.from_pretrained(place)
+    tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=cached)
     if tokenizer.eos_token_id is None:
         raise ValueError("its tokenizer has no token for the end of a text.")
     image_token = tokenizer.convert_ids_to_tokens(config.image_token_id)
@@ -99,16 +100,16 @@ def _read_reader(place: str) -> Reader:
     vision = config.vision_config
     patches = (vision.image_size // vision.patch_size) ** 2
     count = patches + (config.vision_feature_select_strategy == "full")
-    images = CLIPImageProcessorPil.from_pretrained(place)
+    images = CLIPImageProcessorPil.from_pretrained(place, local_files_only=cached)
     statistics = torch.tensor(images.image_mean), torch.tensor(images.image_std)
     return Reader(tokenizer, image_token, count, tokenizer.eos_token_id, *statistics)
 
 
-def _read_model(place: str, dtype: torch.dtype) -> Any:
+def _read_model(place: str, cached: bool, dtype: torch.dtype) -> Any:
     from transformers import LlavaForConditionalGeneration
 
     loaded: Any = LlavaForConditionalGeneration.from_pretrained(
-        place, dtype=dtype, use_safetensors=True, output_loading_info=True
+        place, dtype=dtype, use_safetensors=True, output_loading_info=True, local_files_only=cached
     )
     model, found = loaded
     if lacking := sorted(found["missing_keys"]):
@@ -117,22 +118,26 @@ def _read_model(place: str, dtype: torch.dtype) -> Any:
 
 
 @contextmanager
-def _told(place: str) -> Iterator[str]:
-    """Check the location of a model, and report in one message what fails when the block reads from it."""
+def _told(place: str) -> Iterator[tuple[str, bool]]:
+    """Check the location of a model, and report in one message what fails when the block reads from it.
+
+    Yields the location, and whether only files that are here are to be looked for.
+    """
     folder = Path(place).expanduser()
     local = bool(place) and folder.is_dir()
-    if local:
-        _check(folder)
-    elif not _HUB.fullmatch(place) or Path(folder.parts[0]).is_dir():
+    if not local and (not _HUB.fullmatch(place) or Path(folder.parts[0]).is_dir()):
         raise ExperimentError(
             f"llava.model = {place!r}: there is no such folder. Name a folder, or owner/name on the Hugging Face hub. "
             f"{_needed()}"
         )
+    fault = "" if local else hub_fault()
     try:
+        if local:
+            _check(folder)
         with _silent():
-            yield str(folder) if local else place
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+            yield (str(folder), True) if local else (place, bool(fault))
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = f"{fault}." if fault and isinstance(error, OSError) else str(error).strip().splitlines()[0]
         text = "cannot be read" if local else "is neither a folder here nor to be had from the Hugging Face hub"
         raise ExperimentError(f"llava.model = {place!r} {text}: {reason}{'' if local else f' {_needed()}'}") from None
 

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from omnifm.algorithms.aggregation.aggregator import Aggregator
+from omnifm.algorithms.aggregation.centred_clipping import CentredClipping
+from omnifm.algorithms.aggregation.geometric_median import GeometricMedian
 from omnifm.algorithms.aggregation.krum import Krum, MultiKrum
 from omnifm.algorithms.aggregation.mean import WeightedMean
 from omnifm.algorithms.aggregation.median import Median
 from omnifm.algorithms.aggregation.trimmed_mean import TrimmedMean
 from omnifm.core.records import Upload
 
-ROBUST = [Median(), TrimmedMean(0.2), Krum(1), MultiKrum(1)]
+ROBUST = [Median(), TrimmedMean(0.2), Krum(1), MultiKrum(1), GeometricMedian(), CentredClipping()]
 
 
 def upload(client: object, change: dict[str, list[float]], extra: dict[str, list[float]] | None = None) -> Upload:
@@ -54,6 +56,22 @@ def combined(rule: Aggregator, *values: float) -> float:
         (Krum(1), (0.0, 1.0, 3.0, 10.0, 12.0), 1.0),
         # The furthest, 13, is left out: (0 + 1 + 3 + 10) / 4.
         (MultiKrum(1), (0.0, 1.0, 3.0, 10.0, 13.0), 3.5),
+        # In one dimension the geometric median is the median, if there is one.
+        (GeometricMedian(), (1.0, 2.0, 9.0), 2.0),
+        (GeometricMedian(), (7.0,), 7.0),
+        # One step from the median 2, at distances 1, 0 and 7 from the values, as good as stays there.
+        (GeometricMedian(iterations=1, smoothing=1.0), (1.0, 2.0, 9.0), (1 + 2 + 9 / 7) / (2 + 1 / 7)),
+        # The centre is 2, the distances 0, 1, 1, 2, 98, the radius 1: (-1 - 1 + 0 + 1 + 1) / 5 from there.
+        (CentredClipping(), (0.0, 1.0, 2.0, 3.0, 100.0), 2.0),
+        # All are within the radius: their mean, from whatever centre.
+        (CentredClipping(radius=10.0), (0.0, 1.0, 2.0, 3.0, 10.0), 3.2),
+        (CentredClipping(radius=4.0), (0.0, 1.0, 2.0, 3.0, 10.0), 2.4),
+        # Again, from 2.4: (-2.4 - 1.4 - 0.4 + 0.6 + 4) / 5 further.
+        (CentredClipping(radius=4.0, iterations=2), (0.0, 1.0, 2.0, 3.0, 10.0), 2.48),
+        (CentredClipping(radius=1.0, centre="zero"), (0.5, -3.0, 4.0), 0.5 / 3),
+        # The median norm is 3.
+        (CentredClipping(centre="zero"), (0.5, -3.0, 4.0), 0.5 / 3),
+        (CentredClipping(), (7.0,), 7.0),
         (Krum(1), (7.0,), 7.0),
         (Krum(3), (7.0, 8.0), 7.0),
         (MultiKrum(3), (7.0, 8.0), 7.0),
@@ -83,7 +101,7 @@ def test_coordinates_and_names_each_over_those_who_hold_them(rule: Aggregator) -
 @pytest.mark.parametrize("rule", ROBUST)
 def test_a_lie_in_what_is_sent_beside_the_weights_is_found_too(rule: Aggregator) -> None:
     uploads = [upload(n, {"w": [0.1 * n]}, {"control": [1e6 if n == 2 else 1.0]}) for n in range(5)]
-    assert rule.aggregate(uploads, by_samples).extra["control"].item() == 1.0
+    assert rule.aggregate(uploads, by_samples).extra["control"].item() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("rule", [*ROBUST, WeightedMean()])

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from omnifm.data.phantom import storage
 from omnifm.data.phantom.storage import cached
 
 NAMES = frozenset({"a"})
@@ -86,3 +88,27 @@ def test_full_disk_costs_a_warning(
         assert torch.equal(cached(tmp_path / "a.safetensors", NAMES, Maker())["a"], torch.arange(5))
     assert "No space left" in caplog.text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["other values", "no digest"])
+def test_what_is_not_what_was_stored_is_made_again(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The file is whole, of the right names and shapes: only the digest tells."""
+    path, make = tmp_path / "a.safetensors", Maker()
+    cached(path, NAMES, make)
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    path.unlink()  # the file itself is what those before were given
+    save_file({"a": torch.arange(5).flip(0)}, path, about if kind == "other values" else None)
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(cached(path, NAMES, make)["a"], torch.arange(5))
+    assert f"cache {path} has another SHA-256 than it says, or says none; making it again" in caplog.text
+    assert torch.equal(cached(path, NAMES, make)["a"], torch.arange(5))
+    assert make.calls == 2
+
+
+def test_the_digest_of_a_file_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, make = tmp_path / "a.safetensors", Maker()
+    cached(path, NAMES, make)
+    monkeypatch.setattr(storage, "digest", None)
+    cached(path, NAMES, make)
+    assert make.calls == 1

@@ -13,10 +13,10 @@ from plugin import EVENTS, installed, write_plugin
 from small_run import log_lines
 from town import NAMES, Town, events, here_played, server_run
 
-from omnifm.checkpoint.file import digest
 from omnifm.checkpoint.weight_file import read_weights, write_weights
 from omnifm.config.experiment import make_plan
 from omnifm.core.records import Broadcast
+from omnifm.core.tensors import digest
 from omnifm.export.loaded_arm import LoadedArm
 from omnifm.export.weights import export_arm
 from omnifm.runs.backend import LocalBackend

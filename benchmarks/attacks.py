@@ -1,0 +1,207 @@
+"""What malicious hospitals do to a model, under each aggregation rule: ``python benchmarks/attacks.py``.
+
+    python benchmarks/attacks.py [--seeds 3] [--rounds 30] [--patients 120] [--algorithm fedavg] [--out FILE]
+        [--attack NAME ...] [--rule NAME ...]
+
+Eight hospitals of the phantom, all T1, of which two are malicious. They work together and know all honest uploads,
+which is more than they would. Told is the accuracy of the last round's global model on the test images of the six
+others, and its share of what the mean reaches without an attack; "ended" is a run whose losses became infinite. A line
+of JSON a run is added to FILE; what stands there already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnifm.config.experiment import make_experiment
+from omnifm.core.records import Broadcast, Upload
+from omnifm.core.tensors import Tensors
+from omnifm.data.federated_dataset import FederatedDataset, load_dataset
+from omnifm.data.subset import ClientData, Subset
+from omnifm.engines.in_process import InProcess
+from omnifm.runs.arm import make_arm
+from omnifm.utils.errors import NonFiniteLossError
+from omnifm.utils.seeding import derive_seed
+
+HOSPITALS, MALICIOUS = 8, 2
+RULES: dict[str, dict[str, Any]] = {
+    "mean": {"rule": "mean"},
+    "median": {"rule": "median"},
+    "trimmed-mean": {"rule": "trimmed-mean", "trim": MALICIOUS / HOSPITALS},
+    "krum": {"rule": "krum", "malicious": MALICIOUS},
+    "multi-krum": {"rule": "multi-krum", "malicious": MALICIOUS},
+    "geometric-median": {"rule": "geometric-median"},
+    "centred-clipping": {"rule": "centred-clipping"},
+}
+Forge = Callable[[Sequence[Tensor], Tensor, torch.Generator], Tensor]
+"""What a malicious hospital sends for a tensor: of the honest ones, its own, and a generator."""
+
+
+def sign_flip(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
+    return -5 * own
+
+
+def scaling(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
+    return -30 * own
+
+
+def gaussian(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
+    return torch.randn(own.shape, generator=chance)
+
+
+def a_little(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
+    """As far from the mean as some of the honest are: Baruch et al., A Little Is Enough, NeurIPS 2019."""
+    needed = HOSPITALS // 2 + 1 - MALICIOUS
+    z = NormalDist().inv_cdf((HOSPITALS - MALICIOUS - needed) / (HOSPITALS - MALICIOUS))
+    stacked = torch.stack(list(honest))
+    return stacked.mean(dim=0) - max(z, 0.3) * stacked.std(dim=0)
+
+
+ATTACKS: dict[str, Forge | None] = {
+    "none": None,
+    "sign flip": sign_flip,
+    "scaling": scaling,
+    "gaussian": gaussian,
+    "label flip": None,  # is in the data
+    "a little": a_little,
+}
+
+
+class Poisoned(InProcess):
+    """An engine in which some hospitals send what an attack makes of their uploads."""
+
+    attack: Forge | None = None
+    malicious: frozenset[str] = frozenset()
+    seed = 0
+
+    def update(self, broadcast: Broadcast, clients: Sequence[str], *messages: Any, **named: Any) -> Iterator[Upload]:
+        """Train all, and forge."""
+        uploads = list(super().update(broadcast, clients, *messages, **named))
+        honest = [upload for upload in uploads if upload.client not in self.malicious]
+        for upload in uploads:
+            if self.attack is None or upload.client not in self.malicious:
+                yield upload
+                continue
+            chance = torch.Generator().manual_seed(derive_seed(self.seed, "attack", upload.client, broadcast.round))
+            change = self._forged(upload.change, [one.change for one in honest], chance)
+            yield replace(
+                upload, change=change, extra=self._forged(upload.extra, [one.extra for one in honest], chance)
+            )
+
+    def _forged(self, own: Tensors, honest: Sequence[Tensors], chance: torch.Generator) -> Tensors:
+        assert self.attack is not None
+        return {
+            name: self.attack([part[name] for part in honest if name in part] or [value], value, chance)
+            if value.is_floating_point()
+            else value
+            for name, value in own.items()
+        }
+
+
+def with_wrong_labels(client: ClientData) -> ClientData:
+    """Return a hospital that calls every disease by the next one's name."""
+    fields = client.train.whole()
+    fields["target"] = fields["target"].roll(1, dims=1)
+    return replace(client, train=Subset(fields, client.train.patients))
+
+
+def accuracy(rule: str, attack: str, seed: int, given: argparse.Namespace) -> float | None:
+    """Return the mean accuracy at the honest hospitals, or None where the run ends in losses that are not finite."""
+    source = {"kind": "phantom", "modalities": ["T1"], "hospitals": HOSPITALS, "patients": given.patients}
+    experiment = make_experiment(
+        {
+            "seed": seed,
+            "algorithm": given.algorithm,
+            "data": {"size": given.size, "cache": given.cache, "sources": [source]},
+            "partition": {"kind": "institution", "validation": 0.1, "test": 0.4},
+            "training": {"batch_size": 16, "learning_rate": 0.05},
+            "federation": {
+                "rounds": given.rounds,
+                "evaluate_every": given.rounds,
+                "evaluate": ["before_local_training"],
+            },
+            "aggregation": RULES[rule],
+        }
+    )
+    dataset = load_dataset(experiment.data, experiment.partition, seed)
+    malicious = frozenset(client.name for client in dataset.clients[-MALICIOUS:]) if attack != "none" else frozenset()
+    if attack == "label flip":
+        clients = tuple(with_wrong_labels(one) if one.name in malicious else one for one in dataset.clients)
+        dataset = FederatedDataset(clients, dataset.label_names, dataset.vocabulary)
+    arm = make_arm(experiment, dataset)
+    honest = [client.name for client in dataset.clients[:-MALICIOUS]]
+    engine = Poisoned(arm.runtime)
+    engine.attack, engine.malicious, engine.seed = ATTACKS[attack], malicious, seed
+    with engine:
+        try:
+            server = arm.federation(engine).run(arm.start()).server
+        except NonFiniteLossError:
+            return None
+        sent = arm.algorithm.broadcast(server)
+        messages = {name: arm.algorithm.message(server, name) for name in honest}
+        scores = engine.evaluate(sent, honest, "test", "before_local_training", messages)
+        return statistics.mean(found.numbers["accuracy"] for _, found in scores)
+
+
+def table(lines: Sequence[dict[str, Any]], attacks: Sequence[str], rules: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a table: the mean over seeds, and the share of what the mean reaches without an attack."""
+    yield f"| rule | {' | '.join(attacks)} |"
+    yield f"| --- |{' ---: |' * len(attacks)}"
+    told: dict[tuple[str, str], list[float | None]] = {(line["rule"], line["attack"]): [] for line in lines}
+    for line in lines:
+        told[line["rule"], line["attack"]].append(line["accuracy"])
+    clean = [value for value in told.get(("mean", "none"), []) if value is not None]
+    for rule in rules:
+        cells = []
+        for attack in attacks:
+            values = [value for value in told.get((rule, attack), []) if value is not None]
+            if len(values) < len(told.get((rule, attack), [])) or not values:
+                cells.append("ended" if (rule, attack) in told else "")
+                continue
+            mean = statistics.mean(values)
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            share = f" ({100 * mean / statistics.mean(clean):.0f} %)" if clean else ""
+            cells.append(f"{mean:.2f}{spread}{share}")
+        yield f"| `{rule}` | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--patients", type=int, default=120, help="at each hospital")
+    parser.add_argument("--size", type=int, default=48, help="of an image, in pixels a side")
+    parser.add_argument("--algorithm", default="fedavg")
+    parser.add_argument("--cache", default="", help="folder for the phantom's images")
+    parser.add_argument("--attack", action="append", choices=ATTACKS)
+    parser.add_argument("--rule", action="append", choices=RULES)
+    parser.add_argument("--out", type=Path, default=Path("attacks.jsonl"))
+    given = parser.parse_args()
+    attacks, rules = given.attack or list(ATTACKS), given.rule or list(RULES)
+    budget = {key: getattr(given, key) for key in ("algorithm", "rounds", "patients", "size")}
+    lines = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    lines = [line for line in lines if line["budget"] == budget]
+    for seed in range(given.seeds):
+        for rule in rules:
+            for attack in attacks:
+                about = {"rule": rule, "attack": attack, "seed": seed, "budget": budget}
+                if any(about.items() <= line.items() for line in lines):
+                    continue
+                lines.append({**about, "accuracy": accuracy(rule, attack, seed, given)})
+                with given.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(lines[-1]) + "\n")
+    print("\n".join(table([line for line in lines if line["seed"] < given.seeds], attacks, rules)))
+
+
+if __name__ == "__main__":
+    main()
