@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from omnifm.core.tensors import Tensors
-from omnifm.data.subset import Batch, ClientData, Subset
+from omnifm.data.subset import PATIENT, Batch, ClientData, Subset
 from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
 from omnifm.tasks.task import Scores, Task
 from omnifm.training.epoch import EpochLosses, shuffled_batches
@@ -219,9 +219,8 @@ class Trainer:
         for rows in shuffled_batches(len(examples), self.settings.batch_size, order):
             check_interrupts()
             batch = examples.batch(rows)
-            yield to_device(
-                self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch), self._device
-            )
+            batch = self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch)
+            yield to_device({**batch, PATIENT: examples.patient_numbers[rows]}, self._device)
 
     def measure_statistics(self, round_number: int) -> None:
         """Set the statistics of batch normalisation, if any, to those of the training images without augmentation.
