@@ -26,6 +26,7 @@ from omnifm.utils.device import as_float32, autocast, deterministic, fork_rng, t
 from omnifm.utils.errors import NonFiniteLossError
 from omnifm.utils.seeding import derive_seed, generator
 from omnifm.utils.signals import check_interrupts
+from omnifm.utils.work_limit import begin_epoch
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -168,6 +169,7 @@ class Trainer:
                 with trained_alone(self.trainable, phase.names) as weights:
                     optimizer = self._optimizer(list(weights.values()))
                     for _ in range(phase.epochs):
+                        begin_epoch()
                         epoch = EpochLosses()
                         for hooks in all_hooks:
                             if hooks.on_epoch is not None:
