@@ -11,7 +11,7 @@ from omnifm.training.model import Output
 
 
 class TokenCollector:
-    """Keeps the spectral tokens, their patients and the retrievals of the latest local epoch, on the device of the training.
+    """Keeps the spectral tokens, their patients and the retrievals of the latest local epoch, on the training's device.
 
     Pass its ``hooks`` to :meth:`Trainer.with_hooks`. On a network without an adapter it stays empty.
     """

@@ -21,11 +21,11 @@ class BankSettings:
     """How the bank is filled and kept: ``[bank]`` of an experiment.
 
     A client offers at most ``prototypes`` a round, each over images of at least ``min_cluster`` patients. ``capacity``
-    is the maximum number of entries. Each group keeps ``floor`` entries however rarely they are retrieved, and each client
-    ``client_floor`` (without entries its affinity to others is unknown), as far as the capacity allows. An entry is
-    dropped after ``age_limit`` rounds without refreshment. From a cosine similarity of ``merge_above``, a new prototype
-    refreshes an entry of its client instead of becoming a new one. ``frequency_decay`` is the share of the retrieval
-    frequency that remains after a round.
+    is the maximum number of entries. Each group keeps ``floor`` entries however rarely they are retrieved, and each
+    client ``client_floor`` (without entries its affinity to others is unknown), as far as the capacity allows. An entry
+    is dropped after ``age_limit`` rounds without refreshment. From a cosine similarity of ``merge_above``, a new
+    prototype refreshes an entry of its client instead of becoming a new one. ``frequency_decay`` is the share of the
+    retrieval frequency that remains after a round.
     """
 
     prototypes: Count = 16

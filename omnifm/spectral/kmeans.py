@@ -67,7 +67,8 @@ def _patients_behind(
     """Count the patients of each cluster; 0 where the tokens cancel out, so that there is no mean."""
     pairs = torch.unique(torch.stack([member, owners]), dim=1)
     sums = torch.zeros(count, tokens.shape[1]).index_add_(0, member, tokens)
-    return torch.bincount(pairs[0], minlength=count) * (sums.norm(dim=1) > 0)
+    behind: Int64[Tensor, "c"] = torch.bincount(pairs[0], minlength=count) * (sums.norm(dim=1) > 0)
+    return behind
 
 
 def _assign(tokens: Float[Tensor, "samples dim"], centroids: Float[Tensor, "c dim"]) -> Int64[Tensor, "samples"]:

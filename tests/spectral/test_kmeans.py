@@ -80,7 +80,9 @@ def test_every_centroid_is_the_mean_over_images_of_enough_patients(seed: int, it
 
 def test_images_of_one_patient_give_no_centroid() -> None:
     tokens = random_units(40, 3)
-    assert not len(spherical_k_means(tokens, 4, seeded(), min_cluster=2, patients=torch.zeros(40, dtype=torch.int64))[0])
+    assert not len(
+        spherical_k_means(tokens, 4, seeded(), min_cluster=2, patients=torch.zeros(40, dtype=torch.int64))[0]
+    )
     few = torch.arange(40) % 4  # four patients
     assert spherical_k_means(tokens, 4, seeded(), min_cluster=5, patients=few)[0].shape == (0, 3)
 

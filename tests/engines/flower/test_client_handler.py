@@ -35,7 +35,7 @@ class Visit:
     def __init__(self, folder: Path, algorithm: str = "omnifm", **policy: Any) -> None:
         sources = write_images(folder / "data", {"a": "CT"})
         self.experiment = make_plan(document(folder / "data", sources, algorithm)).arms[algorithm]
-        allowed = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, **policy}
+        allowed = {"tasks": ["*"], "algorithms": ["*"], "min_cluster": 1, "minimum_patients": 1, **policy}
         data = {"root": str(folder / "data"), "sources": sources}
         self.hospital: ClientConfig = read_client_config(write_client_config(folder, "CT", data=data, policy=allowed))
         self.issued = 0
@@ -137,7 +137,7 @@ def test_what_it_accepted_is_told(share: float | None, text: str) -> None:
     [
         ({"algorithms": ["scaffold"]}, r"The algorithm 'omnifm' is not permitted here"),
         ({"algorithms": ["omnifm"]}, r"The algorithm 'fedavg' is not permitted here"),
-        ({"minimum_samples": 13}, r"12 training samples are fewer than policy.minimum_samples = 13"),
+        ({"minimum_patients": 13}, r"12 patients in training are fewer than policy.minimum_patients = 13"),
         ({"upload": ["weights"]}, r"The upload holds prototypes; policy.upload allows weights"),
         ({"megabytes": 0.001}, r"A message of .* MB is larger than policy.megabytes = 0.001"),
     ],

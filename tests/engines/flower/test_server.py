@@ -61,7 +61,7 @@ def test_messages_reach_their_hospitals(town: Town, tmp_path: Path) -> None:
 def test_what_a_package_names_as_entry_points_works_at_server_and_hospitals(town: Town, tmp_path: Path) -> None:
     changes = {"fairest": {"q": 2.0}, "aggregation": {"rule": "largest"}}
     diary = {"kind": "every-event", "file": str(tmp_path / "diary")}
-    policy: dict[str, Any] = {"tasks": ["*"], "algorithms": ["fairest"], "minimum_samples": 1}
+    policy: dict[str, Any] = {"tasks": ["*"], "algorithms": ["fairest"], "min_cluster": 1, "minimum_patients": 1}
     with installed(write_plugin(tmp_path / "plugin")):
         plan = town.plan("fairest", **changes)
         here = here_played(plan, tmp_path / "here")
