@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -74,17 +75,25 @@ def test_it_trains_and_writes_down_what_left(tmp_path: Path) -> None:
     assert reply.outcome == "done"
     assert reply.upload is not None
     assert reply.upload.samples == 12
-    assert visit.audit_log[-1] | {"time": ""} == {
-        "time": "",
+    entry = visit.audit_log[-1]
+    assert reply.upload is not None
+    weights = sum(value.nbytes for value in reply.upload.change.values())
+    sizes = reply.upload.extra["bank/sizes"].tolist()
+    answer = reply.to_bytes()
+    assert {key: value for key, value in entry.items() if key not in ("time", "previous", "request_bytes")} == {
         "run": RUN,
         "arm": "arm",
         "round": 1,
         "outcome": "done",
         "reason": "",
         "trained": True,
-        "sent": ["weights", "prototypes"],
+        "sent": {"weights": weights, "prototypes": sum(value.nbytes for value in reply.upload.extra.values())},
+        "prototypes": len(sizes),
+        "fewest_patients": min(sizes),
         "circle": None,
         "circle_rounds": 1,
+        "answer_bytes": len(answer),
+        "answer_sha256": hashlib.sha256(answer).hexdigest(),
     }
     assert reply.state is not None
     assert len(list(visit.hospital.state_folder.rglob(f"{reply.state}.safetensors"))) == 1
@@ -158,7 +167,7 @@ def test_what_is_not_permitted_is_refused(tmp_path: Path, policy: dict[str, Any]
 def test_what_leaves_is_named_by_its_kinds(tmp_path: Path, algorithm: str, sent: list[str]) -> None:
     visit = Visit(tmp_path, algorithm)
     assert visit.train().outcome == "done"
-    assert visit.audit_log[-1]["sent"] == sent
+    assert list(visit.audit_log[-1]["sent"]) == sent
 
 
 def test_an_answer_is_serialised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +287,8 @@ def test_a_full_disk_fails_the_round_and_loses_nothing(tmp_path: Path, monkeypat
         patch.setattr("omnifm.checkpoint.client_store._put", full)
         reply = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
     assert reply.outcome == "failed"
-    assert "No space left on device" in reply.reason
+    assert str(tmp_path) not in reply.reason
+    assert "No space left on device" in visit.audit_log[-1]["reason"]
     again = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
     assert again.outcome == "done"
 
@@ -290,7 +300,8 @@ def test_a_damaged_state_is_reported(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     reply = visit.ask(broadcast=visit.broadcast(2), train=True, state=state, keep=(str(state),))
     assert reply.outcome == "failed"
-    assert "is damaged" in reply.reason
+    assert str(tmp_path) not in reply.reason
+    assert "is damaged" in visit.audit_log[-1]["reason"]
 
 
 def test_an_experiment_that_wants_rarer_answers_is_refused(tmp_path: Path) -> None:
