@@ -104,5 +104,5 @@ def _union(arms: Iterable[Experiment], names: Callable[[Experiment], Iterable[st
 
 def _rounded(number: float) -> int:
     """Round up to two digits."""
-    step = 10 ** max(0, len(str(int(number))) - 2)
+    step: int = 10 ** max(0, len(str(int(number))) - 2)
     return -int(-number // step) * step

@@ -8,6 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from omnifm.algorithms.kinds import Kind
 from omnifm.core.records import Upload
 from omnifm.engines.flower.client_config import ClientConfig
@@ -42,10 +44,12 @@ def circle_text(noted: Mapping[str, Any]) -> str:
 
 def digest_of(request: Request) -> str:
     """Return a digest of all that the answer to a request depends on, but for what of it is asked for."""
+    packed = [record.pack() for record in (request.broadcast, request.message) if record is not None]
+    shapes = [{name: [str(v.dtype), v.shape] for name, v in tensors.items()} for tensors, _ in packed]
     plain = (request.experiment, request.weights, request.labels, request.vocabulary, request.state)
-    digest = sha256(json.dumps(plain, sort_keys=True).encode())
-    for record in (request.broadcast, request.message):
-        digest.update(b"" if record is None else record.to_bytes())
+    digest = sha256(json.dumps([*plain, shapes, [told for _, told in packed]], sort_keys=True).encode())
+    for value in (value for tensors, _ in packed for value in tensors.values()):
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

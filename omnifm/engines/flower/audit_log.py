@@ -76,10 +76,7 @@ class AuditLog:
 
     def _last_line(self) -> bytes:
         for path in reversed(self.parts()):
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - (1 << 16)))
-                lines = [line for line in file.read().split(b"\n") if line.strip()]
-            if lines:
+            if lines := [line for line in path.read_bytes().split(b"\n") if line.strip()]:
                 return lines[-1]
         return b""
 

@@ -27,7 +27,7 @@ class IssueCounter:
             self._last = int(self._path.read_text()) if self._path.exists() else time.time_ns()
         except ValueError:
             raise DeploymentError(
-                f"{self._path} is damaged: it holds a number above that of every request of this run. Write the present "
+                f"{self._path} is damaged: it should hold a number above those of all requests of this run. Write the "
                 "time in nanoseconds since 1970 into it."
             ) from None
         self._ahead = self._last
