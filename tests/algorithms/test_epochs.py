@@ -30,5 +30,6 @@ def test_it_passes_over_the_data_as_often_as_it_says(name: str, epochs: int) -> 
     [("fedrep", {"head_epochs": 40}, 41), ("ditto", {}, 2), ("omnifm", {"base": "ditto", "variant": "paper"}, 2)],
 )
 def test_epochs_of_their_own_are_counted(name: str, settings: dict[str, Any], epochs: int) -> None:
-    arm = small_arm(name, **{name: settings})
+    changes: dict[str, Any] = {name: settings}
+    arm = small_arm(name, **changes)
     assert arm.algorithm.epochs(arm.runtime.training) == epochs

@@ -49,7 +49,7 @@ def digest_of(request: Request) -> str:
     plain = (request.experiment, request.weights, request.labels, request.vocabulary, request.state)
     digest = sha256(json.dumps([*plain, shapes, [told for _, told in packed]], sort_keys=True).encode())
     for value in (value for tensors, _ in packed for value in tensors.values()):
-        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

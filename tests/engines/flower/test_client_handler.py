@@ -22,6 +22,7 @@ from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import Reply
 from omnifm.privacy.secret import ClientSecret, private_generator
 from omnifm.privacy.settings import PrivacySettings
+from omnifm.utils.errors import CheckpointError, DataError, DeploymentError, ExperimentError
 
 
 def test_it_introduces_itself_by_names_and_numbers(tmp_path: Path) -> None:
@@ -283,3 +284,20 @@ def test_weights_that_were_not_brought_are_named(tmp_path: Path) -> None:
     assert f"bring init/{'a' * 64}.safetensors" in reply.reason
     reply = visit.ask(broadcast=broadcast, train=True, weights="../" + "a" * 61)
     assert "has not said which file" in reply.reason
+
+
+@pytest.mark.parametrize("kind", [DeploymentError, ExperimentError, CheckpointError, DataError, OSError, ValueError])
+def test_no_path_of_the_hospital_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    visit = Visit(tmp_path, "fedavg")
+
+    def fail(*args: Any, **more: Any) -> None:
+        raise kind(f"{visit.hospital.state_folder}/Jane\x1b[2J is wrong")
+
+    monkeypatch.setattr("omnifm.engines.flower.client_handler.load_client_data", fail)
+    reply = visit.ask()
+    assert reply.outcome == "failed"
+    assert str(tmp_path) not in reply.reason
+    assert "Jane" not in reply.reason
+    assert "/Jane [2J is wrong" in visit.audit_log[-1]["reason"]

@@ -16,7 +16,6 @@ from PIL import Image
 from small_run import document
 from visit import Visit
 
-from omnifm.algorithms import bank_upload
 from omnifm.algorithms.kinds import Kind
 from omnifm.config.experiment import make_experiment, make_plan
 from omnifm.core.records import Broadcast, Upload
@@ -28,6 +27,7 @@ from omnifm.engines.flower.config_exchange import load_client_data, localise, pu
 from omnifm.engines.flower.messages import Reply
 from omnifm.engines.flower.policy import reject_upload
 from omnifm.runs.arm import build_arm
+from omnifm.spectral.kmeans import spherical_k_means
 
 BANK = {"prototypes": 2, "min_cluster": 5}
 
@@ -297,13 +297,13 @@ def test_many_slices_of_few_patients_give_no_prototype(tmp_path: Path) -> None:
 
 
 def test_the_finished_upload_is_checked_whatever_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = bank_upload.spherical_k_means
+    real = spherical_k_means
 
     def careless(tokens: Any, clusters: int, stream: Any, least: int, **more: Any) -> Any:
         return real(tokens, clusters, stream, 1, **more)
 
     visit = Bound(tmp_path, min_cluster=7)
-    monkeypatch.setattr(bank_upload, "spherical_k_means", careless)
+    monkeypatch.setattr("omnifm.algorithms.bank_upload.spherical_k_means", careless)
     visit.experiment = replace(visit.experiment, bank=replace(visit.experiment.bank, min_cluster=7))
     refused(visit.train(), "A prototype of fewer than policy.min_cluster = 7 patients does not leave")
 
