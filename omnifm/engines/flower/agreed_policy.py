@@ -23,6 +23,7 @@ from omnifm.engines.flower.policy import (
 )
 from omnifm.runs.arm import Arm, DataSpec, build_arm, count_parameters
 from omnifm.tasks.task import DataShape
+from omnifm.utils.errors import DataError
 
 _CLASSES, _ANSWERS = 20, 500
 _MARGIN = 1.5
@@ -60,8 +61,8 @@ def _measured(arms: Iterable[Experiment]) -> dict[str, Any]:
     """Return what follows from the networks: their size, what leaves, and which parts never do."""
     numbers, sent, shared, parts = 0, set[UploadKind](), set[str](), dict[str, set[str]]()
     for experiment in arms:
-        spec = _imagined(experiment)
-        numbers = max(numbers, count_parameters(experiment, spec))
+        size, spec = _counted(experiment)
+        numbers = max(numbers, size)
         arm = build_arm(experiment, spec)
         upload, kinds = _upload_like(arm)
         sent |= sizes_by_kind(upload, kinds).keys()
@@ -75,14 +76,26 @@ def _measured(arms: Iterable[Experiment]) -> dict[str, Any]:
     return {"parameters": most, "megabytes": megabytes, "upload": upload_kinds, "personal": personal}
 
 
-def _imagined(experiment: Experiment) -> DataSpec:
-    """Return properties that the hospitals' data could have."""
-    data, pairs = experiment.data, experiment.task == "image_fusion"
-    texts = tuple(f"{number}" for number in range(_ANSWERS))
-    channels = 2 if pairs else data.channels
-    shape = DataShape(channels, (data.size, data.size), texts[:_CLASSES], texts if experiment.task == "vqa" else ())
-    one = ClientStats("A", "MRI", 100, 10, 10)
-    clients = tuple(dataclasses.replace(one, name=name) for name in "ABCDEFGHIJ")
+def _counted(experiment: Experiment) -> tuple[int, DataSpec]:
+    """Return the numbers in an experiment's network, and properties that the hospitals' data could have.
+
+    Some tasks take pairs of images, which are two channels.
+
+    Raises:
+        OmniFMError: no network can be made for either.
+    """
+    try:
+        spec = _imagined(experiment, experiment.data.channels)
+        return count_parameters(experiment, spec), spec
+    except DataError:
+        spec = _imagined(experiment, 2)
+        return count_parameters(experiment, spec), spec
+
+
+def _imagined(experiment: Experiment, channels: int) -> DataSpec:
+    texts, size = tuple(f"{number}" for number in range(_ANSWERS)), experiment.data.size
+    shape = DataShape(channels, (size, size), texts[:_CLASSES], texts)
+    clients = tuple(ClientStats(name, "MRI", 100, 10, 10) for name in "ABCDEFGHIJ")
     return DataSpec(shape=shape, channels=channels, axes=2, client_stats=clients)
 
 

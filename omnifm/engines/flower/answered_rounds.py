@@ -15,10 +15,10 @@ from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import DeploymentError
 from omnifm.utils.lock import exclusively
 
-Answered = tuple[str, str, int, str, float]
+_Round = tuple[str, str, int, str, float]
 """Run, arm, round, the digest of what was asked, and the time in seconds since 1970."""
 _DAY, _AHEAD = 24 * 3600.0, 300.0
-_Rounds = TypeAdapter(list[Answered])
+_Rounds = TypeAdapter(list[_Round])
 _log = logging.getLogger("omnifm")
 
 
@@ -52,7 +52,7 @@ class AnsweredRounds:
             self._write([*rounds, (run, arm, number, digest, now)])
             return ""
 
-    def _read(self, now: float) -> list[Answered]:
+    def _read(self, now: float) -> list[_Round]:
         """Return the rounds. What is dated in the future, since the clock was wrong, counts as of now."""
         if not self.path.exists():
             return []
@@ -69,5 +69,5 @@ class AnsweredRounds:
             self._write(rounds)
         return rounds
 
-    def _write(self, rounds: list[Answered]) -> None:
+    def _write(self, rounds: list[_Round]) -> None:
         write_atomically(self.path, json.dumps(rounds).encode())

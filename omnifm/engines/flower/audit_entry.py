@@ -17,7 +17,7 @@ from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.policy import prototype_sets, sizes_by_kind
 from omnifm.utils.errors import CheckpointError, DataError, OmniFMError
 
-MOST = 500
+_LONGEST = 500
 """The most characters of a reason: nothing that is written down grows with a request."""
 _TAKEN = {1.0: "what it received", 0.5: "half of what it received", 0.0: "its own weights alone"}
 _DETAILS = "the hospital's audit log has the details."
@@ -54,8 +54,8 @@ def digest_of(request: Request) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a text of at most :data:`MOST` printable characters."""
-    return "".join(one if one.isprintable() else " " for one in text[:MOST])
+    """Return the printable characters of the beginning of a text."""
+    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST])
 
 
 def for_the_server(error: Exception, config: ClientConfig) -> str:
