@@ -28,11 +28,14 @@ class AnsweredRounds:
 
     path: Path
 
-    def claim(self, run: str, arm: str, number: int, digest: str, a_day: int, kept: Collection[str]) -> str:
+    def claim(
+        self, run: str, arm: str, number: int, digest: str, *, a_day: int, models: int, kept: Collection[str]
+    ) -> str:
         """Return why this round may not be answered, or write down that it is, and return "".
 
         The same request again is no further round. ``a_day`` is how many there may be within 24 hours (0: any number);
-        ``kept`` are the runs of which states are kept: older rounds of others are forgotten.
+        ``models`` for how many models or experiments one round is answered; ``kept`` are the runs of which states are
+        kept: older rounds of others are forgotten.
 
         Raises:
             DeploymentError: the file is damaged; it is not passed over, since nothing would be bounded then.
@@ -41,10 +44,11 @@ class AnsweredRounds:
         with exclusively(self.path.with_suffix(".lock")):
             now = time.time()
             rounds = self._read(now)
-            for *key, before, _ in rounds:
-                if key == [run, arm, number]:
-                    other = f"Round {number} was answered before, for another model or experiment; it is answered once."
-                    return "" if before == digest else other
+            before = {asked for *key, asked, _ in rounds if key == [run, arm, number]}
+            if digest in before:
+                return ""
+            if len(before) >= models:
+                return f"Round {number} was answered before, for another model: policy.models_a_round = {models}."
             today = sum(at > now - _DAY for *_, at in rounds)
             if 0 < a_day <= today:
                 return f"{today} rounds were answered within 24 hours: policy.rounds_a_day = {a_day}."

@@ -25,7 +25,7 @@ class ClientPolicy:
     request may name; ``image_size``, ``batch_size`` and ``parameters`` (numbers in the network) bound memory,
     ``minutes`` the time of a request; ``epochs`` how often one passes over the training data, for all phases and models
     of the algorithm together (0: any number); ``rounds_a_day`` how many rounds are answered within 24 hours, by
-    training or by scores (0: any number); ``rho``, ``grid`` and ``token_dim`` bound the settings of the adapter, so
+    training or by scores (0: any number), and ``models_a_round`` for how many models each of them; ``rho``, ``grid`` and ``token_dim`` bound the settings of the adapter, so
     that a token is no copy of a spectrum.
 
     What leaves: ``upload`` names the kinds, ``personal`` the parts of the network that never do; ``prototypes`` is the
@@ -44,6 +44,7 @@ class ClientPolicy:
     minutes: Positive = 60.0
     epochs: CountOrZero = 0
     rounds_a_day: CountOrZero = 0
+    models_a_round: Count = 1
     rho: Annotated[float, Field(gt=0, le=1)] = 0.25
     grid: Count = 15
     token_dim: Count = 64

@@ -14,8 +14,10 @@ from omnifm.utils.errors import DeploymentError
 DAY = 24 * 3600.0
 
 
-def claim(rounds: AnsweredRounds, number: int, digest: str = "d", a_day: int = 2, run: str = "r") -> str:
-    return rounds.claim(run, "arm", number, digest, a_day, {"r"})
+def claim(
+    rounds: AnsweredRounds, number: int, digest: str = "d", a_day: int = 2, run: str = "r", models: int = 1
+) -> str:
+    return rounds.claim(run, "arm", number, digest, a_day=a_day, models=models, kept={"r"})
 
 
 def test_so_many_a_day_and_the_same_again_is_no_other(tmp_path: Path) -> None:
@@ -30,6 +32,8 @@ def test_another_model_for_a_round_is_refused(tmp_path: Path) -> None:
     rounds = AnsweredRounds(tmp_path / "rounds.json")
     assert claim(rounds, 1, "one") == ""
     assert "Round 1 was answered before" in claim(rounds, 1, "other")
+    assert claim(rounds, 1, "other", models=2) == ""
+    assert "policy.rounds_a_day = 2" in claim(rounds, 1, "third", models=3), "each model counts"
 
 
 def test_a_day_later_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
