@@ -167,8 +167,8 @@ class ClientHandler:
         runs = KeptRuns(folder / "runs", self.config.keep_days, self.config.keep_runs)
         _refuse(runs.reject_old(request.run, request.issued))
         key = (request.run, request.arm, request.broadcast.round, digest_of(request))
-        bounds = {"a_day": policy.rounds_a_day, "models": policy.models_a_round}
-        _refuse(AnsweredRounds(folder / "rounds.json").claim(*key, **bounds, kept=runs.names))
+        answered, models = AnsweredRounds(folder / "rounds.json"), policy.models_a_round
+        _refuse(answered.claim(*key, a_day=policy.rounds_a_day, models=models, kept=runs.names))
         _refuse(runs.begin(request.run, request.issued))
         states = ClientStateStore(runs.folder / request.run / file_name(request.arm))
         kept = {*request.keep, *([request.state] if request.state else [])}

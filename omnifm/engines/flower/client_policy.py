@@ -25,8 +25,8 @@ class ClientPolicy:
     request may name; ``image_size``, ``batch_size`` and ``parameters`` (numbers in the network) bound memory,
     ``minutes`` the time of a request; ``epochs`` how often one passes over the training data, for all phases and models
     of the algorithm together (0: any number); ``rounds_a_day`` how many rounds are answered within 24 hours, by
-    training or by scores (0: any number), and ``models_a_round`` for how many models each of them; ``rho``, ``grid`` and ``token_dim`` bound the settings of the adapter, so
-    that a token is no copy of a spectrum.
+    training or by scores (0: any number), and ``models_a_round`` for how many models each of them; ``rho``, ``grid``
+    and ``token_dim`` bound the settings of the adapter, so that a token is no copy of a spectrum.
 
     What leaves: ``upload`` names the kinds, ``personal`` the parts of the network that never do; ``prototypes`` is the
     most of them in a round, and ``min_cluster`` how many patients at least each stands for; ``minimum_patients`` is how
