@@ -47,7 +47,8 @@ def provision(folder: Path, plan: DeploymentPlan, experiment: Plan | None = None
         experiment: what the hospitals' policies permit; if not given, an experiment without any keys.
 
     Raises:
-        DeploymentError: the folder exists and is not empty.
+        DeploymentError: the folder exists and is not empty, or the experiment asks for less protection of patients than
+            hospitals have by default.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DeploymentError(f"{folder} exists already and is not changed: give a new folder.")
@@ -152,10 +153,11 @@ def _write_operator(place: Path, plan: DeploymentPlan, authority: made.Identity)
 def _permitted(folder: Path) -> dict[str, Any]:
     """Return what a hospital's ``client.toml`` says of the experiment in a deployment's folder, or of none."""
     from omnifm.config.experiment import make_plan, read_plan  # these import torch: other commands do without
-    from omnifm.engines.flower.agreed_policy import agreed_policy
+    from omnifm.engines.flower.agreed_policy import agreed_policy, check_floors
 
     given = (folder / EXPERIMENT).exists()
     experiment = read_plan(folder / EXPERIMENT) if given else make_plan({})
+    check_floors(experiment)
     name = f"the experiment {experiment.name}" if given else "an experiment without any keys"
     seed = next(iter(experiment.arms.values())).seed
     return {

@@ -176,6 +176,17 @@ def test_a_policy_permits_the_experiment_and_a_new_hospital_gets_the_same(tmp_pa
     assert (policy["upload"], policy["models"]) == (["weights"], [])
 
 
+@pytest.mark.parametrize("setting", ["[bank]\nmin_cluster = 4", "[data]\nanswer_patients = 4"])
+def test_no_policy_is_written_that_protects_fewer_than_five_patients(tmp_path: Path, setting: str) -> None:
+    experiment = tmp_path / "open.toml"
+    experiment.write_text(setting)
+    command = ("deploy", "init", tmp_path / "new", "--server", "fl.example.org", "--hospital", "A")
+    outcome = omnifm(*command, "--experiment", experiment)
+    assert outcome.status == 1
+    assert "= 4, but by default a hospital shares nothing of fewer than 5 patients" in " ".join(outcome.text.split())
+    assert not (tmp_path / "new").exists()
+
+
 def test_without_an_experiment_the_policy_is_not_open(folder: Path) -> None:
     policy = tomllib.loads((folder / "hospitals/A/client.toml").read_text())["policy"]
     assert (policy["tasks"], policy["algorithms"]) == (["classification"], ["omnifm", "fedavg"])

@@ -23,13 +23,13 @@ from omnifm.engines.flower.policy import (
 )
 from omnifm.runs.arm import Arm, DataSpec, build_arm, count_parameters
 from omnifm.tasks.task import DataShape
-from omnifm.utils.errors import DataError
+from omnifm.utils.errors import DataError, DeploymentError
 
 _CLASSES, _ANSWERS = 20, 500
 _MARGIN = 1.5
 _RUNS_A_DAY = 2
 _LEAST_MEGABYTES, _BYTES_A_NUMBER = 10.0, 16
-"""Room in a message for four sets of weights: shared, of a circle, an algorithm's own, and the bank."""
+"""Room in a message for four sets of weights, such as the shared ones, those of a circle and an algorithm's own."""
 
 
 def agreed_policy(plan: Plan) -> ClientPolicy:
@@ -57,7 +57,23 @@ def agreed_policy(plan: Plan) -> ClientPolicy:
     return ClientPolicy(**values)
 
 
-def _measured(arms: Iterable[Experiment]) -> dict[str, Any]:
+def check_floors(plan: Plan) -> None:
+    """Check that no arm asks for less than what every hospital's policy protects by default.
+
+    Raises:
+        DeploymentError: one does; names the setting.
+    """
+    for experiment in plan.arms.values():
+        for setting, key in FLOORS.items():
+            asked, floor = setting_of(experiment, setting), getattr(ClientPolicy, key)
+            if asked < floor:
+                raise DeploymentError(
+                    f"{setting} = {asked}, but by default a hospital shares nothing of fewer than {floor} patients: "
+                    f"raise it. A hospital that wants it so can lower policy.{key} in its client.toml by hand."
+                )
+
+
+def _measured(arms: list[Experiment]) -> dict[str, Any]:
     """Return what follows from the networks: their size, what leaves, and which parts never do."""
     numbers, sent, shared, parts = 0, set[UploadKind](), set[str](), dict[str, set[str]]()
     for experiment in arms:
@@ -72,7 +88,8 @@ def _measured(arms: Iterable[Experiment]) -> dict[str, Any]:
     personal = tuple(part for part, names in parts.items() if not names & shared)
     upload_kinds = tuple(kind for kind in get_args(UploadKind) if kind in sent)
     most = _rounded(_MARGIN * numbers)
-    megabytes = max(_LEAST_MEGABYTES, most * _BYTES_A_NUMBER / 1e6)
+    bank = max(one.bank.capacity * one.adapter.token_dim for one in arms)
+    megabytes = max(_LEAST_MEGABYTES, (most + bank) * _BYTES_A_NUMBER / 1e6)
     return {"parameters": most, "megabytes": megabytes, "upload": upload_kinds, "personal": personal}
 
 

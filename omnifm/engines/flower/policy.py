@@ -16,7 +16,7 @@ from omnifm.algorithms.registry import make_algorithm
 from omnifm.config.experiment import Experiment
 from omnifm.core.records import Upload
 from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
-from omnifm.training.model import FederatedModel, is_part
+from omnifm.training.model import PART_WORDS, FederatedModel, is_part
 from omnifm.utils.errors import ExperimentError
 
 _LEAVES_AS: dict[Kind, UploadKind] = {
@@ -121,10 +121,11 @@ def kept_here(policy: ClientPolicy, model: FederatedModel) -> frozenset[str]:
 
 def reject_names(policy: ClientPolicy, names: Iterable[str], kept: Collection[str]) -> str:
     """Return why tensors of these names may not leave, or ""; ``kept`` are the names of those that never do."""
+    parts = [part for part in policy.personal if part not in PART_WORDS]  # these are in `kept`
     for name in names:
         steps = name.replace("/", ".").split(".")
         ends = (".".join(steps[place:]) for place in range(len(steps)))
-        if any(end in kept for end in ends) or any(is_part(".".join(steps), part) for part in policy.personal):
+        if any(end in kept for end in ends) or any(is_part(".".join(steps), part) for part in parts):
             return f"{name} never leaves: it is personal, by policy.personal or by the experiment."
     return ""
 

@@ -80,6 +80,15 @@ def test_its_own_experiment_is_permitted(tmp_path: Path, algorithm: str) -> None
         assert int(reply.upload.extra["bank/sizes"].min()) >= 5
 
 
+@pytest.mark.parametrize("personal", [("norm",), ("statistics", "head"), ("everything",)])
+def test_parts_that_the_policy_names_by_their_kind_are_no_others(tmp_path: Path, personal: tuple[str, ...]) -> None:
+    visit = Bound(tmp_path, personal=list(personal))
+    settings = replace(visit.experiment.sections["omnifm"], personal=personal)
+    visit.experiment = replace(visit.experiment, sections={**visit.experiment.sections, "omnifm": settings})
+    reply = visit.train()
+    assert reply.outcome == "done", reply.reason
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
