@@ -44,7 +44,7 @@ def write_client_configs(folder: Path, names: list[str]) -> dict[str, Path]:
         place = folder / name
         place.mkdir(parents=True)
         data = {"sources": [{**PHANTOM, "modalities": [name]}]}
-        policy = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 5}
+        policy = {"tasks": ["*"], "algorithms": ["*"], "minimum_patients": 5, "min_cluster": 3}
         files[name] = place / "client.toml"
         content = {"name": name, "state": "state", "data": data, "policy": policy}
         files[name].write_text(tomli_w.dumps(content), encoding="utf-8")

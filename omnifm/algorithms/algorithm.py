@@ -24,6 +24,7 @@ from omnifm.data.client_stats import ClientStats
 from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training.hooks import LocalTraining
 from omnifm.training.model import AuxiliaryModule, FederatedModel
+from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 
 OnMean = Callable[[Mean], Mean]
@@ -78,6 +79,10 @@ class Algorithm:
     def compares(self) -> bool:
         """Whether clients compare what they receive with their own weights, unless the experiment decides."""
         return False
+
+    def epochs(self, settings: TrainingSettings) -> int:
+        """Return how often a client passes over its training data in a round, for all models and phases together."""
+        return settings.epochs
 
     def with_aggregator(self, aggregator: Aggregator) -> Self:
         """Return this algorithm with another aggregator."""

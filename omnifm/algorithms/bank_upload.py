@@ -39,7 +39,9 @@ def make_bank_upload(
     """
     client = trainer.client
     stream = generator(trainer.seed, client.name, round_number, "prototypes")
-    tokens, sizes = spherical_k_means(collector.tokens, settings.prototypes, stream, settings.min_cluster)
+    tokens, sizes = spherical_k_means(
+        collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
+    )
     retrieved, counts = torch.unique(collector.rows, return_counts=True)
     return BankUpload(
         Prototypes(client.name, client.group, tokens, sizes), retrieved if rows is None else rows[retrieved], counts

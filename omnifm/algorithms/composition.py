@@ -19,6 +19,7 @@ from omnifm.data.client_stats import ClientStats
 from omnifm.spectral.bank import BankSettings
 from omnifm.tasks.task import Task, TaskNetwork
 from omnifm.training.model import AuxiliaryModule
+from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import ExperimentError, did_you_mean
 
@@ -89,6 +90,10 @@ class ComposedAlgorithm(Algorithm):
     def needs_mean(self) -> bool:
         """As the base."""
         return self.base.needs_mean
+
+    def epochs(self, settings: TrainingSettings) -> int:
+        """As the base."""
+        return self.base.epochs(settings)
 
     def with_aggregator(self, aggregator: Aggregator) -> Self:
         """Hand the aggregator to the base."""

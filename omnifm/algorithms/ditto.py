@@ -9,6 +9,7 @@ from omnifm.algorithms.gradients import pull
 from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.tasks.task import TaskNetwork
 from omnifm.training.hooks import LocalTraining
+from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 from omnifm.utils.settings import NotNegative
 
@@ -27,6 +28,10 @@ class Ditto(Algorithm):
     def remark(self, network: TaskNetwork) -> str:
         """Name the extra cost."""
         return "twice the local work: two models per client"
+
+    def epochs(self, settings: TrainingSettings) -> int:
+        """Count both models."""
+        return 2 * super().epochs(settings)
 
     def receive(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> None:
         """Load v."""

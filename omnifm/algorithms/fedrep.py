@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from omnifm.algorithms.fedper import FedPer
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.training.hooks import LocalTraining, Phase
+from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 from omnifm.utils.settings import Count
 
@@ -22,12 +23,18 @@ class FedRep(FedPer):
 
     head_epochs: Count = 1
 
+    def epochs(self, settings: TrainingSettings) -> int:
+        """Count both phases."""
+        return self.head_epochs + self._body_epochs(settings)
+
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:
         """Train the personal parts, then the shared ones."""
         names = frozenset(trainer.trainable)
-        body_epochs = max(1, trainer.settings.epochs - self.head_epochs)
         phases = (
             Phase(self.head_epochs, names & trainer.personal),
-            Phase(body_epochs, names - trainer.personal),
+            Phase(self._body_epochs(trainer.settings), names - trainer.personal),
         )
         return LocalTraining(phases=tuple(phase for phase in phases if phase.names))
+
+    def _body_epochs(self, settings: TrainingSettings) -> int:
+        return max(1, settings.epochs - self.head_epochs)

@@ -20,9 +20,9 @@ class Kind(StrEnum):
     COUNTER = "counter"
     """An integer state of the network: its value, not a change."""
     PROTOTYPE = "prototype"
-    """Spectral prototypes, each the mean over several of the client's images."""
+    """Spectral prototypes, each the mean over images of several of the client's patients."""
     COUNT = "count"
-    """Integers that belong to prototypes: samples behind each, and retrievals."""
+    """Integers that belong to prototypes: the patients behind each, and retrievals."""
     AUXILIARY = "auxiliary"
     """Anything else that an algorithm sends, such as SCAFFOLD's control variates."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from omnifm.data.columns import Column
 
 Batch = dict[str, Tensor]
 Columns = Mapping[str, Column]
+PATIENT = "patient"
+"""The field of a training batch that holds the number of each example's patient, ``(batch,)`` int64."""
 
 
 class Subset:
@@ -45,6 +48,13 @@ class Subset:
     def patients(self) -> tuple[str, ...]:
         """The patient of each example."""
         return tuple(self._patients[row] for row in self._rows.tolist())
+
+    @cached_property
+    def patient_numbers(self) -> Tensor:
+        """A number for the patient of each example, the same for the same patient, ``(examples,)`` int64."""
+        numbers: dict[str, int] = {}
+        found = [numbers.setdefault(patient, len(numbers)) for patient in self.patients]
+        return torch.tensor(found, dtype=torch.int64)
 
     def column(self, field: str) -> Tensor:
         """Return one field of all examples, ``(examples, ...)``: a copy."""

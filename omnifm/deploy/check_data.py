@@ -38,6 +38,9 @@ def check_data(folder: Path, side: ClientSide) -> Iterator[CheckResult]:
         return
     counts = f"{len(client.train)} for training, {len(client.validation)} for validation, {len(client.test)} for test"
     yield good("data", f"Images of {client.group}: {counts}.")
-    if len(client.train) < policy.minimum_samples:
-        text = f"There are fewer than minimum_samples = {policy.minimum_samples} for training: it will take no part."
-        yield warning("data", text, f"Add data, or lower minimum_samples in {path}.")
+    if (patients := len(set(client.train.patients))) < policy.minimum_patients:
+        text = (
+            f"Training has {patients} patients, fewer than minimum_patients = {policy.minimum_patients}: it will take "
+            "no part."
+        )
+        yield warning("data", text, f"Add data, or lower minimum_patients in {path}.")

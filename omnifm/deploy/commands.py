@@ -36,6 +36,12 @@ def init(
         list[str], typer.Option("--server", metavar="NAME", help="Host name or address of the server; more than once.")
     ],
     hospital: ClientNames,
+    experiment: Annotated[
+        Path | None,
+        typer.Option(
+            help="The experiment file (TOML) that the hospitals' policies permit; if not given, one without keys."
+        ),
+    ] = None,
     ports: Annotated[
         tuple[int, int, int],
         typer.Option(metavar="SUPERLINK HOSPITALS OPERATORS", help="The server's ports; the first is its own only."),
@@ -45,12 +51,14 @@ def init(
     programs: Annotated[str, typer.Option(help="Where omnifm and Flower are installed.")] = "/opt/omnifm/bin",
 ) -> None:
     """Write the files of a server and its hospitals: certificates, keys, scripts, units, proxy, steps."""
+    from omnifm.config.experiment import read_plan
     from omnifm.deploy import provision
     from omnifm.deploy.deployment_plan import make_deployment_plan
 
+    permitted = None if experiment is None else read_plan(experiment)
     values = {"servers": server, "hospitals": hospital, "etc": etc, "state": state, "programs": programs}
     numbers = dict(zip(("superlink", "hospitals", "operators"), ports, strict=True))
-    provision.provision(folder, make_deployment_plan({**values, "ports": numbers}))
+    provision.provision(folder, make_deployment_plan({**values, "ports": numbers}), permitted)
     _say(f"The deployment is in {folder}. Continue with its STEPS.md.")
 
 
@@ -184,6 +192,25 @@ def status(
 
     for part in show(folder, run, events):
         _out.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+
+@app.command()
+def audit(
+    file: Annotated[Path, typer.Argument(help="A hospital's audit.jsonl; its older files beside it are checked too.")],
+) -> None:
+    """Check that no line of a hospital's audit log was changed or taken out; exit status 1 if one was."""
+    from omnifm.engines.flower.audit_log import audited
+
+    try:
+        count, last, problems = audited(file)
+    except OSError as error:
+        raise DeploymentError(f"The audit log {error.filename} cannot be read: {error.strerror}.") from None
+    if not count:
+        raise DeploymentError(f"There is no entry in {file}: give the audit.jsonl of a hospital's folder for state.")
+    for problem in problems:
+        _say(problem)
+    _say(f"{count} entries, {len(problems)} problems. The SHA-256 of the last line is {last}.")
+    raise typer.Exit(1 if problems else 0)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import tomli_w
+
+from omnifm.config.toml import to_toml
 from omnifm.deploy.deployment_plan import (
     PLAN_FILE,
     ClientSide,
@@ -29,14 +32,23 @@ from omnifm.engines.flower.control import SUPERNODE_CALLS
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import DeploymentError, did_you_mean
 
-OPERATOR = "operator"
+if TYPE_CHECKING:
+    from omnifm.config.experiment import Plan
+
+OPERATOR, EXPERIMENT = "operator", "experiment.toml"
 
 
-def provision(folder: Path, plan: DeploymentPlan) -> None:
+def provision(folder: Path, plan: DeploymentPlan, experiment: Plan | None = None) -> None:
     """Create a new deployment, whole or not at all.
 
+    Args:
+        folder: a new one.
+        plan: the machines.
+        experiment: what the hospitals' policies permit; if not given, an experiment without any keys.
+
     Raises:
-        DeploymentError: the folder exists and is not empty.
+        DeploymentError: the folder exists and is not empty, or the experiment asks for less protection of patients than
+            hospitals have by default.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DeploymentError(f"{folder} exists already and is not changed: give a new folder.")
@@ -49,8 +61,11 @@ def provision(folder: Path, plan: DeploymentPlan) -> None:
         (new / "ca").chmod(0o700)
         _write_server(new / "server", plan, authority)
         _write_operator(new / "operator", plan, authority)
+        if experiment is not None:
+            write(new / EXPERIMENT, to_toml(experiment.document))
+        permitted = _permitted(new)
         for name in plan.hospitals:
-            _write_hospital(new, plan, name, authority.certificate_pem)
+            _write_hospital(new, plan, name, authority.certificate_pem, permitted)
 
 
 def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
@@ -61,8 +76,9 @@ def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
     """
     plan = read_deployment_plan(folder)
     new = make_deployment_plan({**asdict(plan), "hospitals": (*plan.hospitals, *names)})
+    permitted = _permitted(folder)
     for name in names:
-        _write_hospital(folder, new, name, (folder / "ca/ca.crt").read_bytes())
+        _write_hospital(folder, new, name, (folder / "ca/ca.crt").read_bytes(), permitted)
     write_atomically(folder / PLAN_FILE, deployment_toml(new).encode())
     return new
 
@@ -134,7 +150,26 @@ def _write_operator(place: Path, plan: DeploymentPlan, authority: made.Identity)
     write_app(place / "app")
 
 
-def _write_hospital(folder: Path, plan: DeploymentPlan, name: str, authority: bytes) -> None:
+def _permitted(folder: Path) -> dict[str, Any]:
+    """Return what a hospital's ``client.toml`` says of the experiment in a deployment's folder, or of none."""
+    from omnifm.config.experiment import make_plan, read_plan  # these import torch: other commands do without
+    from omnifm.engines.flower.agreed_policy import agreed_policy, check_floors
+
+    given = (folder / EXPERIMENT).exists()
+    experiment = read_plan(folder / EXPERIMENT) if given else make_plan({})
+    check_floors(experiment)
+    name = f"the experiment {experiment.name}" if given else "an experiment without any keys"
+    seed = next(iter(experiment.arms.values())).seed
+    return {
+        "policy": tomli_w.dumps({"policy": asdict(agreed_policy(experiment))}),
+        "permitted": "".join(one for one in name if one.isprintable()),
+        "seed": seed,
+    }
+
+
+def _write_hospital(
+    folder: Path, plan: DeploymentPlan, name: str, authority: bytes, permitted: Mapping[str, Any]
+) -> None:
     """Write a hospital's folder, and its public key into the one of all hospitals' keys."""
     place, etc, server = folder / "hospitals" / name, f"{plan.etc}/hospital", plan.servers[0]
     private, public = made.make_client_key()
@@ -142,7 +177,7 @@ def _write_hospital(folder: Path, plan: DeploymentPlan, name: str, authority: by
     write(place / PLAN_FILE, deployment_toml(side))
     write(place / "ca.crt", authority)
     write(place / "hospital.key", private, SECRET)
-    write(place / "client.toml", render_template("client.toml.j2", plan=plan, hospital=name))
+    write(place / "client.toml", render_template("client.toml.j2", plan=plan, hospital=name, **permitted))
     address = host_and_port(server, plan.ports.hospitals)
     write(
         place / "start.sh", render_template("hospital-start.sh.j2", plan=plan, hospital=name, address=address), PROGRAM

@@ -6,6 +6,7 @@ It is built from properties of the data, not from the data: the server of a depl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from omnifm.data.subset import ClientData
 from omnifm.federation.acceptance import Acceptance
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Engine, Federation, sampled
+from omnifm.networks.size import size_limited
 from omnifm.privacy.settings import make_steps
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.spectral.adapter import SpectralAdapter
@@ -155,6 +157,31 @@ def build_arm(experiment: Experiment, data_spec: DataSpec, kept: KeptWeights | N
     return _build_arm(experiment, _task(experiment, data_spec.shape), data_spec, {}, kept)
 
 
+def count_parameters(experiment: Experiment, data_spec: DataSpec, most: int = 0) -> int:
+    """Count the numbers that an arm's network holds, without taking the memory for them.
+
+    Raises:
+        NetworkSizeError: they are more than ``most`` (0: any number).
+        RuntimeError: the network is one that cannot be built without its memory, such as one read from files.
+    """
+    task, algorithm = _task(experiment, data_spec.shape), _algorithm(experiment, len(data_spec.client_stats))
+    with size_limited(most) as size, torch.device("meta"):
+        _assembled(experiment, task, algorithm, data_spec)
+    return size.numbers
+
+
+def check_size(experiment: Experiment, dataset: FederatedDataset, most: int) -> None:
+    """Check that the network for these data holds no more than so many numbers, before it takes the memory for them.
+
+    One that cannot be built without its memory is not counted here.
+
+    Raises:
+        NetworkSizeError: it holds more.
+    """
+    with suppress(RuntimeError, ValueError):
+        count_parameters(experiment, describe_data(experiment, dataset), most)
+
+
 def _task(experiment: Experiment, shape: DataShape) -> Task:
     return make_task(experiment.task, experiment.sections[experiment.task], shape)
 
@@ -248,6 +275,15 @@ def _build_model(experiment: Experiment, task: Task, algorithm: Algorithm, data_
 
     The task's network draws first, so that all arms start from the same one; then the adapter, then the companion.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(experiment.seed, "weights"))
+        model = _assembled(experiment, task, algorithm, data_spec)
+    layout = torch.channels_last if data_spec.axes == 2 else torch.channels_last_3d
+    return model.to(device=experiment.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def _assembled(experiment: Experiment, task: Task, algorithm: Algorithm, data_spec: DataSpec) -> FederatedModel:
+    """Make the modules, whose weights torch's generator draws."""
     settings = experiment.adapter
     if algorithm.adapter and settings.use == "off":
         raise IncompatibleError(
@@ -255,10 +291,6 @@ def _build_model(experiment: Experiment, task: Task, algorithm: Algorithm, data_
             f"out, or choose the algorithm that it builds upon."
         )
     wanted = algorithm.adapter if settings.use == "auto" else settings.use == "on"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(experiment.seed, "weights"))
-        network = task.network()
-        adapter = SpectralAdapter(settings, data_spec.channels, data_spec.axes, network.width) if wanted else None
-        model = FederatedModel(network, adapter, algorithm.companion(network, task))
-    layout = torch.channels_last if data_spec.axes == 2 else torch.channels_last_3d
-    return model.to(device=experiment.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+    network = task.network()
+    adapter = SpectralAdapter(settings, data_spec.channels, data_spec.axes, network.width) if wanted else None
+    return FederatedModel(network, adapter, algorithm.companion(network, task))

@@ -20,12 +20,12 @@ _CHUNK = 16384
 class BankSettings:
     """How the bank is filled and kept: ``[bank]`` of an experiment.
 
-    A client offers at most ``prototypes`` a round, each over at least ``min_cluster`` samples. ``capacity`` is the
-    maximum number of entries. Each group keeps ``floor`` entries however rarely they are retrieved, and each client
-    ``client_floor`` (without entries its affinity to others is unknown), as far as the capacity allows. An entry is
-    dropped after ``age_limit`` rounds without refreshment. From a cosine similarity of ``merge_above``, a new prototype
-    refreshes an entry of its client instead of becoming a new one. ``frequency_decay`` is the share of the retrieval
-    frequency that remains after a round.
+    A client offers at most ``prototypes`` a round, each over images of at least ``min_cluster`` patients. ``capacity``
+    is the maximum number of entries. Each group keeps ``floor`` entries however rarely they are retrieved, and each
+    client ``client_floor`` (without entries its affinity to others is unknown), as far as the capacity allows. An entry
+    is dropped after ``age_limit`` rounds without refreshment. From a cosine similarity of ``merge_above``, a new
+    prototype refreshes an entry of its client instead of becoming a new one. ``frequency_decay`` is the share of the
+    retrieval frequency that remains after a round.
     """
 
     prototypes: Count = 16
@@ -40,7 +40,7 @@ class BankSettings:
 
 @dataclass(frozen=True)
 class Prototypes:
-    """One client's prototypes: ``tokens`` ``(c, dim)`` of norm 1, each the mean over ``sizes`` ``(c,)`` samples."""
+    """One client's prototypes: ``tokens`` ``(c, dim)`` of norm 1, each of images of ``sizes`` ``(c,)`` patients."""
 
     client: str
     group: str
@@ -77,7 +77,7 @@ def _nearest(tokens: Float[Tensor, "batch dim"], entries: Float[Tensor, "n dim"]
 class KnowledgeBank:
     """Prototypes of all clients, one row per entry. Every operation returns a new bank.
 
-    ``tokens`` ``(n, dim)`` float32 of norm 1; ``sizes`` ``(n,)`` the samples behind each; ``frequency`` ``(n,)``
+    ``tokens`` ``(n, dim)`` float32 of norm 1; ``sizes`` ``(n,)`` the patients behind each; ``frequency`` ``(n,)``
     the decayed number of retrievals; ``age`` ``(n,)`` rounds since it was refreshed; ``clients`` and ``groups``
     its owner.
     """

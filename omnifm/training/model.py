@@ -15,6 +15,8 @@ from omnifm.training.weight_cache import learned_state_dict
 from omnifm.utils.errors import ExperimentError
 
 ALWAYS_PERSONAL = ("suffix",)
+PART_WORDS = ("norm", "statistics", "everything")
+"""What names parts of a network by their kind, and not by their place in the dotted names."""
 
 
 def is_part(name: str, part: str) -> bool:

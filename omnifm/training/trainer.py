@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from omnifm.core.tensors import Tensors
-from omnifm.data.subset import Batch, ClientData, Subset
+from omnifm.data.subset import PATIENT, Batch, ClientData, Subset
 from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
 from omnifm.tasks.task import Scores, Task
 from omnifm.training.epoch import EpochLosses, shuffled_batches
@@ -26,6 +26,7 @@ from omnifm.utils.device import as_float32, autocast, deterministic, fork_rng, t
 from omnifm.utils.errors import NonFiniteLossError
 from omnifm.utils.seeding import derive_seed, generator
 from omnifm.utils.signals import check_interrupts
+from omnifm.utils.work_limit import begin_epoch
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
@@ -168,6 +169,7 @@ class Trainer:
                 with trained_alone(self.trainable, phase.names) as weights:
                     optimizer = self._optimizer(list(weights.values()))
                     for _ in range(phase.epochs):
+                        begin_epoch()
                         epoch = EpochLosses()
                         for hooks in all_hooks:
                             if hooks.on_epoch is not None:
@@ -219,9 +221,8 @@ class Trainer:
         for rows in shuffled_batches(len(examples), self.settings.batch_size, order):
             check_interrupts()
             batch = examples.batch(rows)
-            yield to_device(
-                self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch), self._device
-            )
+            batch = self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch)
+            yield to_device({**batch, PATIENT: examples.patient_numbers[rows]}, self._device)
 
     def measure_statistics(self, round_number: int) -> None:
         """Set the statistics of batch normalisation, if any, to those of the training images without augmentation.

@@ -47,6 +47,20 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """Wait for other processes that use this lock file, and let them wait until the block has ended.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        if sys.platform != "win32":
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        yield
+
+
 def is_held(folder: Path) -> bool:
     """Return whether another process holds a folder, as far as it can be read. On Windows: never."""
     try:

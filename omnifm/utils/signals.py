@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from omnifm.utils.work_limit import check_time
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _HANGUP = getattr(signal, "SIGHUP", None)
 _SAME_REQUEST = 1.0
@@ -90,9 +92,14 @@ def cooperative() -> Iterator[None]:
 
 
 def check_interrupts() -> None:
-    """Raise :class:`Interrupted` if the program was asked to end; cheap enough to be called for every batch."""
+    """Raise :class:`Interrupted` if the program was asked to end; cheap enough to be called for every batch.
+
+    Raises:
+        WorkLimitError: the time that the work may take is over.
+    """
     if _request.number:
         raise Interrupted(_request.number)
+    check_time()
 
 
 @contextmanager

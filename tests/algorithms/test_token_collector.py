@@ -23,6 +23,7 @@ def test_it_keeps_the_last_epoch_alone(phases: tuple[Phase, ...]) -> None:
     assert seen.rows.shape == (18 * 3,)
     assert set(seen.rows.tolist()) <= set(range(5))
     assert not seen.tokens.requires_grad
+    assert sorted(seen.patients.tolist()) == sorted(trainer.client.train.patient_numbers.tolist())
 
 
 def test_a_bare_network_shows_it_nothing() -> None:

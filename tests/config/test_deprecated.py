@@ -96,6 +96,11 @@ def test_the_file_of_a_hospital(tmp_path: Path) -> None:
     assert read_client_config(write(tmp_path, text + '[partition]\nkind = "mixed"\n')).partition.kind == "iid"
 
 
+def test_the_least_number_of_patients_in_the_file_of_a_hospital(tmp_path: Path) -> None:
+    text = 'name = "A"\n[data]\nsources = [{kind = "phantom"}]\n[policy]\ntasks = ["*"]\nalgorithms = ["*"]\n'
+    assert read_client_config(write(tmp_path, text + "minimum_samples = 33\n")).policy.minimum_patients == 33
+
+
 def test_both_names_at_once_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"federation\.readings is the old name of federation\.evaluate"):
         read_plan(write(tmp_path, '[federation]\nreadings = ["received"]\nevaluate = ["after_local_training"]\n'))

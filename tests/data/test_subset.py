@@ -82,3 +82,9 @@ def test_evenly_spaced_has_no_repeats_and_even_gaps(count: int, limit: int) -> N
     assert all(0 <= index < count for index in chosen)
     gaps = {after - before for before, after in pairwise(chosen)}
     assert not gaps or (min(gaps) >= 1 and max(gaps) - min(gaps) <= 1)
+
+
+def test_patients_have_numbers() -> None:
+    table = {"image": torch.zeros(4, 1, 2, 2)}
+    assert Subset(table, ("b", "a", "b", "c"), torch.tensor([3, 0, 2])).patient_numbers.tolist() == [0, 1, 1]
+    assert Subset(table, ("b", "a", "b", "c"), torch.tensor([], dtype=torch.int64)).patient_numbers.tolist() == []

@@ -327,11 +327,11 @@ def test_a_hospital_under_another_name(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_hospital_with_too_few_data(server: Server, tmp_path: Path) -> None:
-    place = hospital(server, tmp_path, **{"minimum_samples = 10": "minimum_samples = 13"})
+    place = hospital(server, tmp_path, **{"minimum_patients = 10": "minimum_patients = 13"})
     with server.running():
         finding = one(check_folder(place))
     assert (finding.severity, finding.subject) == ("warning", "data")
-    assert "fewer than minimum_samples = 13" in finding.text
+    assert "fewer than minimum_patients = 13" in finding.text
 
 
 def test_a_client_toml_with_a_mistake(server: Server, tmp_path: Path) -> None:

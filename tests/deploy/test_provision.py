@@ -157,6 +157,48 @@ def test_a_hospitals_settings_can_be_read(folder: Path) -> None:
     assert read_client_config(folder / "hospitals/A/client.toml").name == "A"
 
 
+def test_a_policy_permits_the_experiment_and_a_new_hospital_gets_the_same(tmp_path: Path) -> None:
+    experiment = tmp_path / "brain.toml"
+    experiment.write_text(
+        'name = "brain\\u001b"\nalgorithm = "ditto"\nseed = 7\n[training]\nepochs = 3\n[deploy]\ndeadline = 120.0\n'
+    )
+    place = tmp_path / "new"
+    command = ("deploy", "init", place, "--server", "fl.example.org", "--hospital", "A", "--experiment", experiment)
+    assert omnifm(*command).status == 0
+    add_clients(place, ["B"])
+    texts = [(place / "hospitals" / name / "client.toml").read_text() for name in "AB"]
+    assert texts[0].replace('"A"', '"B"').replace("What A", "What B") == texts[1]
+    assert "the experiment brain, and nothing more" in texts[0]
+    content = tomllib.loads(texts[0])
+    assert content["data"]["seed"] == 7
+    policy = content["policy"]
+    assert (policy["algorithms"], policy["epochs"], policy["minutes"]) == (["ditto"], 6, 2.0)
+    assert (policy["upload"], policy["models"]) == (["weights"], [])
+
+
+@pytest.mark.parametrize("setting", ["[bank]\nmin_cluster = 4", "[data]\nanswer_patients = 4"])
+def test_no_policy_is_written_that_protects_fewer_than_five_patients(tmp_path: Path, setting: str) -> None:
+    experiment = tmp_path / "open.toml"
+    experiment.write_text(setting)
+    command = ("deploy", "init", tmp_path / "new", "--server", "fl.example.org", "--hospital", "A")
+    outcome = omnifm(*command, "--experiment", experiment)
+    assert outcome.status == 1
+    assert "= 4, but by default a hospital shares nothing of fewer than 5 patients" in " ".join(outcome.text.split())
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_an_experiment_the_policy_is_not_open(folder: Path) -> None:
+    policy = tomllib.loads((folder / "hospitals/A/client.toml").read_text())["policy"]
+    assert (policy["tasks"], policy["algorithms"]) == (["classification"], ["omnifm", "fedavg"])
+    assert "*" not in {name for key in ("tasks", "algorithms", "models") for name in policy[key]}
+
+
+def test_a_hospitals_service_is_bounded_in_memory(folder: Path) -> None:
+    unit = (folder / "hospitals/A/omnifm-hospital.service").read_text()
+    assert "MemoryMax=80%" in unit
+    assert "OOMPolicy=continue" in unit
+
+
 def test_each_side_knows_itself(folder: Path) -> None:
     server, hospital = read_side(folder / "server"), read_side(folder / "hospitals/B")
     assert isinstance(server, ServerSide)

@@ -67,6 +67,51 @@ def test_identical_tokens_give_one_centroid(token: torch.Tensor) -> None:
     torch.testing.assert_close(centroids, token)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("iterations", [1, 2, 20])
+def test_every_centroid_is_the_mean_over_images_of_enough_patients(seed: int, iterations: int) -> None:
+    tokens = random_units(96, 4, seed)
+    patients = torch.cat([torch.zeros(48, dtype=torch.int64), 7 + torch.arange(48) // 4])  # one has half of all images
+    centroids, sizes = spherical_k_means(tokens, 8, seeded(seed), 3, iterations, patients)
+    assert 1 <= len(centroids) <= 13 // 3
+    assert int(sizes.min()) >= 3
+    assert int(sizes.max()) <= 13
+
+
+def test_images_of_one_patient_give_no_centroid() -> None:
+    tokens = random_units(40, 3)
+    assert not len(
+        spherical_k_means(tokens, 4, seeded(), min_cluster=2, patients=torch.zeros(40, dtype=torch.int64))[0]
+    )
+    few = torch.arange(40) % 4  # four patients
+    assert spherical_k_means(tokens, 4, seeded(), min_cluster=5, patients=few)[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_one_image_a_patient_it_is_the_same_as_without_patients(seed: int) -> None:
+    tokens, patients = random_units(60, 4, seed), torch.randperm(60, generator=seeded(seed))
+    plain, grouped = (spherical_k_means(tokens, 6, seeded(seed), 3, patients=owners) for owners in (None, patients))
+    assert torch.equal(plain[0], grouped[0])
+    assert torch.equal(plain[1], grouped[1])
+
+
+def test_the_patients_are_those_behind_the_mean_even_before_it_has_settled() -> None:
+    for seed in range(20):
+        tokens = random_units(30, 3, seed)
+        centroids, sizes = spherical_k_means(tokens, 8, seeded(seed), min_cluster=1, iterations=1)
+        again = [int(number) for number in sizes]
+        assert sum(again) == 30
+        means = [centroid for centroid, size in zip(centroids, again, strict=True) if size == 1]
+        assert all(bool((tokens @ mean > 1 - 1e-5).any()) for mean in means), "one behind it: it is that token"
+
+
+def test_tokens_that_cancel_out_have_no_mean() -> None:
+    tokens = torch.cat([unit([1.0, 0]).expand(5, 2), unit([-1.0, 0]).expand(5, 2)])
+    centroids, sizes = spherical_k_means(tokens, 1, seeded(), min_cluster=5)
+    assert centroids.shape == (0, 2)
+    assert sizes.tolist() == []
+
+
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_too_few_samples_give_none(count: int) -> None:
     centroids, sizes = spherical_k_means(random_units(count, 3), 4, seeded(), min_cluster=5)

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from small_run import wait_until
 
 from omnifm.utils.errors import ExperimentError, FolderInUseError
-from omnifm.utils.lock import is_held, locked
+from omnifm.utils.lock import exclusively, is_held, locked
 
 pytestmark = pytest.mark.process
 
@@ -151,3 +152,21 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=words) as caught, locked(tmp_path / "file/run"):
         pass
     assert not isinstance(caught.value, FolderInUseError)
+
+
+def test_one_at_a_time_holds_others_off(tmp_path: Path) -> None:
+    order, inside = list[str](), Event()
+
+    def second() -> None:
+        inside.wait(10)
+        with exclusively(tmp_path / "new/lock"):
+            order.append("second")
+
+    thread = Thread(target=second)
+    thread.start()
+    with exclusively(tmp_path / "new/lock"):
+        inside.set()
+        time.sleep(0.05)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]

@@ -1,55 +1,150 @@
-"""What a hospital writes down for itself: every request, what was done with it, and what left the house."""
+"""What a hospital writes down for itself: every request, what was done with it, and what left the house.
+
+Each line holds the SHA-256 of the line before it, so that none can be changed or taken out unseen.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-_DAY = timedelta(hours=24)
+from omnifm.utils.lock import exclusively
+
+_AHEAD = timedelta(minutes=5)
+_log = logging.getLogger("omnifm")
 
 
 @dataclass(frozen=True)
 class AuditLog:
-    """``audit_log.jsonl`` in the state folder: a line a request."""
+    """A file of one line a request.
+
+    At ``most_bytes`` it is put aside as ``NAME-000001.jsonl``, the next one as ``NAME-000002.jsonl``; the newest
+    ``files`` of those are kept.
+    """
 
     path: Path
+    most_bytes: int = 5_000_000
+    files: int = 20
 
     def write(self, **entry: Any) -> None:
-        """Add a line, with the time."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **entry})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"\n{line}")  # a line that a crash cut short does not spoil this one
+        """Add a line, with the time and the digest of the line before, and wait until it is on the disk.
 
-    def rounds_today(self, but: tuple[str, str, int]) -> int:
-        """Count the rounds that were trained within the last 24 hours; ``but`` (run, arm, round) is not counted."""
-        since = datetime.now(UTC) - _DAY
-        found = {
-            (line["run"], line["arm"], line["round"])
-            for line in self._lines()
-            if line.get("trained") and datetime.fromisoformat(line["time"]) > since
-        }
-        return len(found - {but})
+        Raises:
+            OSError: it cannot be written.
+        """
+        with exclusively(self.path.with_suffix(".lock")):
+            last = self._last_line()
+            if last and (problem := _problem(last)):
+                _log.warning("The audit log %s: its last line %s; it stays, and the log goes on.", self.path, problem)
+            chained = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "previous": _digest(last), **entry}
+            line = json.dumps(chained).encode() + b"\n"
+            if self.path.exists() and self.path.stat().st_size + len(line) > self.most_bytes:
+                self._put_aside()
+            self._append(line)
 
     def rounds_in_circle(self, run: str, arm: str, number: int, circle: int | None) -> int:
         """Count for how many rounds in a row, round ``number`` included, the hospital has trained in this circle."""
-        found = {
-            line["round"]: line["circle"]
-            for line in self._lines()
-            if line.get("trained") and "circle" in line and (line["run"], line["arm"]) == (run, arm)
-        }
+        found: dict[int, int | None] = {}
+        for entry in self._entries():
+            if entry.get("trained") and "circle" in entry and (entry.get("run"), entry.get("arm")) == (run, arm):
+                found[entry.get("round", 0)] = entry["circle"]
         before = [found[other] for other in sorted(found, reverse=True) if other < number]
         return 1 + sum(1 for _ in takewhile(lambda other: other == circle, before))
 
-    def _lines(self) -> list[dict[str, Any]]:
-        lines = []
-        for text in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
-            try:
-                lines.append(dict(json.loads(text)))
-            except ValueError:
-                continue
-        return lines
+    def parts(self) -> list[Path]:
+        """Return the files of the log, the oldest first."""
+        aside = sorted(self.path.parent.glob(f"{self.path.stem}-[0-9]*{self.path.suffix}"))
+        return [*aside, *([self.path] if self.path.exists() else [])]
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries of the present file and the one before it; what is none is passed over, with a warning."""
+        for path in self.parts()[-2:]:
+            for number, line in _lines(path):
+                entry = _entry(line)
+                if entry is None:
+                    _log.warning("The audit log %s: line %d %s; it is passed over.", path, number, _problem(line))
+                else:
+                    yield entry
+
+    def _last_line(self) -> bytes:
+        for path in reversed(self.parts()):
+            if lines := [line for line in path.read_bytes().split(b"\n") if line.strip()]:
+                return lines[-1]
+        return b""
+
+    def _put_aside(self) -> None:
+        aside = self.parts()[:-1]
+        number = int(aside[-1].stem.rpartition("-")[2]) + 1 if aside else 1
+        self.path.rename(self.path.with_stem(f"{self.path.stem}-{number:06d}"))
+        for old in aside[: max(0, len(aside) + 1 - self.files)]:
+            old.unlink()
+
+    def _append(self, line: bytes) -> None:
+        with self.path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else b"\n" + line  # a crash has cut the one before short
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def audited(path: Path) -> tuple[int, str, list[str]]:
+    """Check the chain of a log, and of its older files beside it.
+
+    Returns:
+        The number of entries, the digest of the last line, and what is wrong, a sentence each.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    count, last, problems = 0, b"", list[str]()
+    for part in AuditLog(path).parts():
+        for number, line in _lines(part):
+            entry, place = _entry(line), f"{part.name}, line {number}"
+            if problem := _problem(line):
+                problems.append(f"{place}: it {problem}.")
+            if entry is not None and "previous" not in entry:
+                problems.append(f"{place}: it holds no digest of the line before it.")
+            elif entry is not None and last and entry["previous"] != _digest(last):
+                problems.append(f"{place}: the line before it is not the one that was there when it was written.")
+            count, last = count + 1, line
+    return count, _digest(last), problems
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _problem(line: bytes) -> str:
+    """Return what is wrong with a line, or ""."""
+    entry = _entry(line)
+    if entry is None:
+        return "is not an entry"
+    try:
+        ahead = datetime.fromisoformat(entry["time"]) > datetime.now(UTC) + _AHEAD
+    except (KeyError, TypeError, ValueError):
+        return "has no valid time"
+    return "is dated in the future" if ahead else ""
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest() if line else ""

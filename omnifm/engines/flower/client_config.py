@@ -7,27 +7,20 @@ from __future__ import annotations
 
 from dataclasses import field, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from omnifm.algorithms import registry as algorithms
 from omnifm.checkpoint.client_store import file_name
 from omnifm.config.checking import checked
 from omnifm.config.deprecated import rename_key, upgraded
 from omnifm.config.toml import read_toml
 from omnifm.data.partition import PartitionSettings
 from omnifm.data.sources import AnySource
-from omnifm.tasks import registry as tasks
+from omnifm.engines.flower.client_policy import ClientPolicy
 from omnifm.utils.errors import DeploymentError, ExperimentError, did_you_mean
 from omnifm.utils.registration import load_plugins
-from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, Text, settings
-
-UploadKind = Literal["weights", "prototypes", "auxiliary"]
-"""The kinds of tensors in an upload: changes of shared weights, spectral prototypes, and what else an algorithm
-adds (such as SCAFFOLD's control variates)."""
-
-ANY = "*"
+from omnifm.utils.settings import Count, CountOrZero, Text, settings
 
 
 @settings
@@ -36,39 +29,15 @@ class ClientDataConfig:
 
     ``root`` is the folder of the sources, ``cache`` the folder for expensive preprocessing (if not
     given, ``cache`` below the state). All data of the sources are this hospital's, unless ``client`` names one of the
-    hospitals of ``[partition]``: for trials on one machine.
+    hospitals of ``[partition]``: for trials on one machine. ``seed`` decides which patients are for training,
+    validation and test; it takes the place of the experiment's, so that no server can have them change places.
     """
 
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
     root: str = "."
     cache: str = ""
     client: str = ""
-
-
-@settings
-class ClientPolicy:
-    """``[policy]``: the requests that are permitted; all others are refused, with the reason.
-
-    ``tasks`` and ``algorithms`` by name, ``["*"]`` for any; ``upload`` what may leave; ``minimum_samples`` the least
-    number of training samples, so that an upload does not reveal a few patients; ``rounds_a_day`` the most rounds of
-    training within 24 hours (0: any number); ``epochs`` the most local epochs of a round (0:
-    any); ``answer_patients`` how many training patients must have an answer to a question before its text is shared;
-    ``megabytes`` the largest size of a message, either way.
-    """
-
-    tasks: Some[Annotated[str, OneOf(tasks.TASKS, ANY)]]
-    algorithms: Some[Annotated[str, OneOf(algorithms.ALGORITHM_SETTINGS, ANY)]]
-    upload: tuple[UploadKind, ...] = ("weights", "prototypes", "auxiliary")
-    minimum_samples: Count = 10
-    rounds_a_day: CountOrZero = 0
-    epochs: CountOrZero = 0
-    answer_patients: Count = 5
-    megabytes: Positive = 1000.0
-
-    @property
-    def max_bytes(self) -> int:
-        """The largest message, in bytes."""
-        return int(self.megabytes * 1e6)
+    seed: CountOrZero = 0
 
 
 @settings
@@ -78,7 +47,8 @@ class ClientConfig:
     ``name`` is the hospital's among the others, ``state`` the folder for what it keeps of the runs (relative to the
     file, as ``data.root`` is; each hospital has a folder of its own below it), ``weights`` the folder of files that
     runs may start from, each called by its SHA-256 (if not given, ``weights`` below the hospital's own), ``device``
-    torch's name of where it computes (the experiment's, if not given).
+    torch's name of where it computes (the experiment's, if not given). What it keeps of runs goes after ``keep_days``
+    days without a request; of more than ``keep_runs``, those that were not asked for longest.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
@@ -87,6 +57,8 @@ class ClientConfig:
     state: Text = "state"
     weights: str = ""
     device: str = ""
+    keep_days: Count = 90
+    keep_runs: Count = 20
     partition: PartitionSettings = field(default_factory=PartitionSettings)
 
     @property
@@ -116,6 +88,8 @@ def read_client_config(path: Path) -> ClientConfig:
     known = [f.name for f in fields(ClientConfig)]
     try:
         rename_key(document, "permits", "policy")
+        if isinstance(policy := document.get("policy"), dict):
+            rename_key(policy, "minimum_samples", "minimum_patients", "policy.")
         for key in document:
             if key not in known:
                 raise ExperimentError(f"unknown key {key!r}. {did_you_mean(key, known)}")

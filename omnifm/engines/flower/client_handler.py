@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from omnifm.algorithms.circle_exchange import circle_in
+from omnifm.algorithms.circle_exchange import circle_in, expected_change
 from omnifm.checkpoint.client_store import ClientStateStore, file_name
 from omnifm.checkpoint.kept_weights import SCRATCH
 from omnifm.config.experiment import Experiment
 from omnifm.data.federated_dataset import FederatedDataset
+from omnifm.engines.flower.answered_rounds import AnsweredRounds
+from omnifm.engines.flower.audit_entry import about_upload, circle_text, clean, digest_of, for_the_server
 from omnifm.engines.flower.audit_log import AuditLog
 from omnifm.engines.flower.client_config import ClientConfig
 from omnifm.engines.flower.config_exchange import find_brought, load_client_data, localise
+from omnifm.engines.flower.kept_runs import KeptRuns
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
 from omnifm.engines.flower.policy import (
-    leaving,
-    reject_answers,
-    reject_reason,
+    kept_here,
+    reject_experiment,
+    reject_names,
+    reject_patients,
     reject_size,
-    reject_training,
     reject_upload,
 )
-from omnifm.runs.arm import describe_data, make_arm
-from omnifm.utils.atomic_write import write_atomically
-from omnifm.utils.errors import CheckpointError, DataError, OmniFMError
+from omnifm.engines.flower.request_form import reject_form
+from omnifm.networks.size import NetworkSizeError, size_limited
+from omnifm.runs.arm import check_size, describe_data, make_arm
+from omnifm.utils.errors import OmniFMError
+from omnifm.utils.work_limit import WorkLimitError, limited
 
-_RUN = re.compile(r"[0-9a-f]{32}")
 _log, _deploy_log = logging.getLogger("omnifm"), logging.getLogger("omnifm.deploy")
-
-_TAKEN = {1.0: "what it received", 0.5: "half of what it received", 0.0: "its own weights alone"}
 
 
 class Refusal(Exception):  # noqa: N818 - what is meant, and no error
@@ -59,101 +60,117 @@ class ClientHandler:
 
     def answer(self, data: bytes) -> bytes:
         """Answer a request; every error is logged, and reported to the server as far as it concerns it."""
-        number, request = 0, None
+        request, noted = None, dict[str, Any]()
         try:
             if reason := reject_size(self.config.policy, len(data)):
                 raise Refusal(reason)
             request = _read(data)
-            number = request.broadcast.round if request.broadcast else 0
             reply, noted = self._done(request)
             answer = reply.to_bytes()
             if reason := reject_size(self.config.policy, len(answer)):
                 raise Refusal(reason)
-        except Refusal as refusal:
-            reply, noted = Reply(self.config.name, "refused", str(refusal)), {}
+        except (Refusal, WorkLimitError, NetworkSizeError) as refusal:
+            told, noted = clean(str(refusal)), {}
+            reply = Reply(self.config.name, "refused", told)
             answer = reply.to_bytes()
         except Exception as error:
             if not isinstance(error, OmniFMError | OSError):
                 _log.exception("A request could not be answered.")
-            self._log_request(request, number, "failed", f"{type(error).__name__}: {error}", {})
-            return Reply(self.config.name, "failed", _for_the_server(error)).to_bytes()
-        self._log_request(request, number, reply.outcome, reply.reason, noted)
-        return answer
+            told, noted = clean(f"{type(error).__name__}: {error}"), {}
+            reply = Reply(self.config.name, "failed", for_the_server(error, self.config))
+            answer = reply.to_bytes()
+        else:
+            told = ""
+        return self._logged(request, data, reply, answer, told, noted)
 
-    def _log_request(
-        self, request: Request | None, number: int, outcome: str, reason: str, noted: Mapping[str, Any]
-    ) -> None:
+    def _logged(
+        self,
+        request: Request | None,
+        data: bytes,
+        reply: Reply,
+        answer: bytes,
+        reason: str,
+        noted: Mapping[str, Any],
+    ) -> bytes:
+        """Return the answer once the audit log has it; what cannot be written down does not leave."""
+        number = request.broadcast.round if request and request.broadcast else 0
         asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
-        trained = bool(request and request.train and outcome == "done")
-        noted = {"sent": [], **noted}
+        trained = bool(request and request.train and reply.outcome == "done")
+        about = {"outcome": reply.outcome, "reason": reason, "trained": trained, "sent": {}, **noted}
+        sizes = {"request_bytes": len(data), "answer_bytes": len(answer), "answer_sha256": sha256(answer).hexdigest()}
         try:
-            self.audit_log.write(**asked, outcome=outcome, reason=reason, trained=trained, **noted)
+            self.audit_log.write(**asked, **about, **sizes)
         except OSError as error:
-            _log.warning("The audit log %s cannot be written: %s.", self.audit_log.path, error.strerror)
+            path, why = self.audit_log.path, error.strerror
+            _log.error("The audit log %s cannot be written: %s. Nothing is answered until it can.", path, why)
+            return Reply(self.config.name, "failed", "The hospital's audit log cannot be written.").to_bytes()
         if "circle" in noted:
             _deploy_log.info("%s, %s, round %d: %s.", self.config.name, asked["arm"], number, circle_text(noted))
-        if outcome != "done":
-            _log.warning("%s: a request was not granted (%s): %s", self.config.name, outcome, reason)
+        if reply.outcome != "done":
+            _log.warning("%s: a request was not granted (%s): %s", self.config.name, reply.outcome, reason)
+        return answer
 
     def _done(self, request: Request) -> tuple[Reply, dict[str, Any]]:
         """Return the answer, and what the audit log says of it beside."""
-        experiment = localise(request.experiment, self.config)
-        if reason := reject_answers(self.config.policy, experiment):
-            raise Refusal(reason)
-        if request.broadcast is not None and (reason := reject_reason(self.config.policy, experiment)):
-            raise Refusal(reason)  # an introduction commits to nothing: another arm can be permitted
+        experiment, policy = localise(request.experiment, self.config), self.config.policy
+        _refuse(reject_experiment(policy, experiment))
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
-        with self._timed("load"):
-            dataset = load_client_data(experiment, self.config, request.labels)
-        if request.broadcast is None:
+        with limited(policy.minutes * 60, policy.epochs):
+            with self._timed("load"):
+                dataset = load_client_data(experiment, self.config, request.labels)
+            if request.broadcast is not None:
+                return self._worked(request, experiment, replace(dataset, vocabulary=request.vocabulary))
             introduction = _introduced(experiment, dataset)
             return Reply(self.config.name, "done", introduction=introduction, seconds=self.seconds), {}
-        return self._worked(request, experiment, replace(dataset, vocabulary=request.vocabulary))
 
     def _worked(
         self, request: Request, experiment: Experiment, dataset: FederatedDataset
     ) -> tuple[Reply, dict[str, Any]]:
         broadcast, name, policy = request.received, self.config.name, self.config.policy
         assert broadcast is not None
-        states = self._states(request)
+        _refuse(reject_patients(policy, dataset.clients[0].train.patients))
         brought = None if experiment.init == SCRATCH else find_brought(experiment, self.config, request.weights)
         with self._timed("build"):
-            runtime = make_arm(experiment, dataset, brought).runtime
+            check_size(experiment, dataset, policy.parameters)
+            with size_limited(policy.parameters):
+                runtime = make_arm(experiment, dataset, brought).runtime
+        kept = kept_here(policy, runtime.model) | runtime.personal
         if request.train:
-            but = (request.run, request.arm, broadcast.round)
-            samples = len(dataset.clients[0].train)
-            if reason := reject_training(policy, samples, self.audit_log.rounds_today(but)):
-                raise Refusal(reason)
+            _refuse(reject_names(policy, [*broadcast.shared, *expected_change(broadcast)], kept))
+        states = self._begun(request)
         with self._timed("work"):
             before, secret = states.read(name, request.state), states.secret(name)
             scores, trained = runtime.work(broadcast, name, before, request.evaluations, request.train, secret)
         upload, after = trained or (None, None)
-        sent = leaving(runtime.kinds(upload)) if upload else []
-        if reason := reject_upload(policy, sent):
-            raise Refusal(reason)
+        noted: dict[str, Any] = {}
+        if upload:
+            kinds = runtime.kinds(upload)
+            _refuse(reject_upload(policy, upload, kinds, kept))
+            noted = about_upload(upload, kinds)
+            if runtime.algorithm.in_circles:
+                circle = circle_in(broadcast)
+                rounds = self.audit_log.rounds_in_circle(request.run, request.arm, broadcast.round, circle)
+                noted |= {"circle": circle, "circle_rounds": rounds}
         state = states.keep(name, after) if after else None
         if state is not None:
             states.fsync([(name, state)])
         evaluations = tuple(
             EvaluationResult.of(*asked, found) for asked, found in zip(request.evaluations, scores, strict=True)
         )
-        noted: dict[str, Any] = {"sent": list(sent)}
-        if upload and runtime.algorithm.in_circles:
-            circle = circle_in(broadcast)
-            rounds = self.audit_log.rounds_in_circle(request.run, request.arm, broadcast.round, circle)
-            noted |= {"circle": circle, "circle_rounds": rounds}
-        if upload and "accepted" in upload.notes:
-            noted["accepted"] = upload.notes["accepted"]
         reply = Reply(name, "done", state=state, evaluations=evaluations, seconds=self.seconds, upload=upload)
         return reply, noted
 
-    def _states(self, request: Request) -> ClientStateStore:
-        """Return the store of the hospital's states, after removing those that are no longer needed."""
-        if not _RUN.fullmatch(request.run):
-            raise Refusal(f"{request.run!r} is not a valid run name.")
-        folder = self.config.state_folder / "runs" / request.run
-        _pass_newer(folder, request.issued)
-        states = ClientStateStore(folder / file_name(request.arm))
+    def _begun(self, request: Request) -> ClientStateStore:
+        """Take a request that may be answered; return the states of its arm, without those no longer needed."""
+        assert request.broadcast is not None
+        folder, policy = self.config.state_folder, self.config.policy
+        runs = KeptRuns(folder / "runs", self.config.keep_days, self.config.keep_runs)
+        _refuse(runs.reject_old(request.run, request.issued))
+        key = (request.run, request.arm, request.broadcast.round, digest_of(request))
+        answered, models = AnsweredRounds(folder / "rounds.json"), policy.models_a_round
+        _refuse(answered.claim(*key, a_day=policy.rounds_a_day, models=models, kept=runs.names))
+        _refuse(runs.begin(request.run, request.issued))
+        states = ClientStateStore(runs.folder / request.run / file_name(request.arm))
         kept = {*request.keep, *([request.state] if request.state else [])}
         states.keep_only({(self.config.name, digest) for digest in kept})
         if request.state:
@@ -167,6 +184,11 @@ class ClientHandler:
         self.seconds[what] = time.perf_counter() - started
 
 
+def _refuse(reason: str) -> None:
+    if reason:
+        raise Refusal(reason)
+
+
 def _introduced(experiment: Experiment, dataset: FederatedDataset) -> ClientProperties:
     data_spec = describe_data(experiment, dataset)
     versions = {name: version(name) for name in ("omnifm", "torch")}
@@ -175,37 +197,10 @@ def _introduced(experiment: Experiment, dataset: FederatedDataset) -> ClientProp
     )
 
 
-def circle_text(noted: Mapping[str, Any]) -> str:
-    """Say with whom a hospital learns, and how much it takes of it, as the audit log has it."""
-    rounds, share = noted["circle_rounds"], noted.get("accepted")
-    place = "alone, in no circle" if noted["circle"] is None else f"in circle {noted['circle']}"
-    text = f"{place}, for {rounds} round{'s' if rounds > 1 else ''} in a row"
-    return text if share is None else f"{text}; it started from {_TAKEN.get(share, f'{share:g} of what it received')}"
-
-
 def _read(data: bytes) -> Request:
     try:
-        return Request.from_bytes(data)
-    except ValueError as error:
+        request = Request.from_bytes(data)
+    except (ValueError, RecursionError) as error:
         raise Refusal(f"The request is not understood: {error}.") from None
-
-
-def _pass_newer(folder: Path, issued: int) -> None:
-    """Let a request pass that is newer than all before it; one that the server has given up may still come."""
-    path = folder / "issued"
-    latest = int(path.read_text()) if path.exists() else 0
-    if issued < latest:
-        raise Refusal("The request is older than one that was answered.")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, str(issued).encode())
-
-
-def _for_the_server(error: Exception) -> str:
-    """Return an error without anything of the data: names of files can be those of patients."""
-    if isinstance(error, CheckpointError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"{error.strerror or type(error).__name__}; the hospital's audit log has the details."
-    if isinstance(error, DataError) or not isinstance(error, OmniFMError):
-        return f"{type(error).__name__}; the hospital's audit log has the details."
-    return str(error)
+    _refuse(reject_form(request))
+    return request

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import NamedTuple
 
+from omnifm.engines.flower.issue_counter import IssueCounter
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import ClientProperties, Reply
 from omnifm.engines.flower.reply_checks import InvalidReplyError, check_properties, read_reply
@@ -58,7 +59,7 @@ class ClientManager:
     _asked: dict[str, Node] = field(default_factory=dict)
     _seen: dict[Node, str] = field(default_factory=dict)
     _late: dict[str, str] = field(default_factory=dict)
-    _issued: int = 0
+    _issued: IssueCounter | None = None
 
     def is_connected(self, name: str) -> bool:
         """Return whether a hospital is connected."""
@@ -81,9 +82,9 @@ class ClientManager:
         return name in self.known and bool(self.known[name].message)
 
     def next_issue(self) -> int:
-        """Return a number above all before it, also after a restart: it is the time."""
-        self._issued = max(self._issued + 1, time.time_ns())
-        return self._issued
+        """Return a number above all before it, also after a restart, whatever the clock says."""
+        self._issued = self._issued or IssueCounter(self.events.folder)
+        return self._issued.next()
 
     def begin(self, membership: Membership) -> Membership:
         """Begin with the members of the run; reject other hospitals that are connected, and those that do not fit."""

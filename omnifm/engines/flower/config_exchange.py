@@ -49,7 +49,7 @@ def load_client_data(experiment: Experiment, config: ClientConfig, labels: tuple
     Raises:
         DataError: they cannot be read or do not fit.
     """
-    data, partition, seed = experiment.data, experiment.partition, experiment.seed
+    data, partition, seed = experiment.data, experiment.partition, config.data.seed
     if not config.data.client:
         return load_dataset(data, partition, seed, whole_as=config.name, labels=labels)
     dataset = load_dataset(data, partition, seed, labels=labels)

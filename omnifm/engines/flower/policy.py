@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import get_args
+import dataclasses
+import typing
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, get_args
 
+from torch import Tensor
+
+from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.kinds import Kind
+from omnifm.algorithms.registry import make_algorithm
 from omnifm.config.experiment import Experiment
-from omnifm.engines.flower.client_config import ANY, ClientPolicy, UploadKind
+from omnifm.core.records import Upload
+from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
+from omnifm.training.model import PART_WORDS, FederatedModel, is_part
+from omnifm.utils.errors import ExperimentError
 
 _LEAVES_AS: dict[Kind, UploadKind] = {
     Kind.PARAMETER: "weights",
@@ -18,53 +28,142 @@ _LEAVES_AS: dict[Kind, UploadKind] = {
     Kind.AUXILIARY: "auxiliary",
 }
 
+BOUNDS = {
+    "data.size": "image_size",
+    "training.batch_size": "batch_size",
+    "adapter.rho": "rho",
+    "adapter.grid": "grid",
+    "adapter.token_dim": "token_dim",
+    "bank.prototypes": "prototypes",
+}
+"""The settings of an experiment that may not exceed a key of the policy."""
+FLOORS = {"bank.min_cluster": "min_cluster", "data.answer_patients": "answer_patients"}
+"""Those that may not be less."""
 
-def reject_reason(policy: ClientPolicy, experiment: Experiment) -> str:
+
+def reject_experiment(policy: ClientPolicy, experiment: Experiment) -> str:
     """Return why an experiment is refused, or "" if it is permitted."""
-    base = getattr(experiment.sections.get(experiment.algorithm), "base", None)
     for what, allowed, names in (
         ("task", policy.tasks, [experiment.task]),
-        ("algorithm", policy.algorithms, [experiment.algorithm, *([base] if base else [])]),
+        ("algorithm", policy.algorithms, algorithm_names(experiment)),
+        ("model", policy.models, outside_names(experiment)),
     ):
         for name in names:
             if ANY not in allowed and name not in allowed:
-                return f"The {what} {name!r} is not permitted here (policy.{what}s: {', '.join(allowed)})."
-    if 0 < policy.epochs < experiment.training.epochs:
-        return f"{experiment.training.epochs} local epochs are more than policy.epochs = {policy.epochs}."
+                return f"The {what} {name!r} is not permitted here (policy.{what}s: {', '.join(allowed) or 'none'})."
+    for setting, key in (*BOUNDS.items(), *FLOORS.items()):
+        asked, bound = setting_of(experiment, setting), getattr(policy, key)
+        if asked < bound if setting in FLOORS else asked > bound:
+            return f"{setting} = {asked} is {'less' if asked < bound else 'more'} than policy.{key} = {bound}."
+    if 0 < policy.epochs < (epochs := local_epochs(experiment)):
+        return f"{epochs} passes over the training data a round are more than policy.epochs = {policy.epochs}."
     return ""
 
 
-def reject_answers(policy: ClientPolicy, experiment: Experiment) -> str:
-    """Return why the introduction, which names frequent answers, is refused, or "" if it is not."""
-    if experiment.data.answer_patients < policy.answer_patients:
-        return (
-            f"Answers of {experiment.data.answer_patients} patients (data.answer_patients) are not shared here: "
-            f"policy.answer_patients = {policy.answer_patients}."
-        )
+def algorithm_names(experiment: Experiment) -> list[str]:
+    """Return the algorithm and the one that it builds upon, if any."""
+    base = getattr(experiment.sections.get(experiment.algorithm), "base", None)
+    return [experiment.algorithm, *([base] if base else [])]
+
+
+def local_epochs(experiment: Experiment) -> int:
+    """Return how often an experiment passes over a client's training data in a round."""
+    algorithm = make_algorithm(experiment.algorithm, BuildContext(experiment.sections, experiment.bank))
+    return algorithm.epochs(experiment.training)
+
+
+def setting_of(experiment: Experiment, key: str) -> Any:
+    """Return the setting that a dotted key names."""
+    section, name = key.split(".")
+    return getattr(getattr(experiment, section), name)
+
+
+def outside_names(experiment: Experiment) -> list[str]:
+    """Return the texts in the settings of task and algorithm that can name a file or a model on a hub.
+
+    That is every text which is not one of a list, so that a new setting is not forgotten; but the base of an algorithm,
+    which is checked as one, and lists of texts, which are parts of the network. What ``init`` names is looked for by
+    its digest among the files that somebody has brought to the hospital, and nowhere else.
+    """
+    sections = [experiment.sections[experiment.task]]
+    sections += [experiment.sections[name] for name in algorithm_names(experiment) if name in experiment.sections]
+    return [text for section in sections for text in _texts(section)]
+
+
+def _texts(settings: Any) -> Iterator[str]:
+    hints: dict[str, Any] = {}
+    with suppress(NameError):  # of a class that was made inside a function: each text counts
+        hints = typing.get_type_hints(type(settings))
+    for one in dataclasses.fields(settings):
+        value = getattr(settings, one.name)
+        if dataclasses.is_dataclass(value):
+            yield from _texts(value)
+        elif value and isinstance(value, str) and hints.get(one.name, str) is str and one.name != "base":
+            yield value
+
+
+def reject_patients(policy: ClientPolicy, patients: Collection[str]) -> str:
+    """Return why a hospital with these patients in its training data takes no part, or ""."""
+    count = len(set(patients))
+    if count < policy.minimum_patients:
+        return f"{count} patients in training are fewer than policy.minimum_patients = {policy.minimum_patients}."
     return ""
 
 
-def reject_training(policy: ClientPolicy, samples: int, rounds_today: int) -> str:
-    """Return why training is refused, or "" if it is permitted."""
-    if samples < policy.minimum_samples:
-        return f"{samples} training samples are fewer than policy.minimum_samples = {policy.minimum_samples}."
-    if 0 < policy.rounds_a_day <= rounds_today:
-        return f"{rounds_today} rounds were trained within 24 hours: policy.rounds_a_day = {policy.rounds_a_day}."
+def kept_here(policy: ClientPolicy, model: FederatedModel) -> frozenset[str]:
+    """Return the names of the tensors that never leave by the policy; a part that a network lacks names none."""
+    names = set(model.personal_names(()))
+    for part in policy.personal:
+        with suppress(ExperimentError):
+            names |= model.personal_names([part])
+    return frozenset(names)
+
+
+def reject_names(policy: ClientPolicy, names: Iterable[str], kept: Collection[str]) -> str:
+    """Return why tensors of these names may not leave, or ""; ``kept`` are the names of those that never do."""
+    parts = [part for part in policy.personal if part not in PART_WORDS]  # these are in `kept`
+    for name in names:
+        steps = name.replace("/", ".").split(".")
+        ends = (".".join(steps[place:]) for place in range(len(steps)))
+        if any(end in kept for end in ends) or any(is_part(".".join(steps), part) for part in parts):
+            return f"{name} never leaves: it is personal, by policy.personal or by the experiment."
     return ""
 
 
-def leaving(kinds: Mapping[str, Kind]) -> list[UploadKind]:
-    """Return the policy's names for the kinds of an upload's tensors."""
-    found = {_LEAVES_AS[kind] for kind in kinds.values()}
-    return [kind for kind in get_args(UploadKind) if kind in found]
+def sizes_by_kind(upload: Upload, kinds: Mapping[str, Kind]) -> dict[UploadKind, int]:
+    """Return how many bytes of each of the policy's kinds an upload holds."""
+    tensors, found = upload.pack()[0], dict[UploadKind, int]()
+    for name, kind in kinds.items():
+        found[_LEAVES_AS[kind]] = found.get(_LEAVES_AS[kind], 0) + tensors[name].nbytes
+    return {kind: found[kind] for kind in get_args(UploadKind) if kind in found}
 
 
-def reject_upload(policy: ClientPolicy, kinds: Collection[str]) -> str:
-    """Return why an upload is refused, or "" if it is permitted."""
-    refused = [kind for kind in kinds if kind not in policy.upload]
-    if not refused:
-        return ""
-    return f"The upload holds {' and '.join(refused)}; policy.upload allows {', '.join(policy.upload) or 'nothing'}."
+def reject_upload(policy: ClientPolicy, upload: Upload, kinds: Mapping[str, Kind], kept: Collection[str]) -> str:
+    """Return why a finished upload may not leave, or "" if it may, whatever the request has asked for."""
+    refused = [kind for kind in sizes_by_kind(upload, kinds) if kind not in policy.upload]
+    if refused:
+        allowed = ", ".join(policy.upload) or "nothing"
+        return f"The upload holds {' and '.join(refused)}; policy.upload allows {allowed}."
+    if reason := reject_names(policy, (*upload.change, *upload.extra), kept):
+        return reason
+    sets = prototype_sets(upload, kinds)
+    for tokens, sizes in sets:
+        if sizes is None or len(sizes) != len(tokens) or any(size < policy.min_cluster for size in sizes.tolist()):
+            return f"A prototype of fewer than policy.min_cluster = {policy.min_cluster} patients does not leave."
+        if tokens.shape[-1] > policy.token_dim:
+            return f"Prototypes of {tokens.shape[-1]} numbers are wider than policy.token_dim = {policy.token_dim}."
+    if (count := sum(len(tokens) for tokens, _ in sets)) > policy.prototypes:
+        return f"{count} prototypes are more than policy.prototypes = {policy.prototypes}."
+    return ""
+
+
+def prototype_sets(upload: Upload, kinds: Mapping[str, Kind]) -> list[tuple[Tensor, Tensor | None]]:
+    """Return the prototypes of an upload, each set with how many patients are behind each, if that is there.
+
+    The numbers are beside the prototypes under the name ``sizes``; the clustering has counted the patients.
+    """
+    names = [name.removeprefix("extra/") for name, kind in kinds.items() if kind is Kind.PROTOTYPE]
+    return [(upload.extra[name], upload.extra.get(f"{name.rpartition('/')[0]}/sizes")) for name in names]
 
 
 def reject_size(policy: ClientPolicy, size: int) -> str:

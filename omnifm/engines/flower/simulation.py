@@ -26,6 +26,7 @@ from omnifm.callbacks.callback import Callback
 from omnifm.checkpoint.client_store import file_name
 from omnifm.config.experiment import Plan
 from omnifm.data.federated_dataset import load_dataset
+from omnifm.engines.flower.agreed_policy import agreed_policy
 from omnifm.engines.flower.client_app import answered
 from omnifm.engines.flower.client_config import read_client_config
 from omnifm.engines.flower.deploy_settings import DeploySettings
@@ -135,6 +136,9 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
     """Write a ``client.toml`` for each hospital of the experiment, below the run's folder."""
     first = next(iter(plan.arms.values()))
     dataset = load_dataset(first.data, first.partition, first.seed)
+    # All are in one house here: there is nobody from whom a small hospital, or a long run, must be protected.
+    free = {"minimum_patients": 1, "rounds_a_day": 0, "minutes": _LIFE / 60, "megabytes": 1e6, "personal": ()}
+    policy = {**asdict(agreed_policy(plan)), **free}
     files = {}
     for client in dataset.clients:
         place = (folder / "hospitals" / file_name(client.name)).absolute()
@@ -143,6 +147,7 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
             "root": str(Path(first.data.root).expanduser().absolute()),
             "cache": first.data.cache and str(Path(first.data.cache).expanduser().absolute()),
             "client": client.name,
+            "seed": first.seed,
             "sources": [asdict(cast(Any, source)) for source in first.data.sources],
         }
         content = {
@@ -150,7 +155,7 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
             "weights": str((folder / "init").absolute()),
             "data": data,
             "partition": asdict(first.partition),
-            "policy": {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, "answer_patients": 1},
+            "policy": policy,
         }
         files[client.name] = place / "client.toml"
         files[client.name].write_text(tomli_w.dumps(content), encoding="utf-8")

@@ -101,7 +101,11 @@ def write_client_config(folder: Path, name: str, **changes: Any) -> Path:
     """Write a hospital's client.toml into a folder of its own."""
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
-    content = {"name": name, "policy": {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1}, **changes}
+    content = {
+        "name": name,
+        "policy": {"tasks": ["*"], "algorithms": ["*"], "min_cluster": 1, "minimum_patients": 1},
+        **changes,
+    }
     path = place / "client.toml"
     path.write_text(tomli_w.dumps(content), encoding="utf-8")
     return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,54 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from fake_grid import write_client_config
 from helpers import same_record
 from messenger import Noise
-from small_run import document, write_images
+from visit import RUN, Visit
 
-from omnifm.config.experiment import make_plan
 from omnifm.core.records import Broadcast
-from omnifm.engines.flower.client_config import ClientConfig, read_client_config
-from omnifm.engines.flower.client_handler import ClientHandler, circle_text
+from omnifm.engines.flower.audit_entry import circle_text
+from omnifm.engines.flower.client_handler import ClientHandler
 from omnifm.engines.flower.config_exchange import public_config
-from omnifm.engines.flower.messages import ClientProperties, Reply, Request
+from omnifm.engines.flower.messages import Reply
 from omnifm.privacy.secret import ClientSecret, private_generator
 from omnifm.privacy.settings import PrivacySettings
-from omnifm.runs.arm import build_arm
-
-RUN = "0" * 32
-
-
-class Visit:
-    """A hospital and a server that may ask it for what it likes."""
-
-    def __init__(self, folder: Path, algorithm: str = "omnifm", **policy: Any) -> None:
-        sources = write_images(folder / "data", {"a": "CT"})
-        self.experiment = make_plan(document(folder / "data", sources, algorithm)).arms[algorithm]
-        allowed = {"tasks": ["*"], "algorithms": ["*"], "minimum_samples": 1, **policy}
-        data = {"root": str(folder / "data"), "sources": sources}
-        self.hospital: ClientConfig = read_client_config(write_client_config(folder, "CT", data=data, policy=allowed))
-        self.issued = 0
-        self.told: ClientProperties | None = None
-
-    def ask(self, **changes: Any) -> Reply:
-        self.issued += 1
-        request = replace(Request(RUN, "arm", self.issued, public_config(self.experiment)), **changes)
-        return Reply.from_bytes(ClientHandler(self.hospital).answer(request.to_bytes()))
-
-    def broadcast(self, number: int = 1) -> Broadcast:
-        introduction = self.ask().introduction
-        assert introduction is not None
-        arm = build_arm(self.experiment, introduction.data_spec)
-        return replace(arm.algorithm.broadcast(arm.start().server), round=number)
-
-    def train(self, number: int = 1, **changes: Any) -> Reply:
-        return self.ask(broadcast=self.broadcast(number), train=True, **changes)
-
-    @property
-    def audit_log(self) -> list[dict[str, Any]]:
-        lines = (self.hospital.state_folder / "audit.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines if line]
+from omnifm.utils.errors import CheckpointError, DataError, DeploymentError, ExperimentError
 
 
 def test_it_introduces_itself_by_names_and_numbers(tmp_path: Path) -> None:
@@ -74,17 +38,25 @@ def test_it_trains_and_writes_down_what_left(tmp_path: Path) -> None:
     assert reply.outcome == "done"
     assert reply.upload is not None
     assert reply.upload.samples == 12
-    assert visit.audit_log[-1] | {"time": ""} == {
-        "time": "",
+    entry = visit.audit_log[-1]
+    assert reply.upload is not None
+    weights = sum(value.nbytes for value in reply.upload.change.values())
+    sizes = reply.upload.extra["bank/sizes"].tolist()
+    answer = reply.to_bytes()
+    assert {key: value for key, value in entry.items() if key not in ("time", "previous", "request_bytes")} == {
         "run": RUN,
         "arm": "arm",
         "round": 1,
         "outcome": "done",
         "reason": "",
         "trained": True,
-        "sent": ["weights", "prototypes"],
+        "sent": {"weights": weights, "prototypes": sum(value.nbytes for value in reply.upload.extra.values())},
+        "prototypes": len(sizes),
+        "fewest_patients": min(sizes),
         "circle": None,
         "circle_rounds": 1,
+        "answer_bytes": len(answer),
+        "answer_sha256": hashlib.sha256(answer).hexdigest(),
     }
     assert reply.state is not None
     assert len(list(visit.hospital.state_folder.rglob(f"{reply.state}.safetensors"))) == 1
@@ -137,7 +109,7 @@ def test_what_it_accepted_is_told(share: float | None, text: str) -> None:
     [
         ({"algorithms": ["scaffold"]}, r"The algorithm 'omnifm' is not permitted here"),
         ({"algorithms": ["omnifm"]}, r"The algorithm 'fedavg' is not permitted here"),
-        ({"minimum_samples": 13}, r"12 training samples are fewer than policy.minimum_samples = 13"),
+        ({"minimum_patients": 13}, r"12 patients in training are fewer than policy.minimum_patients = 13"),
         ({"upload": ["weights"]}, r"The upload holds prototypes; policy.upload allows weights"),
         ({"megabytes": 0.001}, r"A message of .* MB is larger than policy.megabytes = 0.001"),
     ],
@@ -158,7 +130,7 @@ def test_what_is_not_permitted_is_refused(tmp_path: Path, policy: dict[str, Any]
 def test_what_leaves_is_named_by_its_kinds(tmp_path: Path, algorithm: str, sent: list[str]) -> None:
     visit = Visit(tmp_path, algorithm)
     assert visit.train().outcome == "done"
-    assert visit.audit_log[-1]["sent"] == sent
+    assert list(visit.audit_log[-1]["sent"]) == sent
 
 
 def test_an_answer_is_serialised_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +250,8 @@ def test_a_full_disk_fails_the_round_and_loses_nothing(tmp_path: Path, monkeypat
         patch.setattr("omnifm.checkpoint.client_store._put", full)
         reply = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
     assert reply.outcome == "failed"
-    assert "No space left on device" in reply.reason
+    assert str(tmp_path) not in reply.reason
+    assert "No space left on device" in visit.audit_log[-1]["reason"]
     again = visit.ask(broadcast=broadcast, train=True, state=first.state, keep=(first.state,))
     assert again.outcome == "done"
 
@@ -290,7 +263,8 @@ def test_a_damaged_state_is_reported(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     reply = visit.ask(broadcast=visit.broadcast(2), train=True, state=state, keep=(str(state),))
     assert reply.outcome == "failed"
-    assert "is damaged" in reply.reason
+    assert str(tmp_path) not in reply.reason
+    assert "is damaged" in visit.audit_log[-1]["reason"]
 
 
 def test_an_experiment_that_wants_rarer_answers_is_refused(tmp_path: Path) -> None:
@@ -310,3 +284,20 @@ def test_weights_that_were_not_brought_are_named(tmp_path: Path) -> None:
     assert f"bring init/{'a' * 64}.safetensors" in reply.reason
     reply = visit.ask(broadcast=broadcast, train=True, weights="../" + "a" * 61)
     assert "has not said which file" in reply.reason
+
+
+@pytest.mark.parametrize("kind", [DeploymentError, ExperimentError, CheckpointError, DataError, OSError, ValueError])
+def test_no_path_of_the_hospital_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    visit = Visit(tmp_path, "fedavg")
+
+    def fail(*args: Any, **more: Any) -> None:
+        raise kind(f"{visit.hospital.state_folder}/Jane\x1b[2J is wrong")
+
+    monkeypatch.setattr("omnifm.engines.flower.client_handler.load_client_data", fail)
+    reply = visit.ask()
+    assert reply.outcome == "failed"
+    assert str(tmp_path) not in reply.reason
+    assert "Jane" not in reply.reason
+    assert "/Jane [2J is wrong" in visit.audit_log[-1]["reason"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -204,12 +206,17 @@ class Rounds(RuleBasedStateMachine):
         self.membership = QuietMembership(
             run="run", names=NAMES, shape=SHAPE, channels=1, axes=2, keys=keys, client_stats=client_stats
         )
+        self.folder = Path(tempfile.mkdtemp())
         self.restart_server()
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
 
     @rule()
     def restart_server(self) -> None:
         """Begin in a new process, which knows what was counted and nothing of what is under way."""
-        events: Any = SimpleNamespace(folder=Path(), log=lambda *a, **b: None, update_status=lambda *a, **b: None)
+        quiet: Any = {"log": lambda *a, **b: None, "update_status": lambda *a, **b: None}
+        events: Any = SimpleNamespace(folder=self.folder, **quiet)
         transport: Any = FakeTransport(self.network)
         hello = Request("run", "", 0, {}).to_bytes()
         self.clients = ClientManager(

@@ -52,7 +52,12 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path, monkeypatch: 
             tmp_path / "hospitals",
             source["modality"],
             data={"root": str(tmp_path / "data"), "sources": [source]},
-            policy={"tasks": ["*"], "algorithms": ["fedavg", "omnifm", "fairest"], "minimum_samples": 1},
+            policy={
+                "tasks": ["*"],
+                "algorithms": ["fedavg", "omnifm", "fairest"],
+                "min_cluster": 1,
+                "minimum_patients": 1,
+            },
         )
         for source in sources
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from omnifm.core.tensors import digest
 from omnifm.export.loaded_arm import LoadedArm
 from omnifm.export.weights import export_arm
 from omnifm.runs.backend import LocalBackend
-from omnifm.utils.errors import DeploymentError, ExperimentError, OutOfTime
+from omnifm.utils.errors import ExperimentError, OutOfTime
 
 pytestmark = pytest.mark.slow
 
@@ -61,17 +62,26 @@ def test_messages_reach_their_hospitals(town: Town, tmp_path: Path) -> None:
 def test_what_a_package_names_as_entry_points_works_at_server_and_hospitals(town: Town, tmp_path: Path) -> None:
     changes = {"fairest": {"q": 2.0}, "aggregation": {"rule": "largest"}}
     diary = {"kind": "every-event", "file": str(tmp_path / "diary")}
-    policy: dict[str, Any] = {"tasks": ["*"], "algorithms": ["fairest"], "minimum_samples": 1}
+    policy: dict[str, Any] = {"tasks": ["*"], "algorithms": ["fairest"], "min_cluster": 1, "minimum_patients": 1}
     with installed(write_plugin(tmp_path / "plugin")):
         plan = town.plan("fairest", **changes)
         here = here_played(plan, tmp_path / "here")
         told, grid = make_plan({**plan.document, "callbacks": [diary]}), town.grid(tmp_path / "a", **_each(policy))
         assert server_run(told, grid, tmp_path / "deployed") == here
         grid = town.grid(tmp_path / "b", **_each({**policy, "algorithms": ["fedavg"]}))
-        with pytest.raises(DeploymentError, match=r"refused: The algorithm 'fairest' is not permitted here"):
+        grid.each_look = partial(_raise_once_refused, tmp_path / "refused/deploy.jsonl")
+        with pytest.raises(RuntimeError, match=r"The algorithm 'fairest' is not permitted here"):
             server_run(plan, grid, tmp_path / "refused")
     assert here != here_played(town.plan("fedavg"), tmp_path / "plain")
     assert set((tmp_path / "diary").read_text().split()) == EVENTS
+
+
+def _raise_once_refused(log: Path) -> None:
+    """End the wait of a server for hospitals that do not take part."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    for line in lines:
+        if line["event"] == "unwelcome":
+            raise RuntimeError(line["text"])
 
 
 def _each(policy: dict[str, Any]) -> dict[str, Any]:

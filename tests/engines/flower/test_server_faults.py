@@ -199,12 +199,12 @@ def test_an_upload_of_more_samples_than_a_hospital_has_counts_as_none(
 
 def test_too_few_answers_end_the_run_and_say_why(town: Town, tmp_path: Path) -> None:
     plan = town.plan("omnifm", deploy=ALL_THERE)
-    policy = {"tasks": ["*"], "algorithms": ["fedavg"], "minimum_samples": 1}
+    policy = {"tasks": ["*"], "algorithms": ["*"], "upload": ["weights"], "min_cluster": 1, "minimum_patients": 1}
     grid = town.grid(tmp_path / "hospitals", MRI={"policy": policy})
-    with pytest.raises(DeploymentError, match=r"Round 1: 3 answers are needed.*MRI: refused: The algorithm 'omnifm'"):
+    with pytest.raises(DeploymentError, match=r"Round 1: 3 answers are needed.*MRI: refused: The upload holds"):
         server_run(plan, grid, tmp_path / "deployed")
     audit_log = (tmp_path / "hospitals/MRI/state/hospitals/MRI/audit.jsonl").read_text()
-    assert "'omnifm' is not permitted here" in audit_log
+    assert "policy.upload allows weights" in audit_log
 
 
 def test_where_nobody_is_named_all_that_are_connected_take_part(town: Town, tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""A hospital's log cannot be changed unseen, survives what is wrong in it, and is bounded."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from small_run import omnifm
+from visit import Visit
+
+from omnifm.engines.flower.audit_log import AuditLog, audited
+from omnifm.engines.flower.messages import Reply
+
+
+def log_of(folder: Path, entries: int = 4, **bounds: int) -> AuditLog:
+    log = AuditLog(folder / "audit.jsonl", **bounds)
+    for number in range(entries):
+        log.write(run="r", arm="a", round=number, trained=True, circle=1)
+    return log
+
+
+def test_each_line_holds_the_digest_of_the_one_before(tmp_path: Path) -> None:
+    log = log_of(tmp_path)
+    count, last, problems = audited(log.path)
+    assert (count, problems) == (4, [])
+    log.write(run="r")
+    assert json.loads(log.path.read_text().splitlines()[-1])["previous"] == last
+
+
+@pytest.mark.parametrize("line", [0, 1, 2])
+def test_a_line_that_was_changed_or_taken_out_is_found(tmp_path: Path, line: int) -> None:
+    log = log_of(tmp_path)
+    lines = log.path.read_text().splitlines()
+    log.path.write_text("\n".join(one.replace('"r"', '"x"') if n == line else one for n, one in enumerate(lines)))
+    assert len(audited(log.path)[2]) == 1
+    log.path.write_text("\n".join(one for n, one in enumerate(lines) if n != line or (line == 0 and n)) + "\n")
+    assert len(audited(log.path)[2]) == (0 if line == 0 else 1), "the oldest lines go in time"
+
+
+def test_the_command_checks_it(tmp_path: Path) -> None:
+    log = log_of(tmp_path)
+    outcome = omnifm("deploy", "audit", log.path)
+    assert outcome.status == 0
+    assert "4 entries, 0 problems" in outcome.text
+    assert audited(log.path)[1] in outcome.text
+    log.path.write_text(log.path.read_text().replace('"round": 1', '"round": 7'))
+    outcome = omnifm("deploy", "audit", log.path)
+    assert outcome.status == 1
+    assert "line 3: the line before it is not the one that was there" in outcome.text
+    assert "There is no entry in" in omnifm("deploy", "audit", tmp_path / "none.jsonl").text
+
+
+AHEAD = json.dumps({"time": (datetime.now(UTC) + timedelta(days=30)).isoformat(), "trained": True, "run": "r"}).encode()
+BAD = [b"null", b"[1]", b"\xff\xfe", b'{"time": "today"}', b'{"time": 5}', b"{" * 100_000, b'{"a', AHEAD]
+
+
+@pytest.mark.parametrize("line", BAD, ids=range(len(BAD)))
+def test_a_bad_line_is_reported_and_survived(tmp_path: Path, caplog: pytest.LogCaptureFixture, line: bytes) -> None:
+    visit = Visit(tmp_path, rounds_a_day=1)
+    visit.ask()
+    path = visit.hospital.state_folder / "audit.jsonl"
+    path.write_bytes(path.read_bytes() + line)  # as a crash leaves it: without the end of the line
+    assert visit.train().outcome == "done"
+    assert any("audit.jsonl" in record.getMessage() for record in caplog.records)
+    assert visit.train(2).reason.endswith("policy.rounds_a_day = 1.")
+    _, _, problems = audited(path)
+    assert any("line 2" in problem for problem in problems)
+    assert not any("the line before it is not" in problem for problem in problems), "the chain goes on behind it"
+
+
+def test_naive_times_do_not_stop_it(tmp_path: Path) -> None:
+    visit = Visit(tmp_path)
+    path = visit.hospital.state_folder / "audit.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('\n{"time": "2026-01-01T00:00:00", "trained": true}')
+    assert visit.train().outcome == "done"
+
+
+def test_what_cannot_be_written_down_does_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    visit = Visit(tmp_path)
+    broadcast = visit.broadcast()
+
+    def full(log: AuditLog, line: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AuditLog, "_append", full)
+    for reply in (visit.ask(broadcast=broadcast, train=True), visit.ask()):
+        assert reply == Reply("CT", "failed", "The hospital's audit log cannot be written.")
+    monkeypatch.undo()
+    assert visit.ask(broadcast=broadcast, train=True).outcome == "done"
+
+
+def test_a_full_file_is_put_aside_and_the_oldest_go(tmp_path: Path) -> None:
+    log = log_of(tmp_path, entries=40, most_bytes=1000, files=3)
+    names = [path.name for path in log.parts()]
+    assert len(names) == 4
+    assert names[-1] == "audit.jsonl"
+    assert all(path.stat().st_size <= 1000 for path in log.parts())
+    count, _, problems = audited(log.path)
+    assert 10 < count < 40
+    assert problems == []
+    assert log.rounds_in_circle("r", "a", 40, 1) > 3
+
+
+def test_circles_are_counted(tmp_path: Path) -> None:
+    log = log_of(tmp_path)
+    assert log.rounds_in_circle("r", "a", 4, 1) == 5
+    assert log.rounds_in_circle("r", "a", 4, 2) == 1
+    assert log.rounds_in_circle("other", "a", 4, 1) == 1
