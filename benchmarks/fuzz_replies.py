@@ -14,7 +14,9 @@ import logging
 import sys
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 from fuzzing.mutations import mutate
 from fuzzing.scripted import LIAR, Trial, trials
@@ -56,10 +58,11 @@ def fuzz(algorithm: str, base: str, count: int, seed: int) -> Counter[str]:
     """Count the outcomes of so many changed replies."""
     draw = Random(f"{algorithm} {base} {seed}")
     found: Counter[str] = Counter()
-    for trial in trials(algorithm, base):
-        honest = trial.run(lambda reply: reply)[0].server
-        for _ in range(count // 2):
-            found[outcome(trial, honest, draw)] += 1
+    with TemporaryDirectory() as folder:
+        for trial in trials(algorithm, base, Path(folder)):
+            honest = trial.run(lambda reply: reply)[0].server
+            for _ in range(count // 2):
+                found[outcome(trial, honest, draw)] += 1
     return found
 
 

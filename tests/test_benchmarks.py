@@ -124,6 +124,8 @@ def test_a_thousand_odd_replies_end_no_run() -> None:
     assert refused + taken == 14 * 72
     assert refused > 500
     assert taken > 50
+
+
 def test_aggregation(tmp_path: Path) -> None:
     found = figures(tmp_path, "aggregation", "--clients", 5, "--numbers", 1000, "--repeats", 1)
     assert found.keys() > {"mean", "median", "geometric-median", "centred-clipping"}

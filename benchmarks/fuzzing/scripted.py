@@ -70,9 +70,9 @@ class QuietMembership(Membership):
 
 @dataclass
 class Log:
-    """The events of one trial."""
+    """The events of one trial; ``folder`` is for the server's counter."""
 
-    folder: Path = field(default_factory=Path)
+    folder: Path
     events: list[tuple[str, str, str]] = field(default_factory=list)
 
     def log(self, event: str, client: str = "", text: str = "", **more: Any) -> None:
@@ -143,11 +143,12 @@ class Trial:
     arm: Arm
     start: Checkpoint
     states: dict[str, ClientState]
+    folder: Path
     honest: dict[str, Upload] = field(default_factory=dict)
 
     def run(self, mutate: Mutate, trained: bool = True) -> tuple[Checkpoint, Log]:
         """Run the round with its evaluation; one hospital's reply is changed."""
-        log: Any = Log()
+        log: Any = Log(self.folder)
         transport: Any = Scripted(self.arm, self.states, mutate, trained)
         transport.uploads = self.honest
         spec, stats = self.arm.data_spec, {one.name: one for one in self.arm.data_spec.client_stats}
@@ -193,13 +194,13 @@ class Trial:
         )
 
 
-def trials(algorithm: str, base: str = "fedavg") -> list[Trial]:
+def trials(algorithm: str, base: str, folder: Path) -> list[Trial]:
     """Return a trial of the first round, and one of the second, with a bank and the clients' states."""
     arm = small_arm(algorithm, base)
-    first = Trial(arm, arm.start(), {})
+    first = Trial(arm, arm.start(), {}, folder)
     after, _ = first.run(lambda reply: reply)
     states = {}
     broadcast: Broadcast = arm.algorithm.broadcast(first.start.server)
     for name in NAMES:
         states[name] = arm.runtime.update(broadcast, name, ClientState())[1]
-    return [first, Trial(arm, Checkpoint(after.server, {}, {}, after.norms), states)]
+    return [first, Trial(arm, Checkpoint(after.server, {}, {}, after.norms), states, folder)]
