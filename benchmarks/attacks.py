@@ -36,6 +36,7 @@ from omnifm.utils.seeding import derive_seed
 HOSPITALS, MALICIOUS = 8, 2
 RULES: dict[str, dict[str, Any]] = {
     "mean": {"rule": "mean"},
+    "bounds": {"rule": "mean"},  # the mean of the uploads within [checks]; the others are without these bounds
     "median": {"rule": "median"},
     "trimmed-mean": {"rule": "trimmed-mean", "trim": MALICIOUS / HOSPITALS},
     "krum": {"rule": "krum", "malicious": MALICIOUS},
@@ -130,6 +131,7 @@ def accuracy(rule: str, attack: str, seed: int, given: argparse.Namespace) -> fl
                 "evaluate_every": given.rounds,
                 "evaluate": ["before_local_training"],
             },
+            "checks": {} if rule == "bounds" else {"max_norm": 0.0},
             "aggregation": RULES[rule],
         }
     )
