@@ -3,7 +3,7 @@
     python benchmarks/attacks.py [--seeds 3] [--rounds 30] [--patients 120] [--algorithm fedavg] [--out FILE]
         [--attack NAME ...] [--rule NAME ...]
 
-Eight hospitals of the phantom, all T1, of which two are malicious. They work together and know all honest uploads,
+Eight hospitals of the phantom, all FLAIR, of which two are malicious. They work together and know all honest uploads,
 which is more than they would. Told is the accuracy of the last round's global model on the test images of the six
 others, and its share of what the mean reaches without an attack; "ended" is a run whose losses became infinite. A line
 of JSON a run is added to FILE; what stands there already is not run again.
@@ -118,14 +118,14 @@ def with_wrong_labels(client: ClientData) -> ClientData:
 
 def accuracy(rule: str, attack: str, seed: int, given: argparse.Namespace) -> float | None:
     """Return the mean accuracy at the honest hospitals, or None where the run ends in losses that are not finite."""
-    source = {"kind": "phantom", "modalities": ["T1"], "hospitals": HOSPITALS, "patients": given.patients}
+    source = {"kind": "phantom", "modalities": ["FLAIR"], "hospitals": HOSPITALS, "patients": given.patients}
     experiment = make_experiment(
         {
             "seed": seed,
             "algorithm": given.algorithm,
             "data": {"size": given.size, "cache": given.cache, "sources": [source]},
             "partition": {"kind": "institution", "validation": 0.1, "test": 0.4},
-            "training": {"batch_size": 16, "learning_rate": 0.05},
+            "training": {"batch_size": 16, "learning_rate": 0.1, "schedule": "cosine"},
             "federation": {
                 "rounds": given.rounds,
                 "evaluate_every": given.rounds,
