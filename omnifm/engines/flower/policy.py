@@ -19,7 +19,7 @@ from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
 from omnifm.training.model import PART_WORDS, FederatedModel, is_part
 from omnifm.utils.errors import ExperimentError
 
-_LEAVES_AS: dict[Kind, UploadKind] = {
+LEAVES_AS: dict[Kind, UploadKind] = {
     Kind.PARAMETER: "weights",
     Kind.BUFFER: "weights",
     Kind.COUNTER: "weights",
@@ -27,6 +27,7 @@ _LEAVES_AS: dict[Kind, UploadKind] = {
     Kind.COUNT: "prototypes",
     Kind.AUXILIARY: "auxiliary",
 }
+"""What a policy calls each kind of tensors."""
 
 BOUNDS = {
     "data.size": "image_size",
@@ -138,7 +139,7 @@ def sizes_by_kind(upload: Upload, kinds: Mapping[str, Kind]) -> dict[UploadKind,
     """Return how many bytes of each of the policy's kinds an upload holds."""
     tensors, found = upload.pack()[0], dict[UploadKind, int]()
     for name, kind in kinds.items():
-        found[_LEAVES_AS[kind]] = found.get(_LEAVES_AS[kind], 0) + tensors[name].nbytes
+        found[LEAVES_AS[kind]] = found.get(LEAVES_AS[kind], 0) + tensors[name].nbytes
     return {kind: found[kind] for kind in get_args(UploadKind) if kind in found}
 
 
