@@ -170,7 +170,7 @@ def _against_tensors(policy: ClientPolicy, found: Disclosure) -> Iterator[tuple[
         yield "the request of every round", reason
     broadcast = found.arm.algorithm.broadcast(found.arm.start().server)
     asked = [*broadcast.shared, *expected_change(broadcast), *circle_weights(found.arm)]
-    if reason := reject_names(policy, asked, kept):
+    if reason := reject_names(policy, sorted(asked), kept):  # in the order of a message
         yield "training in every round", reason
     for reason in reasons_against_upload(policy, found.upload, found.kinds, kept):
         yield "the upload of every round", reason
