@@ -18,6 +18,7 @@ check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml omnifm
 
 test: check
 	$(BIN)/pytest -n 2

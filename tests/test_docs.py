@@ -19,7 +19,7 @@ from omnifm.cli import app
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
-    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")),
 ]
 EXTERNAL = ("transformers", "peft", "my_package")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -12,6 +12,7 @@ import typer
 from omnifm.cli.comparisons import compare
 from omnifm.cli.console import Warnings, os_error_text, print_error, say
 from omnifm.cli.inspect import report, show_data
+from omnifm.cli.privacy_show import show_privacy
 from omnifm.cli.runs import export, pretrain, run
 from omnifm.cli.schema_command import schema
 from omnifm.deploy.commands import app as deploy_app
@@ -40,6 +41,9 @@ for command in (run, pretrain, export, compare, report, schema):
 data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
 data_app.command("show")(show_data)
 app.add_typer(data_app, name="data")
+privacy_app = typer.Typer(help="What leaves a hospital in an experiment.", no_args_is_help=True)
+privacy_app.command("show")(show_privacy)
+app.add_typer(privacy_app, name="privacy")
 app.add_typer(deploy_app, name="deploy")
 
 

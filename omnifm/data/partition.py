@@ -190,7 +190,7 @@ def _by_dirichlet(patients: list[PatientRows], settings: PartitionSettings, seed
             weights = preferences[turn % len(names)] * (left > 0)
             if weights.sum() == 0:  # the classes that this hospital prefers are used up
                 weights = left.astype(np.float64)
-            drawn = random.choice(len(stacks), p=weights / weights.sum())
+            drawn = random.choice(len(stacks), p=weights / weights.sum())  # nosec B311  # numpy's, and no secret
             assigned[names[turn % len(names)]].append(stacks[drawn].pop())
     return assigned
 

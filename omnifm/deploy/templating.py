@@ -14,7 +14,7 @@ SECRET, OPEN, PROGRAM = 0o600, 0o644, 0o755
 
 def render_template(template: str, **matter: Any) -> str:
     """Fill in a template of this package."""
-    environment = Environment(
+    environment = Environment(  # nosec B701  # scripts and units, in which HTML's escapes would be errors
         loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -70,8 +70,9 @@ class TextTable:
         marked = self._marked(escape, "<b>{}</b>")
         text = marked.to_html(escape=False, border=0, index_names=False, sparsify=True)
         text = re.sub(r"<td>((?:<b>)?[+−])", _toned, text)  # noqa: RUF001 - the minus sign
+        table = Markup(text)  # nosec B704  # its cells are escaped already
         return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>').format(
-            self.title, Markup(text)
+            self.title, table
         )
 
     def to_latex(self) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
 
 from omnifm.config.experiment import Experiment, Plan
-from omnifm.core.records import Upload
-from omnifm.data.client_stats import ClientStats
 from omnifm.engines.flower.client_policy import ClientPolicy, UploadKind
 from omnifm.engines.flower.deploy_settings import deploy_settings
+from omnifm.engines.flower.expected_upload import ImaginedData, largest_upload, size_and_spec
 from omnifm.engines.flower.policy import (
     BOUNDS,
     FLOORS,
@@ -21,11 +19,9 @@ from omnifm.engines.flower.policy import (
     setting_of,
     sizes_by_kind,
 )
-from omnifm.runs.arm import Arm, DataSpec, build_arm, count_parameters
-from omnifm.tasks.task import DataShape
-from omnifm.utils.errors import DataError, DeploymentError
+from omnifm.runs.arm import build_arm
+from omnifm.utils.errors import DeploymentError
 
-_CLASSES, _ANSWERS = 20, 500
 _MARGIN = 1.5
 _RUNS_A_DAY = 2
 _LEAST_MEGABYTES, _BYTES_A_NUMBER = 10.0, 16
@@ -77,10 +73,10 @@ def _measured(arms: list[Experiment]) -> dict[str, Any]:
     """Return what follows from the networks: their size, what leaves, and which parts never do."""
     numbers, sent, shared, parts = 0, set[UploadKind](), set[str](), dict[str, set[str]]()
     for experiment in arms:
-        size, spec = _counted(experiment)
+        size, spec = size_and_spec(experiment, ImaginedData())
         numbers = max(numbers, size)
         arm = build_arm(experiment, spec)
-        upload, kinds = _upload_like(arm)
+        upload, kinds = largest_upload(arm)
         sent |= sizes_by_kind(upload, kinds).keys()
         shared |= upload.change.keys()
         for part in (*experiment.federation.personal, *arm.task.personal, *arm.algorithm.personal):
@@ -91,41 +87,6 @@ def _measured(arms: list[Experiment]) -> dict[str, Any]:
     bank = max(one.bank.capacity * one.adapter.token_dim for one in arms)
     megabytes = max(_LEAST_MEGABYTES, (most + bank) * _BYTES_A_NUMBER / 1e6)
     return {"parameters": most, "megabytes": megabytes, "upload": upload_kinds, "personal": personal}
-
-
-def _counted(experiment: Experiment) -> tuple[int, DataSpec]:
-    """Return the numbers in an experiment's network, and properties that the hospitals' data could have.
-
-    Some tasks take pairs of images, which are two channels.
-
-    Raises:
-        OmniFMError: no network can be made for either.
-    """
-    try:
-        spec = _imagined(experiment, experiment.data.channels)
-        return count_parameters(experiment, spec), spec
-    except DataError:
-        spec = _imagined(experiment, 2)
-        return count_parameters(experiment, spec), spec
-
-
-def _imagined(experiment: Experiment, channels: int) -> DataSpec:
-    texts, size = tuple(f"{number}" for number in range(_ANSWERS)), experiment.data.size
-    shape = DataShape(channels, (size, size), texts[:_CLASSES], texts)
-    clients = tuple(ClientStats(name, "MRI", 100, 10, 10) for name in "ABCDEFGHIJ")
-    return DataSpec(shape=shape, channels=channels, axes=2, client_stats=clients)
-
-
-def _upload_like(arm: Arm) -> tuple[Upload, dict[str, Any]]:
-    """Return an upload with the tensors of a client's, and their kinds."""
-    algorithm = arm.algorithm
-    broadcast = algorithm.broadcast(arm.start().server)
-    upload = Upload("A", 1, 0.0, broadcast.shared, dict(algorithm.expected(broadcast)), {"group": ""})
-    if algorithm.in_circles:  # whose weights come in a message, once there are circles
-        apart = arm.runtime.initial.keys() - arm.runtime.personal
-        change = {name: value for name, value in arm.runtime.initial.items() if name in apart}
-        upload = dataclasses.replace(upload, change={**change, **upload.change})
-    return upload, arm.runtime.kinds(upload)
 
 
 def _union(arms: Iterable[Experiment], names: Callable[[Experiment], Iterable[str]]) -> tuple[str, ...]:

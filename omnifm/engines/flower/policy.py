@@ -19,7 +19,7 @@ from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
 from omnifm.training.model import PART_WORDS, FederatedModel, is_part
 from omnifm.utils.errors import ExperimentError
 
-_LEAVES_AS: dict[Kind, UploadKind] = {
+LEAVES_AS: dict[Kind, UploadKind] = {
     Kind.PARAMETER: "weights",
     Kind.BUFFER: "weights",
     Kind.COUNTER: "weights",
@@ -27,6 +27,7 @@ _LEAVES_AS: dict[Kind, UploadKind] = {
     Kind.COUNT: "prototypes",
     Kind.AUXILIARY: "auxiliary",
 }
+"""What a policy calls each kind of tensors."""
 
 BOUNDS = {
     "data.size": "image_size",
@@ -43,6 +44,11 @@ FLOORS = {"bank.min_cluster": "min_cluster", "data.answer_patients": "answer_pat
 
 def reject_experiment(policy: ClientPolicy, experiment: Experiment) -> str:
     """Return why an experiment is refused, or "" if it is permitted."""
+    return next(reasons_against_experiment(policy, experiment), "")
+
+
+def reasons_against_experiment(policy: ClientPolicy, experiment: Experiment) -> Iterator[str]:
+    """Yield every reason for which an experiment is refused."""
     for what, allowed, names in (
         ("task", policy.tasks, [experiment.task]),
         ("algorithm", policy.algorithms, algorithm_names(experiment)),
@@ -50,14 +56,13 @@ def reject_experiment(policy: ClientPolicy, experiment: Experiment) -> str:
     ):
         for name in names:
             if ANY not in allowed and name not in allowed:
-                return f"The {what} {name!r} is not permitted here (policy.{what}s: {', '.join(allowed) or 'none'})."
+                yield f"The {what} {name!r} is not permitted here (policy.{what}s: {', '.join(allowed) or 'none'})."
     for setting, key in (*BOUNDS.items(), *FLOORS.items()):
         asked, bound = setting_of(experiment, setting), getattr(policy, key)
         if asked < bound if setting in FLOORS else asked > bound:
-            return f"{setting} = {asked} is {'less' if asked < bound else 'more'} than policy.{key} = {bound}."
+            yield f"{setting} = {asked} is {'less' if asked < bound else 'more'} than policy.{key} = {bound}."
     if 0 < policy.epochs < (epochs := local_epochs(experiment)):
-        return f"{epochs} passes over the training data a round are more than policy.epochs = {policy.epochs}."
-    return ""
+        yield f"{epochs} passes over the training data a round are more than policy.epochs = {policy.epochs}."
 
 
 def algorithm_names(experiment: Experiment) -> list[str]:
@@ -134,27 +139,33 @@ def sizes_by_kind(upload: Upload, kinds: Mapping[str, Kind]) -> dict[UploadKind,
     """Return how many bytes of each of the policy's kinds an upload holds."""
     tensors, found = upload.pack()[0], dict[UploadKind, int]()
     for name, kind in kinds.items():
-        found[_LEAVES_AS[kind]] = found.get(_LEAVES_AS[kind], 0) + tensors[name].nbytes
+        found[LEAVES_AS[kind]] = found.get(LEAVES_AS[kind], 0) + tensors[name].nbytes
     return {kind: found[kind] for kind in get_args(UploadKind) if kind in found}
 
 
 def reject_upload(policy: ClientPolicy, upload: Upload, kinds: Mapping[str, Kind], kept: Collection[str]) -> str:
     """Return why a finished upload may not leave, or "" if it may, whatever the request has asked for."""
+    return next(reasons_against_upload(policy, upload, kinds, kept), "")
+
+
+def reasons_against_upload(
+    policy: ClientPolicy, upload: Upload, kinds: Mapping[str, Kind], kept: Collection[str]
+) -> Iterator[str]:
+    """Yield every reason for which a finished upload may not leave."""
     refused = [kind for kind in sizes_by_kind(upload, kinds) if kind not in policy.upload]
     if refused:
         allowed = ", ".join(policy.upload) or "nothing"
-        return f"The upload holds {' and '.join(refused)}; policy.upload allows {allowed}."
+        yield f"The upload holds {' and '.join(refused)}; policy.upload allows {allowed}."
     if reason := reject_names(policy, (*upload.change, *upload.extra), kept):
-        return reason
+        yield reason
     sets = prototype_sets(upload, kinds)
     for tokens, sizes in sets:
         if sizes is None or len(sizes) != len(tokens) or any(size < policy.min_cluster for size in sizes.tolist()):
-            return f"A prototype of fewer than policy.min_cluster = {policy.min_cluster} patients does not leave."
+            yield f"A prototype of fewer than policy.min_cluster = {policy.min_cluster} patients does not leave."
         if tokens.shape[-1] > policy.token_dim:
-            return f"Prototypes of {tokens.shape[-1]} numbers are wider than policy.token_dim = {policy.token_dim}."
+            yield f"Prototypes of {tokens.shape[-1]} numbers are wider than policy.token_dim = {policy.token_dim}."
     if (count := sum(len(tokens) for tokens, _ in sets)) > policy.prototypes:
-        return f"{count} prototypes are more than policy.prototypes = {policy.prototypes}."
-    return ""
+        yield f"{count} prototypes are more than policy.prototypes = {policy.prototypes}."
 
 
 def prototype_sets(upload: Upload, kinds: Mapping[str, Kind]) -> list[tuple[Tensor, Tensor | None]]:

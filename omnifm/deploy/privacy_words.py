@@ -1,0 +1,128 @@
+"""The words of the page for a data officer: for each field of what a hospital sends, and each key of its policy."""
+
+from __future__ import annotations
+
+from omnifm.algorithms.kinds import Kind
+from omnifm.core.records import Upload
+from omnifm.data.client_stats import ClientStats
+from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply
+from omnifm.tasks.task import DataShape
+
+JOINING: dict[type, dict[str, str]] = {
+    ClientStats: {
+        "name": "the hospital's name in the federation",
+        "group": "the modality of its images (several are joined by +)",
+        "train": "how many examples it has for training",
+        "validation": "how many for validation",
+        "test": "how many for testing",
+    },
+    DataShape: {
+        "channels": "the channels of its images",
+        "size": "their size in pixels",
+        "label_names": "the names of its classes",
+        "vocabulary": "where there are questions: each answer that at least {answer_patients} of its training patients "
+        "share, as text",
+    },
+    ClientProperties: {
+        "stats": "",
+        "shape": "",
+        "channels": "the channels of an image as the network sees it",
+        "axes": "its number of axes",
+        "versions": "the versions of omnifm and torch",
+    },
+}
+"""What leaves once, field by field; "" where the field holds others of this table."""
+
+ANSWERING: dict[type, dict[str, str]] = {
+    Reply: {
+        "client": "the hospital's name",
+        "outcome": "whether the work was done, was refused or has failed",
+        "reason": "if not done: why, in at most 500 characters that name no file and no folder of the hospital",
+        "introduction": "",
+        "state": "the SHA-256 digest of the state that it keeps at home",
+        "evaluations": "",
+        "seconds": "the seconds that loading, building the network and the work have taken",
+        "upload": "",
+    },
+    Upload: {
+        "client": "",
+        "samples": "how many examples it has trained on",
+        "loss": "its mean training loss",
+        "change": "",
+        "extra": "",
+        "notes": "{notes}",
+    },
+}
+"""What leaves beside the tensors with each answer."""
+
+SCORING: dict[type, dict[str, str]] = {
+    EvaluationResult: {
+        "split": "",
+        "point": "",
+        "numbers": "each metric of its examples, {metric} among them, and the loss",
+        "tables": "{tables}",
+    },
+}
+"""What leaves with each evaluation."""
+
+TENSORS: dict[Kind, str] = {
+    Kind.PARAMETER: "how this hospital's training has changed each shared weight of the network",
+    Kind.BUFFER: "how its images have changed running statistics of the network (means and variances of features)",
+    Kind.COUNTER: "counters of the network, such as how many batches it has seen",
+    Kind.PROTOTYPE: "{prototypes}",
+    Kind.COUNT: "how many patients are behind each prototype, and how often this hospital's images have retrieved each "
+    "entry of the common bank",
+    Kind.AUXILIARY: "further tensors of the algorithm, which tell as much of the training data as the weights do",
+}
+"""What the kinds of tensors are."""
+
+PRIVACY: dict[str, str] = {
+    "clip": "Clipping: a round's change of weights is scaled down to an L2 norm of at most {clip:g} before it leaves. "
+    "It limits how far this hospital moves the model. Without noise it guarantees no privacy, and only weights are "
+    "clipped: no running statistics, prototypes, counts or further tensors.",
+}
+"""The keys of ``[privacy]`` that do something to an upload, if they are not 0."""
+
+POLICY: dict[str, str] = {
+    "tasks": "tasks that it trains for",
+    "algorithms": "algorithms that it takes part in",
+    "models": "files and models of a hub that a request may name",
+    "image_size": "the largest side of an image, in pixels",
+    "batch_size": "the largest batch",
+    "parameters": "the most numbers in a network",
+    "minutes": "the longest time of one request",
+    "epochs": "the most passes over its training data in a round (0: any number)",
+    "rounds_a_day": "the most rounds that it answers within 24 hours (0: any number)",
+    "models_a_round": "for how many different models it answers one round",
+    "rho": "the largest share of a spectrum that a token sees",
+    "grid": "the finest grid of a token",
+    "token_dim": "the most numbers in a token or prototype",
+    "upload": "the kinds of tensors that may leave",
+    "personal": "parts of the network that never leave, whatever the experiment says",
+    "prototypes": "the most prototypes of a round",
+    "min_cluster": "the fewest patients behind a prototype",
+    "minimum_patients": "the fewest patients in its training data with which it takes part",
+    "answer_patients": "the fewest training patients who must share an answer before its text leaves",
+    "megabytes": "the largest message, either way",
+}
+"""What each key of a hospital's policy bounds."""
+
+CONNECTION = "The hospital's address in the network, its public key, and when its service is connected."
+"""What the server learns from being called."""
+
+NEVER = (
+    "Images, masks, labels, questions and predictions, patient by patient; names of patients and files. The report of "
+    "a deployed run has no pictures.",
+    "Answers that fewer than {answer_patients} of the hospital's training patients share.",
+    "What the hospital keeps between rounds (the state of the algorithm), its secret, and its audit log.",
+)
+"""What stays, in every experiment."""
+
+NO_GUARANTEE = (
+    "There is no differential privacy: no noise is added to anything that leaves, and no number bounds what can be "
+    "found out about one patient. Neither weights nor prototypes are anonymous.",
+    "There is no secure aggregation: the server sees this hospital's upload by itself. TLS protects it from outsiders "
+    "on the way; whoever operates the server can read it.",
+    "Counts, losses, scores and tables have no minimum number of patients.",
+)
+"""What is not guaranteed, in every experiment of this version."""
