@@ -48,6 +48,8 @@ def test_what_leaves_is_what_was_announced(town: Town, tmp_path: Path) -> None:
         metrics = [json.loads(line) for line in (out / name / "metrics.jsonl").read_text().splitlines()]
         bytes_up = [line["bytes_up"] for line in metrics if line["event"] == "round"]
         assert len(bytes_up) == experiment.federation.rounds
+        splits = [line["split"] for line in metrics if line["event"] == "evaluation"]
+        assert splits == ["validation"] * found.rounds_evaluated + ["test"]
         assert all(line["sent"].keys() == largest.keys() for line in own)
         assert max(line["answer_bytes"] for line in own) <= found.answer_bytes + ABOUT
         assert max(line["request_bytes"] for line in own) <= found.request_bytes + ABOUT
