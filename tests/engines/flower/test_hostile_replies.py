@@ -188,7 +188,9 @@ def log(out: Path, *kinds: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("what", REPLIES)
-def test_a_reply_like_this_ends_no_run(town: Town, tmp_path: Path, what: str) -> None:
+def test_a_reply_like_this_ends_no_run(
+    town: Town, tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     algorithm = "omnifm"
     plan, grid = town.plan(algorithm), town.grid(tmp_path / "hospitals")
     grid.answered = Liar("CT", REPLIES[what])
@@ -197,7 +199,9 @@ def test_a_reply_like_this_ends_no_run(town: Town, tmp_path: Path, what: str) ->
     assert finite(tmp_path / "deployed")
     told = log(tmp_path / "deployed", "rejected", "failed", "set aside")
     assert {line["client"] for line in told} == {"CT"}
-    assert all(line["text"] and "\x1b" not in line["text"] and len(line["text"]) < 1000 for line in told)
+    assert all(0 < len(line["text"]) < 1000 for line in told)
+    assert "\x1b" not in (tmp_path / "deployed/deploy.jsonl").read_text()
+    assert "\x1b" not in capfd.readouterr().err
 
 
 def hello(**fields: Any) -> Change:
