@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from omnifm.data.client_stats import ClientStats
 from omnifm.data.subset import distinct
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.messages import ClientProperties
+from omnifm.engines.flower.request_form import ANSWERS, LABELS
 from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.tasks.task import DataShape
 from omnifm.utils.atomic_write import write_atomically
@@ -131,12 +132,12 @@ def agree(connected: Mapping[str, tuple[ClientProperties, str]], settings: Deplo
     """Begin a run with the connected hospitals, whose images are alike (see :func:`dissenters`)."""
     names = settings.hospitals or tuple(sorted(connected))
     present = [connected[name][0] for name in names if name in connected]
-    first = present[0]
+    first, shared = present[0], _within(present, settings)
     shape = DataShape(
         first.shape.channels,
         first.shape.size,
-        distinct([name for part in (*(one.shape.label_names for one in present), settings.labels) for name in part]),
-        tuple(sorted({answer for one in present for answer in one.shape.vocabulary})),
+        distinct([name for part in (*(one.shape.label_names for one in shared), settings.labels) for name in part]),
+        tuple(sorted({answer for one in shared for answer in one.shape.vocabulary})),
     )
     run = secrets.token_hex(16)
     membership = Membership(run=run, names=names, shape=shape, channels=first.channels, axes=first.axes)
@@ -144,6 +145,20 @@ def agree(connected: Mapping[str, tuple[ClientProperties, str]], settings: Deplo
         if name in connected:
             membership.admit(*connected[name])
     return membership
+
+
+def _within(present: Sequence[ClientProperties], settings: DeploySettings) -> list[ClientProperties]:
+    """Return the hospitals whose classes and answers together are not more than every hospital takes in a request.
+
+    Those that name the most are left out: one cannot keep out the others by naming as many as it may.
+    """
+    kept, labels, answers = set[str](), {*settings.labels}, set[str]()
+    for one in sorted(present, key=lambda one: len(one.shape.label_names) + len(one.shape.vocabulary)):
+        more, further = labels.union(one.shape.label_names), answers.union(one.shape.vocabulary)
+        if len(more) <= LABELS and len(further) <= ANSWERS:
+            kept.add(one.stats.name)
+            labels, answers = more, further
+    return [one for one in present if one.stats.name in kept]
 
 
 def _form(properties: ClientProperties) -> tuple[int, tuple[int, ...], int, int]:

@@ -10,9 +10,10 @@ import numpy as np
 from omnifm.algorithms.validation import MOST_SAMPLES, is_number
 from omnifm.data.client_stats import ClientStats
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply
+from omnifm.engines.flower.request_form import ANSWERS, LABELS, TEXT
 from omnifm.tasks.task import Task
 
-MOST_LABELS, MOST_ANSWERS = 1000, 10_000
+MOST_LABELS, MOST_ANSWERS = LABELS, ANSWERS // 2
 """The most classes and the most answers to questions that one hospital can name."""
 MOST_METRICS = 1000
 _LONGEST_NAME, _LONGEST_ANSWER, _MOST_ENTRIES, _LONGEST_SIDE = 64, 1000, 16, 100_000
@@ -66,7 +67,7 @@ def check_properties(properties: ClientProperties) -> None:
     _expect(len(shape.label_names) <= MOST_LABELS, f"{len(shape.label_names)} classes; at most {MOST_LABELS} can be")
     _expect(len(shape.vocabulary) <= MOST_ANSWERS, f"{len(shape.vocabulary)} answers; at most {MOST_ANSWERS} can be")
     texts = (*shape.label_names, *shape.vocabulary)
-    _expect(max(map(len, texts), default=0) <= _LONGEST_ANSWER, "the name of a class or an answer that is too long")
+    _expect(all(0 < len(text) <= TEXT for text in texts), f"a class or an answer not of 1 to {TEXT} characters")
     sides = (*shape.size, shape.channels, properties.channels, properties.axes)
     _expect(len(shape.size) in (2, 3) and all(0 < side <= _LONGEST_SIDE for side in sides), f"images of {sides}")
     versions = properties.versions

@@ -10,7 +10,9 @@ from omnifm.engines.flower.messages import Request
 
 TEXT, DOCUMENT, DEPTH = 200, 100_000, 12
 """The longest name, the most characters of an experiment, and how deep it may be nested."""
-_LABELS, _ANSWERS, _STATES = 1000, 20_000, 100
+LABELS, ANSWERS = 1000, 20_000
+"""The most classes and the most answers to questions of a federation."""
+_STATES = 100
 _RUN, _SHA256 = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,7 +30,7 @@ def reject_form(request: Request) -> str:
         return f"States are named by at most {_STATES} SHA-256 digests."
     if len(request.weights) > 64:
         return "Initial weights are named by a SHA-256 digest."
-    for what, texts, most in (("labels", request.labels, _LABELS), ("answers", request.vocabulary, _ANSWERS)):
+    for what, texts, most in (("labels", request.labels, LABELS), ("answers", request.vocabulary, ANSWERS)):
         if len(texts) > most or not all(0 < len(text) <= TEXT for text in texts):
             return f"At most {most} {what} of {TEXT} characters each are taken."
     if len(set(evaluations)) != len(evaluations):
