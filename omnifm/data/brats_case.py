@@ -125,7 +125,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _spans(affine: NDArray[np.float64]) -> bool:
-    """Return whether the three axes are of a length that a voxel may have, and do not lie in one plane."""
+    """Return whether the three axes are of a length that a voxel may have, and are not coplanar."""
     axes = affine[:3, :3]
     steps = np.linalg.norm(axes, axis=0)
     return bool((steps > SMALLEST).all() and (steps < LARGEST).all() and abs(np.linalg.det(axes / steps)) > 1e-6)

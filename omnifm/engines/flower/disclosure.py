@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from omnifm.engines.flower.config_exchange import localise, public_config
 from omnifm.engines.flower.expected_upload import circle_weights, largest_upload
 from omnifm.engines.flower.messages import EvaluationResult, Reply, Request
 from omnifm.engines.flower.policy import (
+    bytes_by_kind,
     kept_here,
     reasons_against_experiment,
     reasons_against_upload,
@@ -29,7 +30,7 @@ from omnifm.engines.flower.policy import (
 )
 from omnifm.networks.size import NetworkSizeError, size_limited
 from omnifm.runs.arm import Arm, DataSpec, build_arm
-from omnifm.tasks.task import Scores
+from omnifm.tasks.task import DataShape, Scores
 from omnifm.utils.errors import OmniFMError
 
 _DIGEST = "0" * 64
@@ -44,12 +45,9 @@ class Disclosure:
     kinds: dict[str, Kind]
 
     @property
-    def bytes_by_kind(self) -> dict[Kind, int]:
+    def bytes_by_kind(self) -> Mapping[Kind, int]:
         """The bytes of each kind in the largest upload."""
-        tensors, found = self.upload.pack()[0], dict[Kind, int]()
-        for name, kind in self.kinds.items():
-            found[kind] = found.get(kind, 0) + tensors[name].nbytes
-        return found
+        return bytes_by_kind(self.upload, self.kinds)
 
     @property
     def circle_bytes(self) -> int:
@@ -103,15 +101,17 @@ class Disclosure:
 
     def more_per_class(self) -> int:
         """Return by how many bytes the upload grows with each further class."""
-        spec = self.arm.data_spec
-        wider = replace(spec.shape, label_names=(*spec.shape.label_names, "one more class"))
-        return disclose(self.arm.experiment, replace(spec, shape=wider)).upload.size - self.upload.size
+        shape = self.arm.data_spec.shape
+        return self._growth(replace(shape, label_names=(*shape.label_names, "one more class")))
 
     def more_per_answer(self) -> int:
         """Return by how many bytes the upload grows with each further answer that is shared."""
-        spec = self.arm.data_spec
-        wider = replace(spec.shape, vocabulary=(*spec.shape.vocabulary, "one more answer"))
-        return disclose(self.arm.experiment, replace(spec, shape=wider)).upload.size - self.upload.size
+        shape = self.arm.data_spec.shape
+        return self._growth(replace(shape, vocabulary=(*shape.vocabulary, "one more answer")))
+
+    def _growth(self, shape: DataShape) -> int:
+        wider = replace(self.arm.data_spec, shape=shape)
+        return disclose(self.arm.experiment, wider).upload.size - self.upload.size
 
 
 def disclose(experiment: Experiment, spec: DataSpec, most: int = 0) -> Disclosure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, get_args
@@ -135,11 +136,19 @@ def reject_names(policy: ClientPolicy, names: Iterable[str], kept: Collection[st
     return ""
 
 
+def bytes_by_kind(upload: Upload, kinds: Mapping[str, Kind]) -> Counter[Kind]:
+    """Return how many bytes of each kind an upload holds."""
+    tensors, found = upload.pack()[0], Counter[Kind]()
+    for name, kind in kinds.items():
+        found[kind] += tensors[name].nbytes
+    return found
+
+
 def sizes_by_kind(upload: Upload, kinds: Mapping[str, Kind]) -> dict[UploadKind, int]:
     """Return how many bytes of each of the policy's kinds an upload holds."""
-    tensors, found = upload.pack()[0], dict[UploadKind, int]()
-    for name, kind in kinds.items():
-        found[LEAVES_AS[kind]] = found.get(LEAVES_AS[kind], 0) + tensors[name].nbytes
+    found = Counter[UploadKind]()
+    for kind, size in bytes_by_kind(upload, kinds).items():
+        found[LEAVES_AS[kind]] += size
     return {kind: found[kind] for kind in get_args(UploadKind) if kind in found}
 
 
