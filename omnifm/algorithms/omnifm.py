@@ -113,6 +113,11 @@ class OmniFM(ComposedAlgorithm):
         """The base's personal parts and those that the settings name."""
         return (*self.base.personal, *self.at_home)
 
+    @property
+    def needs_uploads(self) -> str:
+        """The bank and the circles."""
+        return "its bank holds the prototypes of each client, and its circles follow who retrieves whose"
+
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Initialise the base, an empty bank and the circles."""
         apart = set(in_parts(shared, self.in_circles))
