@@ -95,6 +95,15 @@ def member_certificate(authority: Identity, name: str, public: bytes) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def certifies(certificate: bytes, public: bytes) -> bool:
+    """Return whether a certificate is of a key in OpenSSH's format.
+
+    Raises:
+        ValueError: one of them is no such thing.
+    """
+    return x509.load_pem_x509_certificate(certificate).public_key() == serialization.load_ssh_public_key(public)
+
+
 def member_name(name: str) -> x509.Name:
     """Return the subject of a hospital's certificate, which no operator's has."""
     unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "hospital")

@@ -85,9 +85,11 @@ def collect(
                 continue
             answers[stage, name] = reply, masked
             collector.take(stage, name, reply, masked)
-        if refusals(answers) or stage == until:
+        if refusals(answers):
             break
         collector.close(stage)
+        if stage == until:
+            break
     return answers
 
 

@@ -146,13 +146,18 @@ def test_a_stage_is_answered_once_and_the_same_again(hospitals: Hospitals) -> No
     collector = hospitals.collector()
     answers = collect(hospitals, collector)
     member = hospitals.members["A"]
-    for stage in ("keys", "shares", "unmask"):
+    stages: tuple[Stage, ...] = ("keys", "shares", "unmask")
+    for stage in stages:
         assert member.answer(collector.request(stage, "A")) == answers[stage, "A"]
     again = member.answer(collector.request("vector", "A"))[1]
     assert torch.equal(again.vector, answers["vector", "A"][1].vector)
-    for stage, change in (("vector", {"shares": {}}), ("confirm", {"survivors": ("A", "B", "C", "D")})):
-        with pytest.raises(SumRefusedError, match=f"'{stage}' was answered before, for another request"):
-            member.answer(replace(collector.request(stage, "A"), **change))
+    others = (
+        replace(collector.request("vector", "A"), shares={}),
+        replace(collector.request("confirm", "A"), survivors=("A", "B", "C", "D")),
+    )
+    for other in others:
+        with pytest.raises(SumRefusedError, match=f"'{other.stage}' was answered before, for another request"):
+            member.answer(other)
 
 
 def test_a_round_has_one_masked_vector(hospitals: Hospitals) -> None:
