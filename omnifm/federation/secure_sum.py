@@ -32,6 +32,11 @@ ONE = 2**32
 """The integer that stands for a weight of 1, the heaviest client's, and so for a number 1 of this client."""
 LARGEST, MOST_CLIENTS = 2**20, 2**10
 """The largest number in an upload and the most clients: a sum is within 2^62, where 2^64 has room for 2^63."""
+LIGHTEST = 2**20
+"""The least weight: with less, the rounding to integers would take away most of what a client has learned.
+
+A server that measures weights by something huge could so leave of a sum only the upload with the most samples.
+"""
 _SCALARS = 3
 
 
@@ -91,8 +96,10 @@ class SumLayout:
         """
         samples = min(upload.samples, scale.most)
         weight = round(algorithm.weight(replace(upload, samples=samples)) / scale.heaviest * ONE)
-        if not 0 < weight <= ONE:
-            raise NotSummableError("Secure aggregation: the client's weight is not within what was agreed on.")
+        if not LIGHTEST <= weight <= ONE:
+            raise NotSummableError(
+                f"Secure aggregation: the client's weight is not within 1/{ONE // LIGHTEST} and 1 of the heaviest's."
+            )
         tensors = add_prefix("change", upload.change) | add_prefix("extra", upload.extra)
         vector, start = np.empty(self.size, np.int64), 0
         for name in self._names:

@@ -152,6 +152,8 @@ class ClientHandler:
             check_size(experiment, dataset, policy.parameters)
             with size_limited(policy.parameters):
                 runtime = make_arm(experiment, dataset, brought, one_of_many=True).runtime
+        if experiment.privacy.secure_aggregation and runtime.secure_sum is None:
+            raise Refusal(f"{experiment.algorithm!r} pools all data, of which there is no secure sum.")
         kept = kept_here(policy, runtime.model) | runtime.personal
         if request.train:
             _refuse(reject_names(policy, [*broadcast.shared, *expected_change(broadcast)], kept))

@@ -18,7 +18,7 @@ from omnifm.engines.flower.secure_aggregation.exchange import (
     SumRequest,
     binary,
 )
-from omnifm.engines.flower.secure_aggregation.member import pair_mask_key, seed_mask_key
+from omnifm.engines.flower.secure_aggregation.masks import pair_mask_key, seed_mask_key
 from omnifm.engines.flower.secure_aggregation.primitives import (
     SECRET_BYTES,
     add_mask,

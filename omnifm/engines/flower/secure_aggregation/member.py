@@ -29,13 +29,13 @@ from omnifm.engines.flower.secure_aggregation.exchange import (
     check_form,
     transcript,
 )
+from omnifm.engines.flower.secure_aggregation.masks import pair_mask_key, seed_mask_key
 from omnifm.engines.flower.secure_aggregation.primitives import (
     SECRET_BYTES,
     add_mask,
     agreed_key,
     commitment,
     decrypt,
-    derived_key,
     encrypt,
     is_signed,
     public_half,
@@ -290,14 +290,3 @@ class SumMember:
 
     def _locked(self) -> Any:
         return exclusively(self._folder / "lock")
-
-
-def seed_mask_key(seed: bytes, client: str, context: str, number: str) -> bytes:
-    """Return the key of the mask that only a hospital's own seed makes."""
-    return derived_key(seed, "own mask", context, number, client)
-
-
-def pair_mask_key(masking: bytes, other: Advertisement, client: str, context: str, number: str) -> bytes:
-    """Return the key of the mask that two hospitals agree on: one adds it, the other subtracts it."""
-    pair = sorted((client, other.client))
-    return agreed_key(masking, binary(other.masking, SECRET_BYTES), "mask of two", context, number, *pair)

@@ -129,6 +129,30 @@ def test_a_sum_is_begun_again_while_no_vector_has_left(four: Town, tmp_path: Pat
     assert ("sum", "") in events(tmp_path / "out")
 
 
+class Killed(BaseException):
+    """The server's process is gone."""
+
+
+def test_a_server_that_dies_in_a_sum_gets_no_second_one(
+    four: Town, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan, grid = summed(four), grid_of(four, tmp_path / "hospitals")
+
+    def looked() -> None:
+        if all(grid.starts.count((name, "round 1")) >= 4 for name in NAMES):  # trained, and sent its vector
+            raise Killed
+
+    grid.each_look = looked
+    with pytest.raises(Killed):
+        server_run(plan, grid, tmp_path / "out")
+    grid.each_look = lambda: None
+    with caplog.at_level(logging.WARNING):
+        found = server_run(None, grid, tmp_path / "out", resume=True)
+    assert "a masked vector of round 1 has left before, for another sum" in caplog.text
+    assert "Round 1 does not count" in caplog.text
+    assert found == here_played(plan, tmp_path / "here", [("PET", 1), ("XR", 1)])
+
+
 def test_a_hospital_can_demand_it(four: Town, tmp_path: Path) -> None:
     plan = summed(four, rounds=1, privacy={}, deploy={"hospitals": list(NAMES), "wait_for": 3})
     grid = grid_of(four, tmp_path / "hospitals", secure_aggregation="required")
