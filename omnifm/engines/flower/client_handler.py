@@ -191,8 +191,13 @@ class ClientHandler:
             raise Refusal("The request does not say by what the weights of a secure sum are measured.")
         algorithm.check(upload, broadcast)
         vector = SumLayout.of(algorithm, broadcast).encode(upload, algorithm, request.scale)
-        threshold = secure_sum.privacy.secure_threshold
-        self._member(request).hold(HeldUpload(broadcast.round, sum_context(request), threshold, vector))
+        held = HeldUpload.of(
+            vector,
+            round=broadcast.round,
+            context=sum_context(request),
+            threshold=secure_sum.privacy.secure_threshold,
+        )
+        self._member(request).hold(held)
 
     def _summed(self, request: Request, asked: SumRequest) -> tuple[Reply, dict[str, Any]]:
         """Answer a stage of a secure sum of what was trained before."""

@@ -22,7 +22,7 @@ from omnifm.engines.flower.engine import FlowerEngine
 from omnifm.engines.flower.event_log import EventLog
 from omnifm.engines.flower.membership import Membership, agree, dissenters, read_membership
 from omnifm.engines.flower.messages import Request
-from omnifm.engines.flower.secure_aggregation.engine import SecureFlowerEngine
+from omnifm.engines.flower.secure_aggregation.secure_engine import SecureFlowerEngine
 from omnifm.engines.flower.set_aside import SetAside
 from omnifm.engines.flower.status_log import Events
 from omnifm.engines.flower.transport import GridTransport

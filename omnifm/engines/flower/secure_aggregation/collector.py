@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from omnifm.engines.flower.secure_aggregation.credentials import verified_key
 from omnifm.engines.flower.secure_aggregation.exchange import (
     Advertisement,
     MaskedVector,
-    Stage,
     SumReply,
     SumRequest,
+    SumStage,
     binary,
 )
-from omnifm.engines.flower.secure_aggregation.masks import pair_mask_key, seed_mask_key
+from omnifm.engines.flower.secure_aggregation.mask_keys import pair_mask_key, seed_mask_key
 from omnifm.engines.flower.secure_aggregation.primitives import (
     SECRET_BYTES,
     add_mask,
@@ -59,7 +58,7 @@ class SumCollector:
         """The hospitals whose vectors are in the sum."""
         return sorted(self._senders)
 
-    def request(self, stage: Stage, client: str) -> SumRequest:
+    def request(self, stage: SumStage, client: str) -> SumRequest:
         """Return the request of a stage to a hospital."""
         request = SumRequest(stage, self._round, self._number)
         match stage:
@@ -74,9 +73,9 @@ class SumCollector:
             case _:
                 return request
 
-    def asked(self, stage: Stage, trained: Mapping[str, object]) -> list[str]:
+    def asked(self, stage: SumStage, trained: Mapping[str, object]) -> list[str]:
         """Return the hospitals that a stage is asked of: those that have answered the one before."""
-        before: dict[Stage, Mapping[str, object]] = {
+        before: dict[SumStage, Mapping[str, object]] = {
             "keys": trained,
             "shares": self._keys,
             "vector": self._sealed,
@@ -85,7 +84,7 @@ class SumCollector:
         }
         return list(before[stage])
 
-    def take(self, stage: Stage, client: str, reply: SumReply | None, masked: MaskedVector | None) -> None:
+    def take(self, stage: SumStage, client: str, reply: SumReply | None, masked: MaskedVector | None) -> None:
         """Take a hospital's answer to a stage.
 
         Raises:
@@ -104,10 +103,9 @@ class SumCollector:
                 self._sealed[client] = reply.shares
             case "vector":
                 assert masked is not None
-                vector = masked.vector
-                if vector.dtype != torch.int64 or vector.shape != (len(self._total),):
+                if len(masked.vector) != len(self._total):
                     raise ValueError(f"its vector is not of {len(self._total)} integers")
-                self._total += vector.numpy().view(np.uint64)
+                self._total += masked.vector
                 self._senders.append(client)
             case "confirm":
                 binary(reply.signature)
@@ -120,13 +118,13 @@ class SumCollector:
                     binary(share, SECRET_BYTES)
                 self._shares[client] = reply
 
-    def close(self, stage: Stage) -> None:
+    def close(self, stage: SumStage) -> None:
         """End a stage.
 
         Raises:
             RoundRefused: too few hospitals have answered it.
         """
-        answered: dict[Stage, int] = {
+        answered: dict[SumStage, int] = {
             "keys": len(self._keys),
             "shares": len(self._sealed),
             "vector": len(self._senders),

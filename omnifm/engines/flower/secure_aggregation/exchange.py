@@ -9,17 +9,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from hashlib import sha256
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from torch import Tensor
+import numpy as np
+import torch
 
 from omnifm.core.records import Record
 from omnifm.core.tensors import Tensors
-from omnifm.federation.secure_sum import MOST_CLIENTS
+from omnifm.federation.secure_sum import MOST_CLIENTS, Vector
 
-Stage = Literal["keys", "shares", "vector", "confirm", "unmask"]
+SumStage = Literal["keys", "shares", "vector", "confirm", "unmask"]
 """The stages of a sum, in order; each is a request to the hospitals that have answered the one before."""
-STAGES: tuple[Stage, ...] = get_args(Stage)
+SUM_STAGES: tuple[SumStage, ...] = get_args(SumStage)
 _LONGEST = 10_000
 _VECTOR = "sum"
 
@@ -53,7 +54,7 @@ class SumRequest:
     (of ``unmask``) are theirs over that list.
     """
 
-    stage: Stage
+    stage: SumStage
     round: int
     number: str
     _: KW_ONLY
@@ -88,26 +89,26 @@ class SumReply:
 
 @dataclass(frozen=True)
 class MaskedVector(Record):
-    """A vector of integers modulo 2^64, as int64."""
+    """A vector of integers modulo 2^64, as one tensor of int64."""
 
     TENSORS = ("values",)
     values: Tensors
 
     @classmethod
-    def of(cls, vector: Tensor) -> MaskedVector:
-        """Make it of the one tensor."""
-        return cls({_VECTOR: vector})
+    def of(cls, vector: Vector, **fields: Any) -> Self:
+        """Make it of a vector, and of the other fields of a subclass."""
+        return cls(values={_VECTOR: torch.from_numpy(vector.view(np.int64))}, **fields)
 
     @property
-    def vector(self) -> Tensor:
-        """The one tensor.
+    def vector(self) -> Vector:
+        """The vector.
 
         Raises:
-            ValueError: there is none, or another.
+            ValueError: it holds something else.
         """
-        if self.values.keys() != {_VECTOR}:
-            raise ValueError("it holds no vector")
-        return self.values[_VECTOR]
+        if self.values.keys() != {_VECTOR} or (value := self.values[_VECTOR]).dtype != torch.int64 or value.dim() != 1:
+            raise ValueError("it holds no vector of integers")
+        return value.numpy().view(np.uint64)
 
 
 def transcript(keys: Sequence[Advertisement], senders: Iterable[str], survivors: Iterable[str]) -> str:

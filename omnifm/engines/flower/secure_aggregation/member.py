@@ -6,21 +6,18 @@ what a stage depends on is in a file that only the owner may read.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import TypeAdapter
 
 from omnifm.engines.flower.secure_aggregation.credentials import Credentials, verified_key
 from omnifm.engines.flower.secure_aggregation.exchange import (
-    STAGES,
+    SUM_STAGES,
     Advertisement,
     MaskedVector,
     SumReply,
@@ -29,7 +26,7 @@ from omnifm.engines.flower.secure_aggregation.exchange import (
     check_form,
     transcript,
 )
-from omnifm.engines.flower.secure_aggregation.masks import pair_mask_key, seed_mask_key
+from omnifm.engines.flower.secure_aggregation.mask_keys import pair_mask_key, seed_mask_key
 from omnifm.engines.flower.secure_aggregation.primitives import (
     SECRET_BYTES,
     add_mask,
@@ -42,7 +39,7 @@ from omnifm.engines.flower.secure_aggregation.primitives import (
     sign,
     split_secret,
 )
-from omnifm.federation.secure_sum import Vector, least_in_sum
+from omnifm.federation.secure_sum import least_in_sum
 from omnifm.utils.atomic_write import write_privately
 from omnifm.utils.lock import exclusively
 
@@ -54,7 +51,7 @@ class SumRefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class HeldUpload:
+class HeldUpload(MaskedVector):
     """The vector of a round that was trained, before it is masked.
 
     ``context`` is a digest of all that the members of a sum must have in common: run, arm, round, experiment and what
@@ -64,7 +61,6 @@ class HeldUpload:
     round: int
     context: str
     threshold: int
-    vector: Vector
 
 
 @dataclass
@@ -90,7 +86,7 @@ class OwnSum:
 
 
 _OwnSum, _Rounds = TypeAdapter(OwnSum), TypeAdapter(list[int])
-T = TypeVar("T")
+Kept = TypeVar("Kept")
 
 
 class SumMember:
@@ -106,11 +102,8 @@ class SumMember:
 
     def hold(self, held: HeldUpload) -> None:
         """Keep the vector of a round, to be summed; that of an earlier round goes."""
-        plain = {"round": held.round, "context": held.context, "threshold": held.threshold}
-        record = MaskedVector.of(torch.from_numpy(held.vector.view(np.int64)))
         with self._locked():
-            write_privately(self._folder / "vector", bytes(record.to_bytes()))
-            write_privately(self._folder / "held.json", json.dumps(plain).encode())
+            write_privately(self._folder / "held", bytes(held.to_bytes()))
 
     def answer(self, request: SumRequest) -> Answer:
         """Answer one stage.
@@ -129,7 +122,7 @@ class SumMember:
     def _answered(self, request: SumRequest, held: HeldUpload) -> Answer:
         own = self._begun(request, held)
         stage = request.stage
-        before = STAGES[: STAGES.index(stage)]
+        before = SUM_STAGES[: SUM_STAGES.index(stage)]
         if any(one not in own.answered for one in before):
             raise ValueError(f"the stage {stage!r} comes after the others")
         if own.answered.setdefault(stage, request.digest) != request.digest:
@@ -231,7 +224,7 @@ class SumMember:
                 pair = pair_mask_key(binary(own.masking), key, me, *purpose)
                 add_mask(vector, pair, +1 if me < key.client else -1)
         write_privately(self._folder / "sent.json", _Rounds.dump_json(sorted({*self._sent(), held.round})))
-        return MaskedVector.of(torch.from_numpy(vector.view(np.int64)))
+        return MaskedVector.of(vector)
 
     def _confirm(self, own: OwnSum, request: SumRequest, held: HeldUpload) -> SumReply:
         """Sign who has answered, so that the server can tell no two hospitals different things."""
@@ -266,13 +259,12 @@ class SumMember:
 
     def _held(self, number: int) -> HeldUpload:
         try:
-            plain = json.loads((self._folder / "held.json").read_bytes())
-            record = MaskedVector.from_bytes((self._folder / "vector").read_bytes())
+            held = HeldUpload.from_bytes((self._folder / "held").read_bytes())
         except FileNotFoundError:
             raise ValueError("nothing was trained for it") from None
-        if plain["round"] != number:
-            raise ValueError(f"round {plain['round']} was trained last, and not {number}")
-        return HeldUpload(**plain, vector=record.vector.numpy().view(np.uint64))
+        if held.round != number:
+            raise ValueError(f"round {held.round} was trained last, and not {number}")
+        return held
 
     def _own(self) -> OwnSum | None:
         return self._read("sum.json", _OwnSum)
@@ -281,7 +273,7 @@ class SumMember:
         """Return the rounds of which a masked vector has left: there is never a second one."""
         return self._read("sent.json", _Rounds) or []
 
-    def _read(self, name: str, kind: TypeAdapter[T]) -> T | None:
+    def _read(self, name: str, kind: TypeAdapter[Kept]) -> Kept | None:
         path = self._folder / name
         try:
             return kind.validate_json(path.read_bytes()) if path.exists() else None

@@ -12,7 +12,7 @@ import numpy as np
 from omnifm.engines.flower.certificates import Identity, make_authority
 from omnifm.engines.flower.secure_aggregation.collector import SumCollector
 from omnifm.engines.flower.secure_aggregation.credentials import read_credentials, write_credentials
-from omnifm.engines.flower.secure_aggregation.exchange import STAGES, Stage, SumRequest
+from omnifm.engines.flower.secure_aggregation.exchange import SUM_STAGES, SumRequest, SumStage
 from omnifm.engines.flower.secure_aggregation.member import HeldUpload, SumMember, SumRefusedError
 from omnifm.federation.secure_sum import Vector, least_in_sum
 
@@ -39,7 +39,8 @@ class Hospitals:
             self.hold(name)
 
     def hold(self, name: str, number: int = 1, context: str = CONTEXT) -> None:
-        self.members[name].hold(HeldUpload(number, context, self.threshold, self.vectors[name]))
+        held = HeldUpload.of(self.vectors[name], round=number, context=context, threshold=self.threshold)
+        self.members[name].hold(held)
 
     def collector(self, number: int = 1) -> SumCollector:
         return SumCollector(CONTEXT, number, SIZE, partial(least_in_sum, self.threshold))
@@ -52,7 +53,7 @@ def vector_of(number: int) -> Vector:
     return (np.arange(SIZE, dtype=np.int64) * number - 1).view(np.uint64)
 
 
-Answers = dict[tuple[Stage, str], Any]
+Answers = dict[tuple[SumStage, str], Any]
 """By stage and hospital: the reply and the vector, or why there is none."""
 Change = Callable[[str, SumRequest], SumRequest]
 
@@ -60,8 +61,8 @@ Change = Callable[[str, SumRequest], SumRequest]
 def collect(
     hospitals: Hospitals,
     collector: SumCollector,
-    missing: Mapping[Stage, str] | None = None,
-    until: Stage = "unmask",
+    missing: Mapping[SumStage, str] | None = None,
+    until: SumStage = "unmask",
     change: Change = lambda name, request: request,
 ) -> Answers:
     """Go through the stages, and end after one in which a hospital refuses; return answers or refusals.
@@ -70,7 +71,7 @@ def collect(
     """
     answers: Answers = {}
     gone = set[str]()
-    for stage in STAGES:
+    for stage in SUM_STAGES:
         gone |= set((missing or {}).get(stage, ""))
         requests = {
             name: change(name, collector.request(stage, name))

@@ -14,7 +14,7 @@ from federation_of_sums import CONTEXT, NAMES, Hospitals, collect, refusals
 from omnifm.engines.flower.certificates import make_authority
 from omnifm.engines.flower.secure_aggregation.collector import SumCollector
 from omnifm.engines.flower.secure_aggregation.credentials import write_credentials
-from omnifm.engines.flower.secure_aggregation.exchange import Advertisement, Stage, SumReply, SumRequest
+from omnifm.engines.flower.secure_aggregation.exchange import Advertisement, SumReply, SumRequest, SumStage
 from omnifm.engines.flower.secure_aggregation.member import SumRefusedError
 from omnifm.utils.errors import RoundRefused
 
@@ -29,9 +29,9 @@ def test_the_sum_is_exact_and_no_vector_is_seen(hospitals: Hospitals) -> None:
     answers = collect(hospitals, collector)
     assert np.array_equal(collector.total(), hospitals.expected("ABCDE"))
     for name in NAMES:
-        masked = answers["vector", name][1].vector.numpy().view(np.uint64)
+        masked = answers["vector", name][1].vector
         assert not np.any(masked == hospitals.vectors[name])
-    seen = [answers["vector", name][1].vector.numpy().view(np.uint64) for name in NAMES]
+    seen = [answers["vector", name][1].vector for name in NAMES]
     together = np.sum(seen, axis=0, dtype=np.uint64)  # pairwise masks cancel out; each hospital's own does not
     assert not np.any(together == hospitals.expected("ABCDE"))
 
@@ -48,7 +48,7 @@ def test_the_sum_is_exact_and_no_vector_is_seen(hospitals: Hospitals) -> None:
         ({"vector": "B", "unmask": ""}, "ACDE"),
     ],
 )
-def test_hospitals_may_leave_at_every_stage(hospitals: Hospitals, missing: dict[Stage, str], left: str) -> None:
+def test_hospitals_may_leave_at_every_stage(hospitals: Hospitals, missing: dict[SumStage, str], left: str) -> None:
     collector = hospitals.collector()
     collect(hospitals, collector, missing)
     assert collector.members == list(left)
@@ -56,7 +56,7 @@ def test_hospitals_may_leave_at_every_stage(hospitals: Hospitals, missing: dict[
 
 
 @pytest.mark.parametrize("stage", ["shares", "vector", "confirm", "unmask"])
-def test_below_the_threshold_there_is_no_sum(hospitals: Hospitals, stage: Stage) -> None:
+def test_below_the_threshold_there_is_no_sum(hospitals: Hospitals, stage: SumStage) -> None:
     collector = hospitals.collector()
     with pytest.raises(RoundRefused, match=f"3 hospitals have answered the stage '{stage}' .* takes 4"):
         collect(hospitals, collector, {stage: "BD"})
@@ -119,7 +119,7 @@ def changed_key(request: SumRequest, **changes: str) -> SumRequest:
     ],
 )
 def test_what_a_server_must_not_ask(
-    hospitals: Hospitals, stage: Stage, change: Callable[[SumRequest], SumRequest], reason: str
+    hospitals: Hospitals, stage: SumStage, change: Callable[[SumRequest], SumRequest], reason: str
 ) -> None:
     def asked(name: str, request: SumRequest) -> SumRequest:
         return change(request) if name == "A" and request.stage == stage else request
@@ -146,11 +146,11 @@ def test_a_stage_is_answered_once_and_the_same_again(hospitals: Hospitals) -> No
     collector = hospitals.collector()
     answers = collect(hospitals, collector)
     member = hospitals.members["A"]
-    stages: tuple[Stage, ...] = ("keys", "shares", "unmask")
+    stages: tuple[SumStage, ...] = ("keys", "shares", "unmask")
     for stage in stages:
         assert member.answer(collector.request(stage, "A")) == answers[stage, "A"]
     again = member.answer(collector.request("vector", "A"))[1]
-    assert torch.equal(again.vector, answers["vector", "A"][1].vector)
+    assert np.array_equal(again.vector, answers["vector", "A"][1].vector)
     others = (
         replace(collector.request("vector", "A"), shares={}),
         replace(collector.request("confirm", "A"), survivors=("A", "B", "C", "D")),
@@ -195,7 +195,7 @@ def test_stages_come_in_order_and_after_training(hospitals: Hospitals) -> None:
 def test_what_a_hospital_keeps_is_its_own(hospitals: Hospitals, tmp_path: Path) -> None:
     collect(hospitals, hospitals.collector())
     kept = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "A/sums").iterdir() if path.name != "lock"}
-    assert kept == dict.fromkeys(("held.json", "vector", "sum.json", "sent.json"), 0o600)
+    assert kept == dict.fromkeys(("held", "sum.json", "sent.json"), 0o600)
     (tmp_path / "A/sums/sum.json").write_text('{"seed": "a secret"}')
     with pytest.raises(SumRefusedError, match="is damaged") as refused:
         hospitals.members["A"].answer(hospitals.collector().request("keys", "A"))
@@ -214,18 +214,19 @@ def test_what_a_hospital_keeps_is_its_own(hospitals: Hospitals, tmp_path: Path) 
         ("shares", lambda r, m: (replace(r, shares={}), m), "with every other hospital"),
         ("shares", lambda r, m: (replace(r, shares=dict.fromkeys(r.shares, "00")), m), "1 bytes in place of 92"),
         ("vector", lambda r, m: (r, None), "does not answer"),
-        ("vector", lambda r, m: (r, type(m).of(torch.zeros(3, dtype=torch.int64))), "not of 6 integers"),
+        ("vector", lambda r, m: (r, type(m).of(np.zeros(3, np.uint64))), "not of 6 integers"),
+        ("vector", lambda r, m: (r, type(m)({"sum": torch.zeros(6)})), "no vector of integers"),
         ("unmask", lambda r, m: (replace(r, seeds={}), m), "has not given its shares"),
         ("unmask", lambda r, m: (None, None), "does not answer"),
     ],
 )
 def test_an_odd_answer_does_not_count(
-    hospitals: Hospitals, stage: Stage, spoil: Callable[..., tuple[SumReply | None, object]], reason: str
+    hospitals: Hospitals, stage: SumStage, spoil: Callable[..., tuple[SumReply | None, object]], reason: str
 ) -> None:
     collector = hospitals.collector()
     take, told = collector.take, list[str]()
 
-    def taking(now: Stage, name: str, reply: SumReply | None, masked: object) -> None:
+    def taking(now: SumStage, name: str, reply: SumReply | None, masked: object) -> None:
         if (now, name) == (stage, "A"):
             reply, masked = spoil(reply, masked)
         try:

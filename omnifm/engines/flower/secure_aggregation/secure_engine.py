@@ -13,12 +13,12 @@ from omnifm.engines.flower.engine import FlowerEngine, Job
 from omnifm.engines.flower.messages import Reply, Request
 from omnifm.engines.flower.reply_checks import check_work
 from omnifm.engines.flower.secure_aggregation.collector import SumCollector
-from omnifm.engines.flower.secure_aggregation.exchange import STAGES
+from omnifm.engines.flower.secure_aggregation.exchange import SUM_STAGES
 from omnifm.federation.loop import NO_MESSAGES, Messages
 from omnifm.federation.secure_sum import Scale, SecureSum, SumLayout, Vector
 from omnifm.utils.errors import RoundRefused
 
-ATTEMPTS = 3
+SUM_ATTEMPTS = 3
 """How often a sum is begun in a round. Once a masked vector has left for one, no other is possible."""
 
 
@@ -63,20 +63,20 @@ class SecureFlowerEngine(FlowerEngine):
             raise RoundRefused(f"{len(trained)} hospitals have trained, and a secure sum is over at least {least}")
         training = self._request(next(iter(trained)), broadcast.round, None, Job(train=True))
         context = sum_context(replace(training, broadcast=broadcast))
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, SUM_ATTEMPTS + 1):
             collector = SumCollector(context, broadcast.round, size, self._secure_sum.least)
             try:
                 self._collector = collector
                 self._collect(collector, broadcast, trained)
                 return collector.total(), collector.members
             except RoundRefused as reason:
-                if collector.members or attempt == ATTEMPTS:
+                if collector.members or attempt == SUM_ATTEMPTS:
                     raise
                 self.events.log("sum", text=f"{reason}; it is begun again", arm=self.name, round=broadcast.round)
         raise AssertionError("unreachable")
 
     def _collect(self, collector: SumCollector, broadcast: Broadcast, trained: Collection[str]) -> None:
-        for stage in STAGES:
+        for stage in SUM_STAGES:
             asked = collector.asked(stage, dict.fromkeys(trained))
             jobs = {name: Job(sum=collector.request(stage, name)) for name in asked if name not in self.set_aside}
             for _ in self._run_jobs(broadcast, NO_MESSAGES, jobs, 0):
