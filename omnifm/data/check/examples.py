@@ -1,0 +1,131 @@
+"""The examples of a data set before any is decoded: what a check looks at, the same for every kind of source."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import pandas as pd
+
+from omnifm.data.check.finding import Finding
+from omnifm.data.source import Loading
+
+COLUMNS = ("place", "name", "label", "patient", "modality", "institution", "split")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A row for each example, and the files that it is made of.
+
+    Args:
+        frame: of texts, with the columns :data:`COLUMNS`: ``place`` (the table and row, or the file, for messages),
+            ``name`` (the path below the source's folder, in which a patient's name may stand), ``label`` (several
+            joined by ``|``), ``patient`` (empty, if nobody says whose it is), ``modality``, ``institution``, ``split``
+            (as published; empty, if not). Once partitioned, also ``client`` and ``part``, its split there.
+        files: the columns ``row`` (of ``frame``), ``role`` (``image``, ``mask``, ``pair``) and ``path``.
+        learned: what the examples can teach: ``label``, ``mask``, ``answer``, ``pair`` or ``image``.
+        label_names: the labels, or the regions.
+        problems: what is wrong with the listing itself.
+        folders: where the source looks for files.
+    """
+
+    frame: pd.DataFrame
+    files: pd.DataFrame
+    learned: str
+    label_names: tuple[str, ...] = ()
+    problems: tuple[Finding, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def place(self, row: int) -> str:
+        """Return where a row is, for messages."""
+        return str(self.frame["place"].iat[row])
+
+    def of(self, role: str) -> pd.DataFrame:
+        """Return the files of a role."""
+        return self.files[self.files["role"] == role]
+
+    @cached_property
+    def parts(self) -> pd.Series[str]:
+        """The split of each row: in the partition, or where there is none as published."""
+        return self.frame["part" if "part" in self.frame else "split"]
+
+    @cached_property
+    def sizes(self) -> pd.Series[int]:
+        """The bytes of each different path; -1 of a file that is missing, -2 of a folder, -3 of what is neither."""
+        return pd.Series({path: _bytes_of(path) for path in self.files["path"].unique()}, dtype="int64")
+
+    @cached_property
+    def digests(self) -> pd.Series[str]:
+        """The digest of each different file that could have the content of another: one of the same size."""
+        files = self.sizes[self.sizes > 0]
+        alike = files[files.duplicated(keep=False)]
+        return pd.Series({path: digest for path in alike.index if (digest := _digest(path))}, dtype="str")
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A source that can list its examples without decoding any."""
+
+    def examples(self, loading: Loading) -> Examples:
+        """Return the examples.
+
+        Raises:
+            DataError: there are none to list.
+        """
+        ...
+
+
+def joined_examples(parts: Sequence[Examples]) -> Examples:
+    """Return the examples of several sources of one experiment."""
+    starts = [sum(map(len, parts[:number])) for number in range(len(parts))]
+    files = [part.files.assign(row=part.files["row"] + start) for part, start in zip(parts, starts, strict=True)]
+    return replace(
+        parts[0],
+        frame=pd.concat([part.frame for part in parts], ignore_index=True),
+        files=pd.concat(files, ignore_index=True),
+        label_names=tuple(dict.fromkeys(name for part in parts for name in part.label_names)),
+        problems=tuple(problem for part in parts for problem in part.problems),
+        folders=tuple(dict.fromkeys(folder for part in parts for folder in part.folders)),
+    )
+
+
+def inside(folder: str) -> list[str]:
+    """Return the files in a folder that is one image, such as a series, sorted."""
+    with os.scandir(folder) as found:
+        return sorted(entry.path for entry in found if entry.is_file())
+
+
+def _bytes_of(path: str) -> int:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return -1
+    if stat.S_ISDIR(found.st_mode):
+        return -2
+    return found.st_size if stat.S_ISREG(found.st_mode) else -3
+
+
+def _digest(path: str) -> str:
+    """Return the digest of a file, or nothing where it cannot be read."""
+    total = blake2b(digest_size=16)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            for block in _blocks(file):
+                total.update(block)
+    except OSError:
+        return ""
+    return total.hexdigest()
+
+
+def _blocks(file: object) -> Iterator[bytes]:
+    while block := file.read(1 << 20):  # type: ignore[attr-defined]
+        yield block
