@@ -95,19 +95,13 @@ def load_dataset(
     Raises:
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
     """
-    loading = Loading(
-        root=Path(data.root).expanduser(),
-        size=data.size,
-        channels=data.channels,
-        seed=seed,
-        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
-    )
+    loading = loading_of(data, seed)
     tables = [source.load(loading) for source in data.sources]
     own = distinct([name for table in tables for name in table.label_names])
     label_names = tuple(labels) or own
     if unknown := [name for name in own if name not in label_names]:
         raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")
-    fields = _unite([_with_targets(table, label_names) for table in tables])
+    fields = _unite([with_targets(table, label_names) for table in tables])
     rows = Rows(
         patients=_chain([table.patients for table in tables]),
         modalities=_chain([table.modalities for table in tables]),
@@ -124,6 +118,17 @@ def load_dataset(
     return FederatedDataset(clients, label_names if "target" in fields else (), vocabulary)
 
 
+def loading_of(data: DataSettings, seed: int) -> Loading:
+    """Return what every source is told of these settings."""
+    return Loading(
+        root=Path(data.root).expanduser(),
+        size=data.size,
+        channels=data.channels,
+        seed=seed,
+        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+    )
+
+
 def pooled(dataset: FederatedDataset) -> ClientData:
     """Return all hospitals as if they were one, for the centralised baseline."""
     clients = dataset.clients
@@ -136,7 +141,7 @@ def pooled(dataset: FederatedDataset) -> ClientData:
     )
 
 
-def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
+def with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
     """Return the fields over all labels instead of the table's own: ``target`` and ``allowed``, and with them the rest.
 
     ``exclusive`` replaces ``label``; ``mask`` gets an empty region for every label that is not the table's.

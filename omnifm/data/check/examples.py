@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -14,7 +15,9 @@ from typing import Protocol, runtime_checkable
 import pandas as pd
 
 from omnifm.data.check.finding import Finding
+from omnifm.data.manifest.manifest_images import RowImages
 from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable
 
 COLUMNS = ("place", "name", "label", "patient", "modality", "institution", "split")
 
@@ -33,6 +36,9 @@ class Examples:
         label_names: the labels, or the regions.
         problems: what is wrong with the listing itself.
         folders: where the source looks for files.
+        read: reads the files of a row as a run does, and raises DataError where that fails; None where the source reads
+            all at once.
+        blank: a table of one row such as the source gives, without what is to be seen in it.
     """
 
     frame: pd.DataFrame
@@ -41,6 +47,8 @@ class Examples:
     label_names: tuple[str, ...] = ()
     problems: tuple[Finding, ...] = ()
     folders: tuple[Path, ...] = ()
+    read: Callable[[int], RowImages] | None = None
+    blank: SourceTable | None = None
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -57,6 +65,14 @@ class Examples:
     def parts(self) -> pd.Series[str]:
         """The split of each row: in the partition, or where there is none as published."""
         return self.frame["part" if "part" in self.frame else "split"]
+
+    def agreed_answers(self, patients: int) -> tuple[str, ...]:
+        """Return, sorted, the answers that so many training patients of one client have; of questions only."""
+        if "answer" not in self.frame or "client" not in self.frame:
+            return ()
+        frame = self.frame.assign(patient=self.frame["patient"].where(self.frame["patient"] != "", self.frame["place"]))
+        bearers = frame[frame["part"] == "train"].groupby(["client", "answer"])["patient"].nunique()
+        return tuple(sorted({str(answer) for _, answer in bearers[bearers >= patients].index}))
 
     @cached_property
     def sizes(self) -> pd.Series[int]:
@@ -88,6 +104,11 @@ def joined_examples(parts: Sequence[Examples]) -> Examples:
     """Return the examples of several sources of one experiment."""
     starts = [sum(map(len, parts[:number])) for number in range(len(parts))]
     files = [part.files.assign(row=part.files["row"] + start) for part, start in zip(parts, starts, strict=True)]
+
+    def read(row: int) -> RowImages:
+        number = bisect_right(starts, row) - 1
+        return parts[number].read(row - starts[number])  # type: ignore[misc]
+
     return replace(
         parts[0],
         frame=pd.concat([part.frame for part in parts], ignore_index=True),
@@ -95,6 +116,7 @@ def joined_examples(parts: Sequence[Examples]) -> Examples:
         label_names=tuple(dict.fromkeys(name for part in parts for name in part.label_names)),
         problems=tuple(problem for part in parts for problem in part.problems),
         folders=tuple(dict.fromkeys(folder for part in parts for folder in part.folders)),
+        read=read if all(part.read for part in parts) else None,
     )
 
 

@@ -1,0 +1,254 @@
+"""A table of images as a source: ``kind = "manifest"``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor
+
+from omnifm.data.check.examples import Examples
+from omnifm.data.columns import Column, Shared, as_tensor
+from omnifm.data.manifest.listed_examples import listed
+from omnifm.data.manifest.manifest_columns import ManifestColumns
+from omnifm.data.manifest.manifest_images import ImageForm, RowFiles, RowImages, prepared_row, read_row
+from omnifm.data.manifest.manifest_table import Manifest, parts, paths_in
+from omnifm.data.manifest.question_columns import question_columns
+from omnifm.data.mask_regions import MaskRegions, Values, check_values
+from omnifm.data.reading import IntensityRule, Pages
+from omnifm.data.reading.intensity import Intensity
+from omnifm.data.regions import warn_of_empty
+from omnifm.data.source import Loading
+from omnifm.data.subset import SourceTable, evenly_spaced
+from omnifm.utils.errors import DataError
+from omnifm.utils.settings import CountOrZero, Text, settings
+
+
+def _checked(regions: Mapping[str, Values]) -> Mapping[str, Values]:
+    check_values(regions)
+    return regions
+
+
+Regions = Annotated[dict[str, Values], AfterValidator(_checked)]
+"""Regions by name, with what marks each in a mask."""
+
+
+@settings
+class ManifestSource:
+    """The images that a table lists, at ``<root>/<table>``; paths in it are seen from its folder.
+
+    ``columns`` says what the columns of the table are called (see :class:`ManifestColumns`). What can be learned
+    follows from them: labels, regions (``mask``), answers to questions, fusion (``pair``); of several of these,
+    ``learn`` says which. Without any, ``learn`` is ``image``.
+
+    Masks show ``region``, or with several columns of masks a region each, called by its column. Where they hold labels
+    or colours, ``regions`` names these: ``regions = {tumour = [1, 2], vessel = ["#ff0000"]}``. ``threshold`` is the
+    lowest value of a region in masks that hold many, as JPEG makes them.
+
+    ``axes = 2`` takes images; ``slices`` is for volumes, and takes so many slices of each, evenly over what the mask or
+    the image shows. ``axes = 3`` takes volumes. ``pages`` is what of an image with several pages is taken where
+    neither is set. ``intensity`` is the rule by which numbers become [0, 1], the same for every client.
+
+    ``modality`` and ``name`` (the institution; empty, the table's name) are of rows that do not say. ``limit`` takes at
+    most that many rows, evenly spaced (0: all).
+    """
+
+    table: Text
+    kind: Literal["manifest"] = "manifest"
+    columns: ManifestColumns = field(default_factory=ManifestColumns)
+    learn: Literal["auto", "label", "mask", "answer", "pair", "image"] = "auto"
+    region: Text = "foreground"
+    regions: Regions = field(default_factory=dict)
+    threshold: Annotated[int, Field(ge=0, le=255)] = 0
+    axes: Literal[2, 3] = 2
+    slices: CountOrZero = 0
+    pages: Pages = "refuse"
+    intensity: Intensity = field(default_factory=IntensityRule)
+    modality: str = ""
+    name: str = ""
+    limit: CountOrZero = 0
+
+    def __post_init__(self) -> None:
+        if self.axes == 3 and self.slices:
+            raise ValueError(f"slices = {self.slices} takes slices, and axes = 3 volumes: set one of them")
+        if self.axes == 3 and self.learn in ("answer", "pair"):
+            raise ValueError(f"axes = 3 is for labels, masks and images, and not for learn = {self.learn!r}")
+
+    def load(self, loading: Loading) -> SourceTable:
+        """Read the table and every image.
+
+        Raises:
+            DataError: the table or an image is not usable. `omnifm data check` lists everything at once.
+        """
+        manifest = self.manifest(loading)
+        learned = self.learned(manifest)
+        problems = [problem for problem in manifest.problems(learned) if problem.severity == "error"]
+        if problems:
+            more = f" (and {len(problems) - 1} more: omnifm data check lists all)" if len(problems) > 1 else ""
+            raise DataError(f"{problems[0]}{more}")
+        self._require_modality(manifest)
+        # Of questions about one image, the image is read once.
+        shared = learned == "answer"
+        rows = manifest.frame["image"].drop_duplicates().index if shared else manifest.frame.index
+        made = [self.make(manifest, row, learned, loading) for row in rows.tolist()]
+        counts = [len(fields["image"]) for fields in made]
+        self._check_alike(manifest, rows.tolist(), made)
+        fields: dict[str, Column] = {name: torch.cat([one[name] for one in made]) for name in made[0]}
+        if shared:
+            if max(counts) > 1:
+                raise DataError(f"{manifest.path}: questions are asked about images, not about slices. Set slices = 0.")
+            numbers = {cell: number for number, cell in enumerate(manifest.frame["image"].loc[rows])}
+            index = torch.tensor([numbers[cell] for cell in manifest.frame["image"]])
+            fields["image"] = Shared(as_tensor(fields["image"]), index)
+            counts = [1] * len(manifest.frame)
+        return self._table(manifest, learned, fields, counts)
+
+    def examples(self, loading: Loading) -> Examples:
+        """List the rows and their files without reading any image; see :class:`omnifm.data.check.examples.Listing`."""
+        manifest = self.manifest(loading)
+        learned = self.learned(manifest)
+        return listed(
+            manifest,
+            learned,
+            names=self._names(manifest, learned),
+            modality=self.modality,
+            institution=self._institution(manifest),
+            read=partial(self.read, manifest, learned=learned, loading=loading),
+        )
+
+    def manifest(self, loading: Loading) -> Manifest:
+        """Return the table, or as much of it as ``limit`` takes."""
+        manifest = Manifest.read(loading.root / self.table, self.columns)
+        chosen = evenly_spaced(len(manifest.frame), self.limit)
+        return manifest if len(chosen) == len(manifest.frame) else Manifest(manifest.path, manifest.frame.iloc[chosen])
+
+    def learned(self, manifest: Manifest) -> str:
+        """Return what is learned.
+
+        Raises:
+            DataError: the table lacks it, or it is not known which of several is meant.
+        """
+        found = manifest.learnable
+        if self.learn == "auto":
+            if len(found) > 1 and "answer" not in found:
+                raise DataError(
+                    f"{manifest.path}: has columns of {' and '.join(found)}. Say which is to be learned: learn = "
+                    f"{' or '.join(map(repr, found))}."
+                )
+            return "answer" if "answer" in found else found[0] if found else "image"
+        if self.learn not in (*found, "image"):
+            raise DataError(
+                f"{manifest.path}: learn = {self.learn!r}, but there is no such column. Add it, or set "
+                f"columns.{self.learn}."
+            )
+        return self.learn
+
+    def files(self, manifest: Manifest, row: int, *, learned: str) -> RowFiles:
+        """Return the files of a row, by its number in the table."""
+        cells, folder = manifest.frame.loc[row], manifest.path.parent
+        masks = manifest.columns_of("mask") if learned == "mask" else {}
+        pair = paths_in(cells["pair"], folder) if learned == "pair" else []
+        return RowFiles(
+            images=tuple(paths_in(cells["image"], folder)),
+            masks={name: tuple(paths_in(cells[column], folder)) for name, column in masks.items()},
+            pair=pair[0] if pair else None,
+            modality=cells.get("modality", "") or self.modality,
+        )
+
+    def read(self, manifest: Manifest, row: int, *, learned: str, loading: Loading) -> RowImages:
+        """Read the files of a row as a run does; raises :class:`DataError` where that fails."""
+        regions = self._regions(manifest) if learned == "mask" else None
+        return read_row(self.files(manifest, row, learned=learned), self._form(loading), regions)
+
+    def make(self, manifest: Manifest, row: int, learned: str, loading: Loading) -> dict[str, Tensor]:
+        """Return the fields that are made from the files of a row; raises :class:`DataError` with the row's number."""
+        try:
+            read = self.read(manifest, row, learned=learned, loading=loading)
+            return prepared_row(read, self.files(manifest, row, learned=learned), self._form(loading))
+        except DataError as error:
+            raise DataError(f"{manifest.place(row)}: {error}") from error
+
+    def _form(self, loading: Loading) -> ImageForm:
+        return ImageForm(loading.size, loading.channels, self.intensity, self.axes, self.slices, self.pages)
+
+    def _regions(self, manifest: Manifest) -> MaskRegions:
+        return MaskRegions(
+            self._names(manifest, "mask"), self.regions, tuple(manifest.columns_of("mask")), self.threshold
+        )
+
+    def _names(self, manifest: Manifest, learned: str) -> tuple[str, ...]:
+        if learned == "mask":
+            columns = tuple(manifest.columns_of("mask"))
+            return tuple(self.regions) or (columns if len(columns) > 1 else (self.region,))
+        return manifest.label_names if learned == "label" else ()
+
+    def _institution(self, manifest: Manifest) -> str:
+        return self.name or manifest.path.stem
+
+    def _require_modality(self, manifest: Manifest) -> None:
+        if not self.modality and ("modality" not in manifest.frame or (manifest.frame["modality"] == "").any()):
+            raise DataError(
+                f"{manifest.path}: some rows do not say their modality. Fill in the column, or set modality for the "
+                "source."
+            )
+
+    @staticmethod
+    def _check_alike(manifest: Manifest, rows: list[int], made: list[dict[str, Tensor]]) -> None:
+        for row, fields in zip(rows, made, strict=True):
+            if (shape := fields["image"].shape[1:]) != (first := made[0]["image"].shape[1:]):
+                raise DataError(
+                    f"{manifest.place(row)}: gives {shape[0]} channels, {len(shape) - 1} axes, but row {rows[0]} "
+                    f"{first[0]} and {len(first) - 1}. Use them in separate sources and experiments."
+                )
+
+    def _table(
+        self, manifest: Manifest, learned: str, fields: dict[str, Column], counts: list[int]
+    ) -> SourceTable:
+        frame, institution = manifest.frame, self._institution(manifest)
+        repeats = torch.tensor(counts)
+
+        def column(role: str, default: str) -> tuple[str, ...]:
+            cells = frame[role].tolist() if role in frame else [""] * len(frame)
+            return tuple(cell or default for cell, count in zip(cells, counts, strict=True) for _ in range(count))
+
+        patients = [
+            cell or f"row {row}"
+            for row, cell in zip(frame.index, frame.get("patient", [""] * len(frame)), strict=True)
+        ]
+        names = self._names(manifest, learned)
+        if learned == "label":
+            fields["label"] = _labels(manifest, names).repeat_interleave(repeats, dim=0)
+        if learned == "answer":
+            more, names = question_columns(manifest)
+            fields |= more
+        if learned == "mask":
+            shown = as_tensor(fields["mask"]).flatten(2).amax(dim=2)
+            for place, name in enumerate(names if len(names) == 1 else ()):
+                empty = torch.repeat_interleave(torch.arange(len(frame)), repeats)[shown[:, place] == 0]
+                warn_of_empty([manifest.place(frame.index[number]) for number in empty.unique().tolist()], name)
+        return SourceTable(
+            fields=fields,
+            label_names=names,
+            patients=tuple(
+                f"{institution}/{patient}" for patient, count in zip(patients, counts, strict=True) for _ in range(count)
+            ),
+            modalities=column("modality", self.modality),
+            institutions=column("institution", institution),
+            split=column("split", "") if "split" in frame and (frame["split"] != "").any() else None,
+        )
+
+
+def _labels(manifest: Manifest, names: tuple[str, ...]) -> Tensor:
+    """Return ``(rows,)`` int64 into the names, or ``(rows, names)`` uint8 where an image can have several."""
+    number = {name: place for place, name in enumerate(names)}
+    if not manifest.several_labels:
+        return torch.tensor([number[label] for label in manifest.labels])
+    labels = torch.zeros(len(manifest.frame), len(names), dtype=torch.uint8)
+    for row, cell in enumerate(manifest.labels):
+        labels[row, [number[part] for part in parts(cell)]] = 1
+    return labels
