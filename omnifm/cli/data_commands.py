@@ -21,7 +21,9 @@ data_app.command("show")(show_data)
 @data_app.command("init")
 def init_data(
     folder: Annotated[Path, typer.Argument(help="The folder that holds the images.")],
-    task: Annotated[str, typer.Option(help="What is to be learned; if not given, what the folder is likeliest for.")] = "",
+    task: Annotated[
+        str, typer.Option(help="What is to be learned; if not given, what the folder is likeliest for.")
+    ] = "",
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where manifest.csv and experiment.toml go.")] = Path(),
     label: Annotated[str, typer.Option(metavar="COLUMN", help="The column of a table that holds the labels.")] = "",
     table: Annotated[str, typer.Option(metavar="FILE", help="Which of several tables counts, below the folder.")] = "",
@@ -69,4 +71,3 @@ def _conclude(findings: list[Finding]) -> None:
     say(" and ".join(said) + "." if said else "No problem found.")
     if counts["error"]:
         raise typer.Exit(1)
-

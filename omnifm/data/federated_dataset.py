@@ -22,6 +22,7 @@ from torch import Tensor
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows, whole
 from omnifm.data.phantom.dataset import PhantomSource
+from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
 from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
@@ -41,6 +42,8 @@ class DataSettings:
 
     ``root`` is the folder of the sources, ``size`` the side of the square images in pixels,
     ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's).
+    ``intensity`` is how the numbers of image files become intensities in [0, 1] where a source does not say: the name
+    of a rule, or a table with its ``rule`` and parameters.
     An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital have it.
     """
 
@@ -49,6 +52,7 @@ class DataSettings:
     channels: Literal[1, 3] = 1
     cache: str = ""
     answer_patients: Count = 5
+    intensity: Intensity = IntensityRule()
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)] = (PhantomSource(),)
 
 
@@ -126,6 +130,7 @@ def loading_of(data: DataSettings, seed: int) -> Loading:
         channels=data.channels,
         seed=seed,
         cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+        intensity=data.intensity,
     )
 
 

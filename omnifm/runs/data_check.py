@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from omnifm.config.experiment import Changes, Experiment, read_plan
@@ -18,7 +17,7 @@ from omnifm.data.partition import partition_rows
 from omnifm.data.source import Loading, Source
 from omnifm.data.subset import ClientData, Subset
 from omnifm.runs.arm import describe_data
-from omnifm.utils.errors import DataError, ExperimentError, OmniFMError
+from omnifm.utils.errors import DataError, OmniFMError
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 """How the name of a manifest ends; other files are experiments."""

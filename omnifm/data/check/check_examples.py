@@ -15,7 +15,7 @@ from omnifm.data.check.finding import Finding, error
 from omnifm.data.check.pixel_rules import PIXEL_RULES, ReadExample
 from omnifm.data.check.row_rules import ROW_RULES
 from omnifm.data.columns import Shared, as_tensor
-from omnifm.data.patient_rows import Rows
+from omnifm.data.partition import Rows
 from omnifm.data.subset import SourceTable, distinct
 from omnifm.utils.errors import DataError
 
@@ -73,7 +73,9 @@ def examples_of(table: SourceTable, kind: str) -> Examples:
     different = image.values if isinstance(image, Shared) else as_tensor(image)
     digests = [_content(one) for one in different]
     numbers = image.index.tolist() if isinstance(image, Shared) else range(len(table))
-    learned = "answer" if "answer" in fields else "mask" if "mask" in fields else "label" if "label" in fields else "image"
+    learned = (
+        "answer" if "answer" in fields else "mask" if "mask" in fields else "label" if "label" in fields else "image"
+    )
     labels = [""] * len(table)
     if learned == "label":
         label = as_tensor(fields["label"])

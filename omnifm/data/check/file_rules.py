@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnifm.data.check.examples import Examples
-from omnifm.data.check.finding import Finding, caution, error
+from omnifm.data.check.finding import Finding, error
 from omnifm.data.check.row_rules import SHOWN, Rule
 from omnifm.data.reading.files import is_litter
 from omnifm.utils.words import joined

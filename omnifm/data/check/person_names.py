@@ -11,17 +11,7 @@ _TWO_WORDS = re.compile(rf"(?:^|[/_\W\d])({_CAPITALISED})(?:, ?| |_|-|\.)({_CAPI
 _DICOM = re.compile(r"([^\W\d_]{2,})\^([^\W\d_]{2,})")
 
 ORDINARY = frozenset(
-    """abdomen abnormal acute adult ankle anon anonym anonymised anonymized anonymous anterior arm atlas axial baseline
-    benign biopsy bladder blood body bone brain breast cancer cardiac case cell cells centre cervical chest child chronic
-    clinic clinical cohort colon contrast control coronal data dataset day dense disease dog elbow enhanced eye face
-    female femur first flair follow foot fracture frontal fundus group hand head healthy heart hip hospital image images
-    infection knee label labels large late lateral left lesion lesions liver lobe low lower lung lungs lymph male malignant
-    mask masks mass melanoma metastasis mild mr mri neck negative neuro no nodule none normal old original output part
-    patient patients pelvis pet phantom phase pneumonia positive post posterior pre prostate rectum region report retina
-    right sagittal scan scans sample segmentation sequence series severe shoulder side site skin skull slice slices small
-    spine spleen stage standard stomach study subject surgery test thorax thyroid tissue train training tumor tumour type
-    ultrasound unknown unnamed up upper uterus valid validation vertebra view visit volume week with without wrist xray
-    year young""".split()
+    ["abdomen", "abnormal", "acute", "adult", "ankle", "anon", "anonym", "anonymised", "anonymized", "anonymous", "anterior", "arm", "atlas", "axial", "baseline", "benign", "biopsy", "bladder", "blood", "body", "bone", "brain", "breast", "cancer", "cardiac", "case", "cell", "cells", "centre", "cervical", "chest", "child", "chronic", "clinic", "clinical", "cohort", "colon", "contrast", "control", "coronal", "data", "dataset", "day", "dense", "disease", "dog", "elbow", "enhanced", "eye", "face", "female", "femur", "first", "flair", "follow", "foot", "fracture", "frontal", "fundus", "group", "hand", "head", "healthy", "heart", "hip", "hospital", "image", "images", "infection", "knee", "label", "labels", "large", "late", "lateral", "left", "lesion", "lesions", "liver", "lobe", "low", "lower", "lung", "lungs", "lymph", "male", "malignant", "mask", "masks", "mass", "melanoma", "metastasis", "mild", "mr", "mri", "neck", "negative", "neuro", "no", "nodule", "none", "normal", "old", "original", "output", "part", "patient", "patients", "pelvis", "pet", "phantom", "phase", "pneumonia", "positive", "post", "posterior", "pre", "prostate", "rectum", "region", "report", "retina", "right", "sagittal", "scan", "scans", "sample", "segmentation", "sequence", "series", "severe", "shoulder", "side", "site", "skin", "skull", "slice", "slices", "small", "spine", "spleen", "stage", "standard", "stomach", "study", "subject", "surgery", "test", "thorax", "thyroid", "tissue", "train", "training", "tumor", "tumour", "type", "ultrasound", "unknown", "unnamed", "up", "upper", "uterus", "valid", "validation", "vertebra", "view", "visit", "volume", "week", "with", "without", "wrist", "xray", "year", "young"]
 )
 """Words that often begin with a capital letter in names of files, and are no names of people."""
 

@@ -99,7 +99,12 @@ def patients_unknown(examples: Examples) -> Iterator[Finding]:
 def names_of_people(examples: Examples) -> Iterator[Finding]:
     """The name of a patient has no place in the name of a file, or in a table."""
     frame = examples.frame
-    known = {*examples.label_names, *frame["label"].unique(), *frame["modality"].unique(), *frame["institution"].unique()}
+    known = {
+        *examples.label_names,
+        *frame["label"].unique(),
+        *frame["modality"].unique(),
+        *frame["institution"].unique(),
+    }
     for column, what in (("name", "the file's path"), ("patient", "the patient")):
         for row, found in enumerate(names_in(frame[column], known)):
             if found:

@@ -13,22 +13,22 @@ from omnifm.data.manifest.manifest_table import Manifest, paths_in
 
 def listed(
     manifest: Manifest,
-    learned: str,
-    *,
+    roles: Sequence[str],
     names: Sequence[str],
-    modality: str,
-    institution: str,
+    *,
     read: Callable[[int], RowImages],
+    modality: str = "",
+    institution: str = "",
 ) -> Examples:
     """Return the rows of a manifest, and their files.
 
     Args:
         manifest: the table.
-        learned: what is learned from it.
+        roles: what is learned from it, the first above all.
         names: the labels or the regions.
+        read: reads the files of a row, by its number in the table, as a run does.
         modality: of rows that do not say.
         institution: of rows that do not say.
-        read: reads the files of a row, by its number in the table, as a run does.
     """
     frame = manifest.frame
     count = len(frame)
@@ -39,25 +39,29 @@ def listed(
     rows = {
         "place": [manifest.place(row) for row in frame.index],
         "name": frame["image"],
-        "label": manifest.labels if learned == "label" else [""] * count,
+        "label": manifest.labels if "label" in roles else [""] * count,
         "patient": column("patient"),
         "modality": column("modality", modality),
         "institution": column("institution", institution),
         "split": column("split"),
     }
-    paths = []
-    roles = {"image": ["image"], "mask": list(manifest.columns_of("mask").values()), "pair": ["pair"]}
-    for role in dict.fromkeys(("image", learned)):
-        for cells in (frame[name] for name in roles.get(role, ())):
-            for number, cell in enumerate(cells):
-                paths += [(number, role, str(path)) for path in paths_in(cell, manifest.path.parent)]
+    if "answer" in roles and "answer" in frame:
+        rows["answer"] = frame["answer"].str.lower().str.split().str.join(" ")
+    files: list[tuple[int, str, str]] = []
+    columns = {"image": ["image"], "mask": list(manifest.columns_of("mask").values()), "pair": ["pair"]}
+    for role in dict.fromkeys(("image", *roles)):
+        for cells in (frame[name] for name in columns.get(role, ())):
+            files += [
+                (n, role, str(path)) for n, cell in enumerate(cells) for path in paths_in(cell, manifest.path.parent)
+            ]
     numbers = frame.index.to_numpy()
+    problems = dict.fromkeys(problem for role in roles for problem in manifest.problems(role))
     return Examples(
         pd.DataFrame({name: pd.Series(list(values), dtype="str") for name, values in rows.items()}),
-        pd.DataFrame(paths, columns=["row", "role", "path"]),
-        learned,
+        pd.DataFrame(files, columns=["row", "role", "path"]),
+        "label" if "label" in roles else roles[0],
         tuple(names),
-        tuple(manifest.problems(learned)),
+        tuple(problems),
         (manifest.path.parent,),
         read=lambda row: read(int(numbers[row])),
     )

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import field
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import field, replace
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from omnifm.data.check.examples import Examples
 from omnifm.data.columns import Column, Shared, as_tensor
 from omnifm.data.manifest.listed_examples import listed
 from omnifm.data.manifest.manifest_columns import ManifestColumns
-from omnifm.data.manifest.manifest_images import ImageForm, RowFiles, RowImages, prepared_row, read_row
+from omnifm.data.manifest.manifest_images import RowFiles, RowReader
 from omnifm.data.manifest.manifest_table import Manifest, parts, paths_in
 from omnifm.data.manifest.question_columns import question_columns
-from omnifm.data.mask_regions import MaskRegions, Values, check_values
-from omnifm.data.reading import IntensityRule, Pages
+from omnifm.data.mask_regions import Region, names_of
 from omnifm.data.reading.intensity import Intensity
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import CountOrZero, Text, settings
-
-
-def _checked(regions: Mapping[str, Values]) -> Mapping[str, Values]:
-    check_values(regions)
-    return regions
-
-
-Regions = Annotated[dict[str, Values], AfterValidator(_checked)]
-"""Regions by name, with what marks each in a mask."""
 
 
 @settings
@@ -47,12 +35,12 @@ class ManifestSource:
     ``learn`` says which. Without any, ``learn`` is ``image``.
 
     Masks show ``region``, or with several columns of masks a region each, called by its column. Where they hold labels
-    or colours, ``regions`` names these: ``regions = {tumour = [1, 2], vessel = ["#ff0000"]}``. ``threshold`` is the
-    lowest value of a region in masks that hold many, as JPEG makes them.
+    or colours, ``regions`` names these, such as ``[{ name = "tumour", values = [1, 2] }]``. ``threshold`` is the lowest
+    value of a region in masks that hold many, as JPEG makes them.
 
     ``axes = 2`` takes images; ``slices`` is for volumes, and takes so many slices of each, evenly over what the mask or
     the image shows. ``axes = 3`` takes volumes. ``pages`` is what of an image with several pages is taken where
-    neither is set. ``intensity`` is the rule by which numbers become [0, 1], the same for every client.
+    neither is set. ``intensity`` is the rule by which numbers become [0, 1], if not that of all data.
 
     ``modality`` and ``name`` (the institution; empty, the table's name) are of rows that do not say. ``limit`` takes at
     most that many rows, evenly spaced (0: all).
@@ -63,12 +51,12 @@ class ManifestSource:
     columns: ManifestColumns = field(default_factory=ManifestColumns)
     learn: Literal["auto", "label", "mask", "answer", "pair", "image"] = "auto"
     region: Text = "foreground"
-    regions: Regions = field(default_factory=dict)
+    regions: tuple[Region, ...] = ()
     threshold: Annotated[int, Field(ge=0, le=255)] = 0
     axes: Literal[2, 3] = 2
     slices: CountOrZero = 0
-    pages: Pages = "refuse"
-    intensity: Intensity = field(default_factory=IntensityRule)
+    pages: Literal["refuse", "first", "middle"] = "refuse"
+    intensity: Intensity | None = None
     modality: str = ""
     name: str = ""
     limit: CountOrZero = 0
@@ -78,6 +66,8 @@ class ManifestSource:
             raise ValueError(f"slices = {self.slices} takes slices, and axes = 3 volumes: set one of them")
         if self.axes == 3 and self.learn in ("answer", "pair"):
             raise ValueError(f"axes = 3 is for labels, masks and images, and not for learn = {self.learn!r}")
+        if self.regions:
+            names_of(self.regions)
 
     def load(self, loading: Loading) -> SourceTable:
         """Read the table and every image.
@@ -94,10 +84,12 @@ class ManifestSource:
         self._require_modality(manifest)
         # Of questions about one image, the image is read once.
         shared = learned == "answer"
-        rows = manifest.frame["image"].drop_duplicates().index if shared else manifest.frame.index
-        made = [self.make(manifest, row, learned, loading) for row in rows.tolist()]
+        rows = (manifest.frame["image"].drop_duplicates() if shared else manifest.frame).index.tolist()
+        reader = self._reader(manifest, learned, loading)
+        made = [self._made(manifest, row, learned, reader) for row in rows]
+        reader.warn()
+        self._check_alike(manifest, rows, made)
         counts = [len(fields["image"]) for fields in made]
-        self._check_alike(manifest, rows.tolist(), made)
         fields: dict[str, Column] = {name: torch.cat([one[name] for one in made]) for name in made[0]}
         if shared:
             if max(counts) > 1:
@@ -106,20 +98,32 @@ class ManifestSource:
             index = torch.tensor([numbers[cell] for cell in manifest.frame["image"]])
             fields["image"] = Shared(as_tensor(fields["image"]), index)
             counts = [1] * len(manifest.frame)
-        return self._table(manifest, learned, fields, counts)
+        return self._table(manifest, learned, fields, counts, self._names(manifest, learned))
 
     def examples(self, loading: Loading) -> Examples:
         """List the rows and their files without reading any image; see :class:`omnifm.data.check.examples.Listing`."""
         manifest = self.manifest(loading)
         learned = self.learned(manifest)
-        return listed(
-            manifest,
-            learned,
-            names=self._names(manifest, learned),
-            modality=self.modality,
-            institution=self._institution(manifest),
-            read=partial(self.read, manifest, learned=learned, loading=loading),
+        reader = self._reader(manifest, learned, loading)
+        return replace(
+            listed(
+                manifest,
+                (learned,),
+                self._names(manifest, learned),
+                modality=self.modality,
+                institution=self._institution(manifest),
+                read=lambda row: reader.read(self.files(manifest, row, (learned,))),
+            ),
+            blank=self._blank(manifest, learned, loading),
         )
+
+    def everything(self, loading: Loading) -> Examples:
+        """List the rows with all files that there are, whatever is learned, to be read without settings of regions."""
+        manifest = self.manifest(loading)
+        roles = manifest.learnable or ("image",)
+        reader = RowReader(loading, pages="slices")
+        names = manifest.label_names if "label" in roles else ()
+        return listed(manifest, roles, names, read=lambda row: reader.read(self.files(manifest, row, roles)))
 
     def manifest(self, loading: Loading) -> Manifest:
         """Return the table, or as much of it as ``limit`` takes."""
@@ -148,11 +152,11 @@ class ManifestSource:
             )
         return self.learn
 
-    def files(self, manifest: Manifest, row: int, *, learned: str) -> RowFiles:
-        """Return the files of a row, by its number in the table."""
+    def files(self, manifest: Manifest, row: int, roles: Sequence[str]) -> RowFiles:
+        """Return the files of a row, by its number in the table: its image, and those of the roles that are learned."""
         cells, folder = manifest.frame.loc[row], manifest.path.parent
-        masks = manifest.columns_of("mask") if learned == "mask" else {}
-        pair = paths_in(cells["pair"], folder) if learned == "pair" else []
+        masks = manifest.columns_of("mask") if "mask" in roles else {}
+        pair = paths_in(cells["pair"], folder) if "pair" in roles else []
         return RowFiles(
             images=tuple(paths_in(cells["image"], folder)),
             masks={name: tuple(paths_in(cells[column], folder)) for name, column in masks.items()},
@@ -160,31 +164,41 @@ class ManifestSource:
             modality=cells.get("modality", "") or self.modality,
         )
 
-    def read(self, manifest: Manifest, row: int, *, learned: str, loading: Loading) -> RowImages:
-        """Read the files of a row as a run does; raises :class:`DataError` where that fails."""
-        regions = self._regions(manifest) if learned == "mask" else None
-        return read_row(self.files(manifest, row, learned=learned), self._form(loading), regions)
-
-    def make(self, manifest: Manifest, row: int, learned: str, loading: Loading) -> dict[str, Tensor]:
+    def _made(self, manifest: Manifest, row: int, learned: str, reader: RowReader) -> dict[str, Tensor]:
         """Return the fields that are made from the files of a row; raises :class:`DataError` with the row's number."""
+        files = self.files(manifest, row, (learned,))
         try:
-            read = self.read(manifest, row, learned=learned, loading=loading)
-            return prepared_row(read, self.files(manifest, row, learned=learned), self._form(loading))
+            return reader.prepared(reader.read(files), files.modality)
         except DataError as error:
             raise DataError(f"{manifest.place(row)}: {error}") from error
 
-    def _form(self, loading: Loading) -> ImageForm:
-        return ImageForm(loading.size, loading.channels, self.intensity, self.axes, self.slices, self.pages)
-
-    def _regions(self, manifest: Manifest) -> MaskRegions:
-        return MaskRegions(
-            self._names(manifest, "mask"), self.regions, tuple(manifest.columns_of("mask")), self.threshold
+    def _reader(self, manifest: Manifest, learned: str, loading: Loading) -> RowReader:
+        return RowReader(
+            loading,
+            self.intensity,
+            "volume" if self.axes == 3 else "slices" if self.slices else self.pages,
+            self.slices,
+            self.regions,
+            tuple(manifest.columns_of("mask")) if learned == "mask" else (),
+            self.threshold,
         )
+
+    def _blank(self, manifest: Manifest, learned: str, loading: Loading) -> SourceTable:
+        """Return a table of one row, without what is to be seen in it."""
+        first = Manifest(manifest.path, manifest.frame.iloc[:1])
+        size, names = (loading.size,) * self.axes, self._names(manifest, learned)
+        channels = max(1, len(parts(first.frame["image"].iat[0])))
+        fields: dict[str, Column] = {"image": torch.zeros(1, channels if channels > 1 else loading.channels, *size)}
+        if learned == "mask":
+            fields["mask"] = torch.ones(1, len(names), *size, dtype=torch.uint8)
+        if learned == "pair":
+            fields = {"image": torch.zeros(1, 2, *size), "chroma": torch.zeros(1, 2, *size)}
+        return self._table(first, learned, fields, [1], names)
 
     def _names(self, manifest: Manifest, learned: str) -> tuple[str, ...]:
         if learned == "mask":
             columns = tuple(manifest.columns_of("mask"))
-            return tuple(self.regions) or (columns if len(columns) > 1 else (self.region,))
+            return names_of(self.regions) if self.regions else (columns if len(columns) > 1 else (self.region,))
         return manifest.label_names if learned == "label" else ()
 
     def _institution(self, manifest: Manifest) -> str:
@@ -207,7 +221,7 @@ class ManifestSource:
                 )
 
     def _table(
-        self, manifest: Manifest, learned: str, fields: dict[str, Column], counts: list[int]
+        self, manifest: Manifest, learned: str, fields: dict[str, Column], counts: list[int], names: tuple[str, ...]
     ) -> SourceTable:
         frame, institution = manifest.frame, self._institution(manifest)
         repeats = torch.tensor(counts)
@@ -217,10 +231,8 @@ class ManifestSource:
             return tuple(cell or default for cell, count in zip(cells, counts, strict=True) for _ in range(count))
 
         patients = [
-            cell or f"row {row}"
-            for row, cell in zip(frame.index, frame.get("patient", [""] * len(frame)), strict=True)
+            cell or f"row {row}" for row, cell in zip(frame.index, frame.get("patient", [""] * len(frame)), strict=True)
         ]
-        names = self._names(manifest, learned)
         if learned == "label":
             fields["label"] = _labels(manifest, names).repeat_interleave(repeats, dim=0)
         if learned == "answer":
@@ -235,7 +247,9 @@ class ManifestSource:
             fields=fields,
             label_names=names,
             patients=tuple(
-                f"{institution}/{patient}" for patient, count in zip(patients, counts, strict=True) for _ in range(count)
+                f"{institution}/{patient}"
+                for patient, count in zip(patients, counts, strict=True)
+                for _ in range(count)
             ),
             modalities=column("modality", self.modality),
             institutions=column("institution", institution),

@@ -154,4 +154,3 @@ def paths_in(cell: str, folder: Path) -> list[Path]:
     if ("|" in cell or ";" in cell) and (folder / cell).exists():
         return [folder / cell]
     return [folder / part for part in parts(cell)]
-

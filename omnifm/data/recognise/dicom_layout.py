@@ -75,7 +75,9 @@ def _layout(rows: list[tuple[Path, DicomSummary, int]], volumes: int, unread: Se
     recognised += above.recognised
     guessed = list(above.guessed)
     if unread:
-        guessed.append(f"{len(unread)} files hold no image or cannot be read: left out, such as {unread[0].as_posix()}.")
+        guessed.append(
+            f"{len(unread)} files hold no image or cannot be read: left out, such as {unread[0].as_posix()}."
+        )
     if 0 < volumes < len(frame):
         guessed.append("Some images are volumes and others single: each volume gives slices.")
     settings = {"slices": 8} if volumes else {}

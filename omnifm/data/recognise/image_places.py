@@ -103,4 +103,3 @@ def _levels(path: Path, wrapping: int, masked: bool) -> tuple[tuple[str, ...], s
         elif not (masked and of_masks(part)) and not of_images(part) and part.lower() not in ("label", "labels"):
             levels.append(part)
     return tuple(levels), split
-

@@ -36,16 +36,16 @@ def regions_seen(masks: Sequence[Path]) -> tuple[dict[str, Any], list[str]]:
         else:
             grey = image.values[..., 0] if image.colour else image.values
             values |= {float(value) for value in np.unique(grey)[: _MOST_REGIONS + 2]}
-    shown = sorted(value for value in values if value)
+    codes = sorted(value for value in values if value)
     if colours:
-        named = {f"colour {hexadecimal(colour)}": [hexadecimal(colour)] for colour in sorted(colours) if any(colour)}
-        if len(named) <= _MOST_REGIONS:
-            return {"regions": named}, [_NAMES]
+        shown = [hexadecimal(colour) for colour in sorted(colours) if any(colour)]
+        if len(shown) <= _MOST_REGIONS:
+            return {"regions": [{"name": f"colour {one}", "colours": [one]} for one in shown]}, [_NAMES]
         return {"threshold": 128}, ["The masks hold many colours: what is half bright or more is taken as the region."]
-    if len(shown) > _MOST_REGIONS:
+    if len(codes) > _MOST_REGIONS:
         return {"threshold": 128}, ["The masks hold many values: what is 128 or more is taken as the region."]
-    if len(shown) > 1 and all(value.is_integer() for value in shown):
-        return {"regions": {f"label {value:g}": [int(value)] for value in shown}}, [_NAMES]
+    if len(codes) > 1 and all(value.is_integer() and value > 0 for value in codes):
+        return {"regions": [{"name": f"label {code:g}", "values": [int(code)]} for code in codes]}, [_NAMES]
     return {"region": "foreground"}, ["The masks show one region, called 'foreground': rename it in the experiment."]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from omnifm.data.manifest.manifest_table import SPLIT_WORDS
 
 _MASK_FOLDERS = frozenset(
-    "mask masks annotation annotations gt groundtruth truth segmentation segmentations seg segs labelmap labelmaps".split()
+    ["mask", "masks", "annotation", "annotations", "gt", "groundtruth", "truth", "segmentation", "segmentations", "seg", "segs", "labelmap", "labelmaps"]
 )
-_IMAGE_FOLDERS = frozenset("image images img imgs scan scans original originals input inputs".split())
+_IMAGE_FOLDERS = frozenset(["image", "images", "img", "imgs", "scan", "scans", "original", "originals", "input", "inputs"])
 
 _MASK = r"(?:mask|seg|segm|segmentation|gt|groundtruth|ground_truth|label|labelmap|annotation|manual\d?|1stho|2ndho)"
 MASK_ENDING = re.compile(rf"^(?P<of>.+?)[ ._-]+{_MASK}(?:[ ._-]?\d+|[ ._-]?\(\d+\))?$", re.IGNORECASE)
@@ -89,4 +89,3 @@ def patient_part(path: Path, stem: str) -> str:
             return part
     found = _PATIENT_PART.search(stem)
     return found[1] if found else ""
-

@@ -33,7 +33,9 @@ def medmnist_file(contents: FolderContents, hints: Hints) -> Layout | None:
         return None
     if len(found) > 1:
         names = joined((path.as_posix() for path, _ in found), 6)
-        raise DataError(f"{contents.root}: holds several sets of MedMNIST ({names}). Put the one to be used in a folder.")
+        raise DataError(
+            f"{contents.root}: holds several sets of MedMNIST ({names}). Put the one to be used in a folder."
+        )
     path, match = found[0]
     source = {"kind": "medmnist", "set": match[1], "pixels": int(match[2] or 28), "folder": path.parent.as_posix()}
     channels = f"{SETS[match[1]].channels} channel(s)"
@@ -79,7 +81,7 @@ def nnunet(contents: FolderContents, hints: Hints) -> Layout | None:
     frame["modality"] = modality
     if suffix_of(Path(rows[0][1])) in VOLUMES:
         settings |= {"axes": 3}
-    shown = joined(settings.get("regions", {"one region": 1}))
+    shown = joined(region["name"] for region in settings.get("regions", [{"name": "one"}]))
     recognised = [f"{len(frame)} cases with masks, each a patient; modality {modality}; regions: {shown}."]
     if unlabelled:
         recognised.append(f"{unlabelled} cases have no mask and are left out.")
@@ -92,7 +94,9 @@ def _dataset_json(contents: FolderContents) -> dict[str, Any]:
             try:
                 found = json.loads((contents.root / path).read_text(encoding="utf-8-sig"))
             except (OSError, ValueError, RecursionError) as error:
-                raise DataError(f"{contents.root / path}: is not valid JSON ({error}). Correct or remove it.") from error
+                raise DataError(
+                    f"{contents.root / path}: is not valid JSON ({error}). Correct or remove it."
+                ) from error
             return found if isinstance(found, dict) else {}
     return {}
 
@@ -103,11 +107,11 @@ def _regions(about: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(labels, dict):
         return {}
     pairs = [(value, key) if str(key).isdigit() else (key, value) for key, value in labels.items()]
-    regions = {}
+    regions = []
     for name, codes in pairs:
         found = [int(code) for code in (codes if isinstance(codes, list) else [codes]) if str(code).isdigit()]
         if name != "ignore" and found and found != [0]:
-            regions[str(name)] = found
+            regions.append({"name": str(name), "values": found})
     return {"regions": regions} if regions else {}
 
 

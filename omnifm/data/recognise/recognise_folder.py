@@ -64,4 +64,3 @@ def passed_over(contents: FolderContents) -> str:
     if contents.others:
         said.append(f"{sum(contents.others.values())} of other kinds ({joined(contents.others, 4)})")
     return f"Passed over: {joined(said)}." if said else ""
-

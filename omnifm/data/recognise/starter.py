@@ -78,7 +78,10 @@ def starter(layout: Layout, root: Path, out: Path, task: str, learned: str) -> S
             manifest[column] = manifest[column].map(lambda cell: _moved(cell, root, out))
     experiment = _experiment(task, root, data, partition, batch=max(2, min(16, smallest // 2)))
     shape = " x ".join([str(data["size"])] * axes)
-    chosen = (sentence, f"Images become {shape}, {'in colour' if 'channels' in data else 'grey'}: data.size, data.channels.")
+    chosen = (
+        sentence,
+        f"Images become {shape}, {'in colour' if 'channels' in data else 'grey'}: data.size, data.channels.",
+    )
     return Starter(manifest, experiment, chosen)
 
 
@@ -91,9 +94,7 @@ def _moved(cell: str, root: Path, out: Path) -> str:
     return ";".join(Path(os.path.relpath(root / part, out)).as_posix() for part in cell.split(";") if part)
 
 
-def _experiment(
-    task: str, root: Path, data: dict[str, Any], partition: dict[str, Any], batch: int
-) -> dict[str, Any]:
+def _experiment(task: str, root: Path, data: dict[str, Any], partition: dict[str, Any], batch: int) -> dict[str, Any]:
     return {
         "task": task,
         "algorithm": "omnifm",

@@ -54,7 +54,9 @@ def label_table(contents: FolderContents, hints: Hints) -> Layout | None:
     found = {role: name for role in _WORDS if (name := _called(table, role, column))}
     if hints.label:
         if hints.label not in table:
-            raise DataError(f"{contents.root / path}: has no column {hints.label!r}. {did_you_mean(hints.label, table)}")
+            raise DataError(
+                f"{contents.root / path}: has no column {hints.label!r}. {did_you_mean(hints.label, table)}"
+            )
         found["label"] = hints.label
     recognised = [f"{path}: the column {column!r} names the images."]
     guessed: list[str] = []
@@ -70,7 +72,9 @@ def label_table(contents: FolderContents, hints: Hints) -> Layout | None:
     _add_masks(rows, places, _Names(contents.images), recognised)
     missing = rows["image"] == ""
     if missing.any():
-        guessed.append(f"{missing.sum()} rows name no image that is there, such as row {rows.index[missing][0]}: left out.")
+        guessed.append(
+            f"{missing.sum()} rows name no image that is there, such as row {rows.index[missing][0]}: left out."
+        )
     unnamed = len(known.paths) - rows["image"].nunique() + bool(missing.any())
     if unnamed:
         guessed.append(f"{unnamed} images are in no row of the table: left out.")
