@@ -102,7 +102,7 @@ def examples_of(table: SourceTable, kind: str) -> Examples:
 def dealable_rows(examples: Examples) -> Rows:
     """Return what a partition looks at."""
     frame = examples.frame
-    patients = frame["patient"].where(frame["patient"] != "", frame["place"])
+    patients = frame["patient"].where(frame["patient"] != "", frame["name"])
     classes = distinct(frame["label"].tolist())
     numbers = {name: number for number, name in enumerate(classes)}
     return Rows(

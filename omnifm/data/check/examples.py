@@ -70,7 +70,7 @@ class Examples:
         """Return, sorted, the answers that so many training patients of one client have; of questions only."""
         if "answer" not in self.frame or "client" not in self.frame:
             return ()
-        frame = self.frame.assign(patient=self.frame["patient"].where(self.frame["patient"] != "", self.frame["place"]))
+        frame = self.frame.assign(patient=self.frame["patient"].where(self.frame["patient"] != "", self.frame["name"]))
         bearers = frame[frame["part"] == "train"].groupby(["client", "answer"])["patient"].nunique()
         return tuple(sorted({str(answer) for _, answer in bearers[bearers >= patients].index}))
 

@@ -91,7 +91,7 @@ def mask_empty(example: ReadExample) -> Iterator[Finding]:
 def too_small(example: ReadExample) -> Iterator[Finding]:
     """An image that is enlarged shows no more than before."""
     image = example.row.images[0]
-    if min(image.size) < example.size / 2:
+    if min(image.size[-2:]) < example.size / 2:
         sides = " x ".join(map(str, image.size))
         yield caution(
             example.place,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Annotated, Literal
 
+import pandas as pd
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,7 +17,7 @@ from omnifm.data.manifest.listed_examples import listed
 from omnifm.data.manifest.manifest_columns import ManifestColumns
 from omnifm.data.manifest.manifest_images import RowFiles, RowReader
 from omnifm.data.manifest.manifest_table import Manifest, parts, paths_in
-from omnifm.data.manifest.question_columns import question_columns
+from omnifm.data.manifest.question_columns import question_columns, question_types
 from omnifm.data.mask_regions import Region, names_of
 from omnifm.data.reading.intensity import Intensity
 from omnifm.data.regions import warn_of_empty
@@ -199,6 +200,8 @@ class ManifestSource:
         if learned == "mask":
             columns = tuple(manifest.columns_of("mask"))
             return names_of(self.regions) if self.regions else (columns if len(columns) > 1 else (self.region,))
+        if learned == "answer":
+            return tuple(sorted(set(question_types(manifest))))
         return manifest.label_names if learned == "label" else ()
 
     def _institution(self, manifest: Manifest) -> str:
@@ -230,14 +233,13 @@ class ManifestSource:
             cells = frame[role].tolist() if role in frame else [""] * len(frame)
             return tuple(cell or default for cell, count in zip(cells, counts, strict=True) for _ in range(count))
 
-        patients = [
-            cell or f"row {row}" for row, cell in zip(frame.index, frame.get("patient", [""] * len(frame)), strict=True)
-        ]
+        # An image of which nobody says whose it is counts as a patient, with all questions about it.
+        cells = frame["patient"] if "patient" in frame else pd.Series("", frame.index)
+        patients = cells.where(cells != "", frame["image"])
         if learned == "label":
             fields["label"] = _labels(manifest, names).repeat_interleave(repeats, dim=0)
         if learned == "answer":
-            more, names = question_columns(manifest)
-            fields |= more
+            fields |= question_columns(manifest, names)
         if learned == "mask":
             shown = as_tensor(fields["mask"]).flatten(2).amax(dim=2)
             for place, name in enumerate(names if len(names) == 1 else ()):

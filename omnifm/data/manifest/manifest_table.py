@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,6 +152,5 @@ def parts(cell: str) -> list[str]:
 def paths_in(cell: str, folder: Path) -> list[Path]:
     """Return the files that a cell names, seen from ``folder``; one whose own name holds a separator is one file."""
     cell = cell.replace("\\", "/")
-    if ("|" in cell or ";" in cell) and (folder / cell).exists():
-        return [folder / cell]
-    return [folder / part for part in parts(cell)]
+    whole = ("|" in cell or ";" in cell) and (folder / cell).exists()
+    return [Path(os.path.normpath(folder / part)) for part in ([cell] if whole else parts(cell))]

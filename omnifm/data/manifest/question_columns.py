@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from omnifm.data.columns import Column, Texts
 from omnifm.data.manifest.manifest_table import Manifest
 from omnifm.data.questions import as_text
-from omnifm.data.subset import distinct
 
 CLOSED = ("yes", "no")
 """Answers that only a question which allows few has."""
 
 
-def question_columns(manifest: Manifest) -> tuple[dict[str, Column], tuple[str, ...]]:
-    """Return the fields ``question``, ``answer``, ``closed`` and ``label`` (the type), and the names of the types.
+def question_types(manifest: Manifest) -> list[str]:
+    """Return the type of each question: as the table says, or else whether it is closed, its answer being yes or no."""
+    closed = manifest.frame["answer"].str.lower().isin(CLOSED).map({True: "closed", False: "open"})
+    if "type" not in manifest.frame:
+        return list(closed)
+    return list(manifest.frame["type"].where(manifest.frame["type"] != "", closed))
 
-    A question is closed if its answer is yes or no. Without a column of types, that is its type.
+
+def question_columns(manifest: Manifest, types: Sequence[str]) -> dict[str, Column]:
+    """Return the fields ``question``, ``answer``, ``closed`` and ``label``, which is the type's place in ``types``.
 
     Raises:
         DataError: a text holds an invalid character.
@@ -26,13 +33,9 @@ def question_columns(manifest: Manifest) -> tuple[dict[str, Column], tuple[str, 
         role: [as_text(cell, role, manifest.place(row)) for row, cell in frame[role].items()]
         for role in ("question", "answer")
     }
-    closed = [answer in CLOSED for answer in texts["answer"]]
-    types = frame["type"].tolist() if "type" in frame else [""] * len(frame)
-    types = [kind or ("closed" if shut else "open") for kind, shut in zip(types, closed, strict=True)]
-    names = tuple(sorted(distinct(types)))
     return {
         "question": Texts.of(texts["question"]),
         "answer": Texts.of(texts["answer"]),
-        "closed": torch.tensor(closed),
-        "label": torch.tensor([names.index(kind) for kind in types]),
-    }, names
+        "closed": torch.tensor([answer in CLOSED for answer in texts["answer"]]),
+        "label": torch.tensor([types.index(kind) for kind in question_types(manifest)]),
+    }

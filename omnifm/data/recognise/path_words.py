@@ -8,9 +8,25 @@ from pathlib import Path
 from omnifm.data.manifest.manifest_table import SPLIT_WORDS
 
 _MASK_FOLDERS = frozenset(
-    ["mask", "masks", "annotation", "annotations", "gt", "groundtruth", "truth", "segmentation", "segmentations", "seg", "segs", "labelmap", "labelmaps"]
+    [
+        "mask",
+        "masks",
+        "annotation",
+        "annotations",
+        "gt",
+        "groundtruth",
+        "truth",
+        "segmentation",
+        "segmentations",
+        "seg",
+        "segs",
+        "labelmap",
+        "labelmaps",
+    ]
 )
-_IMAGE_FOLDERS = frozenset(["image", "images", "img", "imgs", "scan", "scans", "original", "originals", "input", "inputs"])
+_IMAGE_FOLDERS = frozenset(
+    ["image", "images", "img", "imgs", "scan", "scans", "original", "originals", "input", "inputs"]
+)
 
 _MASK = r"(?:mask|seg|segm|segmentation|gt|groundtruth|ground_truth|label|labelmap|annotation|manual\d?|1stho|2ndho)"
 MASK_ENDING = re.compile(rf"^(?P<of>.+?)[ ._-]+{_MASK}(?:[ ._-]?\d+|[ ._-]?\(\d+\))?$", re.IGNORECASE)

@@ -15,7 +15,7 @@ RECOGNISERS: list[Recogniser] = [medmnist_file, nnunet, bids, label_table, dicom
 """Asked in this order. A recogniser of your own is one more such function."""
 
 
-def recognise(contents: FolderContents, hints: Hints = Hints(), task: str = "") -> tuple[Layout, str, str]:
+def recognise(contents: FolderContents, hints: Hints, task: str = "") -> tuple[Layout, str, str]:
     """Return the layout of a folder, the task that it serves, and what is learned: a key of :data:`TEACHES`.
 
     Args:

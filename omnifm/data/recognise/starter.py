@@ -24,7 +24,7 @@ CLIENTS = 3
 _PATHS = ("image", "mask", "pair")
 _LOOKED_AT = 16
 """So many images are looked into for their size and colour, evenly spaced."""
-_SIZES = {2: (32, 48, 64), 3: (16, 24, 32)}
+_SIZES = {2: (16, 24, 32, 48, 64), 3: (16, 24, 32)}
 """The sides that are proposed, by the number of axes: small enough for a first run in minutes."""
 
 
@@ -59,7 +59,7 @@ def starter(layout: Layout, root: Path, out: Path, task: str, learned: str) -> S
         source, partition = {**layout.source, "folder": folder}, {"kind": "iid", "clients": CLIENTS}
         data = {"root": str(root), "size": 32, "sources": [source]}
         return Starter(None, _experiment(task, root, data, partition, batch=16), ("Three clients divide the images.",))
-    partition, clients, smallest, sentence = _partition(rows)
+    partition, smallest, sentence = _partition(rows)
     axes = layout.settings.get("axes", 2)
     settings = {key: value for key, value in layout.settings.items() if learned == "mask" or key in ("axes", "slices")}
     if axes == 3 and learned not in ("label", "mask"):
@@ -120,19 +120,21 @@ def _form(images: Sequence[str], root: Path, axes: int) -> tuple[int, bool]:
     return max((size for size in sizes if size <= usual), default=sizes[0]), colour
 
 
-def _partition(rows: pd.DataFrame) -> tuple[dict[str, Any], int, int, str]:
-    """Return the first partition that is possible, how many clients it has, and how much the smallest trains on.
+def _partition(rows: pd.DataFrame) -> tuple[dict[str, Any], int, str]:
+    """Return the first partition that is possible, on how much its smallest client trains, and what was chosen.
 
     By hospital where there are several; by modality where there are three or more; else as many clients as there are
     patients for, up to :data:`CLIENTS`.
     """
-    ways = []
+    ways: list[tuple[dict[str, Any], str]] = []
     if "institution" in rows and rows["institution"].nunique() > 1:
         ways.append(({"kind": "institution"}, "Each hospital of the table is a client."))
     if "modality" in rows and rows["modality"].nunique() >= CLIENTS:
         ways.append(({"kind": "modality"}, "Each modality is a client."))
-    for clients in range(CLIENTS, 0, -1):
-        ways.append(({"kind": "iid", "clients": clients}, f"Patients are divided evenly among {clients} clients."))
+    ways += [
+        ({"kind": "iid", "clients": clients}, f"Patients are divided evenly among {clients} clients.")
+        for clients in range(CLIENTS, 0, -1)
+    ]
     facts = dealable(rows)
     log = logging.getLogger("omnifm")
     level, reason = log.level, ""
@@ -145,7 +147,7 @@ def _partition(rows: pd.DataFrame) -> tuple[dict[str, Any], int, int, str]:
             continue
         finally:
             log.setLevel(level)
-        return way, len(shares), min(len(share.train) for share in shares), sentence
+        return way, min(len(share.train) for share in shares), sentence
     raise DataError(f"There are too few patients to divide into clients with training, validation and test: {reason}")
 
 
@@ -158,7 +160,7 @@ def dealable(rows: pd.DataFrame) -> Rows:
     labels = column("label")
     known = distinct(labels)
     return Rows(
-        patients=tuple(patient or f"row {number}" for number, patient in enumerate(column("patient"))),
+        patients=tuple(patient or image for patient, image in zip(column("patient"), rows["image"], strict=True)),
         modalities=tuple(column("modality")),
         institutions=tuple(column("institution")),
         splits=tuple(split or None for split in column("split")),

@@ -86,9 +86,7 @@ def label_table(contents: FolderContents, hints: Hints) -> Layout | None:
         rows["modality"] = word
         if word == "unknown":
             guessed.append("The modality is not known: correct the column modality, or give --modality.")
-    for role in ("patient", "institution"):
-        if role in found:
-            recognised.append(f"The {role} is the column {found[role]!r}.")
+    recognised += [f"The {role} is the column {found[role]!r}." for role in ("patient", "institution") if role in found]
     teaches = [role for role in ("answer", "label", "mask") if role in rows and (rows[role] != "").any()]
     kind = "questions" if "answer" in teaches else "labels" if "label" in teaches else "images"
     return Layout(
@@ -153,8 +151,8 @@ def _single(contents: FolderContents, tables: dict[Path, pd.DataFrame]) -> tuple
         return next(iter(tables)), pd.concat(parts, ignore_index=True).fillna("")
     names = joined((path.as_posix() for path in tables), 6)
     raise DataError(
-        f"{contents.root}: {len(tables)} tables name the images ({names}), and it is not known which one counts. Say so "
-        "with --table."
+        f"{contents.root}: {len(tables)} tables name the images ({names}), and it is not known which counts. Say so with "
+        "--table."
     )
 
 
