@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -120,15 +120,9 @@ def joined_examples(parts: Sequence[Examples]) -> Examples:
     )
 
 
-def inside(folder: str) -> list[str]:
-    """Return the files in a folder that is one image, such as a series, sorted."""
-    with os.scandir(folder) as found:
-        return sorted(entry.path for entry in found if entry.is_file())
-
-
 def _bytes_of(path: str) -> int:
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except (OSError, ValueError):
         return -1
     if stat.S_ISDIR(found.st_mode):
@@ -138,16 +132,8 @@ def _bytes_of(path: str) -> int:
 
 def _digest(path: str) -> str:
     """Return the digest of a file, or nothing where it cannot be read."""
-    total = blake2b(digest_size=16)
     try:
-        with open(path, "rb", buffering=0) as file:
-            for block in _blocks(file):
-                total.update(block)
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError:
         return ""
-    return total.hexdigest()
-
-
-def _blocks(file: object) -> Iterator[bytes]:
-    while block := file.read(1 << 20):  # type: ignore[attr-defined]
-        yield block

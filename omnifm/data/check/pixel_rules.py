@@ -14,8 +14,10 @@ import numpy as np
 
 from omnifm.data.check.finding import Finding, caution, error
 from omnifm.data.manifest.manifest_images import RowImages
+from omnifm.data.reading import IntensityRule
 from omnifm.data.reading.dicom_patient import summarise_dicom
 from omnifm.data.reading.files import is_dicom
+from omnifm.data.source_images import LITTLE
 from omnifm.utils.errors import DataError
 from omnifm.utils.words import joined
 
@@ -63,8 +65,8 @@ def out_of_range(example: ReadExample) -> Iterator[Finding]:
             if low < least or high > most:
                 yield caution(
                     example.place,
-                    f"{image.path} holds values from {low:g} to {high:g}, but its header allows {least:g} to {most:g}: "
-                    "what lies outside is cut off. Export it again.",
+                    f"{image.path} holds values from {low:g} to {high:g}, but its header allows {least:g} to "
+                    f"{most:g}: what lies outside is cut off. Export it again.",
                 )
 
 
@@ -73,12 +75,12 @@ def little_range(example: ReadExample) -> Iterator[Finding]:
     for image in example.row.images:
         if image.value_range is None or image.modality:
             continue
-        (least, most), low, high = image.value_range, image.values.min(), image.values.max()
-        if low < high and (high - low) < (most - least) / 10:
+        (least, most), low, high = IntensityRule().limits(image), image.values.min(), image.values.max()
+        if low < high and (high - low) < LITTLE * (most - least):
             yield caution(
                 example.place,
-                f"{image.path} uses values from {low:g} to {high:g} of {least:g} to {most:g} only. If they are of fewer "
-                "bits, say so: intensity = {rule = 'full_range', bits = 12}; or set intensity = 'percentile'.",
+                f"{image.path} uses {low:g} to {high:g} only, of {least:g} to {most:g}. If its values have fewer bits, "
+                "say so: intensity = { rule = 'full_range', bits = 10 }; or set intensity = 'percentile'.",
             )
 
 

@@ -56,7 +56,7 @@ def spellings(examples: Examples) -> Iterator[Finding]:
     """Words that differ only in case or blanks are different classes, hospitals or modalities."""
     columns = {"modality": "modalities", "institution": "institutions"}
     found = {what: _rows_by(examples.frame[column]) for column, what in columns.items()}
-    found["classes"] = {**dict.fromkeys(examples.label_names, [0]), **_by_label(examples)}
+    found["classes"] = _by_label(examples)
     for what, rows_by in found.items():
         alike: dict[str, list[str]] = {}
         for word in rows_by:

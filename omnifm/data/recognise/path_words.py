@@ -7,26 +7,8 @@ from pathlib import Path
 
 from omnifm.data.manifest.manifest_table import SPLIT_WORDS
 
-_MASK_FOLDERS = frozenset(
-    [
-        "mask",
-        "masks",
-        "annotation",
-        "annotations",
-        "gt",
-        "groundtruth",
-        "truth",
-        "segmentation",
-        "segmentations",
-        "seg",
-        "segs",
-        "labelmap",
-        "labelmaps",
-    ]
-)
-_IMAGE_FOLDERS = frozenset(
-    ["image", "images", "img", "imgs", "scan", "scans", "original", "originals", "input", "inputs"]
-)
+_MASK_FOLDERS = re.compile(r"masks?|annotations?|gt|groundtruth|truth|segmentations?|segs?|labelmaps?")
+_IMAGE_FOLDERS = re.compile(r"images?|imgs?|scans?|originals?|inputs?")
 
 _MASK = r"(?:mask|seg|segm|segmentation|gt|groundtruth|ground_truth|label|labelmap|annotation|manual\d?|1stho|2ndho)"
 MASK_ENDING = re.compile(rf"^(?P<of>.+?)[ ._-]+{_MASK}(?:[ ._-]?\d+|[ ._-]?\(\d+\))?$", re.IGNORECASE)
@@ -60,7 +42,7 @@ _PATIENT_PART = re.compile(
 
 
 def split_word(part: str) -> str:
-    """Return the split that a folder of images or masks is called by, such as ``val`` or ``train_images``, or nothing."""
+    """Return the split that a folder of images or masks is called by, as ``val`` or ``train_images``, or nothing."""
     words = _words(part)
     known = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
     plain = set(words) <= {*SPLIT_WORDS, "set", "data"}
@@ -69,12 +51,12 @@ def split_word(part: str) -> str:
 
 def of_masks(part: str) -> bool:
     """Return whether a folder is called as those of masks are: ``masks``, ``ISIC2018_Training_GroundTruth``."""
-    return bool(_MASK_FOLDERS & set(_words(part)))
+    return any(map(_MASK_FOLDERS.fullmatch, _words(part)))
 
 
 def of_images(part: str) -> bool:
     """Return whether a folder is called as those of images are, where masks or tables lie beside them."""
-    return bool(_IMAGE_FOLDERS & set(_words(part)))
+    return any(map(_IMAGE_FOLDERS.fullmatch, _words(part)))
 
 
 def _words(part: str) -> list[str]:

@@ -151,8 +151,8 @@ def _single(contents: FolderContents, tables: dict[Path, pd.DataFrame]) -> tuple
         return next(iter(tables)), pd.concat(parts, ignore_index=True).fillna("")
     names = joined((path.as_posix() for path in tables), 6)
     raise DataError(
-        f"{contents.root}: {len(tables)} tables name the images ({names}), and it is not known which counts. Say so with "
-        "--table."
+        f"{contents.root}: {len(tables)} tables name the images ({names}), and it is not known which one counts: "
+        "give --table."
     )
 
 
