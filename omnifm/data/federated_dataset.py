@@ -24,6 +24,7 @@ from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partitio
 from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
+from omnifm.data.source_names import check_names, warn_of_alike
 from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
 from omnifm.data.vocabulary import agreed_answers
@@ -100,8 +101,10 @@ def load_dataset(
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
     """
     loading = loading_of(data, seed)
+    check_names(data.sources)
     tables = [source.load(loading) for source in data.sources]
     own = distinct([name for table in tables for name in table.label_names])
+    warn_of_alike(own)
     label_names = tuple(labels) or own
     if unknown := [name for name in own if name not in label_names]:
         raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from omnifm.data.published_split import complete
 from omnifm.data.subset import distinct, evenly_spaced
 from omnifm.utils.errors import DataError
 from omnifm.utils.seeding import numpy_generator
@@ -260,10 +261,7 @@ def _deal_evenly(patients: list[PatientRows], names: Sequence[str], seed: int) -
 
 
 def _share(name: str, patients: list[PatientRows], rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
-    """Keep the published splits of the hospital's rows, and split its other patients.
-
-    A split that is not published is taken from the patients for training.
-    """
+    """Keep the published splits of the hospital's rows, and split its other patients."""
     splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     unsplit = []
     for patient in patients:
@@ -274,12 +272,8 @@ def _share(name: str, patients: list[PatientRows], rows: Rows, settings: Partiti
                 splits[rows.splits[row] or patient.split].append(row)
     for patient, split in _split(name, unsplit, settings, seed):
         splits[split] += patient.rows
-    if lacking := [split for split in ("test", "validation") if not splits[split]]:
-        trained = [patient for patient in patients if {rows.splits[row] for row in patient.rows} == {"train"}]
-        chosen = [one for one in _split(name, trained, settings, seed, lacking) if one[1] != "train"]
-        splits["train"] = sorted(set(splits["train"]) - {row for patient, _ in chosen for row in patient.rows})
-        for patient, split in chosen:
-            splits[split] += patient.rows
+    random = numpy_generator(seed, "partition", "complete", name)
+    complete(splits, [one for one in patients if one.split], settings.validation, settings.test, random)
     for split, mine in splits.items():
         if not mine:
             raise DataError(
@@ -290,20 +284,15 @@ def _share(name: str, patients: list[PatientRows], rows: Rows, settings: Partiti
 
 
 def _split(
-    name: str,
-    patients: list[PatientRows],
-    settings: PartitionSettings,
-    seed: int,
-    needed: Sequence[str] = ("test", "validation"),
+    name: str, patients: list[PatientRows], settings: PartitionSettings, seed: int
 ) -> list[tuple[PatientRows, str]]:
     """Split patients at random but evenly over modalities and classes; at least one for each needed split."""
     random = numpy_generator(seed, "partition", "split", name)
     left = [patients[index] for index in random.permutation(len(patients))]
     left.sort(key=lambda patient: (patient.modalities, patient.label))
     splits = []
-    for split in needed:
+    for split, fraction in (("test", settings.test), ("validation", settings.validation)):
         if left:
-            fraction = settings.test if split == "test" else settings.validation
             chosen = set(evenly_spaced(len(left), max(1, round(fraction * len(patients)))))
             splits += [(left[index], split) for index in sorted(chosen)]
             left = [patient for index, patient in enumerate(left) if index not in chosen]

@@ -6,7 +6,7 @@ To add a data set, write one file with such a class (``@settings``) and name it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class Loading:
     channels: int
     seed: int
     cache: Path
-    intensity: IntensityRule = IntensityRule()
+    intensity: IntensityRule = field(default_factory=IntensityRule)
 
 
 class Source(Protocol):

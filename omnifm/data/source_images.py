@@ -21,6 +21,8 @@ _log = logging.getLogger("omnifm")
 LITTLE = 0.1
 """An image that uses less of [0, 1] than this was probably read by the wrong rule."""
 
+FlatPages = Literal["refuse", "slices", "first", "middle"]
+"""What a source of images, and not of volumes, makes of several pages, slices or frames."""
 SourcePages = Literal["refuse", "volume", "slices", "first", "middle"]
 """What a source makes of several pages, slices or frames: nothing, one volume, an image of each, or of one of them."""
 

@@ -70,6 +70,11 @@ class ManifestSource:
         if self.regions:
             names_of(self.regions)
 
+    @property
+    def folder(self) -> str:
+        """What tells this source from others below the root."""
+        return self.table
+
     def load(self, loading: Loading) -> SourceTable:
         """Read the table and every image.
 

@@ -12,17 +12,11 @@ import pandas as pd
 
 from omnifm.data.check.finding import Finding, error
 from omnifm.data.manifest.manifest_columns import ManifestColumns, renamed
+from omnifm.data.published_split import SPLIT_FOLDERS, split_of
 from omnifm.data.subset import distinct
 from omnifm.data.tables import read_table
 from omnifm.utils.errors import DataError
 from omnifm.utils.words import joined
-
-SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "val", "valid", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""How tables and folders call the three splits, in lower case."""
 
 YES_NO = {"1": True, "1.0": True, "yes": True, "true": True, "0": False, "0.0": False, "no": False, "false": False}
 """The cells of a column that says of each image whether it has a label; an empty one says no."""
@@ -59,7 +53,7 @@ class Manifest:
         if not len(frame):
             raise DataError(f"{path}: has no rows. Add one for each image.")
         if "split" in frame:
-            frame["split"] = frame["split"].map(lambda word: SPLIT_WORDS.get(word.lower(), word))
+            frame["split"] = frame["split"].map(lambda word: split_of(word) or word)
         return cls(path, frame)
 
     def place(self, row: int) -> str:
@@ -113,7 +107,7 @@ class Manifest:
         if learned == "label":
             yield from self._label_problems()
         if "split" in self.frame:
-            known = self.frame["split"].isin(["", *SPLIT_WORDS.values()])
+            known = self.frame["split"].isin(["", *SPLIT_FOLDERS.values()])
             for row, word in self.frame["split"][~known].items():
                 yield error(self.place(row), f"split is {word!r}. Write train, validation or test, or leave it empty.")
 

@@ -98,6 +98,20 @@ def without_masks(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return found
 
 
+def by_series(paths: Sequence[Path]) -> list[Path]:
+    """Replace the DICOM files of one folder by the folder, which :func:`~omnifm.data.reading.read_image` reads whole.
+
+    A folder with a single DICOM file, or with other images too, stays as it is.
+    """
+    inside: dict[Path, list[Path]] = {}
+    for path in paths:
+        inside.setdefault(path.parent, []).append(path)
+    found: list[Path] = []
+    for folder, files in inside.items():
+        found += [folder] if len(files) > 1 and all(is_dicom(path) for path in files) else files
+    return sorted(found)
+
+
 def warn_of_others(folder: Path, others: Sequence[Path], masks: Sequence[Path] = ()) -> None:
     """Say in one line which files of a folder are passed over, being no images or masks of images."""
     if others:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from omnifm.data.manifest.manifest_table import SPLIT_WORDS
+from omnifm.data.published_split import SPLIT_FOLDERS
 
 _MASK_FOLDERS = re.compile(r"masks?|annotations?|gt|groundtruth|truth|segmentations?|segs?|labelmaps?")
 _IMAGE_FOLDERS = re.compile(r"images?|imgs?|scans?|originals?|inputs?")
@@ -44,8 +44,8 @@ _PATIENT_PART = re.compile(
 def split_word(part: str) -> str:
     """Return the split that a folder of images or masks is called by, as ``val`` or ``train_images``, or nothing."""
     words = _words(part)
-    known = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
-    plain = set(words) <= {*SPLIT_WORDS, "set", "data"}
+    known = {SPLIT_FOLDERS[word] for word in words if word in SPLIT_FOLDERS}
+    plain = set(words) <= {*SPLIT_FOLDERS, "set", "data"}
     return known.pop() if len(known) == 1 and (plain or of_masks(part) or of_images(part)) else ""
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from omnifm.data.manifest.manifest_table import SPLIT_WORDS, YES_NO, marked, parts
+from omnifm.data.manifest.manifest_table import YES_NO, marked, parts
+from omnifm.data.published_split import split_of
 from omnifm.data.reading.files import stem_of
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import with_content
@@ -159,7 +160,7 @@ def _single(contents: FolderContents, tables: dict[Path, pd.DataFrame]) -> tuple
 def _split_of(path: Path) -> str:
     """Return the word of a split in a table's name, such as ``train_labels.csv``."""
     words = stem_of(path).lower().replace("-", "_").split("_")
-    return next((word for word in words if word in SPLIT_WORDS), "")
+    return next((word for word in words if split_of(word)), "")
 
 
 def _called(table: pd.DataFrame, role: str, taken: str) -> str:
@@ -207,7 +208,7 @@ def _add_masks(rows: pd.DataFrame, places: ImagePlaces, known: _Names, recognise
 
 
 def _check_split(rows: pd.DataFrame, column: str, guessed: list[str]) -> None:
-    words = rows["split"].str.lower().map(lambda word: SPLIT_WORDS.get(word, ""))
+    words = rows["split"].str.lower().map(lambda word: split_of(word) or "")
     if (words == "").any():
         guessed.append(f"The column {column!r} holds other words than train, validation and test: no split is taken.")
         del rows["split"]
