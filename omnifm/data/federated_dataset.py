@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from omnifm.data.columns import as_tensor, stacked
+from omnifm.data.duplicates import warn_of_duplicates
 from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows, whole
 from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.reading.intensity import Intensity, IntensityRule
@@ -117,6 +118,7 @@ def load_dataset(
         classes=_main_classes(as_tensor(fields["target"])) if "target" in fields else (0,) * sum(map(len, tables)),
     )
     shares = (whole(whole_as, rows, partition, seed),) if whole_as else partition_rows(rows, partition, seed)
+    warn_of_duplicates(fields["image"], shares)
     clients = tuple(_client(share, fields, rows) for share in shares)
     if "exclusive" in fields:
         _warn_of_single_class(clients, label_names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
