@@ -150,10 +150,10 @@ def _draw_profiles(band: SubFigure, profiles: Sequence[ModalityProfile], low_pas
     bright.set_yscale("log")
     bright.legend(fontsize=8, frameon=False, title="modality (images)", title_fontsize=8)
     bright.set_title("Intensities of training images", fontsize=10, loc="left")
-    spectra.set_title("Mean spectra: log amplitude by cycles per image", fontsize=10, loc="left")
+    spectra.set_title("Mean spectra: log(1 + frequency x amplitude), by cycles per image", fontsize=10, loc="left")
     for ax in (bright, spectra):
         ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=8, colors=GREY)
+        ax.tick_params(which="both", labelsize=8, colors=GREY)
 
 
 def _short(name: str, width: int) -> str:
