@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -55,7 +56,14 @@ def listed(
                 (n, role, str(path)) for n, cell in enumerate(cells) for path in paths_in(cell, manifest.path.parent)
             ]
     numbers = frame.index.to_numpy()
-    problems = dict.fromkeys(problem for role in roles for problem in manifest.problems(role))
+    # What an example lacks for one of several things that a table can teach, it may have for another.
+    every = [set(manifest.problems(role)) for role in roles]
+    shared = set.intersection(*every)
+    problems = dict.fromkeys(
+        problem if problem in shared else replace(problem, severity="warning")
+        for role in roles
+        for problem in manifest.problems(role)
+    )
     return Examples(
         pd.DataFrame({name: pd.Series(list(values), dtype="str") for name, values in rows.items()}),
         pd.DataFrame(files, columns=["row", "role", "path"]),
