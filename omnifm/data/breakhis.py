@@ -12,7 +12,7 @@ import torch
 from omnifm.data.image_folder import SUFFIXES
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
-from omnifm.data.tile_folder import check_tiles, cut, repeated
+from omnifm.data.tile_folder import check_tiles, prepared_tiles, repeated
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import CountOrZero, OneOf, Some, settings
 
@@ -61,14 +61,14 @@ class BreaKHisSource:
         """Read and cut the images."""
         folder = loading.root / self.folder
         found = self._chosen(_micrographs(folder), folder)
-        image, counts = cut([one.path for one in found], self.tile, self.tiles, loading)
-        label = torch.tensor([one.label for one in found]).repeat_interleave(torch.tensor(counts))
+        cut = prepared_tiles(loading, self, [one.path for one in found], self.tile, self.tiles)
+        label = torch.tensor([one.label for one in found]).repeat_interleave(torch.tensor(cut.counts))
         return SourceTable(
-            fields={"image": image, "label": label},
+            fields={**cut.fields, "label": label},
             label_names=CLASSES,
-            patients=repeated([f"{self.name}/{one.patient}" for one in found], counts),
-            modalities=repeated([one.magnification for one in found], counts),
-            institutions=(self.name,) * len(image),
+            patients=repeated([f"{self.name}/{one.patient}" for one in found], cut.counts),
+            modalities=repeated([one.magnification for one in found], cut.counts),
+            institutions=(self.name,) * len(label),
         )
 
     def _chosen(self, found: list[Micrograph], folder: Path) -> list[Micrograph]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnifm.data.images import prepare
+from omnifm.data.cache.prepared_rows import prepared_images
 from omnifm.data.limits import MOST_PIXELS, check_extent, check_regular
 from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.source import Loading
@@ -50,7 +50,7 @@ class ImageFolderSource:
         folder = loading.root / self.folder
         classes = self._classes(folder)
         institution = self.name or folder.name
-        images, labels, patients = [], [], []
+        files, labels, patients = list[Path](), [], []
         for label, name in enumerate(classes):
             paths = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in SUFFIXES)
             if not paths:
@@ -59,11 +59,12 @@ class ImageFolderSource:
                     f"{name!r} there, or leave it out by naming the others in classes."
                 )
             for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
-                images.append(prepare(read_image(path)[np.newaxis], loading.size, loading.channels))
+                files.append(path)
                 labels.append(label)
                 patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
+        prepared = prepared_images(loading, self, files, read_image)
         return SourceTable(
-            fields={"image": torch.cat(images), "label": torch.tensor(labels)},
+            fields={**prepared.fields, "label": torch.tensor(labels)},
             label_names=classes,
             patients=tuple(patients),
             modalities=(self.modality,) * len(patients),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import Rows, prepared_once
 from omnifm.data.colour import to_luminance_and_chroma
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
-from omnifm.data.limits import check_regular
 from omnifm.data.patients import PatientPattern, patient_in
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
@@ -60,21 +61,24 @@ class ImagePairsSource:
             )
         folder = loading.root / self.folder
         institution = self.name or folder.name
-        published = _test_split(folder / TEST_SPLIT)
-        images, chroma = [], []
+        published = _test_split(folder / TEST_SPLIT, loading)
+        files = list[tuple[Path, Path]]()
         rows: list[tuple[str, str, str]] = []
         for pair in self._pairs(folder):
             names = _names(folder / pair)
             split = None if published is None else self._split(folder, pair, names, published)
             for name in self._chosen(names, split):
-                image, colour = _read_pair(folder / pair, name, loading.size)
-                images.append(image)
-                chroma.append(colour)
+                files.append(_files(folder / pair, name))
                 patient = f"{institution}/{pair}/{patient_in(Path(name).stem, self.patient_pattern, folder / pair)}"
                 rows.append((patient, pair, "" if split is None else split[name]))
         patients, modalities, splits = (tuple(column) for column in zip(*rows, strict=True))
+
+        def make(number: int) -> Iterator[Rows]:
+            image, chroma = _read_pair(files[number], loading.size)
+            yield Rows({"image": image, "chroma": chroma})
+
         return SourceTable(
-            fields={"image": torch.cat(images), "chroma": torch.cat(chroma)},
+            fields=prepared_once(loading, self, files, make).fields,
             label_names=(),
             patients=patients,
             modalities=modalities,
@@ -117,11 +121,11 @@ class ImagePairsSource:
         return [part[index] for part in splits for index in evenly_spaced(len(part), self.limit)]
 
 
-def _test_split(path: Path) -> dict[str, list[str]] | None:
+def _test_split(path: Path, loading: Loading) -> dict[str, list[str]] | None:
     """Return the test names of each pair folder, or None where no split is published."""
     if not path.exists():
         return None
-    check_regular(path)
+    loading.note(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(pair): [str(name) for name in found[pair]] for pair in found}
@@ -150,9 +154,13 @@ def _images(folder: Path) -> set[str]:
     return found
 
 
-def _read_pair(folder: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    first, second = (folder / modality / name for modality in folder.name.split("-"))
+    return first, second
+
+
+def _read_pair(paths: tuple[Path, Path], size: int) -> tuple[Tensor, Tensor]:
     """Return the pair ``(1, 2, size, size)`` and the colour of its first image ``(1, 2, size, size)``."""
-    paths = [folder / modality / name for modality in folder.name.split("-")]
     first, second = (read_image(path) for path in paths)
     if first.shape[:2] != second.shape[:2]:
         sizes = " and ".join(f"{image.shape[1]} x {image.shape[0]}" for image in (first, second))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import Rows, prepared_once
 from omnifm.data.image_folder import read_image
 from omnifm.data.images import resize, to_channels, to_unit
 from omnifm.data.path_patterns import PathPattern
@@ -18,6 +20,7 @@ from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
+from omnifm.data.tile_folder import repeated
 from omnifm.data.tiles import windows_of
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import CountOrZero, Text, settings
@@ -29,6 +32,7 @@ def _of_each_image(pattern: str) -> str:
     return pattern
 
 
+_EMPTY = "its mask is empty"
 MaskPattern = Annotated[str, AfterValidator(_of_each_image)]
 
 
@@ -65,29 +69,38 @@ class MaskedFolderSource:
         if not paths:
             raise DataError(f"{folder}: holds no image {self.images!r}. Put the set there, or correct folder, images.")
         institution = self.name or folder.name
-        images, masks, patients, empty = [], [], [], []
-        for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
-            image, mask = self._read(path, folder)
-            if not mask.any():
-                empty.append(str(path))
-            for rows, columns in windows_of(path, image.shape[2], image.shape[3], self.tile):
-                images.append(resize(to_channels(image[..., rows, columns], loading.channels), loading.size))
-                masks.append(resize(mask[..., rows, columns], loading.size) >= 0.5)
-                patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
-        warn_of_empty(empty, self.region)
+        pairs = [self._pair(paths[index], folder) for index in evenly_spaced(len(paths), self.limit)]
+
+        def make(number: int) -> Iterator[Rows]:
+            image, mask = self._read(*pairs[number])
+            note = "" if mask.any() else _EMPTY
+            for rows, columns in windows_of(pairs[number][0], image.shape[2], image.shape[3], self.tile):
+                tile = resize(to_channels(image[..., rows, columns], loading.channels), loading.size).clamp(0, 1)
+                region = resize(mask[..., rows, columns], loading.size) >= 0.5
+                yield Rows({"image": tile, "mask": region.to(torch.uint8)}, note)
+                note = ""
+
+        prepared = prepared_once(loading, self, pairs, make)
+        warn_of_empty([str(pairs[number][0]) for number, note in prepared.notes if note == _EMPTY], self.region)
+        patients = [f"{institution}/{patient_of(path, folder, self.patient_pattern)}" for path, _ in pairs]
+        rows = sum(prepared.counts)
         return SourceTable(
-            fields={"image": torch.cat(images).clamp(0, 1), "mask": torch.cat(masks).to(torch.uint8)},
+            fields=prepared.fields,
             label_names=(self.region,),
-            patients=tuple(patients),
-            modalities=(self.modality,) * len(patients),
-            institutions=(institution,) * len(patients),
+            patients=repeated(patients, prepared.counts),
+            modalities=(self.modality,) * rows,
+            institutions=(institution,) * rows,
         )
 
-    def _read(self, path: Path, folder: Path) -> tuple[Tensor, Tensor]:
-        """Return image and mask, ``(1, 1 or 3, h, w)`` and ``(1, 1, h, w)`` float32 in [0, 1]."""
+    def _pair(self, path: Path, folder: Path) -> tuple[Path, Path]:
+        """Return the files of an image and its mask."""
         beside = folder / self.masks.replace("{name}", path.stem)
         if not beside.is_file():
             raise DataError(f"{path}: there is no mask {beside}. Put it there, or correct masks = {self.masks!r}.")
+        return path, beside
+
+    def _read(self, path: Path, beside: Path) -> tuple[Tensor, Tensor]:
+        """Return image and mask, ``(1, 1 or 3, h, w)`` and ``(1, 1, h, w)`` float32 in [0, 1]."""
         image, mask = read_image(path), read_image(beside)
         if image.shape[:2] != mask.shape[:2]:
             raise DataError(

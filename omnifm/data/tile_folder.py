@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import PreparedRows, Rows, prepared_once
 from omnifm.data.image_folder import SUFFIXES, read_image
 from omnifm.data.images import prepare
 from omnifm.data.path_patterns import PathPattern
@@ -56,13 +57,13 @@ class TileFolderSource:
                 "Put the images there, or correct pattern."
             )
         institution = self.name or folder.name
-        image, counts = cut(paths, self.tile, self.tiles, loading)
+        cut = prepared_tiles(loading, self, paths, self.tile, self.tiles)
         patients = [f"{institution}/{patient_of(path, folder, self.patient_pattern)}" for path in paths]
-        rows = len(image)
+        rows = sum(cut.counts)
         return SourceTable(
-            fields={"image": image},
+            fields=cut.fields,
             label_names=(),
-            patients=repeated(patients, counts),
+            patients=repeated(patients, cut.counts),
             modalities=(self.modality,) * rows,
             institutions=(institution,) * rows,
         )
@@ -74,8 +75,8 @@ def check_tiles(tile: int, tiles: int) -> None:
         raise ValueError(f"tiles = {tiles}, but tile = 0 takes images as a whole; give the side of a tile")
 
 
-def cut(paths: Sequence[Path], tile: int, tiles: int, loading: Loading) -> tuple[Tensor, list[int]]:
-    """Return the tiles of all images, ``(rows, channels, size, size)`` float32 in [0, 1], and each image's number.
+def prepared_tiles(loading: Loading, source: object, paths: Sequence[Path], tile: int, tiles: int) -> PreparedRows:
+    """Return the tiles of all images: the field ``image`` ``(rows, channels, size, size)``, float32 in [0, 1].
 
     Raises:
         DataError: an image cannot be read, or is smaller than a tile, or tiles are smaller than ``loading.size``.
@@ -85,8 +86,11 @@ def cut(paths: Sequence[Path], tile: int, tiles: int, loading: Loading) -> tuple
             f"tile = {tile} is smaller than data.size = {loading.size}: its tiles would be enlarged, which invents "
             f"detail. Set tile = {loading.size} or more, or data.size = {tile}."
         )
-    made = [torch.cat(list(_tiles(path, tile, tiles, loading))) for path in paths]
-    return torch.cat(made), [len(images) for images in made]
+
+    def make(number: int) -> Iterator[Rows]:
+        yield Rows({"image": torch.cat(list(_tiles(paths[number], tile, tiles, loading)))})
+
+    return prepared_once(loading, source, [(path,) for path in paths], make)
 
 
 def repeated(values: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
