@@ -27,7 +27,9 @@ from omnifm.data.partition import PartitionSettings, partition_rows, whole
 from omnifm.data.patient_rows import ClientSplit, Rows
 from omnifm.data.phantom.dataset import PhantomSource
 from omnifm.data.read_tables import read_tables
+from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
+from omnifm.data.source_names import check_names, warn_of_alike
 from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
 from omnifm.data.vocabulary import agreed_answers
@@ -48,6 +50,8 @@ class DataSettings:
     ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's), which holds
     at most ``cache_limit`` GiB: what was used least recently goes first, and with 0 images are read anew each time.
     ``name_files`` writes the names of files into the record of a run, which otherwise has keyed digests of them only.
+    ``intensity`` is how the numbers of image files become intensities in [0, 1] where a source does not say: the name
+    of a rule, or a table with its ``rule`` and parameters.
     An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital have it.
     """
 
@@ -58,6 +62,7 @@ class DataSettings:
     cache_limit: NotNegative = 50.0
     name_files: bool = False
     answer_patients: Count = 5
+    intensity: Intensity = IntensityRule()
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)] = (PhantomSource(),)
 
 
@@ -125,10 +130,13 @@ def load_dataset(
         channels=data.channels,
         seed=seed,
         cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+        intensity=data.intensity,
         cache_limit=data.cache_limit,
     )
+    check_names(data.sources)
     tables, files = read_tables(data.sources, loading)
     own = distinct([name for table in tables for name in table.label_names])
+    warn_of_alike(own)
     label_names = tuple(labels) or own
     if unknown := [name for name in own if name not in label_names]:
         raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")

@@ -15,6 +15,7 @@ from omnifm.data.patient_rows import (
     Rows,
     client_split,
     grouped,
+    is_torn,
     patients_of,
     warn_of_torn,
 )
@@ -31,7 +32,8 @@ class KeptSplit:
     """Where the patients of a run are.
 
     ``origin`` is the run, for messages; ``clients`` are in its order. ``places`` has the client and the split of each
-    patient, by the pseudonym under the run's ``key``; published splits go before it.
+    patient, by the pseudonym under the run's ``key``. It goes before a published split, but for patients whose rows
+    were published in several.
     """
 
     origin: str
@@ -72,17 +74,19 @@ class KeptSplit:
         splits, new = dict[str, str](), list[PatientRows]()
         for patient in patients:
             client, split = self.places.get(pseudonym(self.key, patient.name), ("", ""))
-            splits[patient.name] = split or _drawn_split(patient.name, settings, seed)
             if client:
                 assigned[whole_as or client].append(patient)
             else:
                 new.append(patient)
+                split = "" if patient.split else _drawn_split(patient.name, settings, seed)
+            if split and not is_torn(patient, rows):
+                splits[patient.name] = split
         for patient, homes in self._homes(assigned, new, settings, whole_as):
             home = homes[derive_seed(seed, "partition", "added to", patient.name) % len(homes)]
             assigned.setdefault(home, []).append(patient)
         if gone := [name for name, mine in assigned.items() if not mine]:
             _log.warning("No patient of client %r of %s is in the data: left out.", gone[0], self.origin)
-        return tuple(client_split(name, mine, rows, splits) for name, mine in assigned.items() if mine)
+        return tuple(client_split(name, mine, rows, splits, settings, seed) for name, mine in assigned.items() if mine)
 
     def _homes(
         self, known: Assignment, new: list[PatientRows], settings: PartitionSettings, whole_as: str

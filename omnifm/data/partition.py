@@ -198,7 +198,7 @@ def _deal_evenly(patients: list[PatientRows], names: Sequence[str], seed: int) -
 def _share(name: str, patients: list[PatientRows], rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
     """Keep the published splits of the hospital's rows, and split its other patients."""
     unsplit = [patient for patient in patients if patient.split is None]
-    return client_split(name, patients, rows, dict(_split(name, unsplit, settings, seed)))
+    return client_split(name, patients, rows, dict(_split(name, unsplit, settings, seed)), settings, seed)
 
 
 def _split(name: str, patients: list[PatientRows], settings: PartitionSettings, seed: int) -> list[tuple[str, str]]:

@@ -10,9 +10,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from omnifm.data.published_split import complete
 from omnifm.data.subset import distinct
 from omnifm.utils.errors import DataError
+from omnifm.utils.seeding import numpy_generator
 
 _log = logging.getLogger("omnifm")
 
@@ -86,9 +89,28 @@ def grouped(patients: list[PatientRows], key: Callable[[PatientRows], tuple[str,
     return groups
 
 
+class SplitSizes(Protocol):
+    """The fractions of a client's patients that are held out."""
+
+    @property
+    def validation(self) -> float:
+        """Of those for validation."""
+        ...
+
+    @property
+    def test(self) -> float:
+        """Of those for test."""
+        ...
+
+
+def is_torn(patient: PatientRows, rows: Rows) -> bool:
+    """Return whether the rows of a patient were published in several splits."""
+    return len({rows.splits[row] for row in patient.rows}) > 1
+
+
 def warn_of_torn(patients: Sequence[PatientRows], rows: Rows) -> None:
     """Warn of patients who were published in several splits."""
-    torn = [patient.name for patient in patients if len({rows.splits[row] for row in patient.rows}) > 1]
+    torn = [patient.name for patient in patients if is_torn(patient, rows)]
     if torn:
         _log.warning(
             "%d patients have rows in several published splits (such as %r); they stay as published.",
@@ -97,23 +119,29 @@ def warn_of_torn(patients: Sequence[PatientRows], rows: Rows) -> None:
         )
 
 
-def client_split(name: str, patients: Sequence[PatientRows], rows: Rows, splits: Mapping[str, str]) -> ClientSplit:
-    """Return the rows of a client: published splits are kept, and other patients are where ``splits`` has them.
+def client_split(
+    name: str, patients: Sequence[PatientRows], rows: Rows, splits: Mapping[str, str], sizes: SplitSizes, seed: int
+) -> ClientSplit:
+    """Return the rows of a client: patients are where ``splits`` has them, and the others where they were published.
+
+    Where no validation or test data were published, some of those for training are taken.
 
     Raises:
         DataError: nothing is left for one of the splits.
     """
     found: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    published = [patient for patient in patients if patient.split and patient.name not in splits]
     for patient in patients:
-        if patient.split is None:
-            found[splits[patient.name]] += patient.rows
-        else:
-            for row in patient.rows:
-                found[rows.splits[row] or patient.split].append(row)
-    for split, mine in found.items():
+        for row in patient.rows:
+            split = splits.get(patient.name) or rows.splits[row] or patient.split
+            assert split is not None  # who was not published has been placed
+            found[split].append(row)
+    random = numpy_generator(seed, "partition", "complete", name)
+    complete(found, published, sizes.validation, sizes.test, random)
+    for lacking, mine in found.items():
         if not mine:
             raise DataError(
-                f"Client {name!r} has no sample for {split} (of {len(patients)} patients). "
+                f"Client {name!r} has no sample for {lacking} (of {len(patients)} patients). "
                 "Ask for fewer clients or add data."
             )
     return ClientSplit(name, **{split: tuple(sorted(mine)) for split, mine in found.items()})

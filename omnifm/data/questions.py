@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 
-from omnifm.data.cache.prepared_rows import prepared_images
 from omnifm.data.columns import Shared, Texts
-from omnifm.data.image_folder import read_image
 from omnifm.data.limits import check_regular
 from omnifm.data.source import Loading
+from omnifm.data.source_images import SourceImages, prepared_images
 from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 
@@ -50,7 +49,11 @@ def pool_of(questions: Sequence[Question], institution: str, loading: Loading, s
     if not questions:
         raise DataError(f"{institution}: no questions are left; look at the settings that choose among them.")
     paths = _numbered(questions)
-    image = prepared_images(loading, source, list(paths), read_image).fields["image"]
+    readers = {group: SourceImages(loading, group) for group in {question.group for question in questions}}
+    groups = {question.image: question.group for question in reversed(questions)}
+    of_images = [groups[path] for path in paths]
+    mine = [readers[group] for group in of_images]
+    image = prepared_images(loading, source, list(paths), mine, more=of_images).fields["image"]
     assert not isinstance(image, Texts | Shared)
     types = tuple(sorted({question.type for question in questions}))
     splits = [question.split for question in questions if question.split]

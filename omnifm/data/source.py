@@ -13,6 +13,7 @@ from typing import Protocol
 
 from omnifm.data.cache.file_digests import sha256_of, state_of
 from omnifm.data.fingerprint import ReadFiles
+from omnifm.data.reading.intensity import IntensityRule
 from omnifm.data.subset import SourceTable
 
 
@@ -22,7 +23,8 @@ class Loading:
 
     ``size`` is the side of the square image in pixels, ``channels`` 1 (grey) or 3 (RGB), ``seed`` the seed of
     the experiment (for sources that make their images), ``cache`` the folder for expensive preprocessing and
-    ``cache_limit`` the GiB that it may hold (0: nothing is kept there). ``read`` takes down what a source reads.
+    ``cache_limit`` the GiB that it may hold (0: nothing is kept there), ``intensity`` how the numbers of files become
+    intensities where a source does not say. ``read`` takes down what a source reads.
     """
 
     root: Path
@@ -30,6 +32,7 @@ class Loading:
     channels: int
     seed: int
     cache: Path
+    intensity: IntensityRule = field(default_factory=IntensityRule)
     cache_limit: float = 0.0
     read: ReadFiles = field(default_factory=ReadFiles, compare=False)
 

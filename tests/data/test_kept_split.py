@@ -88,12 +88,13 @@ def test_a_new_modality_or_institution_is_a_new_client() -> None:
         assert [share.name for share in shares] == ["A", "B", "C"]
 
 
-def test_published_splits_go_before_the_kept_one() -> None:
-    settings, old = PartitionSettings(), rows_of(OLD)
-    split = kept(partition_rows(old, settings, 0), old)
-    published = rows_of(OLD, split="train")
-    with pytest.raises(DataError, match="no sample for validation"):
-        split.partition(published, settings, 0)
+def test_the_kept_split_goes_before_a_published_one_but_not_for_new_patients() -> None:
+    settings, old = PartitionSettings(), rows_of(OLD, split="train")  # validation and test are taken from it
+    drawn = partition_rows(old, settings, 0)
+    more = rows_of([*OLD, *NEW], split="train")
+    found = places(kept(drawn, old).partition(more, settings, 0), more)
+    assert {patient: found[patient] for patient in OLD} == places(drawn, old)
+    assert {found[patient][1] for patient in NEW} == {"train"}
 
 
 def test_a_client_without_patients_is_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:

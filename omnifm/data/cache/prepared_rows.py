@@ -12,23 +12,22 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.cache.entry import CacheEntry, Description, EntryTooLargeError
 from omnifm.data.cache.read_files import FilesToRead
 from omnifm.data.cache.room import GIB, IMAGES, make_room
 from omnifm.data.columns import Column
-from omnifm.data.images import prepare
 from omnifm.data.source import Loading
 from omnifm.utils.lock import exclusively
+
+Value = TypeVar("Value")
 
 _log = logging.getLogger("omnifm")
 
@@ -50,16 +49,26 @@ class Rows(NamedTuple):
 class PreparedRows:
     """All rows of a source, in the order of its items.
 
-    ``counts`` are the rows of each item; ``notes`` what was noted, with the number of the item.
+    ``counts`` are the rows of each item; ``notes`` what was noted, with the number of the item. ``fresh`` is whether
+    the files were decoded just now.
     """
 
     fields: dict[str, Column]
     counts: tuple[int, ...]
     notes: tuple[tuple[int, str], ...]
+    fresh: bool = True
+
+    def repeated(self, values: Sequence[Value]) -> list[Value]:
+        """Return the value of each row, given those of the items."""
+        return [value for value, count in zip(values, self.counts, strict=True) for _ in range(count)]
 
 
 def prepared_once(
-    loading: Loading, source: object, items: Sequence[Sequence[Path]], make: Callable[[int], Iterable[Rows]]
+    loading: Loading,
+    source: object,
+    items: Sequence[Sequence[Path]],
+    make: Callable[[int], Iterable[Rows]],
+    more: object = None,
 ) -> PreparedRows:
     """Return the rows of all items, from the cache if these files were read with these settings before.
 
@@ -68,7 +77,8 @@ def prepared_once(
         source: the settings of the source, a dataclass.
         items: the files that each item is made from.
         make: reads an item, by its number, in the form of ``loading``; may yield its rows in several parts. What comes
-            out must depend on nothing but the item's files, ``source`` and the form.
+            out must depend on nothing but the item's files, ``source``, the form and ``more``.
+        more: what the rows depend on besides, such as a modality that a table states for each item.
 
     Raises:
         DataError: a file cannot be read.
@@ -87,7 +97,7 @@ def prepared_once(
 
     found = None
     if loading.cache_limit > 0 and items:
-        name = _outline(loading, source, items, files)
+        name = _outline(loading, (source, more), items, files)
         found = _cached(CacheEntry(loading.cache / IMAGES, name), loading, files, len(items), made)
     if found is None:
         counts, notes = [0] * len(items), list[tuple[int, str]]()
@@ -98,24 +108,6 @@ def prepared_once(
     for path in files.paths:
         loading.read.add(loading.relative(path), files.size(path), files.digest(path))
     return found
-
-
-def prepared_images(
-    loading: Loading, source: object, paths: Sequence[Path], read: Callable[[Path], NDArray[Any]]
-) -> PreparedRows:
-    """Return one row for each image: the field ``image`` ``(rows, channels, size, size)``, float32 in [0, 1].
-
-    Args:
-        loading: as :func:`prepared_once`, and so ``source``.
-        source: the settings of the source.
-        paths: the images.
-        read: returns an image ``(height, width)`` or with 3 colours, uint8 or uint16.
-    """
-
-    def make(number: int) -> Iterator[Rows]:
-        yield Rows({"image": prepare(read(paths[number])[np.newaxis], loading.size, loading.channels)})
-
-    return prepared_once(loading, source, [(path,) for path in paths], make)
 
 
 Made = Callable[[list[int], list[tuple[int, str]]], Iterator[Mapping[str, Tensor]]]
@@ -150,7 +142,8 @@ def _cached(entry: CacheEntry, loading: Loading, files: FilesToRead, count: int,
             _log.warning("cache %s cannot be written (%s); continuing without it", entry.folder, error.strerror)
             return None
         make_room(loading.cache, limit, entry.described)
-        return _opened(entry, files)
+        made_now = _opened(entry, files)
+        return None if made_now is None else replace(made_now, fresh=True)
 
 
 def _opened(entry: CacheEntry, files: FilesToRead) -> PreparedRows | None:
@@ -160,14 +153,17 @@ def _opened(entry: CacheEntry, files: FilesToRead) -> PreparedRows | None:
     columns = entry.open(description)
     if columns is None:
         return None
-    return PreparedRows(cast(dict[str, Column], columns), description.counts, description.notes)
+    return PreparedRows(cast(dict[str, Column], columns), description.counts, description.notes, fresh=False)
 
 
-def _outline(loading: Loading, source: object, items: Sequence[Sequence[Path]], files: FilesToRead) -> str:
+def _outline(
+    loading: Loading, about: tuple[object, object], items: Sequence[Sequence[Path]], files: FilesToRead
+) -> str:
     """Return the name of an entry: of everything that is known before a file is read."""
+    source, more = about
     kept = {key: value for key, value in asdict(cast(Any, source)).items() if key not in _NOT_PIXELS}
     form = {f.name: getattr(loading, f.name) for f in fields(loading) if f.name not in _NOT_FORM}
-    known = {"source": kept, "form": form, "versions": _versions()}
+    known = {"source": kept, "more": more, "form": form, "versions": _versions()}
     total = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode())
     for item in items:
         total.update(b"item")
