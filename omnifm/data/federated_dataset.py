@@ -19,10 +19,11 @@ from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.columns import as_tensor, stacked
+from omnifm.data.columns import Widened, as_tensor, in_parts, stacked
 from omnifm.data.data_record import DataRecord
 from omnifm.data.fingerprint import ReadFile
 from omnifm.data.kept_split import KeptSplit
+from omnifm.data.packed import Packed
 from omnifm.data.partition import PartitionSettings, partition_rows, whole
 from omnifm.data.patient_rows import ClientSplit, Rows
 from omnifm.data.phantom.dataset import PhantomSource
@@ -199,11 +200,12 @@ def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
         return fields
     columns = torch.tensor([label_names.index(name) for name in table.label_names])
     if "mask" in fields:
-        mask = as_tensor(fields["mask"])
+        mask = fields["mask"]
+        assert isinstance(mask, Tensor | Packed)
         if table.label_names != label_names:
-            fields["mask"] = wider = torch.zeros(len(table), len(label_names), *mask.shape[2:], dtype=torch.uint8)
-            wider[:, columns] = mask
-        own = mask.flatten(2).amax(dim=2)
+            wider = Widened(mask, columns, len(label_names))
+            fields["mask"] = as_tensor(wider) if isinstance(mask, Tensor) else wider
+        own = torch.cat([part.flatten(2).amax(dim=2) for part in in_parts(mask)])
     else:
         label = as_tensor(fields.pop("label"))
         exclusive = label.ndim == 1

@@ -118,6 +118,7 @@ def _cached(entry: CacheEntry, loading: Loading, files: FilesToRead, count: int,
     limit = loading.cache_limit * GIB
     with ExitStack() as stack:
         try:
+            entry.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # they are images of patients
             stack.enter_context(exclusively(entry.lock))  # the second process waits, and then finds the entry
         except OSError as error:
             _log.info("%s cannot be locked (%s).", entry.lock, error.strerror)

@@ -87,6 +87,7 @@ def test_files_are_decoded_once(reader: Reader) -> None:
     assert column.values.dtype == np.uint8
     assert list(reader.files) == ["a.bin", "b.bin", "c.bin"]
     assert [file.size for file in reader.files.values()] == [2, 1, 3]
+    assert (reader.root.parent / "cache/images").stat().st_mode & 0o77 == 0
 
 
 @pytest.mark.parametrize("keep_time", [False, True])
