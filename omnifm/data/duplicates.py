@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import torch
+from torch import Tensor
 
-from omnifm.data.columns import Column, Shared
-from omnifm.data.partition import ClientSplit
+from omnifm.data.columns import Column, Shared, in_parts
+from omnifm.data.patient_rows import ClientSplit
 
 _log = logging.getLogger("omnifm")
 
-_CHUNK = 1024
 _SPARSE = 256
 """Images are first compared by so many of their values, which most differ in, and only then by all."""
 
@@ -46,19 +46,19 @@ def warn_of_duplicates(images: Column, shares: Sequence[ClientSplit]) -> None:
         )
 
 
-def _same(images: Column) -> dict[int, bytes]:
+def _same(images: Column) -> dict[int, str]:
     """Return the rows whose image is that of another row as well, with what is the same for the same image."""
     different = images.values if isinstance(images, Shared) else images
     shared = images.index.tolist() if isinstance(images, Shared) else None
     alike: dict[bytes, list[int]] = defaultdict(list)
-    for start in range(0, different.shape[0], _CHUNK):
-        rows = torch.arange(start, min(start + _CHUNK, different.shape[0]))
-        values = different.index_select(0, rows).flatten(1)
-        sparse = values[:, :: max(1, values.shape[1] // _SPARSE)].contiguous().numpy()
-        for row, key in zip(rows.tolist(), sparse, strict=True):
+    row = 0
+    for part in in_parts(different):
+        values = part.flatten(1)
+        for key in values[:, :: max(1, values.shape[1] // _SPARSE)].contiguous().numpy():
             alike[key.tobytes()].append(row)
+            row += 1
     keys = {
-        row: blake2b(_bytes(different, row), digest_size=16).digest()
+        row: content_of(different.index_select(0, torch.tensor([row])))
         for rows in alike.values()
         if len(rows) > 1 or shared is not None
         for row in rows
@@ -68,5 +68,6 @@ def _same(images: Column) -> dict[int, bytes]:
     return keys
 
 
-def _bytes(images: Column, row: int) -> bytes:
-    return images.index_select(0, torch.tensor([row])).contiguous().numpy().tobytes()
+def content_of(image: Tensor) -> str:
+    """Return the digest of an image's values."""
+    return blake2b(image.contiguous().numpy().tobytes(), digest_size=16).hexdigest()

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omnifm.config.experiment import Changes, Experiment, read_plan
-from omnifm.data.check.check_examples import Progress, check_examples, dealable_rows, dealt, examples_of
-from omnifm.data.check.examples import Examples, Listing, joined_examples
-from omnifm.data.check.finding import Finding, caution, error
+from omnifm.data.check.check_examples import Progress, check_examples, dealable_rows, dealt
+from omnifm.data.check.examples import Examples, joined_examples
+from omnifm.data.check.finding import Finding, error
+from omnifm.data.check.source_examples import source_examples
 from omnifm.data.federated_dataset import FederatedDataset, loading_of, with_targets
 from omnifm.data.manifest.manifest_source import ManifestSource
 from omnifm.data.partition import partition_rows
-from omnifm.data.source import Loading, Source
+from omnifm.data.source import Loading
 from omnifm.data.subset import ClientData, Subset
 from omnifm.runs.arm import describe_data
 from omnifm.utils.errors import DataError, OmniFMError
@@ -46,19 +47,9 @@ def check_file(
     listed = []
     for number, source in enumerate(first.data.sources):
         try:
-            examples = _examples(source, loading, decode)
+            listed.append(source_examples(source, loading))
         except DataError as problem:
             found.append(error(f"data.sources.{number} ({source.kind})", str(problem)))
-            continue
-        if examples is None:
-            found.append(
-                caution(
-                    f"data.sources.{number} ({source.kind})",
-                    "its files can only be checked by reading them. Leave --no-decode out.",
-                )
-            )
-        else:
-            listed.append(examples)
     if not listed:
         return found
     if len({examples.learned for examples in listed}) > 1:
@@ -74,13 +65,6 @@ def check_file(
 def _check_manifest(path: Path, decode: bool, progress: Progress) -> list[Finding]:
     loading = Loading(root=path.parent, size=0, channels=1, seed=0, cache=path.parent)
     return check_examples(ManifestSource(path.name).everything(loading), decode=decode, progress=progress)
-
-
-def _examples(source: Source, loading: Loading, decode: bool) -> Examples | None:
-    """Return what a source holds, or None where it would have to decode its images and may not."""
-    if isinstance(source, Listing):
-        return source.examples(loading)
-    return examples_of(source.load(loading), source.kind) if decode else None
 
 
 def _network_problems(experiment: Experiment, examples: Examples, listed: list[Examples]) -> Iterator[Finding]:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-import pandas as pd
-import torch
-
 from omnifm.data.check.duplicate_rules import duplicate_images
-from omnifm.data.check.examples import COLUMNS, Examples
+from omnifm.data.check.examples import Examples
 from omnifm.data.check.file_rules import FILE_RULES
 from omnifm.data.check.finding import Finding, error
 from omnifm.data.check.pixel_rules import PIXEL_RULES, ReadExample
 from omnifm.data.check.row_rules import ROW_RULES
-from omnifm.data.columns import Shared, as_tensor
-from omnifm.data.partition import Rows
-from omnifm.data.subset import SourceTable, distinct
+from omnifm.data.patient_rows import Rows
+from omnifm.data.subset import distinct
 from omnifm.utils.errors import DataError
 
 Progress = Callable[[range], Iterable[int]]
@@ -66,39 +62,6 @@ def _read(examples: Examples, row: int, size: int) -> tuple[str, list[Finding]]:
     return example.content, [finding for rule in PIXEL_RULES for finding in rule(example)]
 
 
-def examples_of(table: SourceTable, kind: str) -> Examples:
-    """Return the rows of a source that can only load all at once, with the digests of its images."""
-    fields = table.fields
-    image = fields["image"]
-    different = image.values if isinstance(image, Shared) else as_tensor(image)
-    digests = [_content(one) for one in different]
-    numbers = image.index.tolist() if isinstance(image, Shared) else range(len(table))
-    learned = (
-        "answer" if "answer" in fields else "mask" if "mask" in fields else "label" if "label" in fields else "image"
-    )
-    labels = [""] * len(table)
-    if learned == "label":
-        label = as_tensor(fields["label"])
-        held = [[int(one)] for one in label] if label.ndim == 1 else [row.nonzero()[:, 0].tolist() for row in label]
-        labels = ["|".join(table.label_names[one] for one in row) for row in held]
-    columns = {
-        "place": [f"{kind}, {patient}" for patient in table.patients],
-        "name": [""] * len(table),
-        "label": labels,
-        "patient": table.patients,
-        "modality": table.modalities,
-        "institution": table.institutions,
-        "split": table.split or [""] * len(table),
-        "content": [digests[number] for number in numbers],
-    }
-    flat = different.flatten(1)
-    black = (flat.amax(dim=1) == flat.amin(dim=1)).nonzero()[:, 0].tolist() if len(flat) else []
-    problems = [error(columns["place"][list(numbers).index(number)], "its image shows nothing.") for number in black]
-    files = pd.DataFrame({name: pd.Series(dtype="object") for name in ("row", "role", "path")})
-    assert set(COLUMNS) <= set(columns)
-    return Examples(pd.DataFrame(columns), files, learned, table.label_names, tuple(problems))
-
-
 def dealable_rows(examples: Examples) -> Rows:
     """Return what a partition looks at."""
     frame = examples.frame
@@ -122,7 +85,3 @@ def dealt(examples: Examples, shares: Sequence[tuple[str, dict[str, Sequence[int
             for row in rows:
                 client[row], part[row] = name, split
     return replace(examples, frame=examples.frame.assign(client=client, part=part))
-
-
-def _content(image: torch.Tensor) -> str:
-    return str(hash(image.contiguous().numpy().tobytes()))

@@ -86,7 +86,9 @@ def little_range(example: ReadExample) -> Iterator[Finding]:
 
 def mask_empty(example: ReadExample) -> Iterator[Finding]:
     """A mask without a region may not have been drawn yet."""
-    if example.row.masks and not any(mask.values.any() for mask in example.row.masks):
+    row = example.row
+    drawn = row.drawn is not None or row.masks
+    if drawn and not (any(mask.values.any() for mask in row.masks) if row.drawn is None else row.drawn.any()):
         yield caution(example.place, "its masks are empty. Draw them, or keep the row if there is nothing to be seen.")
 
 

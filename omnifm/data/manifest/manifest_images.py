@@ -31,6 +31,12 @@ class RowFiles:
     pair: Path | None
     modality: str
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, those of a series one by one."""
+        masks = [path for paths in self.masks.values() for path in paths]
+        return tuple(file for path in (*self.images, *masks, *filter(None, [self.pair])) for file in files_at(path))
+
 
 @dataclass(frozen=True)
 class RowImages:
@@ -77,6 +83,14 @@ class RowReader:
         if modality not in made:
             made[modality] = SourceImages(self.loading, modality, self.intensity, self.pages)
         return made[modality]
+
+    def remark(self, modality: str) -> str:
+        """Return what looked wrong with the last image of a modality."""
+        return self._images(modality).remark
+
+    def recall(self, files: RowFiles, remark: str) -> None:
+        """Count an image with the :meth:`remark` that there was when it was read."""
+        self._images(files.modality).recall(files.images[0], remark)
 
     def warn(self) -> None:
         """Say in one line each which images look as if they were read by the wrong rule."""

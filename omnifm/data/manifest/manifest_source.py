@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 from typing import Annotated, Literal
 
@@ -11,8 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import PreparedRows, Rows, prepared_once
 from omnifm.data.check.examples import Examples
-from omnifm.data.columns import Column, Shared, as_tensor
+from omnifm.data.columns import Column, Shared, Texts
 from omnifm.data.manifest.listed_examples import listed
 from omnifm.data.manifest.manifest_columns import ManifestColumns
 from omnifm.data.manifest.manifest_images import RowFiles, RowReader
@@ -25,6 +26,8 @@ from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import CountOrZero, Text, settings
+
+_EMPTY = "empty"
 
 
 @settings
@@ -92,17 +95,26 @@ class ManifestSource:
         shared = learned == "answer"
         rows = (manifest.frame["image"].drop_duplicates() if shared else manifest.frame).index.tolist()
         reader = self._reader(manifest, learned, loading)
-        made = [self._made(manifest, row, learned, reader) for row in rows]
-        reader.warn()
-        self._check_alike(manifest, rows, made)
-        counts = [len(fields["image"]) for fields in made]
-        fields: dict[str, Column] = {name: torch.cat([one[name] for one in made]) for name in made[0]}
+        files = [self.files(manifest, row, (learned,)) for row in rows]
+
+        def make(number: int) -> Iterator[Rows]:
+            fields = self._made(manifest, rows[number], files[number], reader)
+            empty = "mask" in fields and not fields["mask"].any()
+            yield Rows(fields, f"{_EMPTY if empty else ''}/{reader.remark(files[number].modality)}")
+
+        more = [one.modality for one in files]
+        prepared = prepared_once(loading, self, [one.paths for one in files], make, more)
+        loading.note(manifest.path)
+        self._warn(manifest, rows, files, reader, prepared)
+        fields, counts = dict(prepared.fields), list(prepared.counts)
         if shared:
             if max(counts) > 1:
                 raise DataError(f"{manifest.path}: questions are asked about images, not about slices. Set slices = 0.")
             numbers = {cell: number for number, cell in enumerate(manifest.frame["image"].loc[rows])}
             index = torch.tensor([numbers[cell] for cell in manifest.frame["image"]])
-            fields["image"] = Shared(as_tensor(fields["image"]), index)
+            image = fields["image"]
+            assert not isinstance(image, Texts | Shared)
+            fields["image"] = Shared(image, index)
             counts = [1] * len(manifest.frame)
         return self._table(manifest, learned, fields, counts, self._names(manifest, learned))
 
@@ -170,13 +182,29 @@ class ManifestSource:
             modality=cells.get("modality", "") or self.modality,
         )
 
-    def _made(self, manifest: Manifest, row: int, learned: str, reader: RowReader) -> dict[str, Tensor]:
+    def _made(self, manifest: Manifest, row: int, files: RowFiles, reader: RowReader) -> dict[str, Tensor]:
         """Return the fields that are made from the files of a row; raises :class:`DataError` with the row's number."""
-        files = self.files(manifest, row, (learned,))
         try:
             return reader.prepared(reader.read(files), files.modality)
         except DataError as error:
             raise DataError(f"{manifest.place(row)}: {error}") from error
+
+    def _warn(
+        self,
+        manifest: Manifest,
+        rows: Sequence[int],
+        files: Sequence[RowFiles],
+        reader: RowReader,
+        prepared: PreparedRows,
+    ) -> None:
+        """Warn of empty masks, and of images that look wrong, whether they were read now or before."""
+        notes = {number: note.partition("/") for number, note in prepared.notes}
+        if not prepared.fresh:
+            for number, one in enumerate(files):
+                reader.recall(one, notes[number][2] if number in notes else "")
+        reader.warn()
+        empty = [manifest.place(rows[number]) for number, note in notes.items() if note[0] == _EMPTY]
+        warn_of_empty(empty, " or ".join(self._names(manifest, "mask")))
 
     def _reader(self, manifest: Manifest, learned: str, loading: Loading) -> RowReader:
         return RowReader(
@@ -219,15 +247,6 @@ class ManifestSource:
                 "source."
             )
 
-    @staticmethod
-    def _check_alike(manifest: Manifest, rows: list[int], made: list[dict[str, Tensor]]) -> None:
-        for row, fields in zip(rows, made, strict=True):
-            if (shape := fields["image"].shape[1:]) != (first := made[0]["image"].shape[1:]):
-                raise DataError(
-                    f"{manifest.place(row)}: gives {shape[0]} channels, {len(shape) - 1} axes, but row {rows[0]} "
-                    f"{first[0]} and {len(first) - 1}. Use them in separate sources and experiments."
-                )
-
     def _table(
         self, manifest: Manifest, learned: str, fields: dict[str, Column], counts: list[int], names: tuple[str, ...]
     ) -> SourceTable:
@@ -245,11 +264,6 @@ class ManifestSource:
             fields["label"] = _labels(manifest, names).repeat_interleave(repeats, dim=0)
         if learned == "answer":
             fields |= question_columns(manifest, names)
-        if learned == "mask":
-            shown = as_tensor(fields["mask"]).flatten(2).amax(dim=2)
-            for place, name in enumerate(names if len(names) == 1 else ()):
-                empty = torch.repeat_interleave(torch.arange(len(frame)), repeats)[shown[:, place] == 0]
-                warn_of_empty([manifest.place(frame.index[number]) for number in empty.unique().tolist()], name)
         return SourceTable(
             fields=fields,
             label_names=names,

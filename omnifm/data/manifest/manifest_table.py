@@ -100,6 +100,7 @@ class Manifest:
         needed = {"image": "image", "answer": "question", "pair": "pair"}
         for role in dict.fromkeys(("image", needed.get(learned, "image"))):
             yield from self._empty(role)
+        yield from self._channels()
         if learned == "answer":
             yield from self._empty("answer")
         if learned == "mask" and "mask" in self.frame:
@@ -117,6 +118,20 @@ class Manifest:
             return
         for row in self.frame.index[self.frame[role] == ""]:
             yield error(self.place(row), f"has no {role}. Fill in the cell, or remove the row.")
+
+    def _channels(self) -> Iterator[Finding]:
+        """Yield rows with more or fewer files for an image than the first row that has any."""
+        several = self.frame["image"].str.contains(SEPARATORS, regex=True)
+        if not several.any():
+            return
+        counts = self.frame["image"].map(lambda cell: len(paths_in(cell, self.path.parent)))
+        given = counts[counts > 0]
+        for row, count in given[given != given.iloc[0]].items():
+            yield error(
+                self.place(row),
+                f"names {count} files as the channels of an image, but row {given.index[0]} {given.iloc[0]}. Name as "
+                "many in every row.",
+            )
 
     def _label_problems(self) -> Iterator[Finding]:
         columns = self.columns_of("label")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from omnifm.data.partition import PartitionSettings, Rows, partition_rows
+from omnifm.data.partition import PartitionSettings, partition_rows
+from omnifm.data.patient_rows import Rows
 from omnifm.data.reading import read_image
 from omnifm.data.recognise.layout import TEACHES, Layout
 from omnifm.data.subset import distinct, evenly_spaced
