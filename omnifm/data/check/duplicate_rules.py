@@ -47,8 +47,8 @@ def duplicate_images(examples: Examples) -> Iterator[Finding]:
 def _identified(examples: Examples) -> pd.DataFrame:
     """Return a row for each different image of a split: ``row``, ``content``, ``label``, ``part`` and ``client``."""
     frame = examples.frame
-    images = examples.of("image").groupby("row")["path"].agg("|".join) if len(examples.files) else pd.Series(dtype=str)
-    path = frame.index.to_series().map(images).fillna("")
+    images = examples.of("image").groupby("row")["path"].agg("|".join).to_dict() if len(examples.files) else {}
+    path = frame.index.to_series().map(lambda row: images.get(row, ""))
     if "content" in frame:
         content = frame["content"]
     else:

@@ -16,6 +16,7 @@ from omnifm.data.colour import to_luminance_and_chroma
 from omnifm.data.images import resize, to_channels
 from omnifm.data.mask_regions import Region, check_same_grid, one_region, regions_in
 from omnifm.data.reading import IntensityRule, MedicalImage, read_image
+from omnifm.data.reading.files import files_at
 from omnifm.data.source import Loading
 from omnifm.data.source_images import SourceImages, SourcePages
 from omnifm.data.volumes import between, shrunk_volume
