@@ -63,7 +63,7 @@ def starter(layout: Layout, root: Path, out: Path, task: str, learned: str) -> S
     partition, smallest, sentence = _partition(rows)
     axes = layout.settings.get("axes", 2)
     settings = {key: value for key, value in layout.settings.items() if learned == "mask" or key in ("axes", "slices")}
-    if axes == 3 and learned not in ("label", "mask"):
+    if axes == 3 and learned != "mask":  # networks for other tasks take images
         axes, settings = 2, {**{k: v for k, v in settings.items() if k != "axes"}, "slices": 8}
     size, colour = _form(rows["image"], root, axes)
     source = {"kind": "manifest", "table": MANIFEST, **({"learn": learned} if _needs_saying(rows, learned) else {})}

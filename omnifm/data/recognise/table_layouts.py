@@ -89,6 +89,8 @@ def label_table(contents: FolderContents, hints: Hints) -> Layout | None:
             guessed.append("The modality is not known: correct the column modality, or give --modality.")
     recognised += [f"The {role} is the column {found[role]!r}." for role in ("patient", "institution") if role in found]
     teaches = [role for role in ("answer", "label", "mask") if role in rows and (rows[role] != "").any()]
+    if not teaches and not hints.table:
+        return None  # a table that says nothing about the images
     kind = "questions" if "answer" in teaches else "labels" if "label" in teaches else "images"
     return Layout(
         f"a table of {kind}",
