@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omnifm.config.experiment import Changes, Experiment, read_plan
-from omnifm.data.check.check_examples import Progress, check_examples, dealable_rows, dealt
+from omnifm.data.check.check_examples import ReadingProgress, check_examples, dealable_rows, dealt
 from omnifm.data.check.examples import Examples, joined_examples
 from omnifm.data.check.finding import Finding, error
 from omnifm.data.check.source_examples import source_examples
@@ -25,7 +25,7 @@ TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
 def check_file(
-    path: Path, changes: Changes = (), *, decode: bool = True, progress: Progress = lambda rows: rows
+    path: Path, changes: Changes = (), *, decode: bool = True, progress: ReadingProgress = lambda rows: rows
 ) -> list[Finding]:
     """Return everything that is wrong with the data of an experiment, or with those of a manifest by itself.
 
@@ -62,7 +62,7 @@ def check_file(
     return found + check_examples(examples, decode=decode, size=loading.size, progress=progress)
 
 
-def _check_manifest(path: Path, decode: bool, progress: Progress) -> list[Finding]:
+def _check_manifest(path: Path, decode: bool, progress: ReadingProgress) -> list[Finding]:
     loading = Loading(root=path.parent, size=0, channels=1, seed=0, cache=path.parent)
     return check_examples(ManifestSource(path.name).everything(loading), decode=decode, progress=progress)
 

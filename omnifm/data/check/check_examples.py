@@ -15,12 +15,12 @@ from omnifm.data.patient_rows import Rows
 from omnifm.data.subset import distinct
 from omnifm.utils.errors import DataError
 
-Progress = Callable[[range], Iterable[int]]
+ReadingProgress = Callable[[range], Iterable[int]]
 """Lets a person see how far a loop over rows has come."""
 
 
 def check_examples(
-    examples: Examples, *, decode: bool = True, size: int = 0, progress: Progress = lambda rows: rows
+    examples: Examples, *, decode: bool = True, size: int = 0, progress: ReadingProgress = lambda rows: rows
 ) -> list[Finding]:
     """Return everything that is wrong, those of the listing first, then row by row.
 

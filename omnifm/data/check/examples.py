@@ -18,7 +18,7 @@ from omnifm.data.manifest.manifest_images import RowImages
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 
-COLUMNS = ("place", "name", "label", "patient", "modality", "institution", "split")
+EXAMPLE_COLUMNS = ("place", "name", "label", "patient", "modality", "institution", "split")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Examples:
     """A row for each example, and the files that it is made of.
 
     Args:
-        frame: of texts, with the columns :data:`COLUMNS`: ``place`` (the table and row, or the file, for messages),
+        frame: of texts, with the columns :data:`EXAMPLE_COLUMNS`: ``place`` (the table and row, or the file, for messages),
             ``name`` (the path below the source's folder, in which a patient's name may stand), ``label`` (several
             joined by ``|``), ``patient`` (empty, if nobody says whose it is), ``modality``, ``institution``, ``split``
             (as published; empty, if not). Once partitioned, also ``client`` and ``part``, its split there.

@@ -12,7 +12,7 @@ import pandas as pd
 
 from omnifm.data.check.examples import Examples
 from omnifm.data.check.finding import Finding, error
-from omnifm.data.check.row_rules import SHOWN, Rule
+from omnifm.data.check.row_rules import SHOWN, RowRule
 from omnifm.data.reading.files import is_litter
 from omnifm.utils.words import joined
 
@@ -51,5 +51,5 @@ def masks_shared(examples: Examples) -> Iterator[Finding]:
         yield error(examples.place(first), f"its mask {path} is also that of {there}. Give each image its own.")
 
 
-FILE_RULES: list[Rule] = [files_there, litter_listed, masks_shared]
+FILE_RULES: list[RowRule] = [files_there, litter_listed, masks_shared]
 """What is looked for in the files, in this order."""

@@ -14,7 +14,7 @@ from omnifm.data.check.finding import Finding, caution, error
 from omnifm.data.check.person_names import names_in
 from omnifm.utils.words import joined
 
-Rule = Callable[[Examples], Iterator[Finding]]
+RowRule = Callable[[Examples], Iterator[Finding]]
 """Looks at all examples and yields what it finds."""
 
 SHOWN = 5
@@ -115,7 +115,7 @@ def names_of_people(examples: Examples) -> Iterator[Finding]:
                 )
 
 
-ROW_RULES: list[Rule] = [
+ROW_RULES: list[RowRule] = [
     lone_labels,
     untrained_labels,
     spellings,

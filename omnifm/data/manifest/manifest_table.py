@@ -21,7 +21,7 @@ from omnifm.utils.words import joined
 YES_NO = {"1": True, "1.0": True, "yes": True, "true": True, "0": False, "0.0": False, "no": False, "false": False}
 """The cells of a column that says of each image whether it has a label; an empty one says no."""
 
-SEPARATORS = r"[;|]"
+CELL_SEPARATORS = r"[;|]"
 
 LEARNED = ("mask", "answer", "pair", "label")
 """The columns that can be learned, of which a table usually has one."""
@@ -75,7 +75,7 @@ class Manifest:
         """Whether an image can have several labels, or none."""
         if len(self.columns_of("label")) > 1:
             return True
-        return "label" in self.frame and bool(self.frame["label"].str.contains(SEPARATORS, regex=True).any())
+        return "label" in self.frame and bool(self.frame["label"].str.contains(CELL_SEPARATORS, regex=True).any())
 
     @cached_property
     def labels(self) -> pd.Series[str]:
@@ -121,7 +121,7 @@ class Manifest:
 
     def _channels(self) -> Iterator[Finding]:
         """Yield rows with more or fewer files for an image than the first row that has any."""
-        several = self.frame["image"].str.contains(SEPARATORS, regex=True)
+        several = self.frame["image"].str.contains(CELL_SEPARATORS, regex=True)
         if not several.any():
             return
         counts = self.frame["image"].map(lambda cell: len(paths_in(cell, self.path.parent)))

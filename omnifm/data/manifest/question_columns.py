@@ -10,13 +10,13 @@ from omnifm.data.columns import Column, Texts
 from omnifm.data.manifest.manifest_table import Manifest
 from omnifm.data.questions import as_text
 
-CLOSED = ("yes", "no")
+CLOSED_ANSWERS = ("yes", "no")
 """Answers that only a question which allows few has."""
 
 
 def question_types(manifest: Manifest) -> list[str]:
     """Return the type of each question: as the table says, or else whether it is closed, its answer being yes or no."""
-    closed = manifest.frame["answer"].str.lower().isin(CLOSED).map({True: "closed", False: "open"})
+    closed = manifest.frame["answer"].str.lower().isin(CLOSED_ANSWERS).map({True: "closed", False: "open"})
     if "type" not in manifest.frame:
         return list(closed)
     return list(manifest.frame["type"].where(manifest.frame["type"] != "", closed))
@@ -36,6 +36,6 @@ def question_columns(manifest: Manifest, types: Sequence[str]) -> dict[str, Colu
     return {
         "question": Texts.of(texts["question"]),
         "answer": Texts.of(texts["answer"]),
-        "closed": torch.tensor([answer in CLOSED for answer in texts["answer"]]),
+        "closed": torch.tensor([answer in CLOSED_ANSWERS for answer in texts["answer"]]),
         "label": torch.tensor([types.index(kind) for kind in question_types(manifest)]),
     }

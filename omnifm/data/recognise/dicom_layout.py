@@ -12,7 +12,7 @@ from omnifm.data.reading.dicom_patient import DicomSummary, summarise_dicom
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import with_content
 from omnifm.data.recognise.folder_levels import folder_levels
-from omnifm.data.recognise.layout import Hints, Layout
+from omnifm.data.recognise.layout import FolderLayout, Hints
 from omnifm.data.recognise.path_words import split_word
 from omnifm.data.recognise.pseudonyms import pseudonym_key
 from omnifm.data.subset import distinct
@@ -20,7 +20,7 @@ from omnifm.utils.errors import DataError
 from omnifm.utils.words import joined
 
 
-def dicom_series(contents: FolderContents, hints: Hints) -> Layout | None:
+def dicom_series(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise series of DICOM; folders above them can be classes and splits.
 
     A series in a folder of its own is one image, a volume; other files are an image each. The patient is a digest of
@@ -52,7 +52,9 @@ def dicom_series(contents: FolderContents, hints: Hints) -> Layout | None:
     return _layout(rows, volumes, unread, hints)
 
 
-def _layout(rows: list[tuple[Path, DicomSummary, int]], volumes: int, unread: Sequence[Path], hints: Hints) -> Layout:
+def _layout(
+    rows: list[tuple[Path, DicomSummary, int]], volumes: int, unread: Sequence[Path], hints: Hints
+) -> FolderLayout:
     levels, splits = [], []
     for path, _, depth in rows:
         parts = path.parts[:depth]
@@ -82,4 +84,4 @@ def _layout(rows: list[tuple[Path, DicomSummary, int]], volumes: int, unread: Se
         guessed.append("Some images are volumes and others single: each volume gives slices.")
     settings = {"slices": 8} if volumes else {}
     teaches = ("label", "image") if frame["label"].any() else ("image",)
-    return Layout("DICOM", with_content(frame), teaches, settings, tuple(recognised), tuple(guessed))
+    return FolderLayout("DICOM", with_content(frame), teaches, settings, tuple(recognised), tuple(guessed))

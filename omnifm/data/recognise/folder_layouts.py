@@ -12,14 +12,14 @@ from omnifm.data.reading.files import VOLUMES, stem_of, suffix_of
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_levels import folder_levels
 from omnifm.data.recognise.image_places import ImagePlace, image_places
-from omnifm.data.recognise.layout import Hints, Layout
+from omnifm.data.recognise.layout import FolderLayout, Hints
 from omnifm.data.recognise.mask_values import regions_seen
 from omnifm.data.recognise.path_words import modality_in, modality_word, patient_part
 from omnifm.data.subset import distinct
 from omnifm.utils.words import joined
 
 
-def image_folders(contents: FolderContents, hints: Hints) -> Layout | None:
+def image_folders(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise class folders, masks beside images or in folders of their own, and folders of splits."""
     if not contents.images:
         return None
@@ -62,7 +62,7 @@ def image_folders(contents: FolderContents, hints: Hints) -> Layout | None:
     teaches = (*(["label"] if rows["label"].any() else []), *(["mask"] if places.masked else []), "image")
     name = "class folders" if rows["label"].any() else "a folder of images"
     with_masks = " with masks" if places.masked else ""
-    return Layout(
+    return FolderLayout(
         f"{name}{with_masks}",
         with_content(rows),
         teaches,
@@ -72,7 +72,7 @@ def image_folders(contents: FolderContents, hints: Hints) -> Layout | None:
     )
 
 
-def paired_folders(contents: FolderContents, hints: Hints) -> Layout | None:
+def paired_folders(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise two folders, called by modalities, that hold images of the same names."""
     by_parent: dict[Path, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for path in contents.images:
@@ -89,7 +89,7 @@ def paired_folders(contents: FolderContents, hints: Hints) -> Layout | None:
         return None
     frame = pd.DataFrame(rows, columns=["image", "pair", "patient", "modality"])
     pairs = joined(distinct(frame["modality"].tolist()))
-    return Layout(
+    return FolderLayout(
         "pairs of two modalities",
         frame,
         ("pair", "image"),

@@ -21,7 +21,7 @@ TEACHES = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """What a folder holds.
 
     Attributes:
@@ -52,7 +52,7 @@ class Hints:
     modality: str = ""
 
 
-Recogniser = Callable[[FolderContents, Hints], Layout | None]
+Recogniser = Callable[[FolderContents, Hints], FolderLayout | None]
 """Looks at a folder and returns its layout, or None if it is another.
 
 A recogniser raises :class:`~omnifm.utils.errors.DataError` where it knows the layout but cannot tell one reading from

@@ -14,7 +14,7 @@ _MASK = r"(?:mask|seg|segm|segmentation|gt|groundtruth|ground_truth|label|labelm
 MASK_ENDING = re.compile(rf"^(?P<of>.+?)[ ._-]+{_MASK}(?:[ ._-]?\d+|[ ._-]?\(\d+\))?$", re.IGNORECASE)
 """The stem of a mask that lies beside its image: ``x_mask``, ``x_mask_1``, ``x-seg``; ``of`` is the image's."""
 
-MODALITIES = {
+MODALITY_WORDS = {
     "CT": "ct|cta|computedtomography",
     "MRI": "mri|mr|magneticresonance",
     "T1": "t1|t1w|t1n",
@@ -66,13 +66,13 @@ def _words(part: str) -> list[str]:
 def modality_word(part: str) -> str:
     """Return the modality that a folder is called by, or nothing."""
     word = part.lower().replace(" ", "")
-    return next((name for name, known in MODALITIES.items() if word in known.split("|")), "")
+    return next((name for name, known in MODALITY_WORDS.items() if word in known.split("|")), "")
 
 
 def modality_in(text: str) -> str:
     """Return a modality of which a word stands in a text, or nothing; short words count only by themselves."""
     words = re.split(r"[^a-z0-9]+", text.lower())
-    return next((name for name, known in MODALITIES.items() if set(known.split("|")) & set(words)), "")
+    return next((name for name, known in MODALITY_WORDS.items() if set(known.split("|")) & set(words)), "")
 
 
 def is_patient(part: str) -> bool:

@@ -14,7 +14,7 @@ from omnifm.data.medmnist import SETS
 from omnifm.data.reading.files import VOLUMES, stem_of, suffix_of
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import with_content
-from omnifm.data.recognise.layout import Hints, Layout
+from omnifm.data.recognise.layout import FolderLayout, Hints
 from omnifm.data.recognise.mask_values import regions_seen
 from omnifm.data.tables import read_table
 from omnifm.utils.errors import DataError
@@ -26,7 +26,7 @@ _NOT_ANATOMICAL = ("bold", "dwi", "sbref", "epi", "phasediff", "magnitude1", "ma
 _SUBJECT = re.compile(r"^sub-[a-zA-Z0-9]+$")
 
 
-def medmnist_file(contents: FolderContents, hints: Hints) -> Layout | None:
+def medmnist_file(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise the published files of MedMNIST, which are read as they are."""
     found = [(path, match) for path in contents.arrays if (match := _MEDMNIST.match(path.name))]
     if not found:
@@ -39,7 +39,7 @@ def medmnist_file(contents: FolderContents, hints: Hints) -> Layout | None:
     path, match = found[0]
     source = {"kind": "medmnist", "set": match[1], "pixels": int(match[2] or 28), "folder": path.parent.as_posix()}
     channels = f"{SETS[match[1]].channels} channel(s)"
-    return Layout(
+    return FolderLayout(
         "MedMNIST",
         pd.DataFrame({"image": [path.as_posix()]}),
         ("label", "image"),
@@ -49,7 +49,7 @@ def medmnist_file(contents: FolderContents, hints: Hints) -> Layout | None:
     )
 
 
-def nnunet(contents: FolderContents, hints: Hints) -> Layout | None:
+def nnunet(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise nnU-Net's ``imagesTr`` and ``labelsTr``, with their regions in ``dataset.json``."""
     images = [path for path in contents.images if path.parent.name in ("imagesTr", "imagesTs")]
     if not images:
@@ -85,7 +85,7 @@ def nnunet(contents: FolderContents, hints: Hints) -> Layout | None:
     recognised = [f"{len(frame)} cases with masks, each a patient; modality {modality}; regions: {shown}."]
     if unlabelled:
         recognised.append(f"{unlabelled} cases have no mask and are left out.")
-    return Layout("nnU-Net", frame, ("mask", "image"), settings, tuple(recognised), tuple(guessed))
+    return FolderLayout("nnU-Net", frame, ("mask", "image"), settings, tuple(recognised), tuple(guessed))
 
 
 def _dataset_json(contents: FolderContents) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _regions(about: dict[str, Any]) -> dict[str, Any]:
     return {"regions": regions} if regions else {}
 
 
-def bids(contents: FolderContents, hints: Hints) -> Layout | None:
+def bids(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise BIDS: ``sub-01/anat/sub-01_T1w.nii.gz``, masks below ``derivatives``, and ``participants.tsv``."""
     volumes = [path for path in contents.images if suffix_of(path) in (".nii", ".nii.gz") and _subject(path)]
     if not volumes or len(volumes) < len(contents.images) / 2:
@@ -143,7 +143,7 @@ def bids(contents: FolderContents, hints: Hints) -> Layout | None:
             rows["label"] = [people[chosen].get(patient, "") for patient in rows["patient"]]
             recognised.append(f"The label is the column {chosen!r} of {table}.")
             teaches.insert(0, "label")
-    return Layout("BIDS", with_content(rows), tuple(teaches), settings, tuple(recognised), tuple(guessed))
+    return FolderLayout("BIDS", with_content(rows), tuple(teaches), settings, tuple(recognised), tuple(guessed))
 
 
 def _label_column(people: pd.DataFrame, hints: Hints, path: Path) -> str:

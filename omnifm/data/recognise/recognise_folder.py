@@ -5,7 +5,7 @@ from __future__ import annotations
 from omnifm.data.recognise.dicom_layout import dicom_series
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import image_folders, paired_folders
-from omnifm.data.recognise.layout import TEACHES, Hints, Layout, Recogniser
+from omnifm.data.recognise.layout import TEACHES, FolderLayout, Hints, Recogniser
 from omnifm.data.recognise.published_layouts import bids, medmnist_file, nnunet
 from omnifm.data.recognise.table_layouts import label_table
 from omnifm.utils.errors import DataError, did_you_mean
@@ -15,7 +15,7 @@ RECOGNISERS: list[Recogniser] = [medmnist_file, nnunet, bids, label_table, dicom
 """Asked in this order. A recogniser of your own is one more such function."""
 
 
-def recognise(contents: FolderContents, hints: Hints, task: str = "") -> tuple[Layout, str, str]:
+def recognise(contents: FolderContents, hints: Hints, task: str = "") -> tuple[FolderLayout, str, str]:
     """Return the layout of a folder, the task that it serves, and what is learned: a key of :data:`TEACHES`.
 
     Args:

@@ -14,7 +14,7 @@ import pandas as pd
 from omnifm.data.partition import PartitionSettings, partition_rows
 from omnifm.data.patient_rows import Rows
 from omnifm.data.reading import read_image
-from omnifm.data.recognise.layout import TEACHES, Layout
+from omnifm.data.recognise.layout import TEACHES, FolderLayout
 from omnifm.data.subset import distinct, evenly_spaced
 from omnifm.utils.errors import DataError
 
@@ -38,7 +38,7 @@ class Starter:
     chosen: tuple[str, ...]
 
 
-def starter(layout: Layout, root: Path, out: Path, task: str, learned: str) -> Starter:
+def starter(layout: FolderLayout, root: Path, out: Path, task: str, learned: str) -> Starter:
     """Make the manifest and the experiment for a folder.
 
     Args:

@@ -14,7 +14,7 @@ from omnifm.data.reading.files import stem_of
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import with_content
 from omnifm.data.recognise.image_places import ImagePlaces, image_places
-from omnifm.data.recognise.layout import Hints, Layout
+from omnifm.data.recognise.layout import FolderLayout, Hints
 from omnifm.data.recognise.path_words import modality_in, split_word
 from omnifm.data.tables import read_table
 from omnifm.utils.errors import DataError, did_you_mean
@@ -37,7 +37,7 @@ _FEW = 20
 """A column with at most so many different values may be one of labels."""
 
 
-def label_table(contents: FolderContents, hints: Hints) -> Layout | None:
+def label_table(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise tables whose rows name images, with labels, questions or masks in other columns."""
     images = [*contents.images, *contents.dicom]
     if not images:
@@ -92,7 +92,7 @@ def label_table(contents: FolderContents, hints: Hints) -> Layout | None:
     if not teaches and not hints.table:
         return None  # a table that says nothing about the images
     kind = "questions" if "answer" in teaches else "labels" if "label" in teaches else "images"
-    return Layout(
+    return FolderLayout(
         f"a table of {kind}",
         with_content(rows),
         (*teaches, *([] if "answer" in teaches else ["image"])),

@@ -19,7 +19,7 @@ from made_folders import (
 )
 
 from omnifm.data.recognise.folder_contents import FolderContents
-from omnifm.data.recognise.layout import Hints, Layout
+from omnifm.data.recognise.layout import FolderLayout, Hints
 from omnifm.data.recognise.recognise_folder import passed_over, recognise
 from omnifm.utils.errors import DataError
 
@@ -30,7 +30,7 @@ def own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
 
 
-def found(root: Path, task: str = "", **hints: str) -> tuple[Layout, str, str]:
+def found(root: Path, task: str = "", **hints: str) -> tuple[FolderLayout, str, str]:
     return recognise(FolderContents.of(root), Hints(**hints), task)
 
 
@@ -286,7 +286,9 @@ def test_what_is_not_understood_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"its layout is not recognised \(1 tables\)"):
         found(tmp_path)
     save(tmp_path / "x/1.png", noise(1))
-    with pytest.raises(DataError, match=r"nothing for task = 'vqa'; it was recognised as a folder of images \(for super"):
+    with pytest.raises(
+        DataError, match=r"nothing for task = 'vqa'; it was recognised as a folder of images \(for super"
+    ):
         found(tmp_path, "vqa")
     with pytest.raises(DataError, match=r"cannot serve task = 'segmentaton' .* Did you mean 'segmentation'"):
         found(tmp_path, "segmentaton")
