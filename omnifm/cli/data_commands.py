@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +55,7 @@ def check_data(
 
     from omnifm.runs.data_check import check_file
 
-    def shown(rows: range) -> object:
+    def shown(rows: range) -> Iterable[int]:
         return track(rows, "Reading images", console=err, transient=True, disable=not err.is_terminal)
 
     findings = check_file(file, overrides or (), decode=not no_decode, progress=shown)

@@ -89,10 +89,7 @@ def _partitioned(experiment: Experiment, examples: Examples) -> tuple[Examples, 
             shares = partition_rows(dealable_rows(examples), experiment.partition, experiment.seed)
         except DataError as problem:
             return examples, [error(f"partition.kind = {experiment.partition.kind!r}", str(problem))]
-    splits = [
-        (share.name, {"train": share.train, "validation": share.validation, "test": share.test}) for share in shares
-    ]
-    return dealt(examples, splits), []
+    return dealt(examples, shares), []
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def done(*arguments: object) -> Outcome:
 
 
 JOURNEYS: dict[str, tuple[Callable[[Path], Path], str, list[str], list[str]]] = {
-    "masks beside": (made_folders.masks_beside_images, "accuracy", [], ["classification.width=8"]),
-    "masks to learn": (
+    "masks beside": (
         made_folders.masks_beside_images,
         "dice",
         ["--task", "segmentation", "--modality", "US"],
@@ -60,6 +60,20 @@ def test_from_a_folder_to_a_federation_of_three(tmp_path: Path, name: str) -> No
     results = pd.read_csv(tmp_path / "run/results.csv")
     assert results["client"].nunique() == 3
     assert metric in set(results["metric"])
+
+
+def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
+    made_folders.masks_beside_images(tmp_path / "breast-ultrasound")
+    page = Path(__file__).parents[2] / "docs/own-data.md"
+    block = page.read_text(encoding="utf-8").partition("```sh\n")[2].partition("```")[0]
+    commands = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert len(commands) <= 6
+    for program, *arguments in commands:
+        assert program == "omnifm"
+        small = [*SMALL, "--set", "classification.width=8"] if arguments[0] == "run" else []
+        done(*arguments, *small)
+    assert (tmp_path / "runs/first/report.html").exists()
+    assert (tmp_path / "data.png").exists()
 
 
 def test_what_was_written_is_not_overwritten(tmp_path: Path) -> None:

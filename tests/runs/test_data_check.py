@@ -101,7 +101,7 @@ def test_duplicates_between_the_splits_of_the_partition(tmp_path: Path) -> None:
 
 
 def test_a_source_that_holds_everything_in_one_file(tmp_path: Path) -> None:
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split in ("train", "val", "test"):
         arrays[f"{split}_images"] = np.random.default_rng(0).integers(0, 255, (4, 28, 28)).astype(np.uint8)
         arrays[f"{split}_labels"] = np.array([[0], [1], [0], [1]], np.uint8)

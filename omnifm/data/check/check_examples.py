@@ -11,7 +11,7 @@ from omnifm.data.check.file_rules import FILE_RULES
 from omnifm.data.check.finding import Finding, error
 from omnifm.data.check.pixel_rules import PIXEL_RULES, ReadExample
 from omnifm.data.check.row_rules import ROW_RULES
-from omnifm.data.patient_rows import Rows
+from omnifm.data.patient_rows import ClientSplit, Rows
 from omnifm.data.subset import distinct
 from omnifm.utils.errors import DataError
 
@@ -77,11 +77,11 @@ def dealable_rows(examples: Examples) -> Rows:
     )
 
 
-def dealt(examples: Examples, shares: Sequence[tuple[str, dict[str, Sequence[int]]]]) -> Examples:
+def dealt(examples: Examples, shares: Sequence[ClientSplit]) -> Examples:
     """Return examples with their client and their split there."""
     client, part = [""] * len(examples), [""] * len(examples)
-    for name, splits in shares:
-        for split, rows in splits.items():
+    for share in shares:
+        for split, rows in (("train", share.train), ("validation", share.validation), ("test", share.test)):
             for row in rows:
-                client[row], part[row] = name, split
+                client[row], part[row] = share.name, split
     return replace(examples, frame=examples.frame.assign(client=client, part=part))

@@ -18,18 +18,16 @@ from omnifm.data.manifest.manifest_images import RowImages
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable
 
-EXAMPLE_COLUMNS = ("place", "name", "label", "patient", "modality", "institution", "split")
-
 
 @dataclass(frozen=True)
 class Examples:
     """A row for each example, and the files that it is made of.
 
     Args:
-        frame: of texts, with the columns :data:`EXAMPLE_COLUMNS`: ``place`` (the table and row, or the file, for messages),
-            ``name`` (the path below the source's folder, in which a patient's name may stand), ``label`` (several
-            joined by ``|``), ``patient`` (empty, if nobody says whose it is), ``modality``, ``institution``, ``split``
-            (as published; empty, if not). Once partitioned, also ``client`` and ``part``, its split there.
+        frame: of texts, with these columns: ``place`` (the table and row, or the file, for messages), ``name`` (the
+            path below the source's folder, in which a patient's name may stand), ``label`` (several joined by ``|``),
+            ``patient`` (empty, if nobody says whose it is), ``modality``, ``institution``, ``split`` (as published;
+            empty, if not). Once partitioned, also ``client`` and ``part``, its split there.
         files: the columns ``row`` (of ``frame``), ``role`` (``image``, ``mask``, ``pair``) and ``path``.
         learned: what the examples can teach: ``label``, ``mask``, ``answer``, ``pair`` or ``image``.
         label_names: the labels, or the regions.

@@ -31,11 +31,11 @@ def names_in(texts: Iterable[str], known: Collection[str] = ()) -> list[bool]:
     """Return of each text whether it looks as if it held a first and a last name.
 
     Two neighbouring words that begin with capital letters do, or two joined by ``^`` as in DICOM, unless one of them is
-    ordinary, is ``known`` (labels, modalities), or stands in more than a tenth of the texts: a name does not.
+    ordinary, is ``known`` (labels, modalities), or stands in more than half of the texts: a name does not.
     """
     pairs = [_pairs(text) for text in texts]
     counts = Counter(word for found in pairs for word in {word for pair in found for word in pair})
-    common = {word for word, count in counts.items() if count > max(3, len(pairs) / 10)}
+    common = {word for word, count in counts.items() if count > max(3, len(pairs) / 2)}
     harmless = ORDINARY | common | {word for text in known for word in re.findall(r"[^\W\d_]+", text.lower())}
     return [any(not harmless & set(pair) for pair in found) for found in pairs]
 

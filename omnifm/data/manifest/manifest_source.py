@@ -102,8 +102,8 @@ class ManifestSource:
             empty = "mask" in fields and not fields["mask"].any()
             yield Rows(fields, f"{_EMPTY if empty else ''}/{reader.remark(files[number].modality)}")
 
-        more = [one.modality for one in files]
-        prepared = prepared_once(loading, self, [one.paths for one in files], make, more)
+        modalities = [one.modality for one in files]
+        prepared = prepared_once(loading, self, [one.paths for one in files], make, modalities)
         loading.note(manifest.path)
         self._warn(manifest, rows, files, reader, prepared)
         fields, counts = dict(prepared.fields), list(prepared.counts)

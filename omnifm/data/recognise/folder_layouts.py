@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -39,7 +40,7 @@ def image_folders(contents: FolderContents, hints: Hints) -> FolderLayout | None
             "institution": found.institutions,
         }
     )
-    settings = {}
+    settings: dict[str, Any] = {}
     if places.masked:
         count = sum(bool(image.masks) for image in places.images)
         recognised.append(f"{count} of {len(rows)} images have masks, which are not read as images.")
@@ -116,7 +117,7 @@ def _modalities(rows: pd.DataFrame, root: Path, hints: Hints, guessed: list[str]
     if hints.modality:
         return [hints.modality] * len(rows)
     if rows["modality"].any():
-        return rows["modality"].tolist()
+        return list(rows["modality"])
     texts = (root.resolve().name, *distinct(rows["image"].map(lambda path: str(Path(path).parent)).tolist())[:20])
     if found := next((word for text in texts if (word := modality_in(text))), ""):
         guessed.append(f"The modality of all images is {found}, as a folder is called.")

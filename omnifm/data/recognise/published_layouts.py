@@ -72,7 +72,8 @@ def nnunet(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     if (frame["split"] == "train").all():
         frame = frame.drop(columns="split")
     about = _dataset_json(contents)
-    settings, guessed = _regions(about), []
+    settings = _regions(about)
+    guessed: list[str] = []
     if not settings:
         settings, guessed = regions_seen([contents.root / mask for mask in frame["mask"]])
         guessed = [f"There is no dataset.json with labels. {sentence}" for sentence in guessed]
@@ -129,7 +130,9 @@ def bids(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     rows["modality"] = [hints.modality or _suffix(path) for path in images]
     kinds = rows["modality"].value_counts()
     recognised = [f"{rows['patient'].nunique()} subjects, each a patient; {joined(kinds.index)}."]
-    guessed, settings, teaches = [], {"axes": 3}, ["image"]
+    guessed: list[str] = []
+    settings: dict[str, Any] = {"axes": 3}
+    teaches = ["image"]
     if drawn:
         rows["mask"] = [_mask_of(path, drawn, len(kinds) == 1) for path in images]
         regions, guessed = regions_seen([contents.root / cell for cell in rows["mask"] if cell])
