@@ -36,8 +36,8 @@ NOBODY = ""
 class ClientModel(nn.Module):
     """A client's network with its weights and, if it has an adapter, the bank, in evaluation mode.
 
-    ``allowed`` are the possible labels of its images, unless a call names others. ``placement`` is the circle that a
-    newcomer was assigned to.
+    ``allowed`` are the possible labels of its images, unless a call names others; ``exclusive`` is whether an image has
+    exactly one of them. ``placement`` is the circle that a newcomer was assigned to.
     """
 
     def __init__(
@@ -47,12 +47,14 @@ class ClientModel(nn.Module):
         data_spec: DataSpec,
         *,
         allowed: tuple[str, ...] | None = None,
+        exclusive: bool = True,
         precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        self.model, self._task, self._spec, self._precision = model, task, data_spec, precision
+        self.model, self.task, self.spec, self._precision = model, task, data_spec, precision
         self.label_names = data_spec.shape.label_names
         self.allowed = self.label_names if allowed is None else allowed
+        self.exclusive = exclusive
         self.placement: Placement | None = None
         self.eval()
 
@@ -71,13 +73,20 @@ class ClientModel(nn.Module):
             DataError: the images have another form, a label is unknown, or an input is missing.
         """
         batch = self.batch(images, allowed, **more)
+        return self.task.answer(self._predicted(batch), batch)
+
+    def result(self, images: Tensor, **more: Any) -> dict[str, Tensor]:
+        """Predict as :meth:`forward` does, and return the tensors of the task's ``signature`` by name."""
+        batch = self.batch(images, **more)
+        return self.task.result(self._predicted(batch), batch)
+
+    def _predicted(self, batch: Batch) -> Any:
         with autocast(batch["image"].device, self._precision):
-            output = self.model(batch)
-        return self._task.answer(as_float32(output.prediction), batch)
+            return as_float32(self.model(batch).prediction)
 
     def batch(self, images: Tensor, allowed: Sequence[str] | None = None, **more: Any) -> Batch:
         """Return the network's input for images, on its device; raises :class:`DataError` as the model does."""
-        spec, device = self._spec, next(self.model.parameters()).device
+        spec, device = self.spec, next(self.model.parameters()).device
         if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():
             size = ", ".join(["depth", "height", "width"][-spec.axes :])
             raise DataError(
@@ -85,7 +94,8 @@ class ClientModel(nn.Module):
                 f"{size}), floating point in [0, 1]."
             )
         mask = self._mask(self.allowed if allowed is None else allowed).expand(len(images), -1)
-        return to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
+        batch = self.task.request(images.float(), mask.to(images.device), **more)
+        return to_device({**batch, "exclusive": torch.full((len(images),), self.exclusive)}, device)
 
     def _mask(self, allowed: Sequence[str]) -> Tensor:
         if unknown := [name for name in allowed if name not in self.label_names]:
@@ -155,9 +165,13 @@ class LoadedArm:
                 f"shared tensors are not a complete network. Name a client: {', '.join(self.clients[:8])}."
             )
         model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
-        allowed = self.folder.read_allowed(client or NOBODY)
         return ClientModel(
-            model, arm.task, arm.data_spec, allowed=allowed, precision=self.experiment.training.precision
+            model,
+            arm.task,
+            arm.data_spec,
+            allowed=self.folder.read_allowed(client or NOBODY),
+            exclusive=self._exclusive(client),
+            precision=self.experiment.training.precision,
         )
 
     def model_for(self, images: Tensor, **more: Any) -> ClientModel:
@@ -176,10 +190,21 @@ class LoadedArm:
             CheckpointError: no round was chosen yet, or a file is damaged.
         """
         arm = self.arm
-        client = ClientModel(arm.runtime.model, arm.task, arm.data_spec, precision=self.experiment.training.precision)
+        client = ClientModel(
+            arm.runtime.model,
+            arm.task,
+            arm.data_spec,
+            exclusive=self._exclusive(None),
+            precision=self.experiment.training.precision,
+        )
         server = self._best(None, self.experiment.federation.evaluate[0]).server
         client.model, client.placement = newcomer_model(arm, server, client.batch(images, **more))
         return client
+
+    def _exclusive(self, client: str | None) -> bool:
+        """Return whether an image has exactly one label; of all clients' together, whether that holds for each."""
+        known = self.folder.read_exclusive()
+        return known.get(client, True) if client else all(known.values())
 
     def tensors(self, client: str | None = None) -> Tensors:
         """Return the learned tensors of a client's model before local training; without a client, the shared ones.
