@@ -67,7 +67,7 @@ def make_program(client: ClientModel, main_only: bool = False) -> Program:
     example = example_inputs(client)
     module = _Whole(client, main_only)
     expected = _named(client, _outputs(client, example), main_only)
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), exporters_silenced():
         module(*arguments(example))  # fills caches with real tensors: tracing would leave symbols in them
         exported = torch.export.export(module, arguments(example), dynamic_shapes=_axes(example), strict=False)
         program = Program(exported, example, expected)
@@ -110,7 +110,7 @@ def example_inputs(client: ClientModel) -> Batch:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def exporters_silenced() -> Iterator[None]:
     """Keep torch's exporters from telling the user of their own parts."""
     loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
