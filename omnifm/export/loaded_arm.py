@@ -141,6 +141,22 @@ class LoadedArm:
         """The names of the clients."""
         return self.arm.evaluated
 
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.folder.path.parent
+
+    @property
+    def best_round(self) -> int:
+        """The round that validation chose, at the first evaluation point."""
+        return self._best(None, self.experiment.federation.evaluate[0]).server.round
+
+    @property
+    def bank(self) -> Tensor | None:
+        """The tokens of the bank after the best round, ``(entries, token_dim)``; None of an algorithm without one."""
+        server = self._best(None, self.experiment.federation.evaluate[0]).server
+        return self.arm.algorithm.broadcast(server).extra.get("bank")
+
     def model(self, client: str | None = None, point: EvaluationPoint = "before_local_training") -> ClientModel:
         """Return the model of the round that validation chose, ready to call.
 

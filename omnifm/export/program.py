@@ -135,7 +135,7 @@ class _Whole(nn.Module):
 
     def __init__(self, client: ClientModel, main_only: bool) -> None:
         super().__init__()
-        self.model = deepcopy(client.model).eval()
+        self.model = deepcopy(client.model).to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         if (adapter := self.model.adapter) is not None:
             size = client.task.image_size(client.spec.shape.size)
             adapter.spectrum = RealSpectrum(size, adapter.settings.rho, adapter.settings.grid)
