@@ -10,15 +10,16 @@ from pydantic import BeforeValidator, Field
 
 from omnifm.data.reading.medical_image import MedicalImage
 from omnifm.utils.errors import DataError
-from omnifm.utils.settings import settings
+from omnifm.utils.settings import Positive, settings
 
+RuleName = Literal["auto", "full_range", "percentile", "window", "zscore"]
+_Percent = Annotated[float, Field(ge=0, le=100)]
+_FROM_LIST = Field(strict=False)  # behind the validator below, a list of JSON is one of Python
 CT_WINDOW = (0.0, 2000.0)
 """Centre and width, in Hounsfield units, in which ``auto`` reads CT: from air to dense bone."""
 TWELVE_BITS = 4095.0
 DEVIATIONS = 3.0
 """``zscore`` shows as many standard deviations to each side of the mean."""
-LITTLE = 0.1
-"""An image that uses less of [0, 1] than this was probably read by the wrong rule."""
 
 
 @settings
@@ -37,9 +38,9 @@ class IntensityRule:
     - ``zscore``: from 3 standard deviations below the mean of an image to 3 above.
     """
 
-    rule: Literal["auto", "full_range", "percentile", "window", "zscore"] = "auto"
-    window: tuple[float, Annotated[float, Field(gt=0)]] | None = None
-    percentiles: tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]] = (0.5, 99.5)
+    rule: RuleName = "auto"
+    window: Annotated[tuple[float, Positive], _FROM_LIST] | None = None
+    percentiles: Annotated[tuple[_Percent, _Percent], _FROM_LIST] = (0.5, 99.5)
     bits: Annotated[int, Field(ge=0, le=32)] = 0
 
     def __post_init__(self) -> None:
@@ -126,5 +127,5 @@ def _by_name(value: Any) -> Any:
     return {"rule": value} if isinstance(value, str) else value
 
 
-Intensity = Annotated[IntensityRule, BeforeValidator(_by_name)]
+Intensity = Annotated[IntensityRule, BeforeValidator(_by_name, json_schema_input_type=RuleName | IntensityRule)]
 """A setting: the name of a rule, or a table with its parameters."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.images import resize, to_channels
@@ -21,11 +23,15 @@ def prepared_image(image: MedicalImage, rule: IntensityRule, modality: str, size
         size: a side of what a network takes, in pixels; the aspect ratio is not kept.
         channels: 1 (grey) or 3 (colour).
     """
-    planes = to_channels(unit_planes(image, rule, modality)[None], channels)
-    return (shrunk_volume(planes, size) if image.is_volume else resize(planes, size)).clamp(0, 1)[0]
+    return shaped(rule.apply(image, modality), size, channels, colour=image.colour)[0]
 
 
-def unit_planes(image: MedicalImage, rule: IntensityRule, modality: str) -> Tensor:
-    """Return an image in its own size, ``(1 or 3, *size)`` float32 in [0, 1]."""
-    unit = torch.from_numpy(rule.apply(image, modality))
-    return unit.movedim(-1, 0) if image.colour else unit[None]
+def shaped(unit: NDArray[np.float32], size: int, channels: int, *, colour: bool) -> Tensor:
+    """Return values in [0, 1], ``(*size)`` or with 3 colours last, as ``(1, channels, size, size[, size])``."""
+    planes = torch.from_numpy(np.ascontiguousarray(unit if colour else unit[..., np.newaxis]))[None].movedim(-1, 1)
+    return resized(to_channels(planes, channels), size).clamp(0, 1)
+
+
+def resized(planes: Tensor, size: int) -> Tensor:
+    """Return images or volumes ``(rows, channels, *size)`` as squares or cubes of side ``size``."""
+    return resize(planes, size) if planes.dim() == 4 else shrunk_volume(planes, size)
