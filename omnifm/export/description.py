@@ -49,7 +49,7 @@ class Exported:
             "image": {
                 "channels": spec.channels,
                 "size": list(task.image_size(spec.shape.size)),
-                "prepared": preparation_of(experiment.data, spec.axes, self.group).described(),
+                "prepared": preparation_of(experiment.data, spec.axes, spec.channels, self.group).described(),
             },
             "code": signature.code,
             "versions": {key: value for key, value in versions().items() if key not in ("started", "platform")},

@@ -154,7 +154,8 @@ def _scaling(rule: dict[str, Any], modality: str) -> str:
     linear = "((x.float() - {low}) / {width}).clamp(0, 1)"
     lower, upper = (share / 100 for share in rule["percentiles"])
     flat = "x.float().flatten()[::max(1, x.numel() // 1000000)]"  # torch takes quantiles of a limited number of values
-    ranks = f"(lambda q: ((x.float() - q[0]) / (q[1] - q[0]).clamp(min=1e-6)).clamp(0, 1))(torch.quantile({flat}, torch.tensor([{lower}, {upper}])))"
+    ends = f"torch.quantile({flat}, torch.tensor([{lower}, {upper}]))"
+    ranks = f"(lambda q: ((x.float() - q[0]) / (q[1] - q[0]).clamp(min=1e-6)).clamp(0, 1))({ends})"
     by_type = "x.float() / (255 if x.max() <= 255 else 4095 if x.max() <= 4095 else 65535)"
     if rule["rule"] == "window" and window:
         scaled = linear.format(low=window[0] - window[1] / 2, width=window[1])

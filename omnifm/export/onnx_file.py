@@ -25,7 +25,9 @@ def write_onnx(program: Program, folder: Path, description: dict[str, Any]) -> P
     """
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
-            raise ExperimentError(f"ONNX files are made by {package}, which is not installed: pip install omnifm[export].")
+            raise ExperimentError(
+                f"ONNX files are made by {package}, which is not installed: pip install omnifm[export]."
+            )
     from onnx_ir.passes.common import DeduplicateInitializersPass
 
     with exporters_silenced():
@@ -64,7 +66,9 @@ def _tidy(model: Any, names: dict[str, str]) -> None:
 def _axis_names(exported: ExportedProgram, inputs: list[str]) -> dict[str, str]:
     """Return names for the symbols of free axes: the rows are ``batch``, the others are called as their input."""
     names: dict[str, str] = {}
-    symbols = [node.meta["val"].shape for node in exported.graph.nodes if node.name in exported.graph_signature.user_inputs]
+    symbols = [
+        node.meta["val"].shape for node in exported.graph.nodes if node.name in exported.graph_signature.user_inputs
+    ]
     for name, shape in zip(inputs, symbols, strict=True):
         names |= {str(axis): name for axis in shape[1:] if not isinstance(axis, int)}
         names[str(shape[0])] = "batch"
@@ -81,4 +85,6 @@ def _check(path: Path, program: Program) -> None:
     for rows in (1, len(program.example["image"])):
         inputs = {name: value[:rows].numpy() for name, value in program.example.items()}
         found = session.run(list(program.expected), inputs)
-        check_agreement({name: torch.from_numpy(v) for name, v in zip(program.expected, found, strict=True)}, program.expected)
+        check_agreement(
+            {name: torch.from_numpy(v) for name, v in zip(program.expected, found, strict=True)}, program.expected
+        )

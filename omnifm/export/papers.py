@@ -30,7 +30,9 @@ def model_card(exported: Exported) -> str:
     """Return what there is to know of a model before it is used: data, metrics, training, privacy, limits."""
     about, document, spec = exported.description, exported.document, exported.model.spec
     kinds = [source["kind"] for source in document["data"]["sources"]]
-    names = [source.get("name") or source.get("set") or source.get("modality") for source in document["data"]["sources"]]
+    names = [
+        source.get("name") or source.get("set") or source.get("modality") for source in document["data"]["sources"]
+    ]
     rounds = {key: document["federation"][key] for key in ("rounds", "participation")}
     adapter = {f"adapter.{key}": document["adapter"][key] for key in ("rho", "grid", "token_dim", "neighbours")}
     return _filled(

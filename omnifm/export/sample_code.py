@@ -6,7 +6,7 @@ from typing import Any
 
 _QUESTION = "is there a lesion?"
 _SHOWN = {
-    "labels": 'for name, value in zip({labels}, {main}[0].tolist()):\n    print(name, round(value, 3))\n',
+    "labels": "for name, value in zip({labels}, {main}[0].tolist()):\n    print(name, round(value, 3))\n",
     "regions": "mask = {main}[0] > {threshold}  # a layer for each of {labels}\nprint(mask.shape)\n",
     "image": "print({main}.shape)\n",
     "text": 'print(bytes({main}[0].tolist()).rstrip(b"\\0").decode())\n',

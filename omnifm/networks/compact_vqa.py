@@ -131,7 +131,6 @@ class CompactAnswerer:
         texts = written(prediction["written"])
         return [self.vocabulary[c] if c < len(self.vocabulary) else text for c, text in zip(chosen, texts, strict=True)]
 
-
     def result(self, prediction: Answered) -> Answered:
         """Return the likeliest ``answer``, ``(batch, bytes)``, and its ``log_probability``, ``(batch,)``."""
         likely, written_bytes = _likely(prediction).max(dim=1), prediction["written"]
@@ -187,7 +186,7 @@ class CompactHead(Head):
         self.decoder = ByteDecoder(width)
 
     def forward(self, tokens: Tensor, seen: Tensor, batch: Batch) -> Answered:
-        """Return ``classes`` ``(batch, answers + 1)``, of ``letters`` ``bytes`` ``(batch, T, 256)``; in evaluation more.
+        """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)`` (of ``letters``); in use more.
 
         ``written`` ``(batch, answer_bytes)`` uint8 is what the decoder writes by itself, zero from its end on, and
         ``written_likely`` ``(batch,)`` the logarithm of its probability.
