@@ -18,7 +18,9 @@ from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.core.tensors import Tensors
-from omnifm.data.federated_dataset import POOLED, FederatedDataset, load_dataset, pooled
+from omnifm.data.data_record import DataRecord
+from omnifm.data.federated_dataset import POOLED, FederatedDataset, pooled
+from omnifm.data.recorded_dataset import load_recorded
 from omnifm.data.subset import Batch, ClientData, LazySubset, Subset
 from omnifm.export.newcomer import newcomer_model
 from omnifm.runs.arm import Arm, DataSpec, build_arm
@@ -134,7 +136,8 @@ class LoadedArm:
         """
         data_spec, _ = self.folder.read_data()
         arm = build_arm(self.experiment, data_spec, self.folder.kept)
-        return replace(arm, runtime=replace(arm.runtime, clients=_Clients(self.experiment, data_spec)))
+        clients = _Clients(self.experiment, data_spec, DataRecord(self.folder.path.parent))
+        return replace(arm, runtime=replace(arm.runtime, clients=clients))
 
     @property
     def clients(self) -> tuple[str, ...]:
@@ -180,7 +183,7 @@ class LoadedArm:
                 f"In arm {self.name!r} {own[0]} ({len(own)} tensors in all) is not shared by all clients, so the "
                 f"shared tensors are not a complete network. Name a client: {', '.join(self.clients[:8])}."
             )
-        model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
+        model = self._frozen(broadcast, client, state, point)
         return ClientModel(
             model,
             arm.task,
@@ -234,9 +237,19 @@ class LoadedArm:
             whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
             runtime.weights.load(whole)
         else:
-            own = runtime.frozen_model(broadcast, client, state, "before_local_training").state_dict()
+            own = self._frozen(broadcast, client, state, "before_local_training").state_dict()
             whole = {name: own[name] for name in runtime.weights.tensors}
         return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
+
+    def _frozen(
+        self, broadcast: Broadcast, client: str | None, state: ClientState, point: EvaluationPoint
+    ) -> FederatedModel:
+        """Return a client's model; the kept one where it would depend on data."""
+        if client and point == "before_local_training":
+            kept = self.folder.models.read(self.arm, client, broadcast.round)
+            if kept is not None:
+                return kept
+        return self.arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
 
     def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:
         """Return what a client receives after the best round of an evaluation point, and its state."""
@@ -267,8 +280,8 @@ class LoadedArm:
 class _Clients(Mapping[str, ClientData]):
     """The clients of a run; their data are loaded on first use."""
 
-    def __init__(self, experiment: Experiment, data_spec: DataSpec) -> None:
-        self._experiment = experiment
+    def __init__(self, experiment: Experiment, data_spec: DataSpec, record: DataRecord) -> None:
+        self._experiment, self._record = experiment, record
         self._groups = {one.name: one.group for one in data_spec.client_stats}
 
     def __getitem__(self, name: str) -> ClientData:
@@ -292,4 +305,5 @@ class _Clients(Mapping[str, ClientData]):
 
     @cached_property
     def _dataset(self) -> FederatedDataset:
-        return load_dataset(self._experiment.data, self._experiment.partition, self._experiment.seed)
+        experiment = self._experiment
+        return load_recorded(self._record, experiment.data, experiment.partition, experiment.seed, write=False)

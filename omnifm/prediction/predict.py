@@ -126,7 +126,7 @@ class _Reader:
         second = self.prepared.planes(images[1:], channels=1)
         if second.shape[1:] != luminance.shape[2:]:
             raise DataError(f"{request.name}: the images of a pair must be of one size. Register them on one grid.")
-        return _Example(images, torch.cat([luminance[0], second]), self.prepared, chroma if chroma.any() else None)
+        return _Example(images, torch.cat([luminance[0], second]), self.prepared, chroma if images[0].colour else None)
 
     def sample(self, loaded: LoadedArm, requests: Sequence[Request]) -> Tensor:
         """Return images of a new hospital as a network sees them, of those that can be read.

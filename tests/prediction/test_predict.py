@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from small_run import omnifm as command
 from trained_runs import picture
@@ -50,10 +51,9 @@ def test_labels_of_a_client(trained: Trained, tmp_path: Path) -> None:
 def test_a_file_is_prepared_as_in_training(trained: Trained, tmp_path: Path) -> None:
     run = trained("classification")
     model = run.model("MRI")
-    import torch
-
     image = png(tmp_path / "a.png", 3)
-    expected = model(torch.from_numpy(np.asarray(Image.open(image)).astype(np.float32) / 255)[None, None]).softmax(1)[0]
+    values = picture(3)[0].astype(np.float32) / 255
+    expected = model(torch.from_numpy(values)[None, None]).softmax(1)[0]
     found = run.predict(image, client="MRI")
     assert found.loc[0, ["left", "right"]].astype(float).tolist() == pytest.approx(expected.tolist(), abs=1e-6)
 
@@ -88,7 +88,8 @@ def test_masks_of_pictures(trained: Trained, tmp_path: Path) -> None:
     png(tmp_path / "new/sub/a.png", side=40)
     run = trained("segmentation")
     found = run.predict(tmp_path / "new", client="CT", modality="CT", out=tmp_path / "o")
-    mask = np.asarray(Image.open(tmp_path / "o" / found.loc[0, "mask"]))
+    with Image.open(tmp_path / "o" / found.loc[0, "mask"]) as opened:
+        mask = np.asarray(opened)
     assert found.loc[0, "mask"] == "sub/a_mask.png"
     assert mask.shape == (40, 40)
     assert set(np.unique(mask)) <= {0, 255}
@@ -120,18 +121,20 @@ def test_a_volume_by_sliding_window(trained: Trained, tmp_path: Path) -> None:
 def test_enlarged_images(trained: Trained, tmp_path: Path) -> None:
     run, image = trained("super_resolution"), png(tmp_path / "a.png", side=22)
     found = run.predict(image, client="CT", out=tmp_path / "o")
-    large = Image.open(tmp_path / "o" / found.loc[0, "enlarged"])
-    assert large.size == (44, 44)
-    plain = np.asarray(Image.open(image).resize((44, 44), Image.Resampling.BICUBIC), np.float32)
-    assert np.abs(np.asarray(large, np.float32) - plain).mean() < 12
+    with Image.open(tmp_path / "o" / found.loc[0, "enlarged"]) as large:
+        enlarged = np.asarray(large, np.float32)
+    assert enlarged.shape == (44, 44)
+    with Image.open(image) as given:
+        plain = np.asarray(given.resize((44, 44), Image.Resampling.BICUBIC), np.float32)
+    assert np.abs(enlarged - plain).mean() < 12
     volume = turned_volume(tmp_path / "v.nii.gz")
     found = run.predict(volume, client="CT", out=tmp_path / "o")
-    fine, given = nibabel.load(tmp_path / "o" / found.loc[0, "enlarged"]), nibabel.load(volume)
-    steps = np.linalg.norm(fine.affine[:3, :3], axis=0) / np.linalg.norm(given.affine[:3, :3], axis=0)
+    fine, coarse = nibabel.load(tmp_path / "o" / found.loc[0, "enlarged"]), nibabel.load(volume)
+    steps = np.linalg.norm(fine.affine[:3, :3], axis=0) / np.linalg.norm(coarse.affine[:3, :3], axis=0)
     assert sorted(steps) == pytest.approx([0.5, 0.5, 1.0])
-    assert np.array(fine.shape) == pytest.approx(np.array(given.shape) / steps)
-    corner = [np.array([-0.5, -0.5, -0.5, 1])] * 2
-    assert np.allclose(fine.affine @ corner[0], given.affine @ corner[1])
+    assert np.array(fine.shape) == pytest.approx(np.array(coarse.shape) / steps)
+    corner = np.array([-0.5, -0.5, -0.5, 1])
+    assert np.allclose(fine.affine @ corner, coarse.affine @ corner)
 
 
 def test_pairs_from_a_table(trained: Trained, tmp_path: Path) -> None:
@@ -141,13 +144,14 @@ def test_pairs_from_a_table(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image;pair\npet.png;ct.png\n")
     run = trained("image_fusion")
     found = run.predict(table=tmp_path / "t.csv", client="PET-MRI", out=tmp_path / "o")
-    fused = Image.open(tmp_path / "o" / found.loc[0, "fused"])
-    assert (fused.size, fused.mode) == ((60, 60), "RGB")
+    with Image.open(tmp_path / "o" / found.loc[0, "fused"]) as fused:
+        assert (fused.size, fused.mode) == ((60, 60), "RGB")
     alone = run.predict(
         [tmp_path / "ct.png"] + [f"{tmp_path / 'ct.png'};{tmp_path / 'pet.png'}"], client="PET-MRI", out=tmp_path / "p"
     )
     assert list(alone.attrs["failed"]) == [str(tmp_path / "ct.png")]
-    assert Image.open(tmp_path / "p" / alone.loc[0, "fused"]).mode == "L"
+    with Image.open(tmp_path / "p" / alone.loc[0, "fused"]) as fused:
+        assert fused.mode == "L"
 
 
 def test_answers(trained: Trained, tmp_path: Path) -> None:

@@ -126,3 +126,10 @@ def warn_of_others(folder: Path, others: Sequence[Path], masks: Sequence[Path] =
             len(masks),
             masks[0].name,
         )
+
+
+def files_at(path: Path) -> tuple[Path, ...]:
+    """Return the files that an image is read from: itself, or those in the folder of a series."""
+    if not path.is_dir():
+        return (path,)
+    return tuple(sorted(inside for inside in path.iterdir() if inside.is_file() and not is_litter(inside)))
