@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,8 @@ class Preparation:
     ``intensity`` is the rule by which numbers become [0, 1], ``modality`` what the settings say where the header says
     nothing. ``axes`` is 3 where networks see volumes. An image becomes ``size`` pixels a side: all of it, or each
     window of ``tile`` pixels (0: all of it), or, of images of ``mm`` (not 0), as many mm. ``pages`` says what is read
-    of a volume where networks see images.
+    of a volume where networks see images. ``among`` are modalities of which some are read otherwise than the others:
+    a file that does not say its own is refused.
     """
 
     intensity: IntensityRule
@@ -35,6 +37,7 @@ class Preparation:
     tile: int = 0
     mm: float = 0.0
     pages: Pages = "volume"
+    among: tuple[str, ...] = ()
 
     def read(self, path: Path) -> MedicalImage:
         """Read an image as training did.
@@ -79,7 +82,16 @@ class Preparation:
         """Return it as plain values, for programs that prepare images elsewhere."""
         return asdict(self)
 
+    def limits(self, image: MedicalImage) -> tuple[float, float]:
+        """Return the numbers of an image that become 0 and 1."""
+        return self.intensity.limits(image, self.modality)
+
     def _unit(self, image: MedicalImage) -> Tensor:
+        if self.among and not image.modality and image.values.dtype != np.uint8:
+            raise DataError(
+                f"{image.path}: does not say its modality, and training read some modalities otherwise than others. "
+                f"Name it by --modality: {', '.join(self.among)}."
+            )
         if self.mm:
             return torch.from_numpy(sequence_intensities(image.values, image.path))[None]
         unit = torch.from_numpy(self.intensity.apply(image, self.modality))
@@ -101,11 +113,13 @@ def preparation_of(data: DataSettings, axes: int, channels: int, modality: str =
     wanted = set(modality.split("+")) if modality else set()
     matching = [source for source in data.sources if wanted & set(_modalities(source))] or list(data.sources)
     ways = list(dict.fromkeys(_of_source(source, data, axes, channels, wanted) for source in matching))
+    known = sorted({name for source in data.sources for name in _modalities(source)})
+    if len({replace(way, modality="") for way in ways}) == 1 and len(ways) > 1:
+        return replace(ways[0], modality="", among=tuple(known))
     if len(ways) > 1:
-        known = sorted({name for source in data.sources for name in _modalities(source)})
         raise ExperimentError(
-            f"The sources of the experiment prepare their images in {len(ways)} ways (modality, intensity, tile, pages "
-            f"or field of view differ): name the modality of the images ({', '.join(known)})."
+            f"The sources of the experiment prepare their images in {len(ways)} ways (intensity, tile, pages or field "
+            f"of view differ): name the modality of the images ({', '.join(known)})."
         )
     return ways[0]
 

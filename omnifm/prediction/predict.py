@@ -171,7 +171,7 @@ def _found(model: ClientModel, example: _Example, request: Request, out: Path | 
     if example.chroma is not None:
         made = to_colour(made[None], example.chroma)[0]
     unit = made.movedim(0, -1).numpy() if len(made) == 3 else made[0].numpy()
-    limits = prepared.intensity.limits(first, prepared.modality)
+    limits = prepared.limits(first)
     name = next(iter(model.task.signature.outputs))
     file = write_image(stem.with_name(f"{stem.name}_{name}"), first, unit, limits, scale)
     return {name: str(file.relative_to(out))}

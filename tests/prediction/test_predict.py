@@ -147,7 +147,7 @@ def test_pairs_from_a_table(trained: Trained, tmp_path: Path) -> None:
     with Image.open(tmp_path / "o" / found.loc[0, "fused"]) as fused:
         assert (fused.size, fused.mode) == ((60, 60), "RGB")
     alone = run.predict(
-        [tmp_path / "ct.png"] + [f"{tmp_path / 'ct.png'};{tmp_path / 'pet.png'}"], client="PET-MRI", out=tmp_path / "p"
+        [tmp_path / "ct.png", f"{tmp_path / 'ct.png'};{tmp_path / 'pet.png'}"], client="PET-MRI", out=tmp_path / "p"
     )
     assert list(alone.attrs["failed"]) == [str(tmp_path / "ct.png")]
     with Image.open(tmp_path / "p" / alone.loc[0, "fused"]) as fused:
