@@ -18,8 +18,9 @@ from omnifm.comparison.compare import compare_locked
 from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
 from omnifm.config.experiment import Changes, Plan, read_plan
 from omnifm.core.evaluation import EvaluationPoint
+from omnifm.export.client_model import ClientModel
 from omnifm.export.formats import export_model
-from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.export.loaded_arm import LoadedArm
 from omnifm.prediction.predict import predict
 from omnifm.prediction.requests import requests_of
 from omnifm.results.findings import read_findings

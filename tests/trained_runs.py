@@ -16,11 +16,14 @@ SIZES = {"image_fusion": 48, "volumes": 16}
 
 
 def train(task: str, folder: Path) -> omnifm.Run:
-    """Train a run of a task (or of ``volumes``, whose task is segmentation) for one round, and remove its data."""
+    """Train a run for one round, and remove its data.
+
+    Besides the tasks there are ``volumes``, which are segmented, and ``shared``, which are classified by one model.
+    """
     data = folder / "data"
     settings = {"size": SIZES.get(task, 16), "root": str(data), "cache": str(folder / "cache"), "answer_patients": 1}
     content: dict[str, Any] = {
-        "task": "segmentation" if task == "volumes" else task,
+        "task": {"volumes": "segmentation", "shared": "classification"}.get(task, task),
         "name": f"tiny-{task}",
         "algorithm": "omnifm",
         "data": {**settings, "sources": SOURCES[task](data)},
@@ -28,6 +31,7 @@ def train(task: str, folder: Path) -> omnifm.Run:
         "federation": {"rounds": 1, "evaluate_every": 1, "evaluate": ["before_local_training"], "acceptance": "off"},
         "adapter": {"grid": 5, "token_dim": 8},
         "bank": {"min_cluster": 1, "prototypes": 3},
+        "omnifm": {"variant": "paper" if task == "shared" else "circles"},
         "classification": {"width": 8},
         "segmentation": {"depth": 2},
         "vqa": {"compact": {"width": 8, "answer_bytes": 4, "layers": 1}},
@@ -93,6 +97,7 @@ def _questions(root: Path) -> list[dict[str, Any]]:
 
 SOURCES = {
     "classification": write_images,
+    "shared": write_images,
     "segmentation": _masked,
     "super_resolution": write_images,
     "image_fusion": _pairs,

@@ -10,7 +10,8 @@ import pandas as pd
 
 from omnifm.config.experiment import to_document
 from omnifm.data.preparation import preparation_of
-from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.export.client_model import ClientModel
+from omnifm.export.loaded_arm import LoadedArm
 from omnifm.results.frame import read_results
 from omnifm.runs.run import versions
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from omnifm.export.client_model import ClientModel
 from omnifm.export.description import Exported
-from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.export.loaded_arm import LoadedArm
 from omnifm.export.monai_bundle import write_bundle
 from omnifm.export.onnx_file import ONNX_FILE, write_onnx
 from omnifm.export.papers import CARD, write_papers
@@ -25,7 +26,7 @@ def export_model(
     Args:
         loaded: the arm.
         folder: where to; it is made.
-        file_format: one of ``FORMATS``.
+        file_format: one of ``EXPORT_FORMATS``.
         client: whose model, with its personal parts; without one, what all share. All formats but ``safetensors`` need
             a complete network.
 
@@ -34,8 +35,8 @@ def export_model(
             package is missing, or the folder holds a model already.
         CheckpointError: the arm has no intact checkpoint of its best round.
     """
-    if file_format not in FORMATS:
-        raise ExperimentError(f"There is no format {file_format!r}. {did_you_mean(file_format, FORMATS)}")
+    if file_format not in EXPORT_FORMATS:
+        raise ExperimentError(f"There is no format {file_format!r}. {did_you_mean(file_format, EXPORT_FORMATS)}")
     if (folder / CARD).exists():
         raise ExperimentError(f"{folder} holds a model already. Give another folder.")
     if file_format == WEIGHTS_FORMAT:
@@ -74,5 +75,5 @@ _WRITERS: dict[str, Callable[[Exported, Path], None]] = {
     "torch": _write_torch,
     "monai-bundle": write_bundle,
 }
-FORMATS = (WEIGHTS_FORMAT, *_WRITERS)
+EXPORT_FORMATS = (WEIGHTS_FORMAT, *_WRITERS)
 """The formats of export."""

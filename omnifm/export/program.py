@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from omnifm.data.subset import Batch
-from omnifm.export.loaded_arm import ClientModel
+from omnifm.export.client_model import ClientModel
 from omnifm.spectral.real_spectrum import RealSpectrum
 from omnifm.utils.errors import ExperimentError
 

@@ -8,8 +8,9 @@ from omnifm.checkpoint.file import write_checkpoint
 from omnifm.checkpoint.kept_weights import MODEL_FILE
 from omnifm.checkpoint.weight_file import write_weights
 from omnifm.data.federated_dataset import POOLED
+from omnifm.export.client_model import ClientModel
 from omnifm.export.description import Exported
-from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.export.loaded_arm import LoadedArm
 from omnifm.export.papers import write_papers
 from omnifm.export.sample_code import weights_code
 from omnifm.runs.initial_weights import travels

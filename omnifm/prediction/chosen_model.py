@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.export.client_model import ClientModel
+from omnifm.export.loaded_arm import LoadedArm
 from omnifm.utils.errors import ExperimentError
 
 FEW = 8

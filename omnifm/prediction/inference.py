@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnifm.data.preparation import Preparation
 from omnifm.data.reading.prepare import resized
-from omnifm.export.loaded_arm import ClientModel
+from omnifm.export.client_model import ClientModel
 
 OVERLAP = 0.25
 """The share of a window that the next one covers too."""
@@ -30,7 +30,7 @@ def probabilities(client: ClientModel, prepared: Preparation, planes: Tensor) ->
     return torch.cat([_main(client, part) for part in parts]).mean(dim=0)
 
 
-def answer(client: ClientModel, prepared: Preparation, planes: Tensor, question: str) -> str:
+def answer_to(client: ClientModel, prepared: Preparation, planes: Tensor, question: str) -> str:
     """Return the answer to a question: of a volume of which the network sees slices, by the slice in the middle."""
     rows = seen_by_network(client, prepared, planes)
     found: list[str] = client(rows[len(rows) // 2][None], question=[question])

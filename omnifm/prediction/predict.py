@@ -18,10 +18,11 @@ from omnifm.data.reading import MedicalImage
 from omnifm.data.subset import evenly_spaced
 from omnifm.data.writing.image_files import write_image
 from omnifm.data.writing.mask_files import write_masks
-from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.export.client_model import ClientModel
+from omnifm.export.loaded_arm import LoadedArm
 from omnifm.prediction.chosen_model import newcomer
-from omnifm.prediction.inference import answer, made_image, probabilities, region_probabilities, seen_by_network
-from omnifm.prediction.requests import Request
+from omnifm.prediction.inference import answer_to, made_image, probabilities, region_probabilities, seen_by_network
+from omnifm.prediction.requests import PredictionRequest
 from omnifm.utils.errors import DataError, ExperimentError
 
 PREDICTIONS = "predictions.csv"
@@ -41,7 +42,7 @@ class Predictions:
 
 def predict(
     loaded: LoadedArm,
-    requests: Sequence[Request],
+    requests: Sequence[PredictionRequest],
     *,
     client: str | None = None,
     modality: str = "",
@@ -112,7 +113,7 @@ class _Reader:
     prepared: Preparation
     count: int
 
-    def read(self, request: Request) -> _Example:
+    def read(self, request: PredictionRequest) -> _Example:
         if self.count > 1 and len(request.files) != self.count:
             raise DataError(
                 f"{request.name}: an example is {self.count} registered images, and this names {len(request.files)}. "
@@ -128,7 +129,7 @@ class _Reader:
             raise DataError(f"{request.name}: the images of a pair must be of one size. Register them on one grid.")
         return _Example(images, torch.cat([luminance[0], second]), self.prepared, chroma if images[0].colour else None)
 
-    def sample(self, loaded: LoadedArm, requests: Sequence[Request]) -> Tensor:
+    def sample(self, loaded: LoadedArm, requests: Sequence[PredictionRequest]) -> Tensor:
         """Return images of a new hospital as a network sees them, of those that can be read.
 
         Raises:
@@ -148,13 +149,13 @@ class _Reader:
         return torch.cat(parts)[:MOST_LOOKED_AT]
 
 
-def _found(model: ClientModel, example: _Example, request: Request, out: Path | None) -> dict[str, Any]:
+def _found(model: ClientModel, example: _Example, request: PredictionRequest, out: Path | None) -> dict[str, Any]:
     """Predict one example; return the columns of its row."""
     gives, prepared, planes = model.task.signature.gives, example.prepared, example.planes
     if gives == "labels":
         return _labelled(model, probabilities(model, prepared, planes))
     if gives == "text":
-        return {"question": request.question, "answer": answer(model, prepared, planes, request.question)}
+        return {"question": request.question, "answer": answer_to(model, prepared, planes, request.question)}
     assert out is not None
     stem = out / request.stem
     stem.parent.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,12 @@ from omnifm.data.reading.files import by_series, images_among, is_dicom, stem_of
 from omnifm.data.tables import read_table
 from omnifm.utils.errors import DataError
 
-SEPARATORS = (";", "|")
+_SEPARATORS = (";", "|")
 """What stands between the files of one image: of its channels, or of a pair."""
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictionRequest:
     """One example: its ``files``, of which each is a channel or one of a pair, and what is asked of it.
 
     ``name`` is how the user called it, ``stem`` the path of its output below the folder of predictions, without ending.
@@ -27,7 +27,7 @@ class Request:
     question: str = ""
 
 
-def requests_of(paths: Sequence[str | Path], table: Path | None = None, question: str = "") -> list[Request]:
+def requests_of(paths: Sequence[str | Path], table: Path | None = None, question: str = "") -> list[PredictionRequest]:
     """Return the examples among files, folders and the rows of a table, each with an output name of its own.
 
     A folder that holds the files of one DICOM series is one image; of another, every image in it and below. Several
@@ -37,7 +37,7 @@ def requests_of(paths: Sequence[str | Path], table: Path | None = None, question
     Raises:
         DataError: a folder holds no image, or the table has no column ``image`` or no row; or there is nothing at all.
     """
-    found: list[Request] = []
+    found: list[PredictionRequest] = []
     for path in paths:
         found += _requests(str(path), question)
     if table is not None:
@@ -47,20 +47,20 @@ def requests_of(paths: Sequence[str | Path], table: Path | None = None, question
     return _with_own_stems(found)
 
 
-def _requests(path: str, question: str) -> list[Request]:
+def _requests(path: str, question: str) -> list[PredictionRequest]:
     files = _split(path)
     if len(files) > 1:
-        return [Request(path, tuple(map(Path, files)), Path(_stem(Path(files[0]))), question)]
+        return [PredictionRequest(path, tuple(map(Path, files)), Path(_stem(Path(files[0]))), question)]
     place = Path(path)
     if not place.is_dir() or _is_series(place):
-        return [Request(path, (place,), Path(_stem(place)), question)]
+        return [PredictionRequest(path, (place,), Path(_stem(place)), question)]
     images, others = images_among(place.rglob("*"), place)
     chosen, masks = without_masks(images)
     warn_of_others(place, others, masks)
     if not chosen:
         raise DataError(f"{place}: holds no image. Name the folder of the images, or the images themselves.")
     return [
-        Request(
+        PredictionRequest(
             str(one), (one,), (one.relative_to(place) if one != place else Path(one.name)).parent / _stem(one), question
         )
         for one in by_series(chosen)
@@ -72,7 +72,7 @@ def _is_series(folder: Path) -> bool:
     return bool(files) and all(path.is_file() and is_dicom(path) for path in files)
 
 
-def _rows(table: Path, question: str) -> list[Request]:
+def _rows(table: Path, question: str) -> list[PredictionRequest]:
     frame = read_table(table, ["image"])
     found = []
     for number, row in zip(frame.index, frame.to_dict("records"), strict=True):
@@ -80,14 +80,14 @@ def _rows(table: Path, question: str) -> list[Request]:
         if not cells:
             raise DataError(f"{table}, row {number}: names no image. Fill it in, or remove the row.")
         files = tuple(table.parent / PureWindowsPath(cell).as_posix() for cell in cells)
-        found.append(Request(row["image"], files, Path(_stem(files[0])), row.get("question") or question))
+        found.append(PredictionRequest(row["image"], files, Path(_stem(files[0])), row.get("question") or question))
     return found
 
 
 def _split(text: str) -> list[str]:
     if Path(text).exists():  # a name may hold such a character
         return [text]
-    for separator in SEPARATORS:
+    for separator in _SEPARATORS:
         if separator in text:
             return [part.strip() for part in text.split(separator) if part.strip()]
     return [text] if text else []
@@ -97,7 +97,7 @@ def _stem(path: Path) -> str:
     return path.name if path.is_dir() else stem_of(path)
 
 
-def _with_own_stems(requests: list[Request]) -> list[Request]:
+def _with_own_stems(requests: list[PredictionRequest]) -> list[PredictionRequest]:
     """Number the output names that several requests would share, whatever their case."""
     taken: set[str] = set()
     found = []

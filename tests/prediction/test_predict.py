@@ -61,11 +61,13 @@ def test_a_file_is_prepared_as_in_training(trained: Trained, tmp_path: Path) -> 
 def test_a_newcomer_gets_its_own_model(trained: Trained, tmp_path: Path) -> None:
     for n in range(10):
         png(tmp_path / f"new/{n}.png", n)
-    found = trained("classification").predict(tmp_path / "new")
+    found = trained("shared").predict(tmp_path / "new")
     assert len(found) == 10
     assert "took no part" in found.attrs["model"]
-    few = trained("classification").predict(tmp_path / "new/0.png")
+    few = trained("shared").predict(tmp_path / "new/0.png")
     assert "(1: more make that more reliable)" in few.attrs["model"]
+    with pytest.raises(ExperimentError, match="Or name the client whose model to use: CT, MRI, PET"):
+        trained("classification").predict(tmp_path / "new")
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_predicted(trained: Trained, tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_predicted(trained: Trained, 
     assert "Traceback" not in done.text
     assert len(pd.read_csv(tmp_path / "o/predictions.csv")) == 1
     with pytest.raises(DataError, match="None of the 1 images can be read"):
-        trained("classification").predict(tmp_path / "new/bad.png")
+        trained("shared").predict(tmp_path / "new/bad.png")
 
 
 def test_masks_of_pictures(trained: Trained, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def _write_nifti(stem: Path, image: MedicalImage, values: NDArray[np.float32], s
         fine[axis] = scale
     grid = [side * times for side, times in zip(image.grid.shape, fine, strict=True)]
     shown = values.reshape([grid[axis] for axis in image.grid.order] + list(values.shape[len(image.size) :]))
-    turned = np.flip(shown, [axis for axis, flip in enumerate(image.grid.flipped) if flip])
+    turned = np.flip(shown, tuple(axis for axis, flip in enumerate(image.grid.flipped) if flip))
     turned = turned.transpose(*np.argsort(image.grid.order), *range(count, turned.ndim))
     for axis, times in enumerate(fine):
         if times > 1 and axis < 3:  # the centre of the first finer voxel lies inside the first coarse one

@@ -19,7 +19,7 @@ def overlapping(size: tuple[int, ...]) -> np.ndarray:
     """Return an outer region and one inside it, neither of them symmetrical."""
     masks = np.zeros((2, *size), bool)
     masks[0][tuple(slice(1, side - 2) for side in size)] = True
-    masks[1][tuple(slice(2, side // 2 + 1) for side in size)] = True
+    masks[1][tuple(slice(1, side // 2) for side in size)] = True
     return masks
 
 
