@@ -106,6 +106,7 @@ def test_the_bank_and_the_personal_parts_are_in_a_program(trained: Trained) -> N
     kept = [*program.exported.state_dict.values(), *program.exported.constants.values()]
     assert any(value.shape == bank.shape and torch.equal(value, bank) for value in kept)
     suffix = model.model.adapter.prompting.suffix
+    assert suffix is not None
     assert any(torch.equal(value, suffix) for value in kept if value.shape == suffix.shape)
     model.model.adapter.use_bank(None)
     found = program.exported.module()(program.example["image"])["probability"]
@@ -144,28 +145,26 @@ def test_answers_come_out_of_a_program_as_texts(trained: Trained) -> None:
     assert [bytes(row.tolist()).rstrip(b"\0").decode() for row in found] == model(images, question="where is it?")
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch of its own parts, as it reads a program
 def test_a_bundle_is_one_that_monai_verifies_and_runs(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monai.bundle import ConfigParser, verify_net_in_out
+    from monai.bundle.config_parser import ConfigParser
+    from monai.bundle.scripts import verify_net_in_out
 
     run, folder = trained("segmentation"), tmp_path / "bundle"
     assert command("export", run.folder, folder, "--format", "monai-bundle", "--client", "CT").status == 0
-    configs = {
-        "meta_file": str(folder / "configs/metadata.json"),
-        "config_file": str(folder / "configs/inference.json"),
-    }
-    about = json.loads(Path(configs["meta_file"]).read_text())
-    needed = ("schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task")
-    needed += ("required_packages_version", "description", "authors", "copyright", "network_data_format")
+    meta, config = str(folder / "configs/metadata.json"), str(folder / "configs/inference.json")
+    about = json.loads(Path(meta).read_text())
+    needed = ["schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "required_packages_version", "description", "authors", "copyright", "network_data_format"]
     assert [name for name in needed if not about.get(name)] == []
     (folder / "images").mkdir()
     values, _ = picture(5, 20)
     Image.fromarray(values).save(folder / "images/a.png")
     monkeypatch.chdir(folder)
-    verify_net_in_out("network_def", device="cpu", **configs)
+    verify_net_in_out("network_def", meta, config, "cpu")
     parser = ConfigParser()
-    parser.read_config(configs["config_file"])
+    parser.read_config(config)
     (item,) = parser.get_parsed_content("run", eval_expr=True)[0]
     expected = run.predict(folder / "images/a.png", client="CT", modality="CT", out=tmp_path / "o")
     with Image.open(tmp_path / "o" / expected.loc[0, "mask"]) as mask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -32,6 +33,10 @@ def turned_volume(path: Path) -> Path:
     values = np.random.default_rng(1).integers(0, 900, (12, 20, 10)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(values, affine), path)
     return path
+
+
+def opened(path: Path) -> Any:
+    return nibabel.load(path)
 
 
 def test_labels_of_a_client(trained: Trained, tmp_path: Path) -> None:
@@ -90,8 +95,8 @@ def test_masks_of_pictures(trained: Trained, tmp_path: Path) -> None:
     png(tmp_path / "new/sub/a.png", side=40)
     run = trained("segmentation")
     found = run.predict(tmp_path / "new", client="CT", modality="CT", out=tmp_path / "o")
-    with Image.open(tmp_path / "o" / found.loc[0, "mask"]) as opened:
-        mask = np.asarray(opened)
+    with Image.open(tmp_path / "o" / found.loc[0, "mask"]) as written:
+        mask = np.asarray(written)
     assert found.loc[0, "mask"] == "sub/a_mask.png"
     assert mask.shape == (40, 40)
     assert set(np.unique(mask)) <= {0, 255}
@@ -103,7 +108,7 @@ def test_masks_of_pictures(trained: Trained, tmp_path: Path) -> None:
 def test_a_volume_slice_by_slice_keeps_its_place(trained: Trained, tmp_path: Path) -> None:
     volume = turned_volume(tmp_path / "v.nii.gz")
     found = trained("segmentation").predict(volume, client="MRI", out=tmp_path / "o")
-    mask, given = nibabel.load(tmp_path / "o" / found.loc[0, "mask"]), nibabel.load(volume)
+    mask, given = opened(tmp_path / "o" / found.loc[0, "mask"]), opened(volume)
     assert mask.shape == given.shape
     assert np.allclose(mask.affine, given.affine)
     assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1}
@@ -113,7 +118,7 @@ def test_a_volume_slice_by_slice_keeps_its_place(trained: Trained, tmp_path: Pat
 def test_a_volume_by_sliding_window(trained: Trained, tmp_path: Path) -> None:
     volume = turned_volume(tmp_path / "v.nii.gz")
     found = trained("volumes").predict(volume, client="T2", out=tmp_path / "o")
-    mask, given = nibabel.load(tmp_path / "o" / found.loc[0, "mask"]), nibabel.load(volume)
+    mask, given = opened(tmp_path / "o" / found.loc[0, "mask"]), opened(volume)
     assert mask.shape == given.shape
     assert np.allclose(mask.affine, given.affine)
     with pytest.raises(DataError, match="the network takes volumes"):
@@ -131,7 +136,7 @@ def test_enlarged_images(trained: Trained, tmp_path: Path) -> None:
     assert np.abs(enlarged - plain).mean() < 12
     volume = turned_volume(tmp_path / "v.nii.gz")
     found = run.predict(volume, client="CT", out=tmp_path / "o")
-    fine, coarse = nibabel.load(tmp_path / "o" / found.loc[0, "enlarged"]), nibabel.load(volume)
+    fine, coarse = opened(tmp_path / "o" / found.loc[0, "enlarged"]), opened(volume)
     steps = np.linalg.norm(fine.affine[:3, :3], axis=0) / np.linalg.norm(coarse.affine[:3, :3], axis=0)
     assert sorted(steps) == pytest.approx([0.5, 0.5, 1.0])
     assert np.array(fine.shape) == pytest.approx(np.array(coarse.shape) / steps)

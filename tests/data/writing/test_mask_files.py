@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -42,7 +43,7 @@ def test_regions_of_a_volume_lie_on_its_grid(tmp_path: Path) -> None:
     image = read_image(tmp_path / "v.nii.gz")
     bright = image.values > 1000
     (file,) = write_masks(tmp_path / "m", image, bright[None], ("bright",))
-    mask = nibabel.load(file)
+    mask: Any = nibabel.load(file)
     assert np.allclose(mask.affine, affine)
     assert (np.asarray(mask.dataobj) == (values > 1000)).all()
     before = file.read_bytes()
