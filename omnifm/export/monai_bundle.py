@@ -175,8 +175,8 @@ def _finishing(about: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what is done to an item with a prediction ``pred`` for one image."""
     save = {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir", "separate_folder": False}
     if about["gives"] == "regions":
-        back = {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image"}
-        back |= {"nearest_interp": False, "to_tensor": True}
+        way: dict[str, Any] = {"transform": "@preprocessing", "orig_keys": "image", "nearest_interp": False}
+        back = {"_target_": "Invertd", "keys": "pred", **way}
         return [back, {"_target_": "AsDiscreted", "keys": "pred", "threshold": about["threshold"]}, save]
     if about["gives"] == "image":
         upright = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x.transpose(1, 2)"}
