@@ -110,9 +110,9 @@ class MaskedFolderSource:
 
         items = [[file for part in (path, *masks_of[path]) for file in files_at(part)] for path in chosen]
         prepared = prepared_once(loading, self, items, make)
-        notes = [(number, *note.split("/")) for number, note in prepared.notes]
-        warn_of_empty([str(chosen[number]) for number, empty, _ in notes if empty], " or ".join(labels))
-        remarks = tuple((number, remark) for number, _, remark in notes)
+        notes = {number: note.partition("/") for number, note in prepared.notes}
+        warn_of_empty([str(chosen[number]) for number, (empty, _, _) in notes.items() if empty], " or ".join(labels))
+        remarks = tuple((number, remark) for number, (_, _, remark) in notes.items())
         recall(replace(prepared, notes=remarks), chosen, [reader] * len(chosen))
         fields = dict(prepared.fields)
         fields["spacing"] = spacing = as_tensor(fields["spacing"])
