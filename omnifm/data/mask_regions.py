@@ -61,13 +61,7 @@ def regions_in(mask: MedicalImage, regions: Sequence[Region]) -> NDArray[np.uint
     codes = _packed(mask) if by_colour else _grey(mask)
     if codes is None:
         raise DataError(f"{mask.path}: the mask is in colour, but regions name values. Name colours = ['#rrggbb'].")
-    found = np.unique(codes)
-    if codes.dtype.kind == "f" and not np.array_equal(found, np.round(found)):
-        odd = found[found != np.round(found)][0]
-        raise DataError(
-            f"{mask.path}: a mask holds whole numbers, but this {odd:g}, as after linear interpolation. Resample it "
-            "with nearest-neighbour interpolation."
-        )
+    found = _values_of(codes, mask.path)
     named = {region.name: _codes(region) for region in regions}
     known = {0, *(code for ones in named.values() for code in ones)}
     if unknown := [int(code) for code in found if int(code) not in known]:
@@ -90,7 +84,7 @@ def one_region(mask: MedicalImage, threshold: int = 0) -> NDArray[np.bool_]:
         values = mask.values.max(axis=-1)
     if threshold:
         return np.asarray(values >= threshold)
-    found = np.unique(values)
+    found = _values_of(values, mask.path)
     if len(found) > 2:
         raise DataError(
             f"{mask.path}: a mask has two values, and this has {len(found)}. Where it was saved as JPEG, or is grey "
@@ -117,6 +111,17 @@ def check_same_grid(image: MedicalImage, mask: MedicalImage) -> None:
             f"{mask.path}: its affine differs (orientation or origin) from that of its image {image.path.name}. "
             "Resample the mask to the image's grid."
         )
+
+
+def _values_of(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Return the different values of a mask, all of which are whole numbers."""
+    found = np.unique(values)
+    if (odd := found[~np.equal(np.mod(found, 1), 0)]).size:  # what is not finite is no whole number either
+        raise DataError(
+            f"{path}: a mask holds whole numbers, but this {odd[0]:g}, as after linear interpolation. Resample it with "
+            "nearest-neighbour interpolation."
+        )
+    return found
 
 
 def _grey(mask: MedicalImage) -> NDArray[Any] | None:

@@ -66,6 +66,8 @@ class Classification(Task):
     """The task (see ``Task``)."""
 
     main_metric = "accuracy"
+    needs = "exclusive"
+    axes = (2,)
 
     def __init__(self, settings: ClassificationSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape

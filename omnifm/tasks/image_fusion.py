@@ -87,6 +87,7 @@ class ImageFusion(Task):
     """The task (see ``Task``)."""
 
     main_metric = "qabf"
+    needs = "chroma"
     score_range = (0.0, 1.1)
     imports = ("monai.metrics",)
 

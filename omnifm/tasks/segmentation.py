@@ -74,6 +74,7 @@ class Segmentation(Task):
     """
 
     main_metric = "dice"
+    needs = "mask"
     imports = ("monai.metrics",)
 
     def __init__(self, settings: SegmentationSettings, shape: DataShape) -> None:

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from omnifm.data.brats import BratsSource
-from omnifm.data.image_folder import read_image
 from omnifm.data.medmnist import MedMNISTSource
+from omnifm.data.reading import read_image
 from omnifm.data.slake import SLAKESource
 from omnifm.data.source import Loading
 from omnifm.utils.errors import DataError

@@ -100,7 +100,7 @@ def read_frames(path: Path) -> Frames:
             stored, colour = apply_color_lut(stored, dataset)[..., :3], True
         frames = stored if stored.ndim == 3 + colour else stored[np.newaxis]
         if colour:
-            return Frames(frames, colour, _stored_range(frames, dataset))
+            return Frames(frames, colour, stored_range(frames, dataset))
         rescaled = [_rescaled(frame, dataset, number) for number, frame in enumerate(frames)]
         limits = _widest([limits for _, limits in rescaled])
         values = np.stack([values for values, _ in rescaled])
@@ -148,7 +148,7 @@ def _rescaled(stored: NDArray[Any], dataset: Dataset, frame: int) -> tuple[NDArr
     """Return the values of a frame by the header's table or slope, and their range."""
     from pydicom.pixels.processing import apply_modality_lut
 
-    limits = _stored_range(stored, dataset)
+    limits = stored_range(stored, dataset)
     if dataset.get("ModalityLUTSequence"):
         values = apply_modality_lut(stored, dataset)
         return values, type_range(values)
@@ -163,7 +163,7 @@ def _rescaled(stored: NDArray[Any], dataset: Dataset, frame: int) -> tuple[NDArr
     return apply_modality_lut(stored, item).astype(np.int32 if whole else np.float32), limits
 
 
-def _stored_range(stored: NDArray[Any], dataset: Dataset) -> tuple[float, float] | None:
+def stored_range(stored: NDArray[Any], dataset: Dataset) -> tuple[float, float] | None:
     """Return what the bits of a stored value can hold, or its type where some values need more bits than stated."""
     bits = int(dataset.get("BitsStored") or 0)
     if stored.dtype.kind not in "iu" or bits > 16:

@@ -30,7 +30,12 @@ def read_raster(path: Path) -> MedicalImage:
         DataError: the file is no image, is cut off, or has more than :data:`~omnifm.data.limits.MOST_PIXELS` pixels.
     """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        # Of a file that it opens itself Pillow maps TIFF into memory, and gets the sides of turned images wrong.
+        with (
+            warnings.catch_warnings(action="ignore"),
+            path.open("rb") as file,
+            Image.open(file, formats=FORMATS) as image,
+        ):
             check_extent(path, (image.width, image.height), MOST_PIXELS, "pixels", SHRINK)
             pages = _pages(image)
             check_extent(path, (len(pages), image.height, image.width), MOST_VOXELS, "voxels", SHRINK)

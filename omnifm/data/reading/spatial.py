@@ -37,7 +37,8 @@ def placed_volume(path: Path, values: NDArray[Any], affine: NDArray[np.float64],
 
     Args:
         path: the file.
-        values: ``(i, j, k)``, or with red, green and blue as a last axis. One slice becomes ``(height, width)``.
+        values: ``(i, j, k)``, or with red, green and blue as a last axis. One slice becomes ``(height, width)``; a
+            coronal or sagittal one has the head on top.
         affine: ``(4, 4)`` to mm (right, anterior, superior).
         header: further fields of the image.
     """
@@ -45,15 +46,17 @@ def placed_volume(path: Path, values: NDArray[Any], affine: NDArray[np.float64],
 
     placed = io_orientation(affine)  # of each axis of the file: whether it runs to the right, front or top, and +1, -1
     order = tuple(int(np.flatnonzero(placed[:, 0] == axis)[0]) for axis in (2, 1, 0))
+    sides = [values.shape[axis] for axis in order]
+    flat = sides.index(1) if 1 in sides else None
+    ways = (-1 if flat else 1, -1, -1)  # up or, in one slice, down; to the back; to the left
     grid = FileGrid(
         shape=values.shape[:3],
         order=order,
-        flipped=tuple(int(placed[axis, 1]) != way for axis, way in zip(order, (1, -1, -1), strict=True)),
+        flipped=tuple(int(placed[axis, 1]) != way for axis, way in zip(order, ways, strict=True)),
     )
     turned = grid.from_file(values)
     steps = np.linalg.norm(affine[:3, :3], axis=0)[list(order)]
-    if 1 in turned.shape[:3]:
-        flat = turned.shape[:3].index(1)
+    if flat is not None:
         turned, steps = turned.squeeze(flat), np.delete(steps, flat)
     known = {"value_range": type_range(values) if values.dtype == np.uint8 else None, "files": (path,)} | header
     return MedicalImage(
