@@ -64,6 +64,17 @@ def read_header(path: Path) -> Dataset:
     return header
 
 
+def holds_image(path: Path) -> bool:
+    """Return whether a DICOM file holds an image, and no report or plan; of a damaged one whoever reads it says so."""
+    from pydicom import dcmread
+
+    try:
+        with quiet(path):
+            return "Rows" in dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Rows"])
+    except DataError:
+        return True
+
+
 def frames_of(header: Dataset) -> int:
     """Return the number of frames."""
     return int(header.get("NumberOfFrames") or 1)
