@@ -143,7 +143,7 @@ def _decoded(path: Path, dataset: Dataset) -> NDArray[Any]:
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         syntax = dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     decoder = get_decoder(syntax)
-    remedy = "Install it: pip install 'omnifm[dicom]'."
+    remedy = "Install it: pip install 'omnifm[dicom]' (for JPEG of 12 bits pylibjpeg-libjpeg, which is under the GPL)."
     needs = f"{path}: is compressed as {syntax.name}, which needs a further package. {remedy}"
     if not decoder.is_available:
         raise DataError(needs)

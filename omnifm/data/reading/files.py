@@ -54,7 +54,10 @@ def stem_of(path: Path) -> str:
 
 def is_dicom(path: Path) -> bool:
     """Return whether a file is DICOM, by the ending of its name or its first bytes."""
-    return path.is_file() and (suffix_of(path) in DICOM or first_bytes(path)[128:132] == b"DICM")
+    suffix = suffix_of(path)
+    if suffix in RASTER or suffix in VOLUMES or not path.is_file():
+        return False
+    return suffix in DICOM or first_bytes(path)[128:132] == b"DICM"
 
 
 def is_image(path: Path) -> bool:
