@@ -55,17 +55,6 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> DataFrame:
     return _named(path, table, columns)
 
 
-def number(text: str) -> float | None:
-    """Return the number in a cell, whether written with a decimal point or a decimal comma; None if there is none."""
-    text = text.strip().replace("\N{NO-BREAK SPACE}", "").replace(" ", "")
-    if "," in text:  # 1,5 or 1.234,5; and 1,234.5
-        text = text.replace(",", "") if text.rfind(".") > text.rfind(",") else text.replace(".", "").replace(",", ".")
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _text(path: Path, data: bytes) -> DataFrame:
     from pandas import DataFrame, Index
 
