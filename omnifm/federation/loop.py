@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from omnifm.algorithms.aggregation.summed_mean import CLIENTS
+from omnifm.algorithms.aggregation.summed_mean import SUMMED_CLIENTS
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.callbacks.callback import Callback, CallbackResult, Event, Stop, notify
 from omnifm.callbacks.events import (
@@ -195,10 +195,10 @@ class Federation:
             for upload in uploads:
                 check_interrupts()
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
-                told = (CLIENTS,) if self.summed else ("accepted",)
+                told = (SUMMED_CLIENTS,) if self.summed else ("accepted",)
                 clients[upload.client] |= {key: upload.notes[key] for key in told if key in upload.notes}
                 # each client of a sum sends eight bytes for the four of a number
-                sizes.append(2 * upload.notes[CLIENTS] * upload.size if self.summed else upload.size)
+                sizes.append(2 * upload.notes[SUMMED_CLIENTS] * upload.size if self.summed else upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload
 

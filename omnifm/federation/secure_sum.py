@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from omnifm.algorithms.aggregation.aggregator import Aggregator
 from omnifm.algorithms.aggregation.mean import WeightedMean
-from omnifm.algorithms.aggregation.summed_mean import CLIENTS
+from omnifm.algorithms.aggregation.summed_mean import SUMMED_CLIENTS
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.config.experiment import ChecksSettings
 from omnifm.core.records import Broadcast, Upload
@@ -128,7 +128,7 @@ class SumLayout:
             mean[name] = exact.to(reference.dtype)
             start += reference.numel()
         change, extra = strip_prefix("change", mean), strip_prefix("extra", mean)
-        return Upload(f"{clients} clients together", samples, loss / weight, change, extra, {CLIENTS: clients})
+        return Upload(f"{clients} clients together", samples, loss / weight, change, extra, {SUMMED_CLIENTS: clients})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from omnifm.algorithms.aggregation.aggregator import Aggregator, Mean, Weight
 from omnifm.algorithms.aggregation.mean import RunningMean
 from omnifm.core.records import Upload
 
-CLIENTS = "clients"
+SUMMED_CLIENTS = "clients"
 """The note of an upload that is the mean over several clients: how many they are."""
 
 
@@ -27,5 +27,5 @@ class SummedMean(Aggregator):
         for upload in uploads:
             change.add(upload.change, 1.0)
             extra.add(upload.extra, 1.0)
-            clients += upload.notes[CLIENTS]
+            clients += upload.notes[SUMMED_CLIENTS]
         return Mean(change.result(), extra.result(), clients)
