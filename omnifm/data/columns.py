@@ -112,9 +112,9 @@ _EMPTY = torch.zeros(0, dtype=torch.uint8)
 Column = Tensor | Shared | Texts | Packed | Joined | Widened
 
 
-def in_parts(column: Column, rows: int = 1024) -> Iterator[Tensor]:
+def row_chunks(column: Column, rows: int = 1024) -> Iterator[Tensor]:
     """Yield all rows of a column, so many at a time."""
-    for part in torch.split(torch.arange(column.shape[0]), rows):  # type: ignore[no-untyped-call]
+    for part in torch.split(torch.arange(column.shape[0]), rows):
         yield column.index_select(0, part)
 
 

@@ -19,7 +19,7 @@ from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.columns import Widened, as_tensor, in_parts, stacked
+from omnifm.data.columns import Widened, as_tensor, row_chunks, stacked
 from omnifm.data.data_record import DataRecord
 from omnifm.data.duplicates import warn_of_duplicates
 from omnifm.data.fingerprint import ReadFile
@@ -212,7 +212,7 @@ def with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
         if table.label_names != label_names:
             wider = Widened(mask, columns, len(label_names))
             fields["mask"] = as_tensor(wider) if isinstance(mask, Tensor) else wider
-        own = torch.cat([part.flatten(2).amax(dim=2) for part in in_parts(mask)])
+        own = torch.cat([part.flatten(2).amax(dim=2) for part in row_chunks(mask)])
     else:
         label = as_tensor(fields.pop("label"))
         exclusive = label.ndim == 1

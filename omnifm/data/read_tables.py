@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from omnifm.core.tensors import digest
-from omnifm.data.columns import Texts, in_parts
+from omnifm.data.columns import Texts, row_chunks
 from omnifm.data.fingerprint import ReadFile, ReadFiles
 from omnifm.data.source import Loading, Source
 from omnifm.data.subset import SourceTable
@@ -38,6 +38,6 @@ def _table_digest(table: SourceTable) -> str:
     for name in sorted(table.fields):
         total.update(name.encode())
         column = table.fields[name]
-        for part in [column.utf8] if isinstance(column, Texts) else in_parts(column):
+        for part in [column.utf8] if isinstance(column, Texts) else row_chunks(column):
             total.update(digest({name: part}).encode())
     return total.hexdigest()

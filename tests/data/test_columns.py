@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omnifm.data.columns import Joined, Shared, Texts, Widened, as_tensor, in_parts, read_texts, stacked
+from omnifm.data.columns import Joined, Shared, Texts, Widened, as_tensor, read_texts, row_chunks, stacked
 from omnifm.data.packed import Packed, packed
 from omnifm.data.subset import Subset
 
@@ -75,5 +75,5 @@ def test_regions_stand_among_others() -> None:
     assert wide.shape == (2, 3, 2)
     expected = torch.zeros(2, 3, 2, dtype=torch.uint8)
     expected[:, 1] = regions[:, 0]
-    assert torch.equal(torch.cat(list(in_parts(wide, 1))), expected)
+    assert torch.equal(torch.cat(list(row_chunks(wide, 1))), expected)
     assert torch.equal(as_tensor(stacked([wide, wide])), torch.cat([expected, expected]))

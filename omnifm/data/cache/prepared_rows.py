@@ -22,12 +22,12 @@ from torch import Tensor
 
 from omnifm.data.cache.entry import CacheEntry, Description, EntryTooLargeError
 from omnifm.data.cache.read_files import FilesToRead
-from omnifm.data.cache.room import GIB, IMAGES, make_room
+from omnifm.data.cache.room import GIB, IMAGE_FOLDER, make_room
 from omnifm.data.columns import Column
 from omnifm.data.source import Loading
 from omnifm.utils.lock import exclusively
 
-Value = TypeVar("Value")
+ItemValue = TypeVar("ItemValue")
 
 _log = logging.getLogger("omnifm")
 
@@ -45,8 +45,8 @@ _NOT_FORM = (
 _DECODERS = ("omnifm", "torch", "numpy", "pillow", "nibabel", "pydicom", "pynrrd")
 
 
-class Rows(NamedTuple):
-    """Rows that come of an item: each field ``(rows, ...)``, and a note to the source itself, if any."""
+class ItemRows(NamedTuple):
+    """ItemRows that come of an item: each field ``(rows, ...)``, and a note to the source itself, if any."""
 
     fields: Mapping[str, Tensor]
     note: str = ""
@@ -65,7 +65,7 @@ class PreparedRows:
     notes: tuple[tuple[int, str], ...]
     fresh: bool = True
 
-    def repeated(self, values: Sequence[Value]) -> list[Value]:
+    def repeated(self, values: Sequence[ItemValue]) -> list[ItemValue]:
         """Return the value of each row, given those of the items."""
         return [value for value, count in zip(values, self.counts, strict=True) for _ in range(count)]
 
@@ -74,7 +74,7 @@ def prepared_once(
     loading: Loading,
     source: object,
     items: Sequence[Sequence[Path]],
-    make: Callable[[int], Iterable[Rows]],
+    make: Callable[[int], Iterable[ItemRows]],
     more: object = None,
 ) -> PreparedRows:
     """Return the rows of all items, from the cache if these files were read with these settings before.
@@ -107,7 +107,7 @@ def prepared_once(
     found = None
     if loading.cache_limit > 0 and items:
         name = _outline(loading, (source, more), items, files)
-        found = _cached(CacheEntry(loading.cache / IMAGES, name), loading, files, len(items), made)
+        found = _cached(CacheEntry(loading.cache / IMAGE_FOLDER, name), loading, files, len(items), made)
     if found is None:
         counts, notes = [0] * len(items), list[tuple[int, str]]()
         parts = list(made(counts, notes))
@@ -119,10 +119,10 @@ def prepared_once(
     return found
 
 
-Made = Callable[[list[int], list[tuple[int, str]]], Iterator[Mapping[str, Tensor]]]
+_Made = Callable[[list[int], list[tuple[int, str]]], Iterator[Mapping[str, Tensor]]]
 
 
-def _cached(entry: CacheEntry, loading: Loading, files: FilesToRead, count: int, made: Made) -> PreparedRows | None:
+def _cached(entry: CacheEntry, loading: Loading, files: FilesToRead, count: int, made: _Made) -> PreparedRows | None:
     """Return the rows of an entry, which is made if need be; None with a warning where the cache cannot be used."""
     limit = loading.cache_limit * GIB
     with ExitStack() as stack:
