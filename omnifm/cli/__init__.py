@@ -13,6 +13,7 @@ from omnifm.cli.comparisons import compare
 from omnifm.cli.console import Warnings, os_error_text, print_error, say
 from omnifm.cli.data_commands import data_app
 from omnifm.cli.inspect import report
+from omnifm.cli.predict_command import predict
 from omnifm.cli.privacy_show import show_privacy
 from omnifm.cli.runs import export, pretrain, run
 from omnifm.cli.schema_command import schema
@@ -37,7 +38,7 @@ def _options(
     """Federated learning of medical images across modalities and tasks."""
 
 
-for command in (run, pretrain, export, compare, report, schema):
+for command in (run, pretrain, predict, export, compare, report, schema):
     app.command()(command)
 app.add_typer(data_app, name="data")
 privacy_app = typer.Typer(help="What leaves a hospital in an experiment.", no_args_is_help=True)

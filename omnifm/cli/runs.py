@@ -85,16 +85,20 @@ def export(
     folder: Annotated[Path, typer.Argument(help="The folder of the model.")],
     arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
     client: Annotated[str | None, typer.Option(help="Add this hospital's personal tensors.")] = None,
+    file_format: Annotated[
+        str,
+        typer.Option("--format", metavar="safetensors|onnx|torch|monai-bundle", help="What other programs read."),
+    ] = "safetensors",
 ) -> None:
-    """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
+    """Write the model of a run's best round, as received: weights to start from, or a program for other libraries."""
+    from omnifm.export.formats import export_model
     from omnifm.export.loaded_arm import LoadedArm
-    from omnifm.export.weights import export_arm
     from omnifm.results.result_folder import is_comparison
     from omnifm.runs import run as runs
 
     if is_comparison(run):
         raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
-    lacking = export_arm(LoadedArm.of(run, runs.plan_of(run), arm), client, folder)
+    lacking = export_model(LoadedArm.of(run, runs.plan_of(run), arm), folder, file_format, client)
     if lacking:
         note = "" if client else ", which are each hospital's own (of a run on this machine, --client NAME adds them)"
         err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)

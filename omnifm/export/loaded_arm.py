@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from omnifm.algorithms.placement import Placement
 from omnifm.checkpoint.client_store import RemoteStateStore
 from omnifm.config.experiment import Experiment, Plan
 from omnifm.core.checkpoint import Checkpoint
@@ -21,78 +19,17 @@ from omnifm.core.tensors import Tensors
 from omnifm.data.data_record import DataRecord
 from omnifm.data.federated_dataset import POOLED, FederatedDataset, pooled
 from omnifm.data.recorded_dataset import load_recorded
-from omnifm.data.subset import Batch, ClientData, LazySubset, Subset
+from omnifm.data.subset import ClientData, LazySubset, Subset
+from omnifm.export.client_model import ClientModel
 from omnifm.export.newcomer import newcomer_model
 from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.run import arm_folder
-from omnifm.tasks.task import Task
 from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel
-from omnifm.utils.device import Precision, as_float32, autocast, to_device
 from omnifm.utils.errors import CheckpointError, DataError, ExperimentError, did_you_mean
 
 NOBODY = ""
 """The name of a client without personal tensors."""
-
-
-class ClientModel(nn.Module):
-    """A client's network with its weights and, if it has an adapter, the bank, in evaluation mode.
-
-    ``allowed`` are the possible labels of its images, unless a call names others. ``placement`` is the circle that a
-    newcomer was assigned to.
-    """
-
-    def __init__(
-        self,
-        model: FederatedModel,
-        task: Task,
-        data_spec: DataSpec,
-        *,
-        allowed: tuple[str, ...] | None = None,
-        precision: Precision = "float32",
-    ) -> None:
-        super().__init__()
-        self.model, self._task, self._spec, self._precision = model, task, data_spec, precision
-        self.label_names = data_spec.shape.label_names
-        self.allowed = self.label_names if allowed is None else allowed
-        self.placement: Placement | None = None
-        self.eval()
-
-    def forward(self, images: Tensor, *, allowed: Sequence[str] | None = None, **more: Any) -> Any:
-        """Predict for images.
-
-        Args:
-            images: ``(batch, channels, *size)``, float in [0, 1], as the network sees those of the data.
-            allowed: the possible labels, if not those of the client.
-            more: further inputs of the task, such as ``question=["..."]``.
-
-        Returns:
-            The task's answers: logits, images, or texts.
-
-        Raises:
-            DataError: the images have another form, a label is unknown, or an input is missing.
-        """
-        batch = self.batch(images, allowed, **more)
-        with autocast(batch["image"].device, self._precision):
-            output = self.model(batch)
-        return self._task.answer(as_float32(output.prediction), batch)
-
-    def batch(self, images: Tensor, allowed: Sequence[str] | None = None, **more: Any) -> Batch:
-        """Return the network's input for images, on its device; raises :class:`DataError` as the model does."""
-        spec, device = self._spec, next(self.model.parameters()).device
-        if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():
-            size = ", ".join(["depth", "height", "width"][-spec.axes :])
-            raise DataError(
-                f"The images are {tuple(images.shape)} of {images.dtype}; the model takes (batch, {spec.channels}, "
-                f"{size}), floating point in [0, 1]."
-            )
-        mask = self._mask(self.allowed if allowed is None else allowed).expand(len(images), -1)
-        return to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
-
-    def _mask(self, allowed: Sequence[str]) -> Tensor:
-        if unknown := [name for name in allowed if name not in self.label_names]:
-            raise DataError(f"allowed: there is no label {unknown[0]!r}. {did_you_mean(unknown[0], self.label_names)}")
-        return torch.tensor([name in allowed for name in self.label_names], dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -134,6 +71,22 @@ class LoadedArm:
         """The names of the clients."""
         return self.arm.evaluated
 
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.folder.path.parent
+
+    @property
+    def best_round(self) -> int:
+        """The round that validation chose, at the first evaluation point."""
+        return self._best(None, self.experiment.federation.evaluate[0]).server.round
+
+    @property
+    def bank(self) -> Tensor | None:
+        """The tokens of the bank after the best round, ``(entries, token_dim)``; None of an algorithm without one."""
+        server = self._best(None, self.experiment.federation.evaluate[0]).server
+        return self.arm.algorithm.broadcast(server).extra.get("bank")
+
     def model(self, client: str | None = None, point: EvaluationPoint = "before_local_training") -> ClientModel:
         """Return the model of the round that validation chose, ready to call.
 
@@ -158,9 +111,13 @@ class LoadedArm:
                 f"shared tensors are not a complete network. Name a client: {', '.join(self.clients[:8])}."
             )
         model = self._frozen(broadcast, client, state, point)
-        allowed = self.folder.read_allowed(client or NOBODY)
         return ClientModel(
-            model, arm.task, arm.data_spec, allowed=allowed, precision=self.experiment.training.precision
+            model,
+            arm.task,
+            arm.data_spec,
+            allowed=self.folder.read_allowed(client or NOBODY),
+            exclusive=self._exclusive(client),
+            precision=self.experiment.training.precision,
         )
 
     def model_for(self, images: Tensor, **more: Any) -> ClientModel:
@@ -179,10 +136,21 @@ class LoadedArm:
             CheckpointError: no round was chosen yet, or a file is damaged.
         """
         arm = self.arm
-        client = ClientModel(arm.runtime.model, arm.task, arm.data_spec, precision=self.experiment.training.precision)
+        client = ClientModel(
+            arm.runtime.model,
+            arm.task,
+            arm.data_spec,
+            exclusive=self._exclusive(None),
+            precision=self.experiment.training.precision,
+        )
         server = self._best(None, self.experiment.federation.evaluate[0]).server
         client.model, client.placement = newcomer_model(arm, server, client.batch(images, **more))
         return client
+
+    def _exclusive(self, client: str | None) -> bool:
+        """Return whether an image has exactly one label; of all clients' together, whether that holds for each."""
+        known = self.folder.read_exclusive()
+        return known.get(client, True) if client else all(known.values())
 
     def tensors(self, client: str | None = None) -> Tensors:
         """Return the learned tensors of a client's model before local training; without a client, the shared ones.

@@ -62,12 +62,19 @@ class ArmFolder:
                 f"{error} Remove the folder {self.path} and resume: this arm then runs from its start."
             ) from None
 
-    def write_data(self, data_spec: DataSpec, here: bool, allowed: Mapping[str, Sequence[str]] | None = None) -> None:
+    def write_data(
+        self,
+        data_spec: DataSpec,
+        here: bool,
+        allowed: Mapping[str, Sequence[str]] | None = None,
+        exclusive: Mapping[str, bool] | None = None,
+    ) -> None:
         """Record what is known of the data, and whether the clients' data and states are on this machine.
 
-        ``allowed`` names the possible labels of the clients on this machine.
+        ``allowed`` names the possible labels of the clients on this machine; ``exclusive`` says whether each of their
+        images has exactly one.
         """
-        known = {"here": here, "allowed": allowed or {}, **asdict(data_spec)}
+        known = {"here": here, "allowed": allowed or {}, "exclusive": exclusive or {}, **asdict(data_spec)}
         write_atomically(self._data, json.dumps(known, indent=1).encode())
 
     def check_data(self, now: DataSpec) -> None:
@@ -120,6 +127,10 @@ class ArmFolder:
         """Return the possible labels of a client's data, None where they are not known here."""
         known = self._read().get("allowed", {}).get(client)
         return None if known is None else tuple(known)
+
+    def read_exclusive(self) -> dict[str, bool]:
+        """Return of each client whether each of its images has exactly one label, where that is known here."""
+        return dict(self._read().get("exclusive", {}))
 
     def _read(self) -> Any:
         return json.loads(self._data.read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from omnifm.config.toml import to_toml
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
+from omnifm.runs.client_labels import labels_of_clients
 from omnifm.runs.result import about, ending, tested
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import ExperimentError, OutOfTime
@@ -44,7 +45,8 @@ def run_arm(
     write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
     if backend.states is None:
         folder.check_data(arm.data_spec)
-    folder.write_data(arm.data_spec, backend.states is None, arm.allowed_labels())
+    allowed, exclusive = labels_of_clients(arm.runtime.clients, arm.data_spec.shape.label_names)
+    folder.write_data(arm.data_spec, backend.states is None, allowed, exclusive)
     checkpoints = folder.checkpoints(backend.states)
     checkpoint = checkpoints.read_latest() or arm.start()
     folder.metrics.forget_after(checkpoint.server.round)
