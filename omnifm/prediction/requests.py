@@ -106,6 +106,8 @@ def _are_single(files: Sequence[Path]) -> bool:
 
 def _rows(table: Path, question: str) -> list[PredictionRequest]:
     frame = read_table(table, ["image"])
+    optional = {name: str(name).lower() for name in frame.columns if str(name).lower() in ("pair", "question")}
+    frame = frame.rename(columns=optional)
     found = []
     for number, row in zip(frame.index, frame.to_dict("records"), strict=True):
         cells = [*_split(row["image"]), *([row["pair"]] if row.get("pair") else [])]
