@@ -54,13 +54,12 @@ def make_images(root: Path, count: int, size: int, kind: str) -> None:
 
 
 def decode(root: Path, count: int, size: int) -> None:
-    import numpy as np
+    from omnifm.data.source import Loading
+    from omnifm.data.source_images import SourceImages
 
-    from omnifm.data.image_folder import read_image
-    from omnifm.data.images import prepare
-
+    reader = SourceImages(Loading(root, size, 1, 0, root), "CT")
     for path in sorted((root / "images").rglob("*.*"))[:count]:
-        prepare(read_image(path)[np.newaxis], size, 1)
+        reader.prepared(path)
 
 
 def load(root: Path, size: int, passes: int) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.brats_case import BRATS_SEQUENCES, Case, find_case, read_case
-from omnifm.data.cache.prepared_rows import Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
 from omnifm.data.limits import MOST_VOXELS, check_extent
 from omnifm.data.reading.files import subfolders
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
@@ -70,13 +70,13 @@ class BratsSource:
         cases = {name: find_case(folder / name, self._wanted(number)) for number, name in enumerate(owners)}
         names = list(cases)
 
-        def make(number: int) -> Iterator[Rows]:
+        def make(number: int) -> Iterator[ItemRows]:
             case = read_case(cases[names[number]])
             cube = [round(self.field_of_view / step) for step in case.spacing]
             remedy = f"Its spacing is {' x '.join(f'{step:.3g}' for step in case.spacing)} mm: lower field_of_view."
             check_extent(folder / names[number], cube, MOST_VOXELS, "voxels in its field of view", remedy)
             image, mask = self._grids(case, loading)
-            yield Rows({"image": image, "mask": mask}, "" if case.codes.any() else _EMPTY)
+            yield ItemRows({"image": image, "mask": mask}, "" if case.codes.any() else _EMPTY)
 
         prepared = prepared_once(loading, self, [tuple(files.values()) for files in cases.values()], make)
         warn_of_empty([names[number] for number, note in prepared.notes if note == _EMPTY], "tumour")

@@ -5,7 +5,7 @@ A column has a ``shape`` and gives out rows by ``index_select(0, rows)``, as a t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,7 @@ class Shared:
     ``values`` ``(different, ...)``, of which row r has ``values[index[r]]``; ``index`` ``(rows,)`` int64.
     """
 
-    values: Tensor | Packed | Joined
+    values: Tensor | Packed | Joined | Widened
     index: Tensor
 
     @property
@@ -39,7 +39,7 @@ class Shared:
 class Joined:
     """The rows of several columns in order, none of which is copied: each can be a file larger than the memory."""
 
-    parts: tuple[Tensor | Packed, ...]
+    parts: tuple[Tensor | Packed | Widened, ...]
 
     @property
     def shape(self) -> torch.Size:
@@ -66,6 +66,27 @@ class Joined:
 
 
 @dataclass(frozen=True)
+class Widened:
+    """Regions ``(rows, own, ...)`` among ``width`` regions, of which ``places`` are their own; the others are 0."""
+
+    values: Tensor | Packed
+    places: Tensor
+    width: int
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the column."""
+        return torch.Size((self.values.shape[0], self.width, *self.values.shape[2:]))
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Return the values of some rows."""
+        own = self.values.index_select(dim, rows)
+        wide = own.new_zeros((len(own), *self.shape[1:]))
+        wide[:, self.places] = own
+        return wide
+
+
+@dataclass(frozen=True)
 class Texts:
     """A column of texts, as UTF-8 and padded with zeros: ``utf8`` ``(rows, bytes of the longest)`` uint8."""
 
@@ -88,7 +109,13 @@ class Texts:
 
 
 _EMPTY = torch.zeros(0, dtype=torch.uint8)
-Column = Tensor | Shared | Texts | Packed | Joined
+Column = Tensor | Shared | Texts | Packed | Joined | Widened
+
+
+def row_chunks(column: Column, rows: int = 1024) -> Iterator[Tensor]:
+    """Yield all rows of a column, so many at a time."""
+    for part in torch.split(torch.arange(column.shape[0]), rows):
+        yield column.index_select(0, part)
 
 
 def read_texts(utf8: Tensor) -> list[str]:
@@ -123,7 +150,7 @@ def _joined(columns: Sequence[Column]) -> Tensor | Joined:
     """Return tensors as one tensor; where one is kept in a file, leave all where they are."""
     if all(isinstance(column, Tensor) for column in columns):
         return torch.cat([column for column in columns if isinstance(column, Tensor)])
-    parts: list[Tensor | Packed] = []
+    parts: list[Tensor | Packed | Widened] = []
     for column in columns:
         if isinstance(column, Texts | Shared):
             raise TypeError("texts do not fit to numbers")

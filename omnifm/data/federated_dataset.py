@@ -19,10 +19,12 @@ from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.columns import as_tensor, stacked
+from omnifm.data.columns import Widened, as_tensor, row_chunks, stacked
 from omnifm.data.data_record import DataRecord
+from omnifm.data.duplicates import warn_of_duplicates
 from omnifm.data.fingerprint import ReadFile
 from omnifm.data.kept_split import KeptSplit
+from omnifm.data.packed import Packed
 from omnifm.data.partition import PartitionSettings, partition_rows, whole
 from omnifm.data.patient_rows import ClientSplit, Rows
 from omnifm.data.phantom.dataset import PhantomSource
@@ -124,15 +126,7 @@ def load_dataset(
     Raises:
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
     """
-    loading = Loading(
-        root=Path(data.root).expanduser(),
-        size=data.size,
-        channels=data.channels,
-        seed=seed,
-        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
-        intensity=data.intensity,
-        cache_limit=data.cache_limit,
-    )
+    loading = loading_of(data, seed)
     check_names(data.sources)
     tables, files = read_tables(data.sources, loading)
     own = distinct([name for table in tables for name in table.label_names])
@@ -142,7 +136,7 @@ def load_dataset(
         raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")
     if check:
         check(own, files)
-    fields = _unite([_with_targets(table, label_names) for table in tables])
+    fields = _unite([with_targets(table, label_names) for table in tables])
     rows = Rows(
         patients=_chain([table.patients for table in tables]),
         modalities=_chain([table.modalities for table in tables]),
@@ -156,6 +150,7 @@ def load_dataset(
         shares = kept.partition(rows, partition, seed, whole_as)
     else:
         shares = (whole(whole_as, rows, partition, seed),) if whole_as else partition_rows(rows, partition, seed)
+    warn_of_duplicates(fields["image"], shares)
     clients = tuple(_client(share, fields, rows) for share in shares)
     if "exclusive" in fields:
         _warn_of_single_class(clients, label_names)
@@ -177,6 +172,19 @@ def split_of_run(data: DataSettings, partition: PartitionSettings, seed: int) ->
     return record.only_split(data_settings(data, partition, seed))
 
 
+def loading_of(data: DataSettings, seed: int) -> Loading:
+    """Return what every source is told of these settings."""
+    return Loading(
+        root=Path(data.root).expanduser(),
+        size=data.size,
+        channels=data.channels,
+        seed=seed,
+        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+        intensity=data.intensity,
+        cache_limit=data.cache_limit,
+    )
+
+
 def pooled(dataset: FederatedDataset) -> ClientData:
     """Return all hospitals as if they were one, for the centralised baseline."""
     clients = dataset.clients
@@ -189,7 +197,7 @@ def pooled(dataset: FederatedDataset) -> ClientData:
     )
 
 
-def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
+def with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
     """Return the fields over all labels instead of the table's own: ``target`` and ``allowed``, and with them the rest.
 
     ``exclusive`` replaces ``label``; ``mask`` gets an empty region for every label that is not the table's.
@@ -199,11 +207,12 @@ def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
         return fields
     columns = torch.tensor([label_names.index(name) for name in table.label_names])
     if "mask" in fields:
-        mask = as_tensor(fields["mask"])
+        mask = fields["mask"]
+        assert isinstance(mask, Tensor | Packed)
         if table.label_names != label_names:
-            fields["mask"] = wider = torch.zeros(len(table), len(label_names), *mask.shape[2:], dtype=torch.uint8)
-            wider[:, columns] = mask
-        own = mask.flatten(2).amax(dim=2)
+            wider = Widened(mask, columns, len(label_names))
+            fields["mask"] = as_tensor(wider) if isinstance(mask, Tensor) else wider
+        own = torch.cat([part.flatten(2).amax(dim=2) for part in row_chunks(mask)])
     else:
         label = as_tensor(fields.pop("label"))
         exclusive = label.ndim == 1

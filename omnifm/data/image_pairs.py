@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from omnifm.data.cache.prepared_rows import Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
 from omnifm.data.colour import to_luminance_and_chroma
 from omnifm.data.patients import PatientPattern, patient_in
 from omnifm.data.reading import MedicalImage
@@ -77,9 +77,9 @@ class ImagePairsSource:
                 patient = f"{institution}/{pair}/{patient_in(Path(name).stem, self.patient_pattern, folder / pair)}"
                 rows.append((patient, pair, "" if split is None else split[name]))
 
-        def make(number: int) -> Iterator[Rows]:
+        def make(number: int) -> Iterator[ItemRows]:
             image, chroma = _read_pair(files[number], readers[number])
-            yield Rows({"image": image, "chroma": chroma}, "/".join(reader.remark for reader in readers[number]))
+            yield ItemRows({"image": image, "chroma": chroma}, "/".join(reader.remark for reader in readers[number]))
 
         prepared = prepared_once(loading, self, files, make)
         for place in (0, 1):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.cache.prepared_rows import Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
 from omnifm.data.columns import as_tensor
 from omnifm.data.images import to_channels
 from omnifm.data.mask_paths import MaskPattern, masks_of_images
@@ -95,7 +95,7 @@ class MaskedFolderSource:
         institution = self.name or folder.name
         labels = names_of(self.regions) if self.regions else (self.region,)
 
-        def make(number: int) -> Iterator[Rows]:
+        def make(number: int) -> Iterator[ItemRows]:
             path = chosen[number]
             image, mask = self._read(path, masks_of[path], reader)
             empty = "" if mask.any() else _EMPTY
@@ -106,13 +106,13 @@ class MaskedFolderSource:
                     "mask": (resized(drawn, loading.size) >= 0.5).to(torch.uint8),
                     "spacing": torch.tensor([steps], dtype=torch.float32),
                 }
-                yield Rows(rows, "" if place else f"{empty}/{reader.remark}")
+                yield ItemRows(rows, "" if place else f"{empty}/{reader.remark}")
 
         items = [[file for part in (path, *masks_of[path]) for file in files_at(part)] for path in chosen]
         prepared = prepared_once(loading, self, items, make)
-        notes = [(number, *note.split("/")) for number, note in prepared.notes]
-        warn_of_empty([str(chosen[number]) for number, empty, _ in notes if empty], " or ".join(labels))
-        remarks = tuple((number, remark) for number, _, remark in notes)
+        notes = {number: note.partition("/") for number, note in prepared.notes}
+        warn_of_empty([str(chosen[number]) for number, (empty, _, _) in notes.items() if empty], " or ".join(labels))
+        remarks = tuple((number, remark) for number, (_, _, remark) in notes.items())
         recall(replace(prepared, notes=remarks), chosen, [reader] * len(chosen))
         fields = dict(prepared.fields)
         fields["spacing"] = spacing = as_tensor(fields["spacing"])

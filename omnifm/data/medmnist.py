@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnifm.data.cache.prepared_rows import Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
 from omnifm.data.columns import as_tensor
 from omnifm.data.images import prepare
 from omnifm.data.source import Loading
@@ -165,7 +165,7 @@ class MedMNISTSource:
         path = loading.root / self.folder / f"{self.set}{suffix}.npz"
         published = SETS[self.set]
 
-        def make(number: int) -> Iterator[Rows]:
+        def make(number: int) -> Iterator[ItemRows]:
             arrays = _read(path)
             for short in _SPLITS:
                 pixels, classes = arrays[f"{short}_images"], arrays[f"{short}_labels"]
@@ -175,7 +175,7 @@ class MedMNISTSource:
                     label = _labels(classes[some], published)
                     split = torch.full((len(some),), list(_SPLITS).index(short), dtype=torch.uint8)
                     image = prepare(pixels[some], loading.size, loading.channels)
-                    yield Rows({"image": image, "label": label, "split": split, "row": some})
+                    yield ItemRows({"image": image, "label": label, "split": split, "row": some})
 
         fields = prepared_once(loading, self, [(path,)], make).fields
         splits = [tuple(_SPLITS.values())[split] for split in as_tensor(fields["split"]).tolist()]

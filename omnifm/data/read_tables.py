@@ -7,15 +7,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from omnifm.core.tensors import digest
-from omnifm.data.columns import Column, Texts
+from omnifm.data.columns import Texts, row_chunks
 from omnifm.data.fingerprint import ReadFile, ReadFiles
 from omnifm.data.source import Loading, Source
 from omnifm.data.subset import SourceTable
-
-_ROWS = 1024
 
 
 def read_tables(sources: Sequence[Source], loading: Loading) -> tuple[list[SourceTable], dict[str, ReadFile]]:
@@ -41,12 +37,7 @@ def _table_digest(table: SourceTable) -> str:
     total = hashlib.sha256(json.dumps(places).encode())
     for name in sorted(table.fields):
         total.update(name.encode())
-        for part in _parts(table.fields[name]):
+        column = table.fields[name]
+        for part in [column.utf8] if isinstance(column, Texts) else row_chunks(column):
             total.update(digest({name: part}).encode())
     return total.hexdigest()
-
-
-def _parts(column: Column) -> list[torch.Tensor]:
-    if isinstance(column, Texts):
-        return [column.utf8]
-    return [column.index_select(0, rows) for rows in torch.split(torch.arange(column.shape[0]), _ROWS)]

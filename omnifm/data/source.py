@@ -13,6 +13,7 @@ from typing import Protocol
 
 from omnifm.data.cache.file_digests import sha256_of, state_of
 from omnifm.data.fingerprint import ReadFiles
+from omnifm.data.listed_items import ListedItems
 from omnifm.data.reading.intensity import IntensityRule
 from omnifm.data.subset import SourceTable
 
@@ -24,7 +25,8 @@ class Loading:
     ``size`` is the side of the square image in pixels, ``channels`` 1 (grey) or 3 (RGB), ``seed`` the seed of
     the experiment (for sources that make their images), ``cache`` the folder for expensive preprocessing and
     ``cache_limit`` the GiB that it may hold (0: nothing is kept there), ``intensity`` how the numbers of files become
-    intensities where a source does not say. ``read`` takes down what a source reads.
+    intensities where a source does not say. ``read`` takes down what a source reads; ``listing`` takes down what it
+    would read, in place of reading it.
     """
 
     root: Path
@@ -35,6 +37,7 @@ class Loading:
     intensity: IntensityRule = field(default_factory=IntensityRule)
     cache_limit: float = 0.0
     read: ReadFiles = field(default_factory=ReadFiles, compare=False)
+    listing: ListedItems | None = field(default=None, compare=False)
 
     def relative(self, path: Path) -> str:
         """Return a file's path as seen from ``root``, with ``/``."""

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnifm.data.cache.prepared_rows import PreparedRows, Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, PreparedRows, prepared_once
 from omnifm.data.reading import IntensityRule, MedicalImage, read_image
 from omnifm.data.reading.files import files_at
 from omnifm.data.reading.prepare import shaped
@@ -139,9 +139,9 @@ def prepared_images(
         more: what the readers depend on, if they are not the same for all.
     """
 
-    def make(number: int) -> Iterator[Rows]:
+    def make(number: int) -> Iterator[ItemRows]:
         image = readers[number].prepared(paths[number])
-        yield Rows({"image": image}, readers[number].remark)
+        yield ItemRows({"image": image}, readers[number].remark)
 
     prepared = prepared_once(loading, source, [files_at(path) for path in paths], make, more)
     recall(prepared, paths, readers)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from omnifm.data.cache.prepared_rows import PreparedRows, Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, PreparedRows, prepared_once
 from omnifm.data.path_patterns import PathPattern
 from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.published_split import published_split
@@ -99,9 +99,9 @@ def prepared_tiles(
             f"detail. Set tile = {loading.size} or more, or data.size = {tile}."
         )
 
-    def make(number: int) -> Iterator[Rows]:
+    def make(number: int) -> Iterator[ItemRows]:
         image = torch.cat(list(_tiles(paths[number], tile, tiles, loading.size, reader)))
-        yield Rows({"image": image}, reader.remark)
+        yield ItemRows({"image": image}, reader.remark)
 
     prepared = prepared_once(loading, source, [(path,) for path in paths], make)
     recall(prepared, paths, [reader] * len(paths))

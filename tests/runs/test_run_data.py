@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
 import torch
-from PIL import Image
 from small_run import document, omnifm, result, write_images
 
 import omnifm as library
@@ -35,7 +33,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of all of it, which is the working directory; the run lacks its last step."""
     shutil.copytree(original, tmp_path / "copy", copy_function=shutil.copy2)
     monkeypatch.chdir(tmp_path / "copy")
@@ -52,7 +50,7 @@ def rename_class(place: Path) -> None:
 
 
 def change_file(place: Path) -> None:
-    Image.new("L", (16, 16), 7).save(place / "data/b/left/3.png")
+    shutil.copy(place / "data/b/right/0.png", place / "data/b/left/3.png")
 
 
 def remove_files(place: Path) -> None:

@@ -105,7 +105,6 @@ class CacheEntry:
             EntryTooLargeError: (from the writer) they have more than ``most`` bytes.
             OSError: they cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with ExitStack() as files:
             writer = EntryWriter(self, files, most)
             yield writer

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from omnifm.data.limits import check_regular
 from omnifm.utils.errors import DataError
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 _log = logging.getLogger(__name__)
 _TABLE = """CREATE TABLE IF NOT EXISTS digests
@@ -94,7 +94,7 @@ class DigestStore:
         if rows:
             self._use(write)
 
-    def _use(self, work: Callable[[sqlite3.Connection], Result]) -> Result | None:
+    def _use(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
         """Do work on the table; None where the file cannot be used."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)

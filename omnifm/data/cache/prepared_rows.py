@@ -22,24 +22,31 @@ from torch import Tensor
 
 from omnifm.data.cache.entry import CacheEntry, Description, EntryTooLargeError
 from omnifm.data.cache.read_files import FilesToRead
-from omnifm.data.cache.room import GIB, IMAGES, make_room
+from omnifm.data.cache.room import GIB, IMAGE_FOLDER, make_room
 from omnifm.data.columns import Column
 from omnifm.data.source import Loading
 from omnifm.utils.lock import exclusively
 
-Value = TypeVar("Value")
+ItemValue = TypeVar("ItemValue")
 
 _log = logging.getLogger("omnifm")
 
 PREPARED_VERSION = 1
 """To be raised with every change that alters what a source makes of its files: older entries are then not used."""
 _NOT_PIXELS = ("folder", "name", "patient_pattern")  # settings of sources that change no row's values
-_NOT_FORM = ("root", "cache", "cache_limit", "seed", "read")  # of what a source receives; the same goes for the seed
+_NOT_FORM = (
+    "root",
+    "cache",
+    "cache_limit",
+    "seed",
+    "read",
+    "listing",
+)  # of what a source receives; the same goes for the seed
 _DECODERS = ("omnifm", "torch", "numpy", "pillow", "nibabel", "pydicom", "pynrrd")
 
 
-class Rows(NamedTuple):
-    """Rows that come of an item: each field ``(rows, ...)``, and a note to the source itself, if any."""
+class ItemRows(NamedTuple):
+    """What comes of an item: each field ``(rows, ...)``, and a note to the source itself, if any."""
 
     fields: Mapping[str, Tensor]
     note: str = ""
@@ -58,7 +65,7 @@ class PreparedRows:
     notes: tuple[tuple[int, str], ...]
     fresh: bool = True
 
-    def repeated(self, values: Sequence[Value]) -> list[Value]:
+    def repeated(self, values: Sequence[ItemValue]) -> list[ItemValue]:
         """Return the value of each row, given those of the items."""
         return [value for value, count in zip(values, self.counts, strict=True) for _ in range(count)]
 
@@ -67,7 +74,7 @@ def prepared_once(
     loading: Loading,
     source: object,
     items: Sequence[Sequence[Path]],
-    make: Callable[[int], Iterable[Rows]],
+    make: Callable[[int], Iterable[ItemRows]],
     more: object = None,
 ) -> PreparedRows:
     """Return the rows of all items, from the cache if these files were read with these settings before.
@@ -83,6 +90,8 @@ def prepared_once(
     Raises:
         DataError: a file cannot be read.
     """
+    if loading.listing is not None and (blank := loading.listing.blank_rows(items, make)) is not None:
+        return PreparedRows(dict(blank), (1,) * len(items), ())
     files = FilesToRead(list(dict.fromkeys(path for item in items for path in item)), loading.cache)
 
     def made(counts: list[int], notes: list[tuple[int, str]]) -> Iterator[Mapping[str, Tensor]]:
@@ -98,7 +107,7 @@ def prepared_once(
     found = None
     if loading.cache_limit > 0 and items:
         name = _outline(loading, (source, more), items, files)
-        found = _cached(CacheEntry(loading.cache / IMAGES, name), loading, files, len(items), made)
+        found = _cached(CacheEntry(loading.cache / IMAGE_FOLDER, name), loading, files, len(items), made)
     if found is None:
         counts, notes = [0] * len(items), list[tuple[int, str]]()
         parts = list(made(counts, notes))
@@ -110,14 +119,15 @@ def prepared_once(
     return found
 
 
-Made = Callable[[list[int], list[tuple[int, str]]], Iterator[Mapping[str, Tensor]]]
+_Made = Callable[[list[int], list[tuple[int, str]]], Iterator[Mapping[str, Tensor]]]
 
 
-def _cached(entry: CacheEntry, loading: Loading, files: FilesToRead, count: int, made: Made) -> PreparedRows | None:
+def _cached(entry: CacheEntry, loading: Loading, files: FilesToRead, count: int, made: _Made) -> PreparedRows | None:
     """Return the rows of an entry, which is made if need be; None with a warning where the cache cannot be used."""
     limit = loading.cache_limit * GIB
     with ExitStack() as stack:
         try:
+            entry.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # they are images of patients
             stack.enter_context(exclusively(entry.lock))  # the second process waits, and then finds the entry
         except OSError as error:
             _log.info("%s cannot be locked (%s).", entry.lock, error.strerror)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 _log = logging.getLogger(__name__)
 
 GIB = 1024**3
-IMAGES = "images"
+IMAGE_FOLDER = "images"
 """The folder of prepared images in the cache."""
 _ABANDONED = 24 * 3600.0  # seconds after which a file that nobody has finished is nobody's
 
@@ -31,7 +31,7 @@ def make_room(cache: Path, limit: float, keep: Path) -> None:
     A file that another process has mapped stays readable to it. What cannot be removed stays.
     """
     with suppress(OSError):  # other processes make room too
-        kept = [*_prepared(cache / IMAGES), *_made(cache)]
+        kept = [*_prepared(cache / IMAGE_FOLDER), *_made(cache)]
         total = sum(one.size for one in kept)
         for one in sorted(kept):
             if total <= limit:

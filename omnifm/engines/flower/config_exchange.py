@@ -43,8 +43,8 @@ def localise(document: Mapping[str, Any], config: ClientConfig) -> Experiment:
     own = config.data
     if "intensity" in data:
         data = data | {"intensity": checked(IntensityRule, data["intensity"], ("data", "intensity"))}
-    places = {"root": own.root, "cache": str(config.cache_folder), "cache_limit": own.cache_limit}
-    settings = DataSettings(sources=own.sources, **places, **data)
+    cache = str(config.cache_folder)
+    settings = DataSettings(root=own.root, cache=cache, cache_limit=own.cache_limit, sources=own.sources, **data)
     device = config.device or document.get("device", "cpu")
     experiment = make_experiment({**{k: v for k, v in document.items() if k != "data"}, "device": device})
     return replace(experiment, data=settings, partition=config.partition)

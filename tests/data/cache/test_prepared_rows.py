@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.cache import entry as entry_module
-from omnifm.data.cache.prepared_rows import PreparedRows, Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, PreparedRows, prepared_once
 from omnifm.data.columns import as_tensor
 from omnifm.data.packed import Packed
 from omnifm.data.source import Loading
@@ -42,14 +42,14 @@ class Reader:
         paths = sorted(loading.root.glob("*.bin"))
         own = settings or Settings()
 
-        def make(number: int) -> Iterator[Rows]:
+        def make(number: int) -> Iterator[ItemRows]:
             self.decoded.append(paths[number].name)
             data = np.frombuffer(paths[number].read_bytes(), dtype=np.uint8)
             if not len(data):
                 raise DataError(f"{paths[number]}: is empty.")
             for value in data:  # each byte is a row
                 image = torch.full((1, 1, 2, 2), float(int(value) + own.shift) / 255)
-                yield Rows({"image": image, "mask": (image > 0.5).byte()}, "dark" if value == 0 else "")
+                yield ItemRows({"image": image, "mask": (image > 0.5).byte()}, "dark" if value == 0 else "")
 
         found = prepared_once(loading, own, [(path,) for path in paths], make)
         self.files = loading.read.files
@@ -87,6 +87,7 @@ def test_files_are_decoded_once(reader: Reader) -> None:
     assert column.values.dtype == np.uint8
     assert list(reader.files) == ["a.bin", "b.bin", "c.bin"]
     assert [file.size for file in reader.files.values()] == [2, 1, 3]
+    assert (reader.root.parent / "cache/images").stat().st_mode & 0o77 == 0
 
 
 @pytest.mark.parametrize("keep_time", [False, True])
