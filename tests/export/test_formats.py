@@ -142,6 +142,7 @@ def test_answers_come_out_of_a_program_as_texts(trained: Trained) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch of its own parts, as it reads a program
+@pytest.mark.filterwarnings("ignore::UserWarning:monai.*")  # MONAI of readers that it has not
 def test_a_bundle_is_one_that_monai_verifies_and_runs(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
