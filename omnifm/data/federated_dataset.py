@@ -37,11 +37,16 @@ POOLED = "centralised"
 
 @settings
 class DataSettings:
-    """Which data, and how they come out: ``[data]`` of the experiment file.
+    """Which data, and how they come out: ``[data]`` of an experiment.
 
-    ``root`` is the folder of the sources, ``size`` the side of the square images in pixels,
-    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's).
-    An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital have it.
+    Attributes:
+        root: the folder that contains all sources.
+        size: the side of the square images in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        cache: the folder for expensive preprocessing; empty: the user's cache folder.
+        answer_patients: an answer to questions becomes a class if at least so many training patients of one hospital
+            have it.
+        sources: the data sets, a table for each.
     """
 
     root: str = "data"

@@ -33,7 +33,7 @@ class ImageFolderSource:
     labels, so that hospitals with folders of the same name share the class. ``name`` is the institution's;
     empty, it is the folder's. ``limit`` takes at most that many images of each class, evenly spaced over the
     sorted paths (0: all). ``patient_pattern`` is a regular expression whose one group, found in the path
-    below ``folder`` (with ``/``), is the patient; empty, each image is its own patient. No split is
+    below the folder (with ``/``), is the patient; empty, each image is its own patient. No split is
     published.
     """
 

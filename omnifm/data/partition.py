@@ -37,9 +37,13 @@ class PartitionSettings:
       q_k ~ Dirichlet(alpha p), p being the classes of all patients.
     - ``quantity``: the same classes, but sizes drawn from Dirichlet(alpha, ..., alpha).
 
-    ``clients`` is the number of hospitals; 0 means as many as institutions for ``institution``, and as modalities else.
-    The smaller ``alpha``, the greater the skew. ``validation`` and ``test`` are the fractions of a hospital's patients
-    held out where no split is published: rounds are chosen on one and reported on the other, so neither is 0.
+    Attributes:
+        kind: how patients are assigned to clients.
+        clients: the number of clients; 0: as many as institutions for ``institution``, otherwise as modalities.
+        alpha: the concentration of the Dirichlet distribution; the smaller, the greater the skew.
+        validation: the fraction of a client's patients that are held out for validation where no split is published.
+        test: the fraction that is held out for test. Rounds are chosen on validation data and reported on these, so
+            neither is 0.
     """
 
     kind: Literal["modality", "dirichlet", "quantity", "iid", "institution"] = "modality"
