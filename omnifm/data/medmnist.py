@@ -144,8 +144,8 @@ class MedMNISTSource:
 
     ``set`` is its name, such as ``breastmnist``; ``folder`` is below the data root. ``pixels`` (28, 64, 128 or 224)
     chooses the published file. ``name`` is the institution's; empty, it is the set's. ``limit`` takes at most that many
-    rows of each split, evenly spaced (0: all). MedMNIST publishes no patients, so that each row is its own. Classes are named with their
-    set ("breastmnist/malignant"), so that no two sets share one.
+    rows of each split, evenly spaced (0: all). MedMNIST publishes no patients, so that each row is its own. Classes are
+    named with their set ("breastmnist/malignant"), so that no two sets share one.
     """
 
     set: Annotated[str, OneOf(SETS)]
