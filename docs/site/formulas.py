@@ -11,7 +11,7 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1
 
 
 def with_mathml(text: str) -> str:
-    """Return HTML with every formula that arithmatex marked, ``\\( \\)`` or ``\\[ \\]``, as MathML."""
+    r"""Return HTML with every formula that arithmatex marked, ``\( \)`` or ``\[ \]``, as MathML."""
     return _FORMULA.sub(_mathml, text)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from omnifm.callbacks.events import CheckpointEvent
 from omnifm.data.phantom import Scanner, load_anatomy, make_patient, render
 from omnifm.results.circle_charts import circle_chart
 from omnifm.results.circle_history import circle_history
-from omnifm.results.result_folder import read_folder
+from omnifm.results.result_folder import ArmRecord, read_folder
+from omnifm.spectral.bank import KnowledgeBank
 from omnifm.spectral.spectrum import low_pass_log_amplitude
 from omnifm.utils.seeding import numpy_generator
 
@@ -40,17 +43,9 @@ STYLE: Any = {
     "svg.hashsalt": "omnifm", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9, "axes.spines.top": False,
     "axes.spines.right": False, "legend.frameon": False, "figure.constrained_layout.use": True,
 }  # fmt: skip
-EXPERIMENT: dict[str, Any] = {
-    "name": "pictures",
-    "data": {
-        "sources": [{"kind": "phantom", "modalities": ["T2", "FLAIR", "CT"], "hospitals": 2, "patients": 160}],
-    },
-    "partition": {"kind": "institution", "validation": 0.25, "test": 0.25},
-    "federation": {"rounds": 20, "evaluate_every": 20, "evaluate": ["before_local_training"]},
-    "training": {"batch_size": 16, "learning_rate": 0.1},
-    "arms": {"omnifm": {"algorithm": "omnifm"}},
-}
-"""The run behind the pictures of the bank and of circles: six hospitals, two of each of three modalities."""
+DOCS = Path(__file__).resolve().parents[1]
+EARLY = 2
+"""After how many rounds the bank is drawn first: when circles form."""
 
 Pixels = NDArray[np.float32]
 
@@ -86,7 +81,7 @@ def low_pass(pixels: Pixels) -> Pixels:
 
 
 def draw_spectra(slices: Mapping[str, Pixels]) -> Figure:
-    """Draw one slice in each modality, its spectrum with the square that is kept, and the grid that the adapter sees."""
+    """Draw one slice in each modality, its spectrum with the square that is kept, and what the adapter sees of it."""
     figure = Figure(figsize=(9, 4.6))
     grid = figure.subplots(3, len(slices))
     for column, (modality, pixels) in zip(grid.T, slices.items(), strict=True):
@@ -128,7 +123,8 @@ def draw_low_pass(slices: Mapping[str, Pixels]) -> Figure:
 def agreement(one: Pixels, two: Pixels, low: float, high: float) -> float:
     """Return how the spectra of images ``(n, size, size)`` agree with those of others, row by row.
 
-    It is the correlation of their log-amplitudes over the frequencies from ``low`` to ``high`` (1: Nyquist), mean over rows.
+    It is the correlation of their log-amplitudes over the frequencies from ``low`` to ``high`` (1: Nyquist), the mean
+    over the rows.
     """
     size = one.shape[-1]
     offsets = (np.arange(size) - size // 2) / (size / 2)
@@ -173,34 +169,47 @@ def draw_agreement(slices: Mapping[str, Pixels]) -> Figure:
     return figure
 
 
-def draw_bank(tokens: torch.Tensor, clients: Sequence[str], groups: Sequence[str]) -> Figure:
-    """Draw the entries of a bank ``(n, dim)`` by their first two principal components."""
-    centred = tokens - tokens.mean(dim=0)
-    _, strength, axes_of = torch.linalg.svd(centred.double(), full_matrices=False)
-    places = (centred.double() @ axes_of[:2].T).numpy()
-    places = places * np.sign(places[np.abs(places).argmax(axis=0), [0, 1]])  # a component's sign means nothing
-    share = strength.square() / strength.square().sum()
-    figure = Figure(figsize=(6, 4))
-    axes = figure.add_subplot(
-        xlabel=f"first component ({share[0]:.0%} of the variance)", ylabel=f"second component ({share[1]:.0%})"
-    )
-    for number, group in enumerate(dict.fromkeys(groups)):
-        members = sorted({client for client, its in zip(clients, groups, strict=True) if its == group})
-        for marker, client in zip("o^sDvP", members, strict=False):
-            rows = [row for row, name in enumerate(clients) if name == client]
-            style: Any = {"color": COLOURS[number % len(COLOURS)], "marker": marker, "alpha": 0.8, "linewidths": 0}
-            axes.scatter(*places[rows].T, s=34, label=client, **style)
-    figure.legend(loc="outside right upper", title="prototypes of")
+def draw_banks(banks: Mapping[int, KnowledgeBank]) -> Figure:
+    """Draw the entries of the banks after some rounds, each by its first two principal components."""
+    figure = Figure(figsize=(9, 3.8))
+    marks = {}
+    for axes, (number, bank) in zip(figure.subplots(1, len(banks)), banks.items(), strict=True):
+        tokens, clients, groups = bank.tokens.double(), bank.clients.tolist(), bank.groups.tolist()
+        centred = tokens - tokens.mean(dim=0)
+        _, strength, directions = torch.linalg.svd(centred, full_matrices=False)
+        places = (centred @ directions[:2].T).numpy()
+        places = places * np.sign(places[np.abs(places).argmax(axis=0), [0, 1]])  # a component's sign means nothing
+        first, second = (strength.square() / strength.square().sum())[:2].tolist()
+        for colour, group in zip(COLOURS, sorted(set(groups)), strict=False):
+            members = sorted({client for client, its in zip(clients, groups, strict=True) if its == group})
+            for marker, client in zip("o^sDvP", members, strict=False):
+                rows = [row for row, name in enumerate(clients) if name == client]
+                style: Any = {"color": colour, "marker": marker, "alpha": 0.8, "linewidths": 0, "s": 30}
+                marks[client] = axes.scatter(*places[rows].T, **style)
+        distance = torch.pdist(tokens).mean()
+        axes.set_title(f"after round {number}: mean distance {distance:.2g}", loc="left")
+        axes.set(xlabel=f"first component ({first:.0%} of the variance)", ylabel=f"second component ({second:.0%})")
+    figure.legend(marks.values(), marks.keys(), loc="outside right upper", title="prototypes of")
     return figure
 
 
-class LastBank(omnifm.Callback):
-    """Keeps the bank of the last checkpoint."""
+class Banks(omnifm.Callback):
+    """Keeps the banks of some rounds."""
+
+    def __init__(self, rounds: Collection[int]) -> None:
+        self.rounds, self.found = rounds, dict[int, KnowledgeBank]()
 
     def on_checkpoint(self, event: CheckpointEvent) -> None:
         """Read the bank out of the server's state."""
         server = event.checkpoint.server
-        self.bank = bank_from_state(dict(server.memory), dict(server.notes))
+        if server.round in self.rounds and server.memory:
+            self.found[server.round] = bank_from_state(dict(server.memory), dict(server.notes))
+
+
+def tutorial() -> dict[str, Any]:
+    """Return the experiment of docs/first-run.md with the one arm that has a bank."""
+    (block,) = re.findall(r"^```toml\n(.*?)^```", (DOCS / "first-run.md").read_text(encoding="utf-8"), re.DOTALL | re.M)
+    return {**tomllib.loads(block), "arms": {"omnifm": {"algorithm": "omnifm"}}}
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -213,28 +222,33 @@ def save(figure: Figure, path: Path) -> None:
     Image.open(buffer).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def main(out: Path, patients: int = 24, experiment: Mapping[str, Any] = EXPERIMENT) -> None:
+def main(out: Path, patients: int = 24, experiment: Mapping[str, Any] | None = None) -> None:
     """Draw all pictures into a folder."""
     out.mkdir(parents=True, exist_ok=True)
     slices = images([f"patient {number}" for number in range(patients)])
+    document = dict(experiment or tutorial())
     with mpl.rc_context(STYLE):
         save(draw_spectra(slices), out / "spectra.png")
         save(draw_low_pass(slices), out / "low-pass.png")
         save(draw_agreement(slices), out / "agreement.svg")
+        keeper = Banks((EARLY, document["federation"]["rounds"]))
         with tempfile.TemporaryDirectory() as folder:
-            keeper = LastBank()
-            run = omnifm.run(dict(experiment), out=Path(folder) / "run", workers=1, callbacks=[keeper])
+            run = omnifm.run(document, out=Path(folder) / "run", workers=1, callbacks=[keeper])
             (arm,) = read_folder(run.folder).arms
-        bank = keeper.bank
-        save(draw_bank(bank.tokens, bank.clients.tolist(), bank.groups.tolist()), out / "bank.svg")
+        save(draw_banks(keeper.found), out / "bank.svg")
+    draw_circles(arm, out / "circles.svg")
+
+
+def draw_circles(arm: ArmRecord, path: Path) -> None:
+    """Draw who is in a circle with whom, as the report of a run does."""
     history = circle_history(arm)
-    if history is not None:
-        drawn = str(circle_chart(history.numbers)).replace("<svg ", '<svg font-family="sans-serif" ', 1)
-        (out / "circles.svg").write_text(drawn + "\n", encoding="utf-8")
+    assert history is not None, "no two hospitals were in a circle"
+    drawn = str(circle_chart(history.numbers)).replace("<svg ", '<svg font-family="sans-serif" ', 1)
+    path.write_text(drawn + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
         print_agreements(Path(sys.argv[1]))
     else:
-        main(Path(__file__).resolve().parents[1] / "pictures")
+        main(DOCS / "pictures")
