@@ -1,6 +1,7 @@
 # From a fresh clone and a bare python3: `make demo` trains, `make demo-flower` trains over a network of processes,
-# `make test` tests, `make test-fast` without the slow tests, `make docs` builds the documentation. `make results-small` runs the phantom studies of docs/results/ in
-# their shortest form in a quarter of an hour, `make results` all studies in a few nights: stop and restart it freely.
+# `make test` tests, `make test-fast` without the slow tests, `make docs` builds the documentation. `make results-small` runs the
+# phantom studies of docs/results/ in their shortest form in a quarter of an hour, `make results` all studies in a few nights: stop
+# and restart it freely.
 # Each target sets up .venv the first time.
 PYTHON ?= python3
 BIN := .venv/bin
