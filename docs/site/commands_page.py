@@ -26,7 +26,7 @@ def _sections(command: click.Command, context: click.Context, name: str) -> Iter
     yield f"## `{name}`\n\n{_prose(command.help or '')}\n"
     yield f"```text\n{name} {' '.join(command.collect_usage_pieces(context))}\n```\n"
     rows = [record for parameter in command.get_params(context) if (record := parameter.get_help_record(context))]
-    yield "| argument or option | meaning |\n| --- | --- |"
+    yield "\n| argument or option | meaning |\n| --- | --- |"
     yield from (f"| `{_cell(written)}` | {_cell(_prose(meaning))} |" for written, meaning in rows)
     yield ""
 

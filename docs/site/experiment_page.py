@@ -50,11 +50,11 @@ def _sections(schema: Schema) -> Iterator[str]:
 
 
 def _section(title: str, place: Schema, level: int) -> str:
-    text = f"{'#' * level} `{title}`\n\n{_prose(place.get('description', ''), place['properties'])}\n"
-    return text + (_table(place["properties"], place) if place["properties"] else "There is nothing to set.\n")
+    text = f"{'#' * level} `{title}`\n\n{_prose(place.get('description', ''))}\n"
+    return text + "\n" + (_table(place["properties"], place) if place["properties"] else "There is nothing to set.\n")
 
 
-def _prose(text: str, names: Mapping[str, Any]) -> str:
+def _prose(text: str) -> str:
     """Return the first paragraph of a docstring; the table says what the others say of keys."""
     return _sentence(" ".join(text.partition("\n\n")[0].split()))
 
@@ -90,6 +90,8 @@ def _type(place: Schema) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -49,5 +49,5 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Set formulas as MathML, which browsers draw without a script."""
-    return with_mathml(html)
+    """Set formulas as MathML, which browsers draw without a script, and drop what Sphinx calls roles in docstrings."""
+    return re.sub(r":(func|class|meth|data|mod|attr|exc):(?=<code>)", "", with_mathml(html))
