@@ -156,7 +156,20 @@ def test_a_bundle_is_one_that_monai_verifies_and_runs(
     assert command("export", run.folder, folder, "--format", "monai-bundle", "--client", "CT").status == 0
     meta, config = str(folder / "configs/metadata.json"), str(folder / "configs/inference.json")
     about = json.loads(Path(meta).read_text())
-    needed = ["schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "task", "required_packages_version", "description", "authors", "copyright", "network_data_format"]
+    needed = [
+        "schema",
+        "version",
+        "changelog",
+        "monai_version",
+        "pytorch_version",
+        "numpy_version",
+        "task",
+        "required_packages_version",
+        "description",
+        "authors",
+        "copyright",
+        "network_data_format",
+    ]
     assert [name for name in needed if not about.get(name)] == []
     (folder / "images").mkdir()
     values, _ = picture(5, 20)
