@@ -19,34 +19,48 @@ def markdown() -> str:
 
 
 def _sections(schema: Schema) -> Iterator[str]:
-    definitions: Schema = schema["$defs"]
-
-    def resolved(place: Schema) -> Schema:
-        return {**definitions[place["$ref"].rpartition("/")[2]], **place} if "$ref" in place else place
-
-    places = {name: resolved(place) for name, place in schema["properties"].items()}
-    tables = {name: place for name, place in places.items() if place.get("properties")}
-    single = {name: place for name, place in places.items() if name not in tables and "$ref" not in place}
+    places = _resolved({name: place for name, place in schema["properties"].items() if name != "arms"}, schema["$defs"])
+    choices = {"aggregation": "rule", "callbacks": "kind"}
+    single = {name: place for name, place in places.items() if "properties" not in place and name not in choices}
     yield "## Top of the file\n"
-    yield _table({n: p for n, p in single.items() if n not in ("aggregation", "arms", "callbacks")}, schema)
-    for name, place in tables.items():
-        keys = {key: resolved(inner) for key, inner in place["properties"].items()}
-        plain = {key: inner for key, inner in keys.items() if not inner.get("properties")}
-        yield _section(f"[{name}]", {**place, "properties": plain}, 2)
-        for key, inner in keys.items():
-            if inner.get("properties"):
-                yield _section(f"[{name}.{key}]", inner, 3)
+    yield _table({name: place for name, place in single.items() if place.get("type") != "object"}, schema)
+    for name, place in places.items():
+        if place.get("properties"):
+            yield from _tables(f"[{name}]", place, 2)
         if name == "data":
-            sources = place["properties"]["sources"]["items"]["discriminator"]["mapping"]
-            for kind, reference in sources.items():
-                yield _section(f'[[data.sources]] kind = "{kind}"', resolved({"$ref": reference}), 3)
+            for source in place["properties"]["sources"]["items"]["oneOf"]:
+                kind = source["properties"]["kind"]["const"]
+                yield from _tables(f'[[data.sources]] kind = "{kind}"', source, 3)
     yield "## `[aggregation]`\n\nHow the uploads of a round are combined. Its other keys depend on `rule`.\n"
     for rule in places["aggregation"]["oneOf"]:
-        yield _section(f'rule = "{rule["title"]}"', rule, 3)
+        yield from _tables(f'rule = "{rule["title"]}"', rule, 3)
     yield "## `[[callbacks]]`\n\nWho hears of a run's progress. The other keys of a callback depend on its `kind`.\n"
     for kind in places["callbacks"]["items"]["oneOf"]:
-        yield _section(f'kind = "{kind["title"]}"', kind, 3)
-    yield "## `[arms.NAME]`\n\n" + _sentence(places["arms"]["description"]) + " Any of the keys above, for one arm.\n"
+        yield from _tables(f'kind = "{kind["title"]}"', kind, 3)
+    arms = _sentence(schema["properties"]["arms"]["description"])
+    yield f"## `[arms.NAME]`\n\n{arms} Any of the keys above, for one arm.\n"
+
+
+def _resolved(place: Any, definitions: Schema) -> Any:
+    """Return a part of the schema with what it refers to in the place of references."""
+    if isinstance(place, list):
+        return [_resolved(inner, definitions) for inner in place]
+    if not isinstance(place, Mapping):
+        return place
+    if "$ref" in place:
+        more = {key: value for key, value in place.items() if key != "$ref"}
+        return _resolved({**definitions[place["$ref"].rpartition("/")[2]], **more}, definitions)
+    return {key: value if key == "default" else _resolved(value, definitions) for key, value in place.items()}
+
+
+def _tables(title: str, place: Schema, level: int) -> Iterator[str]:
+    """Yield the section of a table, then those of the tables in it."""
+    yield _section(title, place, level)
+    for key, inner in place["properties"].items():
+        for found in (inner.get("items", inner), *inner.get("anyOf", ())):
+            if found.get("properties"):
+                name = f"{title[:-1]}.{key}]" if title.endswith("]") and "items" not in inner else f"{title}: {key}"
+                yield from _tables(name, found, level + 1)
 
 
 def _section(title: str, place: Schema, level: int) -> str:
@@ -62,7 +76,8 @@ def _prose(text: str) -> str:
 def _table(properties: Mapping[str, Any], owner: Schema) -> str:
     rows = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, place in properties.items():
-        default = f"`{_toml(place['default'])}`" if "default" in place and "const" not in place else ""
+        known = place.get("default") is not None and "const" not in place and "properties" not in place
+        default = f"`{_toml(place['default'])}`" if known else ""
         default = "**required**" if name in owner.get("required", []) else default
         rows.append(
             f"| `{name}` | {_type(place)} | {_cell(default)} | {_cell(_sentence(place.get('description', '')))} |"
@@ -76,13 +91,16 @@ def _type(place: Schema) -> str:
         return f"`{_toml(place['const'])}`"
     if "enum" in place:
         return ", ".join(f"`{_toml(value)}`" for value in place["enum"])
+    if "anyOf" in place:
+        return " or ".join(dict.fromkeys(_type(inner) for inner in place["anyOf"] if inner.get("type") != "null"))
     if "items" in place:
-        words = "table of its own" if "discriminator" in place["items"] else _type(place["items"])
-        words = f"list of: {words}"
+        words = f"list of: {'table, below' if 'oneOf' in place['items'] else _type(place['items'])}"
     else:
-        words = {"object": "table", "boolean": "`true`, `false`", "number": "number"}.get(
-            place.get("type", ""), place.get("type", "any")
-        )
+        words = {
+            "object": "table, below" if place.get("properties") else "table",
+            "boolean": "`true`, `false`",
+            "number": "number",
+        }.get(place.get("type", ""), place.get("type", "any"))
     ranges = [text.format(_toml(place[key])) for key, text in (_BOUNDS | _MORE).items() if place.get(key) is not None]
     return ", ".join([words, *ranges])
 

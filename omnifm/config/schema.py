@@ -101,11 +101,12 @@ def _named(name: str, names: Collection[str], doc: str) -> str:
     A clause ends with a semicolon outside brackets; those that follow in the sentence are of the field too until one
     names another.
     """
+    others = set(names) - {name}
     for sentence in re.split(r"(?<=\.)\s+(?![^()]*\))", " ".join(doc.partition("\nAttributes:")[0].split())):
         clauses = re.split(r"(?<=;)\s+(?![^()]*\))", sentence)
         for place, clause in enumerate(clauses):
             if re.search(rf"`{name}\b", clause):
-                more = takewhile(lambda text: not set(re.findall(r"`(\w+)", text)) & set(names), clauses[place + 1 :])
+                more = takewhile(lambda text: others.isdisjoint(re.findall(r"`(\w+)", text)), clauses[place + 1 :])
                 return " ".join([clause, *more]).rstrip(";")
     return ""
 

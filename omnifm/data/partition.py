@@ -51,7 +51,8 @@ class PartitionSettings:
         test: the fraction that is held out for test. Rounds are chosen on validation data and reported on these, so
             neither is 0.
         split_from: the folder of an earlier run: every patient of it keeps the client and the split that it had there,
-            and new patients are placed one by one, by a digest of their names, so that none moves when others are added.
+            and new patients are placed one by one, by a digest of their names, so that none moves when others are
+            added.
     """
 
     kind: Literal["modality", "dirichlet", "quantity", "iid", "institution"] = "modality"
