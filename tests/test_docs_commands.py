@@ -15,10 +15,11 @@ import pytest
 import small_run
 import tomli_w
 import typer.main
-from docs_commands import NOT_RUN, PAGES, ROOT, commands, inline, made_small, reason
+from docs_commands import NOT_RUN, PAGES, ROOT, commands, experiment_of, inline, made_small, reason
 from small_run import write_experiment
 
 from omnifm.cli import app
+from omnifm.config.experiment import read_plan
 
 EVERY = [(page, command) for page in PAGES for command in commands(page)]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -69,6 +70,13 @@ def test_its_commands_and_their_options_exist(page: Path) -> None:
         check(line.replace("...", ""))
 
 
+@each_page
+def test_its_experiments_can_be_read_with_their_changes(page: Path) -> None:
+    for command in commands(page):
+        if found := experiment_of(command):
+            assert read_plan(*found).arms
+
+
 @pytest.mark.parametrize("line", ["omnifm rum x", "omnifm run --sett x", "make domo", "pip install 'omnifm[floer]'"])
 def test_a_command_that_is_none_is_found(line: str) -> None:
     with pytest.raises(AssertionError):
@@ -84,7 +92,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a reader follows the docs."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "examples").symlink_to(ROOT / "examples")
-    write_experiment(folder, "omnifm", federation={"rounds": 1}).rename(folder / "EXPERIMENT.toml")
+    write_experiment(folder, "omnifm", federation={"rounds": 1}, bank={"prototypes": 3}).rename(
+        folder / "EXPERIMENT.toml"
+    )
     (folder / "first.toml").write_text(blocks("first-run.md", "toml")[0], encoding="utf-8")
     first, second, _ = blocks("own-algorithm.md", "python")
     (folder / "mine.py").write_text(first.replace("\n\nif __name__", f"\n\n{second}\n\nif __name__"), encoding="utf-8")
