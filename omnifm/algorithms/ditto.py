@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
@@ -23,6 +24,7 @@ class Ditto(Algorithm):
     Personal: v, a whole model. The weights of the common model travel both ways.
     """
 
+    private_reason: ClassVar[str] = ""
     lam: NotNegative = 1.0
 
     def remark(self, network: TaskNetwork) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class FedAdam(Algorithm):
     images). Nothing is personal; the weights travel both ways, m and v stay at the server.
     """
 
+    private_reason: ClassVar[str] = ""
     beta1: Fraction = 0.9
     beta2: Fraction = 0.99
     tau: Positive = 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
@@ -21,6 +22,7 @@ class FedAvgM(Algorithm):
     Defaults: ``beta`` 0.9, ``eta`` 1. Nothing is personal; the weights travel both ways, v stays at the server.
     """
 
+    private_reason: ClassVar[str] = ""
     beta: Fraction = 0.9
     eta: Positive = 1.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -30,6 +31,7 @@ class FedDyn(Algorithm):
     No part of the network is personal; h_i stays at the client. The weights travel both ways, h stays at the server.
     """
 
+    private_reason: ClassVar[str] = ""
     alpha: Positive = 0.01
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
 
@@ -14,4 +15,5 @@ class FedPer(Algorithm):
     Defaults: ``personal`` is the head; other parts of the network may be named. The body travels both ways.
     """
 
+    private_reason: ClassVar[str] = ""
     personal: tuple[str, ...] = ("head",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,7 @@ class GPFL(Algorithm):
     Personal: the head. Body, GCE and CoV travel both ways.
     """
 
+    private_reason: ClassVar[str] = "it conditions the features on how frequent each class is among all patients"
     lam: NotNegative = 0.01
     mu: NotNegative = 0.1
 

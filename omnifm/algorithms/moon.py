@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,7 @@ class Moon(Algorithm):
     its last model. The weights travel both ways, with those of the projection head.
     """
 
+    private_reason: ClassVar[str] = ""
     mu: NotNegative = 1.0
     temperature: Positive = 0.5
     projection: Count = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class Scaffold(Algorithm):
     No part of the network is personal; c_i stays at the client. Weights and control variates travel both ways.
     """
 
+    private_reason: ClassVar[str] = ""
     eta: Positive = 1.0
 
     @property

@@ -187,9 +187,9 @@ class Federation:
             uploads = self.engine.update(broadcast, chosen, messages)
             for upload in checks.passing(uploads, broadcast, chosen, rejected.__setitem__):
                 check_interrupts()
-                clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
-                if "accepted" in upload.notes:
-                    clients[upload.client]["accepted"] = upload.notes["accepted"]
+                told = {"loss": upload.loss, "samples": upload.samples, **upload.notes}
+                names = ("loss", "samples", "accepted", "epsilon")
+                clients[upload.client] = {name: told[name] for name in names if told.get(name) is not None}
                 sizes.append(upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload

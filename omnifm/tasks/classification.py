@@ -73,6 +73,13 @@ class Classification(Task):
         self.classes = len(shape.label_names)
 
     @property
+    def private_reason(self) -> str:
+        """Weights of classes are counted over all patients."""
+        if self.settings.class_weights == "none":
+            return ""
+        return "classification.class_weights counts the classes of all patients: set it to 'none'"
+
+    @property
     def table_shapes(self) -> dict[str, tuple[int, ...]]:
         """The confusion of classes, ``(C, C)``."""
         return {"confusion": (self.classes, self.classes)}

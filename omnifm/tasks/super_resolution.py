@@ -93,6 +93,11 @@ class SuperResolution(Task):
                     f"enlarge would be {side // settings.scale} pixels wide. Set data.size = {least} or more."
                 )
 
+    @property
+    def private_range(self) -> tuple[float, float]:
+        """In dB; what is learned moves within it."""
+        return 0.0, 50.0
+
     def network(self) -> SuperResolutionNetwork:
         """Build the network."""
         return SuperResolutionNetwork(self.shape.channels, self.settings)

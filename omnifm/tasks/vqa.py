@@ -79,6 +79,11 @@ class VQA(Task):
         self.settings, self.shape = settings, shape
         self.answerer = _answerer(settings, shape)
 
+    @property
+    def private_reason(self) -> str:
+        """The vocabulary is collected from what patients' records say."""
+        return "its answers are read from the records of patients, and leave as text"
+
     def network(self) -> VQANetwork:
         """Build the network."""
         return VQANetwork(self.answerer)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
 from omnifm.tasks import registry as tasks
-from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, Text, settings
+from omnifm.utils.settings import Between, Count, CountOrZero, NotNegative, OneOf, Positive, Some, Text, settings
 
 UploadKind = Literal["weights", "prototypes", "auxiliary"]
 """The kinds of tensors in an upload: changes of shared weights, spectral prototypes, and what else an algorithm
@@ -32,7 +32,8 @@ class ClientPolicy:
     most of them in a round, and ``min_cluster`` how many patients at least each stands for; ``minimum_patients`` is how
     many must be in the training data, so that an upload does not reveal a few; ``answer_patients`` how many training
     patients must have an answer to a question before its text is shared; ``megabytes`` the largest size of a message,
-    either way.
+    either way. With ``max_epsilon`` above 0, only private runs are answered, with a delta of at most ``max_delta``, and
+    all of them together may cost a patient ``max_epsilon`` at ``max_delta``, for good.
     """
 
     tasks: Some[Annotated[str, OneOf(tasks.TASKS, ANY)]]
@@ -55,6 +56,8 @@ class ClientPolicy:
     minimum_patients: Count = 10
     answer_patients: Count = 5
     megabytes: Positive = 1000.0
+    max_epsilon: NotNegative = 0.0
+    max_delta: Between = 1e-5
 
     @property
     def max_bytes(self) -> int:
