@@ -30,6 +30,11 @@ class PrivacyPlan:
     settings: PrivacySettings
     budget: PrivacyBudget
 
+    @property
+    def promise(self) -> dict[str, float]:
+        """The guarantee of the run for each patient, as it is written down beside results and models."""
+        return {"epsilon": round(self.budget.epsilon, 4), "delta": self.budget.delta}
+
     def begin(self, vault: ClientVault, key: str, round_number: int) -> ClientRound:
         """Return a client's round; ``key`` is a digest of all that is computed from in it."""
         return ClientRound(self, vault, key, round_number)

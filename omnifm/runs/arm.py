@@ -32,7 +32,7 @@ from omnifm.federation.loop import Engine, Federation, sampled
 from omnifm.networks.size import size_limited
 from omnifm.privacy.settings import make_steps
 from omnifm.runs.initial_weights import origin_of, start_from
-from omnifm.runs.privacy_plan import check_private, privacy_plan
+from omnifm.runs.privacy_plan import checked_plan
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
@@ -205,7 +205,8 @@ def _build_arm(
     model, origin = _build_model(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
     if experiment.init != SCRATCH:
         start_from(model, experiment.init, _weights(experiment.init, kept), origin)
-    check_private(experiment, algorithm, task, model)
+    plan = checked_plan(experiment, algorithm, task, model)
+    origin = replace(origin, privacy=plan.promise if plan else {})
     model.personal_names(algorithm.in_circles)  # raises if there is no such part
     at_home = () if algorithm.pools_data else experiment.federation.personal  # pooled, there is no home to stay at
     personal = model.personal_names([*at_home, *task.personal, *algorithm.personal])
@@ -222,7 +223,7 @@ def _build_arm(
         rounds=experiment.federation.rounds,
         steps=make_steps(experiment.privacy),
         acceptance=None if experiment.privacy.private else _acceptance(experiment.federation, algorithm),
-        privacy=privacy_plan(experiment, algorithm),
+        privacy=plan,
     )
     return Arm(
         experiment=experiment,

@@ -38,14 +38,15 @@ def privacy_plan(experiment: Experiment, algorithm: Algorithm) -> PrivacyPlan | 
     return PrivacyPlan(settings, make_budget(settings, planned))
 
 
-def check_private(experiment: Experiment, algorithm: Algorithm, task: Task, model: FederatedModel) -> None:
-    """Check that nothing of an arm would leave without noise in a private run.
+def checked_plan(experiment: Experiment, algorithm: Algorithm, task: Task, model: FederatedModel) -> PrivacyPlan | None:
+    """Return the plan of a private run, of which nothing would leave without noise; None for any other run.
 
     Raises:
         IncompatibleError: something would; says what, and how to change it.
+        ExperimentError: as :func:`privacy_plan`.
     """
     if not experiment.privacy.private:
-        return
+        return None
     reason = ""
     if algorithm.private_reason:
         reason = f"algorithm {experiment.algorithm!r}: {algorithm.private_reason}"
@@ -60,3 +61,4 @@ def check_private(experiment: Experiment, algorithm: Algorithm, task: Task, mode
         reason = "federation.acceptance = 'on' tells what validation patients prefer: set it to 'auto' or 'off'"
     if reason:
         raise IncompatibleError(f"A run with [privacy] epsilon or noise_multiplier cannot keep its promise: {reason}.")
+    return privacy_plan(experiment, algorithm)

@@ -9,19 +9,19 @@ depend on who else was drawn: no statistics of batches, and random numbers of it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from omnifm.data.subset import PATIENT, Batch, Subset
+from omnifm.data.subset import PATIENT, Subset
 from omnifm.training.hooks import LocalTraining, Phase, change_gradients, trained_alone
 from omnifm.training.optimizer import make_optimizer
+from omnifm.training.patient_gradients import PatientBatch, PatientObjective
 from omnifm.training.private import PrivateRound, Release, rows_by_patient
-from omnifm.utils.device import deterministic, fork_rng, to_device
+from omnifm.utils.device import deterministic, to_device
 from omnifm.utils.seeding import derive_seed, generator
-from omnifm.utils.signals import check_interrupts
 from omnifm.utils.work_limit import begin_epoch
 
 if TYPE_CHECKING:
@@ -49,17 +49,22 @@ def private_fit(
     train = trainer.task.setup_client(trainer.client.train)
     patients = rows_by_patient(train)
     told = private.patients(Release.PATIENTS, len(patients))
-    steps = 0
+    steps, objective = 0, PatientObjective(trainer, all_hooks)
     trainer.model.train()
     for phase in all_hooks[0].phases or (Phase(trainer.settings.epochs),):
         with trained_alone(trainer.trainable, phase.names) as weights, deterministic(trainer.device):
+            size = sum(weight.numel() for weight in weights.values())
             optimizer = make_optimizer(trainer.settings, trainer.learning_rate, list(weights.values()))
             for _ in range(phase.epochs):
                 begin_epoch()
                 for _ in range(steps_per_epoch(private.sampling)):
                     name = (round_number, fit_number, steps)
-                    drawn = [patients[one] for one in private.drawn(len(patients), *name)]
-                    total = _summed_gradients(trainer, private, train, drawn, weights, all_hooks, name)
+                    drawn = [
+                        _patient_batch(trainer, private, train, patients[one], name)
+                        for one in private.drawn(len(patients), *name)
+                    ]
+                    found = objective.gradients(dict(weights), drawn)
+                    total = _clipped_sum(found, private.patient_clip, size, trainer.device)
                     total = private.noised(Release.WEIGHTS, total, private.patient_clip, *name)
                     _set_gradients(weights, total / (private.sampling * told))
                     for hooks in all_hooks:
@@ -70,46 +75,28 @@ def private_fit(
     return told, steps
 
 
-def _summed_gradients(
-    trainer: Trainer,
-    private: PrivateRound,
-    train: Subset,
-    drawn: Sequence[Tensor],
-    weights: Weights,
-    all_hooks: Sequence[LocalTraining],
-    name: tuple[int, int, int],
-) -> Tensor:
-    """Return the sum of the clipped gradients of the patients whose rows are ``drawn``, flat."""
-    names = list(weights)
-    total = torch.zeros(sum(weights[one].numel() for one in names), device=trainer.device)
-    for rows in drawn:
-        check_interrupts()
-        stream = (trainer.seed, trainer.client.name, *name, train.patient_at(int(rows[0])), "private")
-        order = generator(*stream)
-        if 0 < private.patient_images < len(rows):
-            rows = rows[torch.randperm(len(rows), generator=order)[: private.patient_images]]
-        batch = trainer.task.prepare_batch(trainer.task.augment(train.batch(rows), order))
-        batch = to_device({**batch, PATIENT: train.patient_numbers[rows]}, trainer.device)
-        with fork_rng(trainer.device, derive_seed(*stream)):
-            objective = _objective(trainer, batch, all_hooks)
-            gradients = torch.autograd.grad(objective, [weights[one] for one in names], allow_unused=True)
-        found = [torch.zeros_like(weights[one]) if g is None else g for one, g in zip(names, gradients, strict=True)]
-        flat = torch.cat([g.detach().float().reshape(-1) for g in found])
-        norm = float(flat.double().norm())
-        if math.isfinite(norm):
-            total += flat * min(1.0, private.patient_clip / max(norm, 1e-12))
+def _patient_batch(
+    trainer: Trainer, private: PrivateRound, train: Subset, rows: Tensor, name: tuple[int, int, int]
+) -> PatientBatch:
+    """Return the images of one patient, augmented by random numbers that depend on no other patient."""
+    stream = (trainer.seed, trainer.client.name, *name, train.patient_at(int(rows[0])), "private")
+    order = generator(*stream)
+    if 0 < private.patient_images < len(rows):
+        rows = rows[torch.randperm(len(rows), generator=order)[: private.patient_images]]
+    batch = trainer.task.prepare_batch(trainer.task.augment(train.batch(rows), order))
+    batch = to_device({**batch, PATIENT: train.patient_numbers[rows]}, trainer.device)
+    return PatientBatch(batch, derive_seed(*stream))
+
+
+def _clipped_sum(gradients: Iterable[Tensor], clip: float, size: int, device: torch.device) -> Tensor:
+    """Return the sum ``(size,)`` of the rows ``(patients, size)``, each scaled down to the norm ``clip`` if longer."""
+    total = torch.zeros(size, device=device)
+    for rows in gradients:
+        norms = rows.double().norm(dim=1)
+        finite = norms.isfinite()
+        scale = (clip / norms[finite].clamp(min=1e-12)).clamp(max=1.0)
+        total += (rows[finite] * scale.unsqueeze(1).float()).sum(dim=0)
     return total
-
-
-def _objective(trainer: Trainer, batch: Batch, all_hooks: Sequence[LocalTraining]) -> Tensor:
-    output = trainer.output(batch)
-    objective = trainer.task.loss(output.prediction, batch)
-    if output.extra_loss is not None:
-        objective = objective + output.extra_loss
-    for hooks in all_hooks:
-        if hooks.extra_loss is not None:
-            objective = objective + hooks.extra_loss(output, batch)
-    return objective
 
 
 def _set_gradients(weights: Weights, flat: Tensor) -> None:

@@ -48,3 +48,12 @@ def test_a_model_that_is_not_on_this_machine_is_listed() -> None:
     policy = agreed_policy(make_plan({"task": "vqa", "vqa": {"network": "llava", "llava": {"model": "owner/name"}}}))
     assert policy.models == ("owner/name",)
     assert policy.parameters == 100_000_000
+
+
+def test_the_privacy_budget_has_room_for_all_arms_once() -> None:
+    group = {"classification": {"norm": "group"}, "privacy": {"epsilon": 2.0}}
+    assert agreed_policy(make_plan({"algorithm": "fedavg", **group})).max_epsilon == pytest.approx(2.0, abs=0.02)
+    both = agreed_policy(make_plan({**group, "arms": {"a": {"algorithm": "fedavg"}, "b": {"algorithm": "fedprox"}}}))
+    assert 2.2 < both.max_epsilon < 4
+    open_arm = {"a": {"algorithm": "fedavg"}, "b": {"algorithm": "fedavg", "privacy": {"epsilon": 0.0}}}
+    assert agreed_policy(make_plan({**group, "arms": open_arm})).max_epsilon == 0
