@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from omnifm.privacy.accountant import Charge
 from omnifm.privacy.budget import PrivacyBudget, highest_epsilon
-from omnifm.training.private import Release
+from omnifm.training.private import COUNTS, Release
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import CheckpointError, PrivacyBudgetError
 from omnifm.utils.lock import exclusively
@@ -37,6 +37,7 @@ class PrivacyAccount:
     """Every release of a client, in the file ``path`` (None: in memory).
 
     The same release again, computed from the same with the same secret, is the same to the last bit, and costs nothing.
+    So does a number of patients that another arm has told with the same noise.
     ``limit`` bounds the releases of all arms that the file holds.
     """
 
@@ -89,7 +90,8 @@ class PrivacyAccount:
         if self.limit is None:
             return
         first = all(other != arm for other, *_ in entries)
-        planned: list[_Entry] = [(arm, "", release, charge) for release, charge in budget.charges.items()]
+        told = {(release, charge) for _, _, release, charge in entries if release in COUNTS}
+        planned: list[_Entry] = [(arm, "", *one) for one in budget.charges.items() if one not in told]
         after = _epsilon_of([*entries, *(planned if first else new)], self.limit.delta)
         if after > self.limit.epsilon * _SLACK:
             before = _epsilon_of(entries, self.limit.delta)
@@ -123,5 +125,7 @@ class PrivacyAccount:
 
 
 def _epsilon_of(entries: list[_Entry], delta: float, arm: str | None = None) -> float:
-    found = [(release, charge) for other, _, release, charge in entries if arm in (None, other)]
-    return highest_epsilon(found, delta)
+    found = [entry for entry in entries if arm in (None, entry[0])]
+    counts = {(key, release, charge) for _, key, release, charge in found if release in COUNTS}
+    costs = [(release, charge) for _, _, release, charge in found if release not in COUNTS]
+    return highest_epsilon([*costs, *((release, charge) for _, release, charge in counts)], delta)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,11 +17,9 @@ from omnifm.privacy.noise import gaussian_noise, secret_coins
 from omnifm.privacy.settings import PrivacySettings
 from omnifm.privacy.vault import ClientVault
 from omnifm.training.private import Release
+from omnifm.utils.errors import PrivacyBudgetError
 
-_COUNTED: dict[Split, tuple[Release, Release]] = {
-    "validation": (Release.VALIDATION_SCORES, Release.VALIDATION_PATIENTS),
-    "test": (Release.TEST_SCORES, Release.TEST_PATIENTS),
-}
+_SCORES: dict[Split, Release] = {"validation": Release.VALIDATION_SCORES, "test": Release.TEST_SCORES}
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,16 @@ class PrivacyPlan:
 class ClientRound:
     """What local training asks (see :class:`~omnifm.training.private.PrivateRound`), for one client and round.
 
-    All noise is named by the sum that it is added to, so that it cannot cancel out between two sums, whatever else
-    changes from one request to the next, the images included.
+    ``left`` counts what was claimed and has not been released yet. All noise is named by the sum that it is added to,
+    so that it cannot cancel out between two sums, whatever else changes from one request to the next, the images
+    included.
     """
 
     plan: PrivacyPlan
     vault: ClientVault
     key: str
     round: int
+    left: Counter[Release] = field(default_factory=Counter)
 
     @property
     def sampling(self) -> float:
@@ -99,6 +100,7 @@ class ClientRound:
         """
         releases = {Release.WEIGHTS: 1, **({Release.PROTOTYPES: 1} if self.prototypes_due else {})}
         self._claim(self.key, releases)
+        self.left.update({release: self.plan.budget.one(release).times for release in releases})
 
     def claim_scores(self, split: Split, point: str) -> None:
         """Claim the scores of one split at one point.
@@ -106,15 +108,17 @@ class ClientRound:
         Raises:
             PrivacyBudgetError: the budget is spent.
         """
-        self._claim(f"{self.key} {point}", {_COUNTED[split][0]: 1})
+        self._claim(f"{self.key} {point}", {_SCORES[split]: 1})
+        self.left[_SCORES[split]] += 1
 
     def spent(self) -> float:
         """Return the epsilon that the arm has cost a patient so far."""
         return self.vault.account.spent(self.plan.budget.delta, self.vault.arm)
 
     def patients(self, release: Release, count: int) -> int:
-        """Return a number of patients with noise; claimed once in an arm."""
-        self._claim("", {release: 1})
+        """Return a number of patients with noise; claimed once in an arm, and the same in all of the same noise."""
+        deviation = self.deviation(release, 1.0)
+        self.vault.account.claim(self.vault.arm, f"{count}, noise {deviation}", {release: 1}, self.plan.budget)
         return max(1, round(float(self._noised(release, torch.tensor([float(count)]), 1.0))))
 
     def drawn(self, count: int, *names: object) -> list[int]:
@@ -127,8 +131,17 @@ class ClientRound:
         return self.plan.budget.noise(release) * reach
 
     def noised(self, release: Release, total: Tensor, reach: float, *names: object) -> Tensor:
-        """Return a sum over patients with noise, in its own type."""
-        return self._noised(release, total, reach, self.key, *names)
+        """Return a sum over patients with noise, in its own type.
+
+        Raises:
+            PrivacyBudgetError: it was not claimed.
+        """
+        if not self.left[release]:
+            raise PrivacyBudgetError(
+                f"More releases of {release} than the privacy budget has counted for this request."
+            )
+        self.left[release] -= 1
+        return self._noised(release, total, reach, *self._context, self.key, *names)
 
     @property
     def _context(self) -> list[str]:
@@ -142,6 +155,6 @@ class ClientRound:
         exact = total.detach().cpu().double().contiguous()
         deviation = self.deviation(release, reach)
         digest = hashlib.sha256(exact.numpy().tobytes()).hexdigest()
-        stream = (release, *self._context, *names, deviation, digest)
+        stream = (release, *names, deviation, digest)
         noise = gaussian_noise(self.vault.secret, exact.numel(), *stream)
         return (exact + deviation * torch.from_numpy(noise).view(exact.shape)).to(total)

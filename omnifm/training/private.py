@@ -24,6 +24,10 @@ class Release(StrEnum):
     TEST_SCORES = "test scores"
 
 
+COUNTS = frozenset({Release.PATIENTS, Release.VALIDATION_PATIENTS, Release.TEST_PATIENTS})
+"""The numbers of patients."""
+
+
 class PrivateRound(Protocol):
     """One client's round in a private run: the only way from its patients to what leaves it."""
 

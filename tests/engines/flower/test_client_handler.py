@@ -23,6 +23,7 @@ from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import Reply
 from omnifm.privacy.secret import ClientSecret, private_generator
 from omnifm.privacy.settings import PrivacySettings
+from omnifm.runs.arm import build_arm
 from omnifm.utils.errors import CheckpointError, DataError, DeploymentError, ExperimentError
 
 
@@ -315,9 +316,11 @@ def private_visit(folder: Path, epsilon: float = 8.0, **policy: Any) -> Visit:
 
 def test_a_private_hospital_counts_what_it_spends_and_tells_no_more(tmp_path: Path) -> None:
     visit = private_visit(tmp_path, max_epsilon=8.0)
-    hello = visit.ask()
+    hello = visit.ask(run="", arm="fedavg")
     assert hello.introduction is not None
-    reply = visit.train()
+    arm = build_arm(visit.experiment, hello.introduction.data_spec)
+    labels, broadcast = hello.introduction.shape.label_names, arm.algorithm.broadcast(arm.start().server)
+    reply = visit.ask(arm="fedavg", labels=labels, broadcast=broadcast, train=True)
     upload = reply.upload
     assert upload is not None
     assert (hello.seconds, reply.seconds, upload.loss) == ({}, {}, None)
