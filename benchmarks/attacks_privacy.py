@@ -102,9 +102,13 @@ def auc(inside: Tensor, outside: Tensor) -> float:
     return float(higher.mean())
 
 
-def found_first(inside: Tensor, outside: Tensor) -> float:
-    """Return how often a trained patient scores highest among itself and all others, in multiples of chance."""
-    return float((inside > outside.max()).double().mean()) * (len(outside) + 1)
+def found_first(inside: Tensor, outside: Tensor, candidates: int) -> float:
+    """Return how often a trained patient scores highest among itself and others, in multiples of chance.
+
+    The others are drawn from those outside, with replacement: the patient is first if all of them score lower.
+    """
+    lower = (inside[:, None] > outside[None]).double().mean(dim=1)
+    return float((lower ** (candidates - 1)).mean()) * candidates
 
 
 def from_uploads(given: argparse.Namespace, epsilon: float, name: str, **changes: Any) -> Line:
@@ -123,14 +127,15 @@ def from_uploads(given: argparse.Namespace, epsilon: float, name: str, **changes
         )
         if near:
             best["inside"].append(near[0].amax(dim=1))
-            best["outside"].append(torch.cat(near[1:]).amax(dim=1)[: given.candidates - 1])
+            best["outside"].append(torch.cat(near[1:]).amax(dim=1))
         weights = auc(-losses_of(trainer, client.train), -losses_of(trainer, client.test))
+    pairs = list(zip(best["inside"], best["outside"], strict=True))
     return {
         "what": name,
         "epsilon": epsilon,
         "prototypes": count,
-        "times_chance": mean([found_first(*pair) for pair in zip(best["inside"], best["outside"], strict=True)]),
-        "membership_prototypes": mean([auc(*pair) for pair in zip(best["inside"], best["outside"], strict=True)], 0.5),
+        "times_chance": mean([found_first(*pair, given.candidates) for pair in pairs]),
+        "membership_prototypes": mean([auc(*pair) for pair in pairs], 0.5),
         "membership_weights": weights,
     }
 

@@ -26,7 +26,7 @@ from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import make_arm
 
 TASKS: dict[str, dict[str, Any]] = {
-    "classification": {"kind": "phantom", "network": {"width": 8, "norm": "group"}, "rate": 0.1, "private_rate": 0.25},
+    "classification": {"kind": "phantom", "network": {"width": 8, "norm": "group"}, "rate": 0.1, "private_rate": 1.0},
     "segmentation": {
         "kind": "phantom_regions",
         "network": {"width": 8, "depth": 2, "norm": "group"},

@@ -13,8 +13,8 @@ from omnifm.runs.arm import make_arm
 from omnifm.training.private import Release
 from omnifm.utils.errors import IncompatibleError
 
-GROUP = {"classification": {"norm": "group"}}
-PRIVATE = {"privacy": {"epsilon": 3.0, "sampling": 0.5}}
+GROUP: dict[str, Any] = {"classification": {"norm": "group"}}
+PRIVATE: dict[str, Any] = {"privacy": {"epsilon": 3.0, "sampling": 0.5}}
 REFUSED = {
     "gpfl": "how frequent each class is among all patients",
     "centralised": "it pools the images of all hospitals",
