@@ -32,7 +32,7 @@ class PrivacySettings:
     epsilon: Annotated[float, Field(ge=0, le=100)] = 0.0
     noise_multiplier: NotNegative = 0.0
     delta: Between = 1e-5
-    sampling: Annotated[float, Field(gt=0, le=1)] = 0.1
+    sampling: Annotated[float, Field(ge=0.001, le=1)] = 0.1
     patient_clip: Positive = 1.0
     patient_images: CountOrZero = 8
     prototypes_every: Count = 5

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from omnifm.training.trainer import Trainer
 
 _NUMBERS = 1 << 25
-"""So many numbers of gradients are in memory at a time."""
+"""So many numbers of gradients are in memory at a time, or a batch of patients, if that is less."""
 
 
 class PatientBatch(NamedTuple):
@@ -52,9 +52,9 @@ class PatientObjective(nn.Module):
         return objective
 
     def gradients(self, weights: Tensors, patients: Sequence[PatientBatch]) -> Iterator[Tensor]:
-        """Yield the gradients of these weights, flat and in their order, ``(patients, numbers)``, some at a time."""
-        size = sum(value.numel() for value in weights.values())
-        for chunk in _alike(patients, max(1, _NUMBERS // size)):
+        """Yield the gradients of these weights, flat and in their order, ``(patients, numbers)``, a batch at a time."""
+        (trainer,), size = self._trainer, sum(value.numel() for value in weights.values())
+        for chunk in _alike(patients, max(1, min(trainer.settings.batch_size, _NUMBERS // size))):
             check_interrupts()
             found = self._of_many(weights, chunk) if self._together else None
             if found is None:

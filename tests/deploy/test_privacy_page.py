@@ -190,4 +190,6 @@ def test_a_budget_that_the_hospital_does_not_give_is_said(tmp_path: Path) -> Non
     policy = write_client(tmp_path, max_epsilon=3.0)
     page = show(write(tmp_path, classification={"norm": "batch"}), "--policy", policy)
     assert "promises no differential privacy; policy.max_epsilon = 3 asks for it" in page
+    dear = show(write(tmp_path, classification={"norm": "group"}, privacy={"epsilon": 4.0}), "--policy", policy)
+    assert "Refused, every request: The run costs epsilon 4: above policy.max_epsilon = 3." in dear
     assert "policy.max_epsilon = 3.0: the epsilon that all runs together may cost a patient" in page
