@@ -193,26 +193,32 @@ def canaries(count: int, epsilon: float, rounds: int, noisy: bool = True) -> Aud
     client, everybody = canary_client(100, taken)
     arm = canary_arm(client, epsilon, rounds)
     assert arm.runtime.privacy
-    promised = arm.runtime.privacy.budget.epsilon
+    plan, steps = arm.runtime.privacy, arm.runtime.privacy.budget.steps
+    promised = plan.budget.epsilon
     if not noisy:
-        arm.runtime.privacy = Silent(arm.runtime.privacy.settings, arm.runtime.privacy.budget)
-    sent, vault, likely = arm.algorithm.broadcast(arm.start().server), ClientVault(), torch.zeros(count)
+        arm.runtime.privacy = Silent(plan.settings, plan.budget)
+    sent, vault, likely = (
+        arm.algorithm.broadcast(arm.start().server),
+        ClientVault(),
+        torch.zeros(count, dtype=torch.float64),
+    )
     for number in range(1, rounds + 1):
         sent = replace(sent, round=number)
         own = own_gradients(arm, sent, everybody)
         upload, _ = arm.runtime.update(sent, client.name, ClientState(), vault)
         change = torch.cat([upload.change[name].flatten() for name in arm.runtime.weights.trainable])
-        likely += -_explained(own, change)[-count:]
+        likely += -_explained(own, change, plan.budget.noise(Release.WEIGHTS) if noisy else 0.0, steps)[-count:]
         sent = replace(sent, shared=apply(sent.shared, upload.change))
     order = likely.argsort(descending=True).numpy()
     best = max(_guessed(order, taken, each) for each in (5, 10, 20, 40))
     return Audit(f"{count} canaries, {rounds} rounds{'' if noisy else ', no noise'}", promised, best)
 
 
-def _explained(own: Tensor, change: Tensor) -> Tensor:
-    """Return how much of each gradient ``(n, numbers)`` is in a change, by ridge regression on all of them."""
-    gram = own @ own.T + 0.1 * torch.eye(len(own))
-    return torch.linalg.solve(gram, own @ change)
+def _explained(own: Tensor, change: Tensor, noise: float, steps: int) -> Tensor:
+    """Return how much of each gradient ``(n, numbers)`` is in a change: the best linear estimate under this noise."""
+    own = own.double()
+    gram = own @ own.T + max(1e-6, steps * noise**2) * torch.eye(len(own), dtype=own.dtype)
+    return torch.linalg.solve(gram, own @ change.double())
 
 
 def _guessed(order: np.ndarray, taken: np.ndarray, each: int) -> float:
@@ -243,15 +249,18 @@ def own_gradients(arm: Arm, sent: Broadcast, every: Subset) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=2000, help="of the audit of one weight; 0 leaves it out")
     parser.add_argument("--canaries", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    audits: list[Callable[[], Audit]] = [
+    weights: list[Callable[[], Audit]] = [
         lambda: one_weight(given.trials, noise=1.0, steps=1, sampling=1.0),
         lambda: one_weight(given.trials, noise=1.0, steps=10, sampling=0.2),
+    ]
+    audits: list[Callable[[], Audit]] = [
+        *(weights if given.trials else []),
         lambda: canaries(given.canaries, 1.0, given.rounds),
         lambda: canaries(given.canaries, 8.0, given.rounds),
         lambda: canaries(given.canaries, 8.0, given.rounds, noisy=False),

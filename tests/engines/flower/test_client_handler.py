@@ -333,13 +333,13 @@ def test_a_private_hospital_counts_what_it_spends_and_tells_no_more(tmp_path: Pa
 
 
 def test_no_new_run_gives_the_server_a_new_budget(tmp_path: Path) -> None:
-    visit = private_visit(tmp_path, max_epsilon=9.0)
+    visit = private_visit(tmp_path, max_epsilon=8.1)
     broadcast = visit.broadcast()
     assert visit.ask(broadcast=broadcast, train=True).outcome == "done"
     shutil.rmtree(visit.hospital.state_folder / "runs")
     other = visit.ask(run="1" * 32, broadcast=broadcast, train=True)
     assert other.outcome == "refused"
-    assert "above policy.max_epsilon = 9" in other.reason
+    assert "above policy.max_epsilon = 8.1" in other.reason
     again = visit.ask(broadcast=broadcast, train=True)
     assert again.outcome == "done", "what has left may leave again: it is the same"
 
