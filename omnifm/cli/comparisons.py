@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from omnifm.cli.console import err, print_tables
-from omnifm.cli.options import Limit, Set, Workers
+from omnifm.cli.options import Limit, NoCache, Set, Workers
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
 
@@ -30,6 +30,7 @@ def compare(
     resume: Annotated[Path | None, typer.Option(help="Resume the comparison in this folder.")] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
     started = time.monotonic()
@@ -55,5 +56,7 @@ def compare(
     begun = folder.has_begun
     guard = kept("cells", folder.path, begun)
     with stoppable("compare", "cells", folder.path, begun), StageProgress(err) as live:
-        compare_locked(given, fresh, options, folder, workers or auto_workers(), live, limit, guard=guard)
+        compare_locked(
+            given, fresh, options, folder, workers or auto_workers(), live, limit, guard=guard, use_cache=not no_cache
+        )
     print_tables(terminal_tables(folder.path), folder.path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omnifm.cli.console import err, print_tables, say
-from omnifm.cli.options import Limit, Set, Workers
+from omnifm.cli.options import Limit, NoCache, Set, Workers
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
 
@@ -32,6 +32,7 @@ def run(
             metavar="in-process|flower-simulation", help="The engine that runs the clients; Flower's needs Ray."
         ),
     ] = "in-process",
+    no_cache: NoCache = False,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
@@ -42,7 +43,7 @@ def run(
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
     folder = resume or out or Path("runs") / (given.name if given else "")
-    _execute("run", given, folder, resume is None, workers, limit, engine)
+    _execute("run", given, folder, resume is None, workers, limit, engine, use_cache=not no_cache)
 
 
 def pretrain(
@@ -84,16 +85,20 @@ def export(
     folder: Annotated[Path, typer.Argument(help="The folder of the model.")],
     arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
     client: Annotated[str | None, typer.Option(help="Add this hospital's personal tensors.")] = None,
+    file_format: Annotated[
+        str,
+        typer.Option("--format", metavar="safetensors|onnx|torch|monai-bundle", help="What other programs read."),
+    ] = "safetensors",
 ) -> None:
-    """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
+    """Write the model of a run's best round, as received: weights to start from, or a program for other libraries."""
+    from omnifm.export.formats import export_model
     from omnifm.export.loaded_arm import LoadedArm
-    from omnifm.export.weights import export_arm
     from omnifm.results.result_folder import is_comparison
     from omnifm.runs import run as runs
 
     if is_comparison(run):
         raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
-    lacking = export_arm(LoadedArm.of(run, runs.plan_of(run), arm), client, folder)
+    lacking = export_model(LoadedArm.of(run, runs.plan_of(run), arm), folder, file_format, client)
     if lacking:
         note = "" if client else ", which are each hospital's own (of a run on this machine, --client NAME adds them)"
         err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)
@@ -117,6 +122,8 @@ def _execute(
     workers: int,
     limit: TimeLimit,
     engine: str = "in-process",
+    *,
+    use_cache: bool = True,
 ) -> Plan:
     """Run a plan in its folder and print the tables."""
     from omnifm.callbacks.progress import LiveProgress
@@ -129,6 +136,6 @@ def _execute(
     backend, live = make_backend(engine, workers or auto_workers()), LiveProgress(err)
     guard = kept("rounds", folder, begun)
     with stoppable(command, "rounds", folder, begun), live:
-        plan = execute_locked(given, folder, backend, [limit, live], fresh=fresh, guard=guard)
+        plan = execute_locked(given, folder, backend, [limit, live], fresh=fresh, guard=guard, use_cache=use_cache)
     print_tables(terminal_tables(folder), folder)
     return plan

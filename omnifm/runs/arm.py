@@ -34,6 +34,7 @@ from omnifm.privacy.settings import make_steps
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.runs.privacy_plan import checked_plan
 from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.tasks.fitness import check_data_serve
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training.model import FederatedModel
@@ -78,16 +79,6 @@ class Arm:
         stats = {one.name: one for one in self.data_spec.client_stats}
         clients = [stats.get(name) or ClientStats.of(runtime.clients[name]) for name in self.participants]
         return Checkpoint(self.algorithm.init(shared, trainable, clients))
-
-    def allowed_labels(self) -> dict[str, tuple[str, ...]]:
-        """Return the possible labels of each client whose data are on this machine."""
-        allowed, names = {}, self.data_spec.shape.label_names
-        for client, data in self.runtime.clients.items():
-            if "allowed" in data.train.fields:
-                parts = [part.column("allowed").any(dim=0) for part in (data.train, data.validation, data.test)]
-                possible = torch.stack(parts).any(dim=0).tolist()
-                allowed[client] = tuple(name for name, one in zip(names, possible, strict=True) if one)
-        return allowed
 
     def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
         """Return the description of this arm for callbacks."""
@@ -191,6 +182,7 @@ def _described(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataS
     """Return the properties of these data that an arm depends on, and the task for their shape."""
     first = dataset.clients[0].train.batch(torch.tensor([0]))
     _, channels, *size = first["image"].shape
+    check_data_serve(experiment.task, first, len(size))
     shape = DataShape(channels, tuple(size), dataset.label_names, dataset.vocabulary)
     task = _task(experiment, shape)
     prepared = task.prepare_batch(first)["image"]

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import flip_and_shift
 from omnifm.data.images import pixels
 from omnifm.data.subset import Batch, Subset
@@ -66,6 +67,8 @@ class Classification(Task):
     """The task (see ``Task``)."""
 
     main_metric = "accuracy"
+    needs = "exclusive"
+    axes = (2,)
 
     def __init__(self, settings: ClassificationSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape
@@ -78,6 +81,16 @@ class Classification(Task):
         if self.settings.class_weights == "none":
             return ""
         return "classification.class_weights counts the classes of all patients: set it to 'none'"
+
+    @property
+    def signature(self) -> Signature:
+        """An image in, the probability of each label out."""
+        return Signature(
+            "labels",
+            {"image": "float32 in [0, 1], (batch, channels, height, width)"},
+            {"probability": "float32, (batch, labels); 0 for labels that the client's data do not have"},
+            {"labels": list(self.shape.label_names)},
+        )
 
     @property
     def table_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -136,6 +149,10 @@ class Classification(Task):
         binary = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum(dim=1)
         binary = binary / allowed.sum(dim=1)
         return torch.where(batch["exclusive"], softmax, binary).mean()
+
+    def result(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``probability`` of each label, ``(batch, C)``."""
+        return {"probability": _probability(prediction, batch["exclusive"])}
 
     def labels(self, batch: Batch) -> Tensor:
         """Return the class of each row; a row that can have several labels has none."""

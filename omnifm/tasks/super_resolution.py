@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import turn_and_mirror
 from omnifm.data.bicubic import enlarged, shrunk
 from omnifm.data.images import pixels, to_channels
@@ -80,6 +81,11 @@ class SuperResolution(Task):
         self.settings, self.shape = settings, shape
         if len(shape.size) != 2:
             raise ExperimentError("super_resolution takes images of two axes; these have three. Choose other sources.")
+        if shape.channels not in (1, 3):
+            raise ExperimentError(
+                f"super_resolution takes grey images or colour; these have {shape.channels} channels. Choose sources "
+                "of single images, or of one sequence."
+            )
         for side in shape.size:
             if side % settings.scale:
                 raise ExperimentError(
@@ -98,6 +104,21 @@ class SuperResolution(Task):
         """In dB; what is learned moves within it."""
         return 0.0, 50.0
 
+    @property
+    def signature(self) -> Signature:
+        """A small image in, a larger one out."""
+        scale = self.settings.scale
+        return Signature(
+            "image",
+            {"image": "float32 in [0, 1], (batch, channels, height, width)"},
+            {"enlarged": f"float32 in [0, 1], (batch, channels, {scale} * height, {scale} * width)"},
+            {"scale": scale},
+        )
+
+    def image_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the size after shrinking."""
+        return tuple(side // self.settings.scale for side in size)
+
     def network(self) -> SuperResolutionNetwork:
         """Build the network."""
         return SuperResolutionNetwork(self.shape.channels, self.settings)
@@ -115,6 +136,10 @@ class SuperResolution(Task):
     def answer(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Return the enlarged images ``(batch, channels, scale * h, scale * w)`` in [0, 1]."""
         return prediction.clamp(0, 1)
+
+    def result(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``enlarged`` images."""
+        return {"enlarged": self.answer(prediction, batch)}
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Mean absolute error."""

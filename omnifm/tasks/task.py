@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from omnifm.core.signature import Signature
 from omnifm.data.subset import Batch, Subset
 from omnifm.utils.errors import DataError
 
@@ -118,15 +119,31 @@ class Task:
     ``lower_is_better`` names the metrics for which it is the other way round. ``personal`` names parts of the network
     that this task's settings keep at the client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a
     task without any. ``imports`` names modules that the task imports when it first needs them: an engine imports them
-    once, before its workers start.
+    once, before its workers start. ``needs`` is the field of the data that it cannot do without, and ``axes`` how many
+    spatial axes its network takes: data that do not fit are refused before anything runs. ``images`` is how many
+    registered images make one example. ``no_program`` says why networks of this task cannot be exported as a program,
+    where they cannot.
     """
 
     main_metric: ClassVar[str]
+    needs: ClassVar[str] = "image"
+    axes: ClassVar[tuple[int, ...]] = (2, 3)
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     lower_is_better: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
     classes: int = 0
     imports: ClassVar[tuple[str, ...]] = ()
+    images: ClassVar[int] = 1
+    no_program: str = ""
+
+    @property
+    def signature(self) -> Signature:
+        """What a trained network takes and gives: ``inputs`` of :meth:`request`, ``outputs`` of :meth:`result`."""
+        return Signature("tensor", {"image": "float32 in [0, 1]"}, {"prediction": "the prediction"}, {})
+
+    def image_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the spatial size in which networks see images of the data that have this one."""
+        return size
 
     @property
     def private_range(self) -> tuple[float, float]:
@@ -180,6 +197,10 @@ class Task:
     def answer(self, prediction: Prediction, batch: Batch) -> Any:
         """Return a prediction as a user of the model gets it; by default as it is."""
         return prediction
+
+    def result(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """Return what the signature promises: tensors by name, the main one first, with a row for each of the batch."""
+        return {"prediction": self.answer(prediction, batch)}
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Return the mean loss over the batch, a scalar."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import flip_and_shift
 from omnifm.data.columns import Texts, as_tensor, read_texts
 from omnifm.data.images import pixels
@@ -26,7 +27,7 @@ from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
 from omnifm.networks.llava.answerer import LlavaAnswerer
 from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
-from omnifm.utils.errors import DataError, ExperimentError
+from omnifm.utils.errors import DataError
 from omnifm.utils.settings import settings
 
 
@@ -74,10 +75,20 @@ class VQA(Task):
     """The task (see ``Task``)."""
 
     main_metric = "accuracy"
+    needs = "question"
+    axes = (2,)
 
     def __init__(self, settings: VQASettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape
         self.answerer = _answerer(settings, shape)
+        self.no_program = self.answerer.no_program
+
+    @property
+    def signature(self) -> Signature:
+        """An image and a question in, a text out."""
+        image = {"image": "float32 in [0, 1], (batch, channels, height, width)"}
+        asked = self.answerer.signature
+        return asked._replace(inputs={**image, **asked.inputs})
 
     @property
     def private_reason(self) -> str:
@@ -95,16 +106,7 @@ class VQA(Task):
         return {**batch, **flip_and_shift({"image": batch["image"]}, draw, mirror=False)}
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        """Turn texts into numbers.
-
-        Raises:
-            ExperimentError: there are no questions.
-        """
-        if "question" not in batch or "answer" not in batch:
-            raise ExperimentError(
-                "The task needs questions and answers, which the sources do not all have: name such as vqa_rad or "
-                "phantom_questions in data.sources."
-            )
+        """Turn texts into numbers."""
         return self.answerer.read(batch)
 
     def request(
@@ -128,6 +130,10 @@ class VQA(Task):
     def answer(self, prediction: Answered, batch: Batch) -> list[str]:
         """Return the answers as texts."""
         return self.answerer.answers(prediction, batch)
+
+    def result(self, prediction: Answered, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``answer`` as UTF-8 padded with zeros, ``(batch, bytes)`` uint8, and what else there is of it."""
+        return self.answerer.result(prediction)
 
     def loss(self, prediction: Answered, batch: Batch) -> Tensor:
         """Return the answerer's loss."""
