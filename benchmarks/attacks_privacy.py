@@ -112,22 +112,18 @@ def found_first(inside: Tensor, outside: Tensor, candidates: int) -> float:
 
 
 def from_uploads(given: argparse.Namespace, epsilon: float, name: str, **changes: Any) -> Line:
-    """Attack the prototypes and weights of one hospital; candidates are its test patients and those of the other."""
+    """Attack the prototypes and weights of one hospital; others are drawn from its test patients, who are like them."""
     arm, dataset = build(given, epsilon, **changes)
-    client, other = dataset.clients
+    client = dataset.clients[0]
     best = {"inside": [], "outside": []}  # type: dict[str, list[Tensor]]
     weights, count = 0.5, 0
-    outsiders = [client.test, other.train, other.test]
     for sent, upload in uploads(arm, client.name):
         trainer = at_the_server(arm, client.name, sent, upload)
         prototypes = upload.extra["bank/prototypes"]
         count += len(prototypes)
-        near = (
-            [tokens_of(trainer, part) @ prototypes.T for part in (client.train, *outsiders)] if len(prototypes) else []
-        )
-        if near:
-            best["inside"].append(near[0].amax(dim=1))
-            best["outside"].append(torch.cat(near[1:]).amax(dim=1))
+        if len(prototypes):
+            for key, part in (("inside", client.train), ("outside", client.test)):
+                best[key].append((tokens_of(trainer, part) @ prototypes.T).amax(dim=1))
         weights = auc(-losses_of(trainer, client.train), -losses_of(trainer, client.test))
     pairs = list(zip(best["inside"], best["outside"], strict=True))
     return {
