@@ -12,7 +12,7 @@ that holds with 95 % confidence. A bound above the promised epsilon would be a f
   probability 1/2; the attacker knows all directions and says who took part (Steinke, Nasr and Jagielski, Privacy
   Auditing with One (1) Training Run, NeurIPS 2023).
 
-The same without noise is the control: there the bound has to exceed the epsilon that the others promise.
+The same without noise is the control: there the attack has to prove much more.
 """
 
 from __future__ import annotations
