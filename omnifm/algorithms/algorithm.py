@@ -92,6 +92,20 @@ class Algorithm:
             return "its server update is its own, and may look at single uploads"
         return "" if own.message is Algorithm.message else "each client may train from weights of its own"
 
+    @property
+    def private_reason(self) -> str:
+        """Why it cannot take part in a private run, in half a sentence; "" if it can.
+
+        It can if all that it sends, keeps and trains with follows from what was received, the trainer's weights, hooks
+        on losses and gradients, and :func:`~omnifm.algorithms.bank_upload.make_bank_upload`: these have noise.
+        """
+        return "it does not declare that all it sends follows from weights with noise (private_reason)"
+
+    @property
+    def offers_prototypes(self) -> bool:
+        """Whether prototypes are made where the network has an adapter."""
+        return False
+
     def epochs(self, settings: TrainingSettings) -> int:
         """Return how often a client passes over its training data in a round, for all models and phases together."""
         return settings.epochs

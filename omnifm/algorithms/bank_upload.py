@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from omnifm.algorithms.kinds import Kind
+from omnifm.algorithms.private_prototypes import private_prototypes
 from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
@@ -35,14 +36,18 @@ def make_bank_upload(
 ) -> BankUpload:
     """Return the prototypes of the spectral tokens of the last epoch, and its retrievals.
 
-    ``rows`` ``(entries,)`` are the rows of the bank that the client could retrieve from; by default all.
+    In a private run they are those of all training images, with noise. ``rows`` ``(entries,)`` are the rows of the bank
+    that the client could retrieve from; by default all.
     """
     client = trainer.client
-    stream = generator(trainer.seed, client.name, round_number, "prototypes")
-    tokens, sizes = spherical_k_means(
-        collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
-    )
-    retrieved, counts = torch.unique(collector.rows, return_counts=True)
+    if trainer.private is not None:
+        tokens, sizes, retrieved, counts = private_prototypes(trainer, trainer.private, round_number, settings)
+    else:
+        stream = generator(trainer.seed, client.name, round_number, "prototypes")
+        tokens, sizes = spherical_k_means(
+            collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
+        )
+        retrieved, counts = torch.unique(collector.rows, return_counts=True)
     return BankUpload(
         Prototypes(client.name, client.group, tokens, sizes), retrieved if rows is None else rows[retrieved], counts
     )

@@ -12,4 +12,5 @@ from omnifm.algorithms.algorithm import Algorithm
 class Centralised(Algorithm):
     """One client with the training data of all others, which are then evaluated one by one."""
 
+    private_reason: ClassVar[str] = "it pools the images of all hospitals"
     pools_data: ClassVar[bool] = True

@@ -91,6 +91,11 @@ class ComposedAlgorithm(Algorithm):
         """As the base."""
         return self.base.needs_mean
 
+    @property
+    def private_reason(self) -> str:
+        """As the base."""
+        return self.base.private_reason
+
     def epochs(self, settings: TrainingSettings) -> int:
         """As the base."""
         return self.base.epochs(settings)

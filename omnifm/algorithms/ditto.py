@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
@@ -25,6 +26,7 @@ class Ditto(Algorithm):
         lam: how strongly v is pulled towards x; the paper tries 0.1, 1 and 2.
     """
 
+    private_reason: ClassVar[str] = ""
     lam: NotNegative = 1.0
 
     def remark(self, network: TaskNetwork) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class FedAdam(Algorithm):
         eta: the server's step size; the paper's grid is 0.01 and 0.1 on images.
     """
 
+    private_reason: ClassVar[str] = ""
     beta1: Fraction = 0.9
     beta2: Fraction = 0.99
     tau: Positive = 1e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from omnifm.algorithms.aggregation.aggregator import Mean
 from omnifm.algorithms.algorithm import Algorithm
@@ -25,6 +26,7 @@ class FedAvgM(Algorithm):
         eta: the server's step size.
     """
 
+    private_reason: ClassVar[str] = ""
     beta: Fraction = 0.9
     eta: Positive = 1.0
 

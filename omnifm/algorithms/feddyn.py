@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
@@ -33,6 +34,7 @@ class FedDyn(Algorithm):
         alpha: the strength of the correction; no value gives FedAvg.
     """
 
+    private_reason: ClassVar[str] = ""
     alpha: Positive = 0.01
 
     @property

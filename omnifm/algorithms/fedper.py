@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
 
@@ -17,4 +18,5 @@ class FedPer(Algorithm):
         personal: the parts of the network that stay at the client.
     """
 
+    private_reason: ClassVar[str] = ""
     personal: tuple[str, ...] = ("head",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.gradients import pull
@@ -22,6 +23,7 @@ class FedProx(Algorithm):
         mu: the strength of the pull towards x; the paper tries 0.001, 0.01, 0.1 and 1.
     """
 
+    private_reason: ClassVar[str] = ""
     mu: NotNegative = 0.01
 
     def local_training(self, broadcast: Broadcast, client: ClientState, trainer: Trainer) -> LocalTraining:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +73,7 @@ class GPFL(Algorithm):
         mu: the weight decay on GCE and CoV; 0.1 is the paper's for a small CNN, 0 for a ResNet-18.
     """
 
+    private_reason: ClassVar[str] = "it conditions the features on how frequent each class is among all patients"
     lam: NotNegative = 0.01
     mu: NotNegative = 0.1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from omnifm.algorithms.algorithm import Algorithm, OnMean, unchanged
 from omnifm.algorithms.circle_exchange import circle_kept_apart, expected_change, with_change
@@ -22,6 +23,8 @@ class Grouped(Algorithm):
     No parameters. Everything that is not personal is averaged within the group. Down: to each client the weights of its
     own group; up: their change. A client that is alone in its group keeps its own weights, and none of them travel.
     """
+
+    private_reason: ClassVar[str] = ""
 
     @property
     def in_circles(self) -> tuple[str, ...]:

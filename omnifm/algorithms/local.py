@@ -32,6 +32,8 @@ class Local(Algorithm):
     by the same rules as the federation's.
     """
 
+    private_reason: ClassVar[str] = ""
+    offers_prototypes: ClassVar[bool] = True
     personal: ClassVar[tuple[str, ...]] = ("everything",)
     bank: BankSettings = field(default_factory=BankSettings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,7 @@ class Moon(Algorithm):
         projection: the length of the projected feature.
     """
 
+    private_reason: ClassVar[str] = ""
     mu: NotNegative = 1.0
     temperature: Positive = 0.5
     projection: Count = 256

@@ -95,6 +95,7 @@ class OmniFM(ComposedAlgorithm):
     """
 
     adapter: ClassVar[bool] = True
+    offers_prototypes: ClassVar[bool] = True
     base: Algorithm = field(default_factory=FedAvg)
     bank: BankSettings = field(default_factory=BankSettings)
     at_home: tuple[str, ...] = ()

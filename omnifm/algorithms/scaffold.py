@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class Scaffold(Algorithm):
         eta: the server's step size.
     """
 
+    private_reason: ClassVar[str] = ""
     eta: Positive = 1.0
 
     @property

@@ -24,7 +24,7 @@ def check_plain(upload: Upload) -> None:
     """
     if type(upload.samples) is not int or not 0 < upload.samples <= MOST_SAMPLES:
         raise ValueError(f"{upload.samples!r:.80} is no possible number of samples")
-    if not is_number(upload.loss):
+    if upload.loss is not None and not is_number(upload.loss):
         raise ValueError(f"{upload.loss!r:.80} is no possible loss")
     notes = upload.notes
     if not isinstance(notes, dict) or len(json.dumps(notes)) > MOST_NOTES:
@@ -32,6 +32,9 @@ def check_plain(upload: Upload) -> None:
     accepted = notes.get("accepted", 1.0)
     if not is_number(accepted) or not 0 <= accepted <= 1:
         raise ValueError(f"a share of {accepted!r:.80} cannot have been accepted")
+    spent = notes.get("epsilon", 0.0)
+    if not is_number(spent) or spent < 0:
+        raise ValueError(f"an epsilon of {spent!r:.80} cannot have been spent")
 
 
 def is_number(value: object) -> bool:

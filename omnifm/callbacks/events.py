@@ -100,6 +100,7 @@ class UploadEvent:
 class RoundEvent:
     """A finished round: bytes sent to and by its clients, ``clients`` with loss and samples, the algorithm's report.
 
+    In a private run a client has no loss, but the ``epsilon`` that it has spent.
     ``rejected`` says by client why its upload did not count, ``refused`` why the whole round did not, if so.
     """
 

@@ -42,7 +42,9 @@ class LiveProgress(Progress, Callback):
     def on_upload(self, event: UploadEvent) -> None:
         """Show how many clients have answered, and the last loss."""
         self._answered += 1
-        note = f"{self._answered}/{self._clients} clients  loss {event.upload.loss:.3f}{self._score}"
+        loss, spent = event.upload.loss, event.upload.notes.get("epsilon")
+        said = f"  loss {loss:.3f}" if loss is not None else "" if spent is None else f"  epsilon {spent:.2f}"
+        note = f"{self._answered}/{self._clients} clients{said}{self._score}"
         self.update(self._bar, note=note)
 
     def on_round_end(self, event: RoundEvent) -> None:

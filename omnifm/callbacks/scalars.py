@@ -8,10 +8,15 @@ from omnifm.callbacks.events import EvaluationEvent, RoundEvent
 
 
 def round_scalars(event: RoundEvent) -> Iterator[tuple[str, float]]:
-    """Yield ``train/...``: the clients' mean loss, weighted by their samples, the bytes and seconds of the round."""
-    samples = sum(one["samples"] for one in event.clients.values())
-    if samples:
-        yield "train/loss", sum(one["loss"] * one["samples"] for one in event.clients.values()) / samples
+    """Yield ``train/...``: the clients' mean loss, weighted by their samples, the bytes and seconds of the round.
+
+    In a private run there is no loss, but the largest epsilon that a client has spent.
+    """
+    losses = [(one["loss"], one["samples"]) for one in event.clients.values() if "loss" in one]
+    if samples := sum(count for _, count in losses):
+        yield "train/loss", sum(loss * count for loss, count in losses) / samples
+    if spent := [one["epsilon"] for one in event.clients.values() if "epsilon" in one]:
+        yield "train/epsilon", max(spent)
     yield "train/clients", sum(one.get("clients", 1) for one in event.clients.values())  # a sum is of several
     yield "train/bytes_down", event.bytes_down
     yield "train/bytes_up", event.bytes_up

@@ -18,7 +18,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from omnifm.core.records import ClientState
+from omnifm.privacy.account import PrivacyAccount
 from omnifm.privacy.secret import ClientSecret
+from omnifm.privacy.vault import ClientVault
 from omnifm.utils.atomic_write import flush, replacing
 from omnifm.utils.errors import CheckpointError
 
@@ -30,7 +32,8 @@ _SIDE_BY_SIDE = 8
 class ClientStateStore:
     """Files ``CLIENT/SHA256.safetensors``. A file is never changed: a client's next state has another name.
 
-    ``CLIENT/secret`` is there too, once a step on uploads has asked for the client's secret.
+    ``CLIENT/secret`` is there too, once a step on uploads has asked for the client's secret, and, of a private run,
+    ``CLIENT/privacy.json``, the account of what has left.
     """
 
     path: Path
@@ -92,6 +95,10 @@ class ClientStateStore:
     def secret(self, client: str) -> ClientSecret:
         """Return the client's secret, which is stored beside its states."""
         return ClientSecret(self.path / file_name(client) / "secret")
+
+    def vault(self, client: str) -> ClientVault:
+        """Return the client's secret, and the account of what has left it, which is stored there too."""
+        return ClientVault(self.secret(client), PrivacyAccount(self.path / file_name(client) / "privacy.json"))
 
     def read(self, client: str, digest: str | None) -> ClientState:
         """Return a state that was written; without a digest, an empty one.

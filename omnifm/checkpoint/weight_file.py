@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ class Origin:
 
     ``settings`` are the tables that its shape depends on, the task's and the adapter's; ``channels``, ``size``,
     ``label_names`` and ``vocabulary`` those of the data; ``experiment`` is the SHA-256 of the experiment as TOML.
+    ``privacy`` holds the epsilon and the delta that each patient was promised; it is empty where none were.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")  # of a file that is read
@@ -36,6 +37,7 @@ class Origin:
     label_names: tuple[str, ...]
     vocabulary: tuple[str, ...]
     experiment: str
+    privacy: dict[str, float] = field(default_factory=dict)
 
 
 _ORIGIN = TypeAdapter(Origin)

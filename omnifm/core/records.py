@@ -96,13 +96,14 @@ class Upload(Record):
     """What a client sends back.
 
     ``change`` is the difference of each shared tensor from what was broadcast (integer buffers: their value),
-    ``samples`` the training samples behind it, ``loss`` its mean training loss.
+    ``samples`` the training samples behind it, ``loss`` its mean training loss. In a private run the samples are
+    patients, counted with noise, and there is no loss.
     """
 
     TENSORS = ("change", "extra")
     client: str
     samples: int
-    loss: float
+    loss: float | None
     change: Tensors
     extra: Tensors = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)

@@ -49,6 +49,10 @@ class Subset:
         """The patient of each example."""
         return tuple(self._patients[row] for row in self._rows.tolist())
 
+    def patient_at(self, place: int) -> str:
+        """Return the patient of one example."""
+        return self._patients[int(self._rows[place])]
+
     @cached_property
     def patient_numbers(self) -> Tensor:
         """A number for the patient of each example, the same for the same patient, ``(examples,)`` int64."""

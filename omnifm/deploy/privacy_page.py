@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -15,9 +16,13 @@ from omnifm.deploy.privacy_words import (
     CONNECTION,
     JOINING,
     NEVER,
-    NO_GUARANTEE,
+    NO_PRIVACY,
+    NO_PROMISE,
     POLICY,
     PRIVACY,
+    PRIVATE,
+    PRIVATE_TENSORS,
+    PROMISE,
     SCORING,
     SEEN_ALONE,
     SUMMED,
@@ -67,7 +72,7 @@ def privacy_page(
         except OmniFMError as error:
             raise type(error)(f"In arm {name!r}: {error}") from None
         if not number:
-            once = [*_listed(JOINING, _words(found)), CONNECTION]
+            once = [*_listed(JOINING, found), CONNECTION]
             yield from _titled("What leaves once, when the hospital joins", once, "##")
         yield f"## Arm {name!r}: {experiment.task} by {experiment.algorithm}"
         yield ""
@@ -101,11 +106,11 @@ def _section(
         yield from _titled("What the hospital's policy refuses", _refused(experiment, found, dataset, config))
     yield from _titled("What leaves in each round in which it trains", _tensors(found))
     answering = {kind: words for kind, words in ANSWERING.items() if kind is Reply or not found.arm.runtime.secure_sum}
-    yield from _titled("Beside the tensors, with every answer", _listed(answering, _words(found)))
-    yield from _titled("With each evaluation", _listed(SCORING, _words(found)))
+    yield from _titled("Beside the tensors, with every answer", _listed(answering, found))
+    yield from _titled("With each evaluation", _listed(SCORING, found))
     yield from _titled("How often", _how_often(found))
     yield from _titled("What never leaves", _kept(found))
-    yield from _titled("With which guarantee", _guarantee(experiment))
+    yield from _titled("With which guarantee", _guarantee(found))
     yield from _titled("What these figures rest on", _basis(found, dataset))
 
 
@@ -123,6 +128,8 @@ def _words(found: Disclosure) -> dict[str, str]:
     notes = ["the modality of its images"] if Kind.PROTOTYPE in found.bytes_by_kind else []
     if arm.runtime.acceptance:
         notes += ["what share of the weights that it received it has started from"]
+    if arm.runtime.privacy:
+        notes += ["the epsilon that has been spent so far"]
     return {
         "answer_patients": str(arm.experiment.data.answer_patients),
         "metric": arm.task.main_metric,
@@ -133,8 +140,10 @@ def _words(found: Disclosure) -> dict[str, str]:
     }
 
 
-def _listed(fields: Mapping[type, Mapping[str, str]], words: Mapping[str, str]) -> Iterator[str]:
-    phrases = [text.format_map(words) for texts in fields.values() for text in texts.values()]
+def _listed(fields: Mapping[type, Mapping[str, str]], found: Disclosure) -> Iterator[str]:
+    words, private = _words(found), PRIVATE if found.arm.runtime.privacy else {}
+    known = [{**texts, **private.get(kind, {})} for kind, texts in fields.items()]
+    phrases = [text.format_map(words) for texts in known for text in texts.values()]
     yield from (f"{phrase[0].upper()}{phrase[1:]}." for phrase in phrases if phrase)
 
 
@@ -151,10 +160,11 @@ def _prototypes(found: Disclosure) -> str:
 
 def _tensors(found: Disclosure) -> Iterator[str]:
     kinds, words = found.bytes_by_kind, _words(found)
+    said = {**TENSORS, **(PRIVATE_TENSORS if found.arm.runtime.privacy else {})}
     for leaves_as in dict.fromkeys(LEAVES_AS.values()):
         own = [kind for kind in kinds if LEAVES_AS[kind] == leaves_as]
         if own:
-            texts = "; ".join(TENSORS[kind].format_map(words) for kind in own)
+            texts = "; ".join(said[kind].format_map(words) for kind in own)
             atmost = "at most " if Kind.PROTOTYPE in own or (leaves_as == "weights" and found.circle_bytes) else ""
             yield f"{leaves_as}: {atmost}{_bytes(sum(kinds[kind] for kind in own))}: {texts}."
     if found.circle_bytes:
@@ -200,14 +210,19 @@ def _kept(found: Disclosure) -> Iterator[str]:
         yield f"The part {part!r} of the network, {_bytes(size)}."
 
 
-def _guarantee(experiment: Experiment) -> Iterator[str]:
-    values = asdict(experiment.privacy)
-    yield from (text.format_map(values) for key, text in PRIVACY.items() if text and values[key])
-    if not values["clip"]:
+def _guarantee(found: Disclosure) -> Iterator[str]:
+    plan, values = found.arm.runtime.privacy, asdict(found.arm.experiment.privacy)
+    if plan:
+        epsilon = plan.budget.epsilon
+        promised = {"epsilon": epsilon, "delta": plan.budget.delta, "factor": math.exp(epsilon)}
+        yield from (line.format_map(promised) for line in PROMISE)
+    keys = [key for key, value in values.items() if value and (plan or key in ("clip", "secure_aggregation"))]
+    yield from (PRIVACY[key].format_map(values) for key in keys if PRIVACY[key])
+    if not plan and not values["clip"]:
         yield "Uploads are not clipped ([privacy] clip = 0)."
     if not values["secure_aggregation"]:
         yield SEEN_ALONE
-    yield from NO_GUARANTEE
+    yield from NO_PROMISE if plan else NO_PRIVACY
 
 
 def _basis(found: Disclosure, dataset: FederatedDataset | None) -> Iterator[str]:

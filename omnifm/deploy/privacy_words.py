@@ -90,8 +90,64 @@ PRIVACY: dict[str, str] = {
     "whoever may start other programs here through the server is not kept out by it. The sum itself, which all "
     "hospitals then share, is not anonymous: that would take noise.",
     "secure_threshold": "",
+    "epsilon": "Everything that leaves in the run, of all kinds listed above, is paid for from one budget: epsilon = "
+    "{epsilon:g} for each patient, whether the images serve for training, validation or testing. The noise follows "
+    "from it before the run begins.",
+    "noise_multiplier": "The noise of a training step is {noise_multiplier:g} times what one patient can contribute to "
+    "it; epsilon follows from it.",
+    "delta": "delta = {delta:g} is the probability with which the bound by epsilon may not hold. It should be well "
+    "below 1 divided by the number of patients.",
+    "sampling": "Each training step draws each patient with the probability {sampling:g}, by coins that nobody outside "
+    "the hospital knows.",
+    "patient_clip": "What one patient contributes to a step is clipped to an L2 norm of {patient_clip:g} before it is "
+    "summed and noise is added.",
+    "patient_images": "Of one patient at most {patient_images} images are in a step.",
+    "prototypes_every": "If the algorithm shares prototypes and retrievals, they leave with noise, every "
+    "{prototypes_every} rounds.",
 }
 """What the keys of ``[privacy]`` do, if they are set; "" where another key says it."""
+
+PRIVATE: dict[type, dict[str, str]] = {
+    ClientStats: {
+        "train": "how many patients it has for training, with noise",
+        "validation": "how many for validation, with noise",
+        "test": "how many for testing, with noise",
+    },
+    Reply: {"seconds": ""},
+    Upload: {
+        "samples": "how many patients it has trained on, with noise: the same number in every round",
+        "loss": "",
+    },
+    EvaluationResult: {"numbers": "{metric}, the mean over its patients, with noise", "tables": ""},
+}
+"""What leaves in place of it where the run is private."""
+
+PRIVATE_TENSORS: dict[Kind, str] = {
+    Kind.PARAMETER: "how this hospital's training, with noise, has changed each shared weight of the network",
+    Kind.PROTOTYPE: "{prototypes}, with noise, and none in which noise dominates",
+    Kind.COUNT: "about how many patients are behind each prototype, and how often this hospital's images have "
+    "retrieved each entry of the common bank, with noise",
+    Kind.AUXILIARY: "further tensors of the algorithm, computed from the weights with noise",
+}
+"""The same for tensors."""
+
+PROMISE = (
+    "Differential privacy: all that leaves this hospital in the run is ({epsilon:.3g}, {delta:g})-differentially "
+    "private for each of its patients. Whatever anyone does with it and knows besides: what they find is about as "
+    "probable without the patient. The odds of any conclusion about a patient change at most by the factor "
+    "{factor:.3g} (e to the power of epsilon), but for a probability of about delta.",
+    "The noise comes from a secret of the hospital that never leaves it. The budget is counted at the hospital, before "
+    "anything is computed: when it is spent, nothing more is answered, whatever the server asks.",
+)
+"""What a private run guarantees."""
+
+NO_PROMISE = (
+    "Not covered: the names of the hospital and of its classes, the modality, the size of images, and when it "
+    "answers. They are taken to be known.",
+    "What many of the hospital's patients have in common is learned, and can be found out: it is what the run is for.",
+    "A patient who is at two hospitals, or in two runs, is protected less: the epsilons of both add up (at most).",
+)
+"""What a private run does not guarantee."""
 
 POLICY: dict[str, str] = {
     "tasks": "tasks that it trains for",
@@ -116,6 +172,9 @@ POLICY: dict[str, str] = {
     "megabytes": "the largest message, either way",
     "secure_aggregation": "whether an upload may leave by itself (allowed), or in a secure sum only (required)",
     "secure_threshold": "the fewest hospitals in a secure sum",
+    "max_epsilon": "the epsilon that all runs together may cost a patient, for good (0: any, and runs without "
+    "differential privacy too)",
+    "max_delta": "the delta at which it is counted, and the most that a run may have",
 }
 """What each key of a hospital's policy bounds."""
 
@@ -130,12 +189,12 @@ NEVER = (
 )
 """What stays, in every experiment."""
 
-NO_GUARANTEE = (
+NO_PRIVACY = (
     "There is no differential privacy: no noise is added to anything that leaves, and no number bounds what can be "
     "found out about one patient. Neither weights nor prototypes are anonymous.",
     "Counts, losses, scores and tables have no minimum number of patients.",
 )
-"""What is not guaranteed, in every experiment of this version."""
+"""What is not guaranteed without ``[privacy]`` epsilon or noise_multiplier."""
 
 SEEN_ALONE = (
     "There is no secure aggregation: the server sees this hospital's upload by itself. TLS protects it from outsiders "

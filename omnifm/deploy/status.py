@@ -101,7 +101,8 @@ def client_table(
     table = Table("hospital")
     for column in ("connection", "since"):
         table.add_column(column, no_wrap=True)
-    for column in ("training samples", "last round", "seconds", *(("circle",) if circle else ())):
+    private = ("epsilon",) if any("epsilon" in about for about in known.values()) else ()
+    for column in ("training samples", "last round", "seconds", *private, *(("circle",) if circle else ())):
         table.add_column(column, justify="right")
     table.add_column("trouble")
     for name in sorted({*(nodes or ()), *known}):
@@ -113,7 +114,7 @@ def client_table(
         else:
             colour, word = ("green", "connected") if about.get("there") else ("red", "gone")
         since = ago(node.since, now) if node and node.since else ""
-        numbers = [str(about.get(key, "")) for key in ("train", "round", "seconds")]
+        numbers = [str(about.get(key, "")) for key in ("train", "round", "seconds", *private)]
         numbers += [circle.get(name, "alone" if "round" in about else "")] if circle else []
         trouble = escape(printable(str(about.get("trouble", ""))))
         table.add_row(escape(printable(name)), f"[{colour}]{word}[/]", since, *numbers, trouble)

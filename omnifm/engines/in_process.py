@@ -61,8 +61,8 @@ class InProcess:
 
     @property
     def samples(self) -> dict[str, int]:
-        """The clients' numbers of training samples."""
-        return {name: len(client.train) for name, client in self.runtime.clients.items()}
+        """The clients' numbers of training samples; in a private run, of patients with noise."""
+        return {name: self.runtime.samples(name, self._states.folder) for name in self.runtime.clients}
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
@@ -124,11 +124,13 @@ class InProcess:
         self, broadcast: Broadcast, name: str, split: Split, point: EvaluationPoint, messages: Messages
     ) -> Scores:
         received = broadcast.with_message(messages.get(name, {}))
-        return self.runtime.evaluate(received, name, self._state(name), split, point)
+        folder, digest = self._states.folder, self._states.digests.get(name)
+        return self.runtime.evaluate_stored(received, name, digest, folder, split, point)
 
     def _state(self, name: str) -> ClientState:
         return self._states.folder.read(name, self._states.digests.get(name))
 
     def show(self, broadcast: Broadcast, name: str, point: EvaluationPoint, count: int) -> list[Panel]:
         """Return pictures of a client's predictions."""
-        return self.runtime.show(broadcast, name, self._state(name), point, count)
+        vault = self._states.folder.vault(name)
+        return self.runtime.show(broadcast, name, self._state(name), point, count, vault)

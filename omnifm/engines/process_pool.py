@@ -145,8 +145,8 @@ class ProcessPoolEngine:
         return self._memory.write(request.region, upload), after
 
     def _evaluated(self, broadcast: Broadcast, client: _Client, split: Split, point: EvaluationPoint) -> Scores:
-        state = self._states.read(client.name, client.state)
-        return self._runtime.evaluate(self._own(broadcast, client), client.name, state, split, point)
+        received = self._own(broadcast, client)
+        return self._runtime.evaluate_stored(received, client.name, client.state, self._states, split, point)
 
     def _own(self, broadcast: Broadcast, client: _Client) -> Broadcast:
         """Return the broadcast with the client's own message."""

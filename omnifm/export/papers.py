@@ -48,7 +48,8 @@ def model_card(exported: Exported) -> str:
         scores=exported.scores.to_dict("records"),
         own=dict(exported.own_scores),
         training={"seed": document["seed"], **rounds, **document["training"], **adapter},
-        privacy={key: value for key, value in document["privacy"].items() if value},
+        promise=plan.promise if (plan := exported.loaded.arm.runtime.privacy) else {},
+        clip=document["privacy"]["clip"],
         modalities=sorted({part for one in spec.client_stats for part in one.group.split("+")}),
         least=min((one.test for one in spec.client_stats), default=0),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -13,14 +14,16 @@ from omnifm.algorithms.kinds import Kind
 from omnifm.checkpoint.client_store import ClientStateStore
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, Upload
-from omnifm.core.tensors import Tensors
+from omnifm.core.tensors import Tensors, add_prefix, digest
 from omnifm.data.subset import ClientData
 from omnifm.federation.acceptance import Acceptance, AcceptedBroadcast
 from omnifm.federation.secure_sum import SecureSum
-from omnifm.privacy.secret import ClientSecret
+from omnifm.privacy.client_round import ClientRound, PrivacyPlan
 from omnifm.privacy.step import UploadStep, apply_on_client
+from omnifm.privacy.vault import ClientVault
 from omnifm.tasks.task import Panel, Scores, Task
 from omnifm.training.model import FederatedModel
+from omnifm.training.private_scores import private_scores
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 from omnifm.training.weight_cache import WeightCache
@@ -33,6 +36,7 @@ class ClientRuntime:
     ``initial`` are the tensors that every client starts from, ``personal`` the names of those that stay at a client,
     ``rounds`` the planned number of rounds, for the learning-rate schedule. Every upload passes through the ``steps``;
     with a ``secure_sum`` the server gets sums of them only.
+    With ``privacy``, whatever leaves has noise from the client's vault; one that is not given lasts for the call.
     """
 
     model: FederatedModel
@@ -47,6 +51,7 @@ class ClientRuntime:
     steps: list[UploadStep] = field(default_factory=list)
     acceptance: Acceptance | None = None
     secure_sum: SecureSum | None = None
+    privacy: PrivacyPlan | None = None
 
     @cached_property
     def weights(self) -> WeightCache:
@@ -54,10 +59,10 @@ class ClientRuntime:
         return WeightCache(self.model)
 
     def update(
-        self, broadcast: Broadcast, name: str, state: ClientState, secret: ClientSecret | None = None
+        self, broadcast: Broadcast, name: str, state: ClientState, vault: ClientVault | None = None
     ) -> tuple[Upload, ClientState]:
         """Train one client; return its upload and its new state."""
-        trained = self.work(broadcast, name, state, (), train=True, secret=secret)[1]
+        trained = self.work(broadcast, name, state, (), train=True, vault=vault)[1]
         assert trained is not None
         return trained
 
@@ -65,14 +70,37 @@ class ClientRuntime:
         self, broadcast: Broadcast, name: str, digest: str | None, states: ClientStateStore
     ) -> tuple[Upload, str | None]:
         """Train one client whose state is stored in a folder; return its upload and the digest of its new state."""
-        upload, after = self.update(broadcast, name, states.read(name, digest), states.secret(name))
+        upload, after = self.update(broadcast, name, states.read(name, digest), states.vault(name))
         return upload, states.keep(name, after)
 
     def evaluate(
-        self, broadcast: Broadcast, name: str, state: ClientState, split: Split, point: EvaluationPoint
+        self,
+        broadcast: Broadcast,
+        name: str,
+        state: ClientState,
+        split: Split,
+        point: EvaluationPoint,
+        vault: ClientVault | None = None,
     ) -> Scores:
         """Evaluate one client's model; its state is not changed."""
-        return self._ready(broadcast, name, state, point).evaluate(split)
+        return _scores(self._ready(broadcast, name, state, point, vault), split, point)
+
+    def evaluate_stored(
+        self,
+        broadcast: Broadcast,
+        name: str,
+        digest: str | None,
+        states: ClientStateStore,
+        split: Split,
+        point: EvaluationPoint,
+    ) -> Scores:
+        """Evaluate one client whose state is stored in a folder."""
+        return self.evaluate(broadcast, name, states.read(name, digest), split, point, states.vault(name))
+
+    def samples(self, name: str, states: ClientStateStore) -> int:
+        """Return how many training samples a client tells of; in a private run patients, with noise."""
+        client = self.clients[name]
+        return len(client.train) if self.privacy is None else self.privacy.told(client, states.vault(name)).train
 
     def work(
         self,
@@ -81,21 +109,24 @@ class ClientRuntime:
         state: ClientState,
         evaluations: Sequence[tuple[Split, EvaluationPoint]],
         train: bool,
-        secret: ClientSecret | None = None,
+        vault: ClientVault | None = None,
     ) -> tuple[list[Scores], tuple[Upload, ClientState] | None]:
         """Evaluate a client's model on several splits and evaluation points, and train it if ``train``.
 
         The results are those of :meth:`evaluate` and :meth:`update`, but the client trains at most once.
         """
         scores = {
-            one: self.evaluate(broadcast, name, state, *one) for one in evaluations if one[1] == "before_local_training"
+            one: self.evaluate(broadcast, name, state, *one, vault)
+            for one in evaluations
+            if one[1] == "before_local_training"
         }
         if not train and len(scores) == len(evaluations):
             return [scores[one] for one in evaluations], None
-        trainer = self._trainer(name, broadcast.round)
+        vault = vault or ClientVault()
+        trainer = self._trainer(name, broadcast.round, self._private(broadcast, name, state, vault))
         upload, after = self._train(broadcast, state, trainer)
-        scores |= {one: trainer.evaluate(one[0]) for one in evaluations if one not in scores}
-        leaving = (self._leaving(upload, secret), after) if train else None
+        scores |= {one: _scores(trainer, *one) for one in evaluations if one not in scores}
+        leaving = (self._leaving(upload, trainer, vault), after) if train else None
         return [scores[one] for one in evaluations], leaving
 
     def kinds(self, upload: Upload) -> dict[str, Kind]:
@@ -103,10 +134,16 @@ class ClientRuntime:
         return self.algorithm.kinds(upload, self.weights.trainable)
 
     def show(
-        self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint, count: int
+        self,
+        broadcast: Broadcast,
+        name: str,
+        state: ClientState,
+        point: EvaluationPoint,
+        count: int,
+        vault: ClientVault | None = None,
     ) -> list[Panel]:
         """Return pictures of predictions on ``count`` test examples, evenly spaced."""
-        trainer = self._ready(broadcast, name, state, point)
+        trainer = self._ready(broadcast, name, state, point, vault)
         test = trainer.client.test
         rows = torch.linspace(0, len(test) - 1, min(count, len(test))).round().long()
         predicted = trainer.predict(test, rows)
@@ -118,8 +155,15 @@ class ClientRuntime:
         """Return a copy of one client's model in evaluation mode; the state after any training is dropped."""
         return self._ready(broadcast, name, state, point).frozen()
 
-    def _ready(self, broadcast: Broadcast, name: str, state: ClientState, point: EvaluationPoint) -> Trainer:
-        trainer = self._trainer(name, broadcast.round)
+    def _ready(
+        self,
+        broadcast: Broadcast,
+        name: str,
+        state: ClientState,
+        point: EvaluationPoint,
+        vault: ClientVault | None = None,
+    ) -> Trainer:
+        trainer = self._trainer(name, broadcast.round, self._private(broadcast, name, state, vault or ClientVault()))
         if point == "after_local_training":
             self._train(broadcast, state, trainer)
         else:
@@ -134,6 +178,8 @@ class ClientRuntime:
 
     def _train(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> tuple[Upload, ClientState]:
         accepted = self._accepted(broadcast, state, trainer)
+        if isinstance(trainer.private, ClientRound):
+            trainer.private.claim_training()
         try:
             upload, after = self.algorithm.client_update(accepted.used, accepted.client, trainer)
         finally:
@@ -149,13 +195,20 @@ class ClientRuntime:
             return AcceptedBroadcast(broadcast, broadcast, state)
         return self.acceptance.start(broadcast, state, trainer.client.validation, loss)
 
-    def _leaving(self, upload: Upload, secret: ClientSecret | None) -> Upload:
+    def _leaving(self, upload: Upload, trainer: Trainer, vault: ClientVault) -> Upload:
         """Return an upload as it leaves the client: the only way out, on every engine."""
+        if isinstance(trainer.private, ClientRound):
+            upload = replace(upload, notes={**upload.notes, "epsilon": trainer.private.spent()})
         if not self.steps:
             return upload
-        return apply_on_client(self.steps, upload, self.kinds(upload), secret or ClientSecret())
+        return apply_on_client(self.steps, upload, self.kinds(upload), vault.secret)
 
-    def _trainer(self, name: str, round_number: int) -> Trainer:
+    def _private(self, broadcast: Broadcast, name: str, state: ClientState, vault: ClientVault) -> ClientRound | None:
+        if self.privacy is None:
+            return None
+        return self.privacy.begin(vault, _key(broadcast, self.clients[name], state), broadcast.round)
+
+    def _trainer(self, name: str, round_number: int, private: ClientRound | None = None) -> Trainer:
         self.model.reset()
         return Trainer(
             self.model,
@@ -167,4 +220,21 @@ class ClientRuntime:
             progress=(min(round_number, self.rounds) - 1) / self.rounds,
             weights=self.weights,
             initial=self.initial,
+            private=private,
         )
+
+
+def _scores(trainer: Trainer, split: Split, point: EvaluationPoint) -> Scores:
+    private = trainer.private
+    if not isinstance(private, ClientRound):
+        return trainer.evaluate(split)
+    private.claim_scores(split, point)
+    return private_scores(trainer, private, split, point)
+
+
+def _key(broadcast: Broadcast, client: ClientData, state: ClientState) -> str:
+    """Return a digest of what a round is computed from; of images, whose they are."""
+    (sent, told), (kept, noted) = broadcast.pack(), state.pack()
+    patients = [part.patients for part in (client.train, client.validation, client.test)]
+    tensors = {**add_prefix("broadcast", sent), **add_prefix("state", kept)}
+    return digest(tensors, json.dumps([client.name, told, noted, patients], sort_keys=True))

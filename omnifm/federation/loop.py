@@ -194,9 +194,9 @@ class Federation:
                 uploads = checks.passing(uploads, broadcast, chosen, rejected.__setitem__)
             for upload in uploads:
                 check_interrupts()
-                clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
-                told = (SUMMED_CLIENTS,) if self.summed else ("accepted",)
-                clients[upload.client] |= {key: upload.notes[key] for key in told if key in upload.notes}
+                told = {"loss": upload.loss, "samples": upload.samples, **upload.notes}
+                names = ("loss", "samples", *((SUMMED_CLIENTS,) if self.summed else ("accepted", "epsilon")))
+                clients[upload.client] = {name: told[name] for name in names if told.get(name) is not None}
                 # each client of a sum sends eight bytes for the four of a number
                 sizes.append(2 * upload.notes[SUMMED_CLIENTS] * upload.size if self.summed else upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))

@@ -16,6 +16,7 @@ from omnifm.results.findings import Findings
 from omnifm.results.formatting import metric_name, metric_title
 from omnifm.results.html import Section, fill, page
 from omnifm.results.pictures import read_examples
+from omnifm.results.privacy_section import privacy_section
 from omnifm.results.result_folder import POINTS, ArmRecord
 from omnifm.results.retrievals import retrieved
 from omnifm.results.statements import leaders, statements
@@ -36,7 +37,7 @@ CONFUSION_TABLES = 60
 def report_html(found: Findings) -> str:
     """Return the report of a run or of a comparison as HTML."""
     sections = [_results(found), *(_compared(found, base) for base in found.comparisons), _clients(found)]
-    sections += [_learning(found), _participation(found), _tuning(found)]
+    sections += [_learning(found), privacy_section(found), _participation(found), _tuning(found)]
     if not found.folder.is_comparison:
         sections += [_mistakes(found), _pictures(found), _circles(found), _bank(found)]
     sections += [_cost(found), _again(found)]

@@ -29,6 +29,7 @@ from omnifm.networks.size import size_limited
 from omnifm.privacy.settings import make_steps
 from omnifm.runs.arm_algorithm import acceptance_of, algorithm_of, secure_sum_of, training_of
 from omnifm.runs.initial_weights import origin_of, start_from
+from omnifm.runs.privacy_plan import checked_plan
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.fitness import check_data_serve
 from omnifm.tasks.registry import make_task
@@ -201,6 +202,8 @@ def _build_arm(
     model, origin = _build_model(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
     if experiment.init != SCRATCH:
         start_from(model, experiment.init, _weights(experiment.init, kept), origin)
+    plan = checked_plan(experiment, algorithm, task, model)
+    origin = replace(origin, privacy=plan.promise if plan else {})
     model.personal_names(algorithm.in_circles)  # raises if there is no such part
     at_home = () if algorithm.pools_data else experiment.federation.personal  # pooled, there is no home to stay at
     personal = model.personal_names([*at_home, *task.personal, *algorithm.personal])
@@ -216,8 +219,9 @@ def _build_arm(
         seed=experiment.seed,
         rounds=experiment.federation.rounds,
         steps=make_steps(experiment.privacy),
-        acceptance=acceptance_of(experiment.federation, algorithm),
+        acceptance=None if experiment.privacy.private else acceptance_of(experiment.federation, algorithm),
         secure_sum=secure_sum_of(experiment, algorithm),
+        privacy=plan,
     )
     return Arm(
         experiment=experiment,

@@ -21,7 +21,7 @@ PANELS = 6
 
 
 def about(name: str, arm: Arm, data_spec: DataSpec) -> dict[str, Any]:
-    """Return the arm's name and its clients' numbers of examples."""
+    """Return the arm's name, its clients' numbers of examples, and what a private run promises."""
     return {
         "arm": name,
         "algorithm": arm.experiment.algorithm,
@@ -29,6 +29,7 @@ def about(name: str, arm: Arm, data_spec: DataSpec) -> dict[str, Any]:
         "main_metric": arm.task.main_metric,
         "lower_is_better": list(arm.task.lower_is_better),
         "label_names": list(data_spec.shape.label_names),
+        **({"privacy": plan.promise} if (plan := arm.runtime.privacy) else {}),
         "clients": {one.pop("name"): one for one in map(asdict, data_spec.client_stats)},
     }
 

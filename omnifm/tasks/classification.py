@@ -78,6 +78,13 @@ class Classification(Task):
         self.classes = len(shape.label_names)
 
     @property
+    def private_reason(self) -> str:
+        """Weights of classes are counted over all patients."""
+        if self.settings.class_weights == "none":
+            return ""
+        return "classification.class_weights counts the classes of all patients: set it to 'none'"
+
+    @property
     def signature(self) -> Signature:
         """An image in, the probability of each label out."""
         return Signature(

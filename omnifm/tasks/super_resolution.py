@@ -104,6 +104,11 @@ class SuperResolution(Task):
                 )
 
     @property
+    def private_range(self) -> tuple[float, float]:
+        """In dB; what is learned moves within it."""
+        return 0.0, 50.0
+
+    @property
     def signature(self) -> Signature:
         """A small image in, a larger one out."""
         scale = self.settings.scale

@@ -146,6 +146,16 @@ class Task:
         return size
 
     @property
+    def private_range(self) -> tuple[float, float]:
+        """The range to which the main metric of one patient is clipped in a private run; noise grows with its width."""
+        return self.score_range
+
+    @property
+    def private_reason(self) -> str:
+        """Why this task cannot be trained in a private run, in half a sentence; "" if it can."""
+        return ""
+
+    @property
     def table_shapes(self) -> dict[str, tuple[int, ...]]:
         """The tables of counts that the metric can compute, with their shapes."""
         return {}

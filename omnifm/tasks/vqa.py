@@ -94,6 +94,11 @@ class VQA(Task):
         asked = self.answerer.signature
         return asked._replace(inputs={**image, **asked.inputs})
 
+    @property
+    def private_reason(self) -> str:
+        """The vocabulary is collected from what patients' records say."""
+        return "its answers are read from the records of patients, and leave as text"
+
     def network(self) -> VQANetwork:
         """Build the network."""
         return VQANetwork(self.answerer)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from omnifm.data.subset import Batch
+from omnifm.utils.errors import NonFiniteLossError
+
+if TYPE_CHECKING:
+    from omnifm.training.trainer import Trainer
 
 
 class EpochLosses:
@@ -37,3 +43,18 @@ def shuffled_batches(count: int, batch_size: int, order: torch.Generator) -> Ite
         single = batches.pop()
         batches[-1] = torch.cat([batches[-1], single])
     yield from batches
+
+
+def check_finite(losses: list[Tensor], trainer: Trainer, where: Callable[[int], str], before: int = 0) -> None:
+    """Check the losses of many batches at once, since each check waits for the device.
+
+    Raises:
+        NonFiniteLossError: one is NaN or infinite; names the client and ``where`` it was, by its number.
+    """
+    for place, loss in enumerate(torch.stack(losses).tolist(), start=before + 1):
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The loss of client {trainer.client.name!r} is {loss} {where(place)}. Lower "
+                f"training.learning_rate (now {trainer.settings.learning_rate:g}) or training.clip_norm, or look at "
+                f"its images."
+            )

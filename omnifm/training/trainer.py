@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +16,15 @@ from omnifm.core.tensors import Tensors
 from omnifm.data.subset import PATIENT, Batch, ClientData, Subset
 from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
 from omnifm.tasks.task import Scores, Task
-from omnifm.training.epoch import EpochLosses, shuffled_batches
+from omnifm.training.epoch import EpochLosses, check_finite, shuffled_batches
 from omnifm.training.hooks import LocalTraining, Phase, change_gradients, trained_alone
 from omnifm.training.model import FederatedModel, Output
+from omnifm.training.optimizer import make_optimizer
+from omnifm.training.private import PrivateRound
+from omnifm.training.private_fit import private_fit
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.weight_cache import WeightCache
 from omnifm.utils.device import as_float32, autocast, deterministic, fork_rng, to_device
-from omnifm.utils.errors import NonFiniteLossError
 from omnifm.utils.seeding import derive_seed, generator
 from omnifm.utils.signals import check_interrupts
 from omnifm.utils.work_limit import begin_epoch
@@ -32,11 +34,14 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of local training: ``samples`` of one epoch, optimiser ``steps``, mean ``loss`` of the last epoch."""
+    """The result of local training: ``samples`` of one epoch, optimiser ``steps``, mean ``loss`` of the last epoch.
+
+    In a private run the samples are patients, counted with noise, and there is no loss.
+    """
 
     samples: int
     steps: int
-    loss: float
+    loss: float | None
 
 
 class Trainer:
@@ -44,7 +49,8 @@ class Trainer:
 
     The model can have been used for another client before; ``weights`` are its tensors, and ``initial`` the values of
     those that the first :meth:`load` does not set. ``personal`` are the names of the tensors that stay at this client;
-    all others are shared. ``progress`` is the share of the planned rounds that are done.
+    all others are shared. ``progress`` is the share of the planned rounds that are done. ``private`` adds the noise of
+    a private run.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Trainer:
         progress: float = 0.0,
         weights: WeightCache | None = None,
         initial: Mapping[str, Tensor] | None = None,
+        private: PrivateRound | None = None,
     ) -> None:
         self._model, self.task, self.client, self.settings = model, task, client, settings
         self._common_weights = weights
@@ -65,9 +72,11 @@ class Trainer:
         self.personal = personal
         self.seed = seed
         self.progress = progress
+        self.private = private
         self.last_fit: Fit | None = None
         self._added: list[LocalTraining] = []
-        self._device = next(model.parameters()).device
+        self._fits = 0
+        self.device = next(model.parameters()).device
 
     @property
     def model(self) -> FederatedModel:
@@ -119,7 +128,7 @@ class Trainer:
     def place(self, tensors: Mapping[str, Tensor]) -> Tensors:
         """Return those of the tensors that are parameters of the model, on its device."""
         trainable = self.trainable
-        return {name: value.to(self._device) for name, value in tensors.items() if name in trainable}
+        return {name: value.to(self.device) for name, value in tensors.items() if name in trainable}
 
     def frozen(self) -> FederatedModel:
         """Return a copy of the model in evaluation mode, without gradients."""
@@ -154,15 +163,20 @@ class Trainer:
         local_training = local_training or LocalTraining()
         all_hooks = [local_training, *self._added]
         self._weights.changed()
+        if self.private is not None:
+            self._fits += 1
+            patients, steps = private_fit(self, self.private, round_number, all_hooks, self._fits)
+            self.last_fit = Fit(patients, steps, None)
+            return self.last_fit
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.setup_client(self.client.train)
         order = generator(*stream)
         steps, epoch = 0, EpochLosses()
-        with fork_rng(self._device, derive_seed(*stream)), deterministic(self._device):
+        with fork_rng(self.device, derive_seed(*stream)), deterministic(self.device):
             self.model.train()
             for phase in local_training.phases or (Phase(self.settings.epochs),):
                 with trained_alone(self.trainable, phase.names) as weights:
-                    optimizer = self._optimizer(list(weights.values()))
+                    optimizer = make_optimizer(self.settings, self.learning_rate, list(weights.values()))
                     for _ in range(phase.epochs):
                         begin_epoch()
                         epoch = EpochLosses()
@@ -171,7 +185,9 @@ class Trainer:
                                 hooks.on_epoch()
                         for batch in self._batches(train, order, augmented=True):
                             epoch.record(batch, *self._step(batch, weights, optimizer, all_hooks))
-                        self._check(epoch.objectives, lambda place: f"in round {round_number}, batch {place}", steps)
+                        check_finite(
+                            epoch.objectives, self, lambda place: f"in round {round_number}, batch {place}", steps
+                        )
                         steps += len(epoch.objectives)
         self.measure_statistics(round_number)
         self.last_fit = Fit(len(train), steps, epoch.loss())
@@ -187,7 +203,7 @@ class Trainer:
         """Take one optimiser step; return the minimised loss and the task's own."""
         for weight in weights.values():
             weight.grad = None  # frees memory for the forward pass
-        output = self._output(batch)
+        output = self.output(batch)
         loss = self.task.loss(output.prediction, batch)
         objective = loss if output.extra_loss is None else loss + output.extra_loss
         for hooks in all_hooks:
@@ -205,9 +221,9 @@ class Trainer:
                 hooks.on_batch(output, batch)
         return objective.detach(), loss.detach()
 
-    def _output(self, batch: Batch) -> Output:
+    def output(self, batch: Batch) -> Output:
         """Run the model on a batch at the precision of the settings; the output is float32."""
-        with autocast(self._device, self.settings.precision):
+        with autocast(self.device, self.settings.precision):
             output: Output = self.model(batch)
         return output._replace(prediction=as_float32(output.prediction), features=output.features.float())
 
@@ -217,7 +233,7 @@ class Trainer:
             check_interrupts()
             batch = examples.batch(rows)
             batch = self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch)
-            yield to_device({**batch, PATIENT: examples.patient_numbers[rows]}, self._device)
+            yield to_device({**batch, PATIENT: examples.patient_numbers[rows]}, self.device)
 
     def measure_statistics(self, round_number: int) -> None:
         """Set the statistics of batch normalisation, if any, to those of the training images without augmentation.
@@ -229,9 +245,9 @@ class Trainer:
         self._weights.changed()
         order = generator(self.seed, self.client.name, round_number, "statistics")
         forward = self.model.measured
-        with measured_statistics(self.model), deterministic(self._device):
+        with measured_statistics(self.model), deterministic(self.device):
             for batch in self._batches(self.client.train, order, augmented=False):
-                with autocast(self._device, self.settings.precision):
+                with autocast(self.device, self.settings.precision):
                     forward(batch)
 
     @property
@@ -253,12 +269,12 @@ class Trainer:
             NonFiniteLossError: the loss is NaN or infinite; names client and split.
         """
         metric, epoch = self.task.metric(self.client.train), EpochLosses()
-        with torch.inference_mode(), deterministic(self._device):
+        with torch.inference_mode(), deterministic(self.device):
             for batch, output in self.predict(getattr(self.client, split)):
                 loss = self.task.loss(output.prediction, batch)
                 epoch.record(batch, loss, loss)
                 metric.update(output.prediction, batch)
-            self._check(epoch.objectives, lambda _: f"on its {split} data")
+            check_finite(epoch.objectives, self, lambda _: f"on its {split} data")
             scores = metric.compute()
         return Scores({**scores.numbers, "loss": epoch.loss()}, scores.tables)
 
@@ -272,23 +288,5 @@ class Trainer:
         all_places, size = torch.arange(len(examples)), min(self.settings.batch_size, 64)
         for rows in torch.split(all_places if places is None else places, size):
             check_interrupts()
-            batch = to_device(self.task.prepare_batch(examples.batch(rows)), self._device)
-            yield batch, self._output(batch)
-
-    def _check(self, losses: list[Tensor], where: Callable[[int], str], before: int = 0) -> None:
-        """Check the losses of many batches at once, since each check waits for the device."""
-        for place, loss in enumerate(torch.stack(losses).tolist(), start=before + 1):
-            if not math.isfinite(loss):
-                raise NonFiniteLossError(
-                    f"The loss of client {self.client.name!r} is {loss} {where(place)}. Lower "
-                    f"training.learning_rate (now {self.settings.learning_rate:g}) or training.clip_norm, or look at "
-                    f"its images."
-                )
-
-    def _optimizer(self, weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        settings, rate = self.settings, self.learning_rate
-        if settings.optimizer == "adamw":
-            return torch.optim.AdamW(weights, lr=rate, weight_decay=settings.weight_decay, fused=True)
-        return torch.optim.SGD(
-            weights, lr=rate, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
-        )
+            batch = to_device(self.task.prepare_batch(examples.batch(rows)), self.device)
+            yield batch, self.output(batch)

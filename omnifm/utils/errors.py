@@ -42,6 +42,10 @@ class DeploymentError(OmniFMError):
     """A setting or file of a deployment is not valid; names the file, the key or the machine."""
 
 
+class PrivacyBudgetError(OmniFMError):
+    """The privacy budget of a run or of a hospital is spent, or would be exceeded; says which, and by what."""
+
+
 class NonFiniteLossError(OmniFMError):
     """A client's loss became NaN or infinite."""
 

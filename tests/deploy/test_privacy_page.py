@@ -177,3 +177,34 @@ def test_secure_aggregation_is_said(tmp_path: Path) -> None:
     page = show(write(tmp_path), "--policy", policy)
     assert "There is no secure aggregation" in page
     assert "Refused, every request: privacy.secure_aggregation = false" in page
+
+
+def test_a_private_run_says_what_it_guarantees_and_what_not(tmp_path: Path) -> None:
+    private = {"epsilon": 3.0, "prototypes_every": 10}
+    page = show(write(tmp_path, algorithm="omnifm", classification={"norm": "group"}, privacy=private))
+    for sentence in (
+        "all that leaves this hospital in the run is (3, 1e-05)-differentially private for each of its patients",
+        "change at most by the factor 20.1",
+        "epsilon = 3 for each patient, whether the images serve for training, validation or testing",
+        "How many patients it has trained on, with noise",
+        "Accuracy, the mean over its patients, with noise.",
+        "and the epsilon that has been spent so far",
+        "they leave with noise, every 10 rounds",
+        "names of the hospital and of its classes",
+        "There is no secure aggregation",
+    ):
+        assert sentence in page
+    for gone in ("There is no differential privacy", "mean training loss", "The seconds that", "tables of counts"):
+        assert gone not in page
+    without = show(write(tmp_path, privacy={"clip": 1.0}))
+    assert "Each training step draws" not in without
+    assert "There is no differential privacy" in without
+
+
+def test_a_budget_that_the_hospital_does_not_give_is_said(tmp_path: Path) -> None:
+    policy = write_client(tmp_path, max_epsilon=3.0)
+    page = show(write(tmp_path, classification={"norm": "batch"}), "--policy", policy)
+    assert "promises no differential privacy; policy.max_epsilon = 3 asks for it" in page
+    dear = show(write(tmp_path, classification={"norm": "group"}, privacy={"epsilon": 4.0}), "--policy", policy)
+    assert "Refused, every request: The run costs epsilon 4: above policy.max_epsilon = 3." in dear
+    assert "policy.max_epsilon = 3.0: the epsilon that all runs together may cost a patient" in page

@@ -168,3 +168,10 @@ def test_a_status_that_is_nested_deeply_is_named(run: Path) -> None:
     (run / "status.json").write_text("[" * 100_000)
     with pytest.raises(DeploymentError, match=r"status\.json cannot be read"):
         read_status(run)
+
+
+def test_the_epsilon_spent_is_shown_where_there_is_one() -> None:
+    table = client_table(None, {"North": {"round": 2, "epsilon": 1.234}, "South": {"round": 2}}, NOW)
+    column = next(one for one in table.columns if one.header == "epsilon")
+    assert list(column.cells) == ["1.234", ""]
+    assert "epsilon" not in [one.header for one in client_table(None, {"South": {"round": 2}}, NOW).columns]

@@ -20,6 +20,9 @@ from trained_runs import picture
 import omnifm
 from omnifm.export.program import check_agreement, example_inputs, make_program
 from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings, hashed_words
+from omnifm.privacy.budget import Planned, make_budget
+from omnifm.privacy.client_round import PrivacyPlan
+from omnifm.privacy.settings import PrivacySettings
 from omnifm.utils.errors import ExperimentError
 
 Trained = Callable[[str], omnifm.Run]
@@ -205,6 +208,18 @@ def test_a_card_says_what_the_model_is(trained: Trained, tmp_path: Path) -> None
         assert words in card
     assert "- torch " in card
     assert (tmp_path / "model/bank.safetensors").exists()
+
+
+def test_a_card_of_a_private_run_says_what_was_promised(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = Planned(trainings=1, steps=1, prototypes=0, validations=1, tests=1)
+    plan = PrivacyPlan(PrivacySettings(epsilon=3.0), make_budget(PrivacySettings(epsilon=3.0), planned))
+    monkeypatch.setattr("omnifm.runs.arm.checked_plan", lambda *about: plan)
+    trained("classification").export(tmp_path / "model", client="PET")
+    card = (tmp_path / "model/MODEL_CARD.md").read_text()
+    assert "is (3.0, 1e-05)-differentially private for" in card
+    assert "no guarantee" not in card
 
 
 def test_what_cannot_be_exported_is_said(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

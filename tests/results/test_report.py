@@ -322,3 +322,19 @@ def test_a_large_run_stays_small_enough_to_be_sent(tmp_path: Path) -> None:
     text = report_of(out)
     Page(text)
     assert len(text) < 10_000_000
+
+
+def test_a_private_run_says_what_it_promised_and_spent(tmp_path: Path, quick: None) -> None:
+    out = write_run(tmp_path / "run", {"fedavg": "fedavg", "open": "fedavg"})
+    assert "differentially" not in report_of(out)
+    result = json.loads((out / "fedavg" / "result.json").read_text())
+    (out / "fedavg" / "result.json").write_text(json.dumps({**result, "privacy": {"epsilon": 3.0, "delta": 1e-5}}))
+    lines = [json.loads(line) for line in (out / "fedavg" / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        for numbers in line["clients"].values() if line["event"] == "round" else ():
+            numbers["epsilon"] = line["round"]
+    (out / "fedavg" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = report_of(out)
+    assert "fedavg: all that left a hospital is (3, 1e-05)-differentially private for each of its patients." in text
+    assert "Epsilon spent by round" in text
+    assert "open: all that left" not in text

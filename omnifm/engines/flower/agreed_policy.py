@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
@@ -13,14 +14,17 @@ from omnifm.engines.flower.expected_upload import ImaginedData, largest_upload, 
 from omnifm.engines.flower.policy import (
     BOUNDS,
     FLOORS,
+    algorithm_asked_for,
     algorithm_names,
     local_epochs,
     outside_names,
     setting_of,
     sizes_by_kind,
 )
+from omnifm.privacy.budget import highest_epsilon
 from omnifm.privacy.settings import LEAST_IN_SUM
 from omnifm.runs.arm import build_arm
+from omnifm.runs.privacy_plan import privacy_plan
 from omnifm.utils.errors import DeploymentError
 
 _MARGIN = 1.5
@@ -34,7 +38,8 @@ def agreed_policy(plan: Plan) -> ClientPolicy:
 
     Its bounds are the largest values of the arms, its ``personal`` parts those that no arm shares. The number of
     classes is not known before the hospitals have met, so that ``parameters`` leaves room for more than usual. A day
-    has room for two such runs, since a run may have to be started again.
+    has room for two such runs, since a run may have to be started again; the privacy budget, where all arms are
+    private, for all arms once.
     """
     arms = list(plan.arms.values())
     known: dict[str, Any] = {key: max(setting_of(one, setting) for one in arms) for setting, key in BOUNDS.items()}
@@ -44,6 +49,7 @@ def agreed_policy(plan: Plan) -> ClientPolicy:
         "secure_aggregation": "required" if all(summed) else "allowed",
         "secure_threshold": min(one.privacy.secure_threshold for one in arms) if all(summed) else LEAST_IN_SUM,
     }
+    known |= _agreed_privacy(arms)
     rounds = sum(one.federation.rounds + 1 for one in arms)
     values: dict[str, Any] = {
         "tasks": _union(arms, lambda one: [one.task]),
@@ -73,6 +79,16 @@ def check_floors(plan: Plan) -> None:
                     f"{setting} = {asked}, but by default a hospital shares nothing of fewer than {floor} patients: "
                     f"raise it. A hospital that wants it so can lower policy.{key} in its client.toml by hand."
                 )
+
+
+def _agreed_privacy(arms: list[Experiment]) -> dict[str, float]:
+    """Return the bounds of the privacy budget, or nothing if an arm promises no privacy."""
+    if not all(one.privacy.private for one in arms):
+        return {}
+    delta = max(one.privacy.delta for one in arms)
+    plans = [plan for one in arms if (plan := privacy_plan(one, algorithm_asked_for(one)))]
+    spent = highest_epsilon([charge for plan in plans for charge in plan.budget.charges.items()], delta)
+    return {"max_epsilon": math.ceil(100 * spent) / 100, "max_delta": delta}
 
 
 def _measured(arms: list[Experiment]) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import torch
 from omnifm.algorithms.kinds import Kind
 from omnifm.core.records import Upload
 from omnifm.engines.flower.client_config import ClientConfig
+from omnifm.engines.flower.client_policy import ClientPolicy
 from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.policy import prototype_sets, sizes_by_kind
+from omnifm.privacy.vault import ClientVault
 from omnifm.utils.errors import CheckpointError, DataError, OmniFMError
 
 _LONGEST = 500
@@ -33,6 +35,18 @@ def about_upload(upload: Upload, kinds: Mapping[str, Kind]) -> dict[str, Any]:
     if "accepted" in upload.notes:
         noted["accepted"] = upload.notes["accepted"]
     return noted
+
+
+def about_privacy(vault: ClientVault, policy: ClientPolicy, delta: float) -> dict[str, Any]:
+    """Return what the audit log says of a private run: the epsilon that it has spent, and all runs together."""
+    spent = vault.account.spent(delta, vault.arm), vault.account.spent(policy.max_delta)
+    return {"epsilon": round(spent[0], 4), "epsilon_of_all_runs": round(spent[1], 4)}
+
+
+def asked_of(request: Request) -> str:
+    """Return a digest of what decides an answer beside the broadcast and the state: the experiment and its names."""
+    asked = (request.experiment, request.weights, request.labels, request.vocabulary)
+    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def circle_text(noted: Mapping[str, Any]) -> str:

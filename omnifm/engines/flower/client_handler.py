@@ -23,7 +23,9 @@ from omnifm.core.records import Broadcast, Upload
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.engines.flower.answered_rounds import AnsweredRounds
 from omnifm.engines.flower.audit_entry import (
+    about_privacy,
     about_upload,
+    asked_of,
     circle_text,
     clean,
     digest_of,
@@ -36,6 +38,7 @@ from omnifm.engines.flower.config_exchange import find_brought, load_client_data
 from omnifm.engines.flower.kept_runs import KeptRuns
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
 from omnifm.engines.flower.policy import (
+    algorithm_asked_for,
     kept_here,
     reject_experiment,
     reject_names,
@@ -49,8 +52,12 @@ from omnifm.engines.flower.secure_aggregation.exchange import SumRequest
 from omnifm.engines.flower.secure_aggregation.member import HeldUpload, SumMember, SumRefusedError
 from omnifm.federation.secure_sum import SecureSum, SumLayout
 from omnifm.networks.size import NetworkSizeError, size_limited
+from omnifm.privacy.account import EpsilonLimit, PrivacyAccount
+from omnifm.privacy.secret import ClientSecret
+from omnifm.privacy.vault import ClientVault
 from omnifm.runs.arm import check_size, describe_data, make_arm
-from omnifm.utils.errors import OmniFMError
+from omnifm.runs.privacy_plan import privacy_plan
+from omnifm.utils.errors import OmniFMError, PrivacyBudgetError
 from omnifm.utils.work_limit import WorkLimitError, limited
 
 _log, _deploy_log = logging.getLogger("omnifm"), logging.getLogger("omnifm.deploy")
@@ -83,7 +90,7 @@ class ClientHandler:
             answer = reply.to_bytes()
             if reason := reject_size(self.config.policy, len(answer)):
                 raise Refusal(reason)
-        except (Refusal, WorkLimitError, NetworkSizeError) as refusal:
+        except (Refusal, WorkLimitError, NetworkSizeError, PrivacyBudgetError) as refusal:
             told, noted = clean(str(refusal)), {}
             reply = Reply(self.config.name, "refused", told)
             answer = reply.to_bytes()
@@ -138,8 +145,8 @@ class ClientHandler:
                 dataset = load_client_data(experiment, self.config, request.labels, write=True)
             if request.broadcast is not None:
                 return self._worked(request, experiment, replace(dataset, vocabulary=request.vocabulary))
-            introduction = _introduced(experiment, dataset)
-            return Reply(self.config.name, "done", introduction=introduction, seconds=self.seconds), {}
+            introduction = _introduced(experiment, dataset, self._vault(request))
+            return Reply(self.config.name, "done", introduction=introduction, seconds=self._told(experiment)), {}
 
     def _worked(
         self, request: Request, experiment: Experiment, dataset: FederatedDataset
@@ -159,14 +166,16 @@ class ClientHandler:
             _refuse(reject_names(policy, [*broadcast.shared, *expected_change(broadcast)], kept))
         states = self._begun(request)
         with self._timed("work"):
-            before, secret = states.read(name, request.state), states.secret(name)
-            scores, trained = runtime.work(broadcast, name, before, request.evaluations, request.train, secret)
+            before, vault = states.read(name, request.state), self._vault(request)
+            scores, trained = runtime.work(broadcast, name, before, request.evaluations, request.train, vault)
         upload, after = trained or (None, None)
         noted: dict[str, Any] = {}
+        if runtime.privacy:
+            noted = about_privacy(vault, policy, runtime.privacy.budget.delta)
         if upload:
             kinds = runtime.kinds(upload)
             _refuse(reject_upload(policy, upload, kinds, kept))
-            noted = about_upload(upload, kinds)
+            noted |= about_upload(upload, kinds)
             if runtime.algorithm.in_circles:
                 circle = circle_in(broadcast)
                 rounds = self.audit_log.rounds_in_circle(request.run, request.arm, broadcast.round, circle)
@@ -180,8 +189,19 @@ class ClientHandler:
         evaluations = tuple(
             EvaluationResult.of(*asked, found) for asked, found in zip(request.evaluations, scores, strict=True)
         )
-        reply = Reply(name, "done", state=state, evaluations=evaluations, seconds=self.seconds, upload=upload)
-        return reply, noted
+        seconds = self._told(experiment)
+        return Reply(name, "done", state=state, evaluations=evaluations, seconds=seconds, upload=upload), noted
+
+    def _vault(self, request: Request) -> ClientVault:
+        """Return the hospital's secret and its account: of all runs, since old states are removed."""
+        folder, policy = self.config.state_folder, self.config.policy
+        limit = EpsilonLimit(policy.max_epsilon, policy.max_delta) if policy.max_epsilon else None
+        account = PrivacyAccount(folder / "privacy.json", limit)
+        return ClientVault(ClientSecret(folder / "secret"), account, f"{request.run}/{request.arm}", asked_of(request))
+
+    def _told(self, experiment: Experiment) -> dict[str, float]:
+        """Return the seconds that the server is told of; in a private run none, since they depend on the patients."""
+        return {} if experiment.privacy.private else self.seconds
 
     def _hold(
         self, request: Request, broadcast: Broadcast, upload: Upload, algorithm: Algorithm, secure_sum: SecureSum
@@ -258,12 +278,11 @@ def _refuse(reason: str) -> None:
         raise Refusal(reason)
 
 
-def _introduced(experiment: Experiment, dataset: FederatedDataset) -> ClientProperties:
-    data_spec = describe_data(experiment, dataset)
+def _introduced(experiment: Experiment, dataset: FederatedDataset, vault: ClientVault) -> ClientProperties:
+    data_spec, plan = describe_data(experiment, dataset), privacy_plan(experiment, algorithm_asked_for(experiment))
+    stats = plan.told(dataset.clients[0], vault) if plan else data_spec.client_stats[0]
     versions = {name: version(name) for name in ("omnifm", "torch")}
-    return ClientProperties(
-        data_spec.client_stats[0], data_spec.shape, channels=data_spec.channels, axes=data_spec.axes, versions=versions
-    )
+    return ClientProperties(stats, data_spec.shape, channels=data_spec.channels, axes=data_spec.axes, versions=versions)
 
 
 def _read(data: bytes) -> Request:

@@ -9,7 +9,7 @@ from pydantic import Field
 from omnifm.algorithms import registry as algorithms
 from omnifm.privacy.settings import LEAST_IN_SUM
 from omnifm.tasks import registry as tasks
-from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, Text, settings
+from omnifm.utils.settings import Between, Count, CountOrZero, NotNegative, OneOf, Positive, Some, Text, settings
 
 UploadKind = Literal["weights", "prototypes", "auxiliary"]
 """The kinds of tensors in an upload: changes of shared weights, spectral prototypes, and what else an algorithm
@@ -34,7 +34,9 @@ class ClientPolicy:
     many must be in the training data, so that an upload does not reveal a few; ``answer_patients`` how many training
     patients must have an answer to a question before its text is shared; ``megabytes`` the largest size of a message,
     either way. With ``secure_aggregation = "required"`` no upload leaves by itself, but in sums; over how many
-    hospitals a secure sum must be at least says ``secure_threshold``.
+    hospitals a secure sum must be at least says ``secure_threshold``. With ``max_epsilon`` above 0, only private runs
+    are answered, with a delta of at most ``max_delta``, and all of them together may cost a patient ``max_epsilon`` at
+    ``max_delta``, for good.
     """
 
     tasks: Some[Annotated[str, OneOf(tasks.TASKS, ANY)]]
@@ -59,6 +61,8 @@ class ClientPolicy:
     megabytes: Positive = 1000.0
     secure_aggregation: Literal["allowed", "required"] = "allowed"
     secure_threshold: Annotated[int, Field(ge=LEAST_IN_SUM)] = LEAST_IN_SUM
+    max_epsilon: NotNegative = 0.0
+    max_delta: Between = 1e-5
 
     @property
     def max_bytes(self) -> int:

@@ -30,6 +30,7 @@ from omnifm.engines.flower.policy import (
 )
 from omnifm.federation.secure_sum import SumLayout
 from omnifm.networks.size import NetworkSizeError, size_limited
+from omnifm.privacy.budget import highest_epsilon
 from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.tasks.task import DataShape, Scores
 from omnifm.utils.errors import OmniFMError
@@ -173,6 +174,13 @@ def refusals(
 
 def _against_tensors(policy: ClientPolicy, found: Disclosure) -> Iterator[tuple[str, str]]:
     runtime = found.arm.runtime
+    if runtime.privacy and policy.max_epsilon:
+        cost = highest_epsilon(runtime.privacy.budget.charges.items(), policy.max_delta)
+        if cost > policy.max_epsilon:
+            yield (
+                "every request",
+                f"The run costs epsilon {cost:.3g}: above policy.max_epsilon = {policy.max_epsilon:g}.",
+            )
     kept = kept_here(policy, runtime.model) | runtime.personal
     if reason := reject_size(policy, found.request_bytes):
         yield "the request of every round", reason

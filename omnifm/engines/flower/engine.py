@@ -292,6 +292,8 @@ class FlowerEngine:
 
     def _log_outcome(self, name: str, broadcast: Broadcast, reply: Reply | None, reason: str, seconds: float) -> None:
         done = {"round": broadcast.round, "seconds": round(seconds, 2)} if reply else {}
+        if reply and reply.upload and "epsilon" in reply.upload.notes:
+            done["epsilon"] = round(reply.upload.notes["epsilon"], 3)
         self.events.update_status({name: {**done, "trouble": reason}})
         if reply:
             spent: dict[str, Any] = {f"{what}_seconds": round(value, 3) for what, value in reply.seconds.items()}

@@ -26,8 +26,9 @@ class EventLog(Callback):
     def on_round_end(self, event: RoundEvent) -> None:
         """Log the clients of a round, and their loss."""
         name, names = event.arm.name, ", ".join(sorted(event.clients))
-        loss = sum(one["loss"] for one in event.clients.values()) / max(1, len(event.clients))
-        text = f"{name} {event.round}/{event.arm.rounds} with {names}; loss {loss:.3f}, {event.seconds:.1f} s"
+        losses = [one["loss"] for one in event.clients.values() if "loss" in one]
+        loss = f"; loss {sum(losses) / len(losses):.3f}" if losses else ""
+        text = f"{name} {event.round}/{event.arm.rounds} with {names}{loss}, {event.seconds:.1f} s"
         self.events.log("round", text=text, arm=name, round=event.round)
         self.events.update_status(circles=circles_of(event.report))
         if change := self._circles.after(event):

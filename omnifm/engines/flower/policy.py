@@ -11,12 +11,14 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.kinds import Kind
 from omnifm.algorithms.registry import make_algorithm
 from omnifm.config.experiment import Experiment
 from omnifm.core.records import Upload
 from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
+from omnifm.privacy.settings import PrivacySettings
 from omnifm.training.model import PART_WORDS, FederatedModel, is_part
 from omnifm.utils.errors import ExperimentError
 
@@ -62,6 +64,7 @@ def reasons_against_experiment(policy: ClientPolicy, experiment: Experiment) -> 
         asked, bound = setting_of(experiment, setting), getattr(policy, key)
         if asked < bound if setting in FLOORS else asked > bound:
             yield f"{setting} = {asked} is {'less' if asked < bound else 'more'} than policy.{key} = {bound}."
+    yield from _against_privacy(policy, experiment.privacy)
     if 0 < policy.epochs < (epochs := local_epochs(experiment)):
         yield f"{epochs} passes over the training data a round are more than policy.epochs = {policy.epochs}."
     privacy, least = experiment.privacy, policy.secure_threshold
@@ -69,6 +72,20 @@ def reasons_against_experiment(policy: ClientPolicy, experiment: Experiment) -> 
         yield "privacy.secure_aggregation = false: no upload leaves here by itself (policy.secure_aggregation)."
     if privacy.secure_aggregation and privacy.secure_threshold < least:
         yield f"privacy.secure_threshold = {privacy.secure_threshold} is less than policy.secure_threshold = {least}."
+
+
+def _against_privacy(policy: ClientPolicy, privacy: PrivacySettings) -> Iterator[str]:
+    if not policy.max_epsilon:
+        return
+    if not privacy.private:
+        yield f"The run promises no differential privacy; policy.max_epsilon = {policy.max_epsilon:g} asks for it."
+    elif privacy.delta > policy.max_delta:
+        yield f"privacy.delta = {privacy.delta:g} is more than policy.max_delta = {policy.max_delta:g}."
+
+
+def algorithm_asked_for(experiment: Experiment) -> Algorithm:
+    """Return the algorithm of an experiment."""
+    return make_algorithm(experiment.algorithm, BuildContext(experiment.sections, experiment.bank))
 
 
 def algorithm_names(experiment: Experiment) -> list[str]:
@@ -79,8 +96,7 @@ def algorithm_names(experiment: Experiment) -> list[str]:
 
 def local_epochs(experiment: Experiment) -> int:
     """Return how often an experiment passes over a client's training data in a round."""
-    algorithm = make_algorithm(experiment.algorithm, BuildContext(experiment.sections, experiment.bank))
-    return algorithm.epochs(experiment.training)
+    return algorithm_asked_for(experiment).epochs(experiment.training)
 
 
 def setting_of(experiment: Experiment, key: str) -> Any:

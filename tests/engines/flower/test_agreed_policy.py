@@ -56,3 +56,12 @@ def test_sums_are_demanded_where_every_arm_has_them() -> None:
     assert (policy.secure_aggregation, policy.secure_threshold) == ("required", 4)
     mixed = agreed_policy(make_plan({"arms": {"a": {"algorithm": "fedavg", **summed}, "b": {"algorithm": "local"}}}))
     assert (mixed.secure_aggregation, mixed.secure_threshold) == ("allowed", 3)
+
+
+def test_the_privacy_budget_has_room_for_all_arms_once() -> None:
+    group = {"classification": {"norm": "group"}, "privacy": {"epsilon": 2.0}}
+    assert agreed_policy(make_plan({"algorithm": "fedavg", **group})).max_epsilon == pytest.approx(2.0, abs=0.02)
+    both = agreed_policy(make_plan({**group, "arms": {"a": {"algorithm": "fedavg"}, "b": {"algorithm": "fedprox"}}}))
+    assert 2.2 < both.max_epsilon < 4
+    open_arm = {"a": {"algorithm": "fedavg"}, "b": {"algorithm": "fedavg", "privacy": {"epsilon": 0.0}}}
+    assert agreed_policy(make_plan({**group, "arms": open_arm})).max_epsilon == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from omnifm.engines.flower.config_exchange import public_config
 from omnifm.engines.flower.messages import Reply
 from omnifm.privacy.secret import ClientSecret, private_generator
 from omnifm.privacy.settings import PrivacySettings
+from omnifm.runs.arm import build_arm
 from omnifm.utils.errors import CheckpointError, DataError, DeploymentError, ExperimentError
 
 
@@ -170,7 +172,7 @@ def test_noise_comes_from_a_secret_that_stays(tmp_path: Path, monkeypatch: pytes
     assert same_record(first, again), "asked again, it answers the same"
     name = "network.head.weight"
     (path,) = noisy.hospital.state_folder.rglob("secret")
-    assert path.parent.parent == noisy.hospital.state_folder / "runs" / RUN / "arm"
+    assert path.parent == noisy.hospital.state_folder, "it is of all runs: a run that is forgotten must not renew it"
     noise = private_generator(ClientSecret(path), "noise", name).standard_normal(tuple(first.change[name].shape))
     torch.testing.assert_close(first.change[name], expected.change[name] + torch.from_numpy(noise).float())
     told_of = [first.to_bytes(), (noisy.hospital.state_folder / "audit.jsonl").read_bytes()]
@@ -301,3 +303,56 @@ def test_no_path_of_the_hospital_is_told(
     assert str(tmp_path) not in reply.reason
     assert "Jane" not in reply.reason
     assert "/Jane [2J is wrong" in visit.audit_log[-1]["reason"]
+
+
+def private_visit(folder: Path, epsilon: float = 8.0, **policy: Any) -> Visit:
+    visit = Visit(folder, "fedavg", **policy)
+    sections = {**visit.experiment.sections}
+    sections["classification"] = replace(sections["classification"], norm="group")
+    privacy = PrivacySettings(epsilon=epsilon, sampling=0.5)
+    visit.experiment = replace(visit.experiment, sections=sections, privacy=privacy)
+    return visit
+
+
+def test_a_private_hospital_counts_what_it_spends_and_tells_no_more(tmp_path: Path) -> None:
+    visit = private_visit(tmp_path, max_epsilon=8.0)
+    hello = visit.ask(run="", arm="fedavg")
+    assert hello.introduction is not None
+    arm = build_arm(visit.experiment, hello.introduction.data_spec)
+    labels, broadcast = hello.introduction.shape.label_names, arm.algorithm.broadcast(arm.start().server)
+    reply = visit.ask(arm="fedavg", labels=labels, broadcast=broadcast, train=True)
+    upload = reply.upload
+    assert upload is not None
+    assert (hello.seconds, reply.seconds, upload.loss) == ({}, {}, None)
+    assert upload.samples == hello.introduction.stats.train
+    entry = visit.audit_log[-1]
+    assert 0 < entry["epsilon"] <= entry["epsilon_of_all_runs"] <= 8
+    told_of = [reply.to_bytes(), (visit.hospital.state_folder / "audit.jsonl").read_bytes()]
+    secret = (visit.hospital.state_folder / "secret").read_bytes()
+    assert not any(secret in data or secret.hex().encode() in data for data in told_of)
+
+
+def test_no_new_run_gives_the_server_a_new_budget(tmp_path: Path) -> None:
+    visit = private_visit(tmp_path, max_epsilon=8.1)
+    broadcast = visit.broadcast()
+    assert visit.ask(broadcast=broadcast, train=True).outcome == "done"
+    shutil.rmtree(visit.hospital.state_folder / "runs")
+    other = visit.ask(run="1" * 32, broadcast=broadcast, train=True)
+    assert other.outcome == "refused"
+    assert "above policy.max_epsilon = 8.1" in other.reason
+    again = visit.ask(broadcast=broadcast, train=True)
+    assert again.outcome == "done", "what has left may leave again: it is the same"
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "policy", "reason"),
+    [
+        (0.0, {"max_epsilon": 3.0}, "promises no differential privacy; policy.max_epsilon = 3 asks for it"),
+        (1.0, {"max_epsilon": 3.0, "max_delta": 1e-6}, "privacy.delta = 1e-05 is more than policy.max_delta = 1e-06"),
+        (4.0, {"max_epsilon": 3.0}, "the run costs 4"),
+    ],
+)
+def test_the_policy_asks_for_privacy(tmp_path: Path, epsilon: float, policy: dict[str, float], reason: str) -> None:
+    reply = private_visit(tmp_path, epsilon, **policy).ask()
+    assert reply.outcome == "refused"
+    assert reason in reply.reason
