@@ -27,8 +27,8 @@ def duplicate_images(examples: Examples) -> Iterator[Finding]:
             if row.part != first["part"]:
                 yield error(
                     examples.place(row.row),
-                    f"{same}, which is for {_purpose(first['part'])}, and this for {_purpose(row.part)}: scores would be "
-                    "of what was learned. Remove one of them.",
+                    f"{same}, which is for {_purpose(first['part'])}, and this for {_purpose(row.part)}: scores would "
+                    "be of what was learned. Remove one of them.",
                 )
             elif row.label != first["label"]:
                 yield error(

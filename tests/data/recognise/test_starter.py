@@ -10,6 +10,7 @@ import pytest
 from made_folders import labels_in_a_table, masks_beside_images, noise, save
 
 from omnifm.config.experiment import make_plan
+from omnifm.data.preparation import preparation_of
 from omnifm.data.recognise.layout import FolderLayout
 from omnifm.data.recognise.starter import Starter, starter
 from omnifm.data.recognise.written import write_starter
@@ -70,3 +71,12 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert [path.name for path in written.files] == ["manifest.csv", "experiment.toml"]
     with pytest.raises(DataError, match=r"manifest.csv exists already"):
         write_starter(labels_in_a_table(tmp_path / "b"), tmp_path / "out")
+
+
+def test_prediction_reads_images_as_the_table_says(tmp_path: Path) -> None:
+    """CT is read in a window; of a table with several modalities, the client's says which."""
+    for cells, named in ((["CT"] * 12, ""), (["CT", "MR", "PET"] * 4, "CT")):
+        experiment = made(tmp_path, label=list("ab") * 6, modality=cells).experiment
+        data = next(iter(make_plan(experiment).arms.values())).data
+        assert preparation_of(data, 2, 1, named).modality == "CT"
+    assert preparation_of(data, 2, 1, "MR").modality == ""
