@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -151,7 +151,7 @@ def load_dataset(
         classes=_main_classes(as_tensor(fields["target"])) if "target" in fields else (0,) * sum(map(len, tables)),
     )
     if kept is None and partition.split_from:
-        kept = split_of_run(data, partition, seed)
+        kept = split_of_run(partition, seed)
     if kept is not None:
         shares = kept.partition(rows, partition, seed, whole_as)
     else:
@@ -165,17 +165,10 @@ def load_dataset(
     return FederatedDataset(clients, label_names if "target" in fields else (), vocabulary, files)
 
 
-def data_settings(data: DataSettings, partition: PartitionSettings, seed: int) -> dict[str, Any]:
-    """Return all that the data of a run depend on, by name, without :data:`PLACES`."""
-    content = {key: value for key, value in asdict(data).items() if key not in PLACES}
-    dealt = {key: value for key, value in asdict(partition).items() if key != "split_from"}
-    return {"data": content, "partition": dealt, "seed": seed}
-
-
-def split_of_run(data: DataSettings, partition: PartitionSettings, seed: int) -> KeptSplit:
+def split_of_run(partition: PartitionSettings, seed: int) -> KeptSplit:
     """Return the split of the run that ``partition.split_from`` names; raises :class:`DataError` if it has none."""
-    record = DataRecord(Path(partition.split_from).expanduser())
-    return record.only_split(data_settings(data, partition, seed))
+    dealt = {key: value for key, value in asdict(partition).items() if key != "split_from"}
+    return DataRecord(Path(partition.split_from).expanduser()).only_split({"partition": dealt, "seed": seed})
 
 
 def loading_of(data: DataSettings, seed: int) -> Loading:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from omnifm.data.data_record import DataRecord, Recorded
 from omnifm.data.federated_dataset import (
+    PLACES,
     DataSettings,
     FederatedDataset,
-    data_settings,
     load_dataset,
     split_of_run,
 )
@@ -18,6 +20,13 @@ from omnifm.data.partition import PartitionSettings
 from omnifm.utils.errors import DataError
 
 _log = logging.getLogger("omnifm")
+
+
+def data_settings(data: DataSettings, partition: PartitionSettings, seed: int) -> dict[str, Any]:
+    """Return all that the data of a run depend on, by name, without :data:`PLACES`."""
+    content = {key: value for key, value in asdict(data).items() if key not in PLACES}
+    dealt = {key: value for key, value in asdict(partition).items() if key != "split_from"}
+    return {"data": content, "partition": dealt, "seed": seed}
 
 
 class OtherDataError(DataError):
@@ -49,7 +58,7 @@ def load_recorded(
         if found:
             _compare(record, found, Fingerprint.of(labels, files, record.key()))
 
-    kept = found.split if found else split_of_run(data, partition, seed) if partition.split_from else None
+    kept = found.split if found else split_of_run(partition, seed) if partition.split_from else None
     dataset = load_dataset(data, partition, seed, kept=kept, check=check)
     if write and found is None:
         fingerprint = Fingerprint.of(tuple(names), dataset.files, record.key(kept.key if kept else None))
