@@ -21,6 +21,7 @@ from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import Reply, Request
 from omnifm.engines.flower.reply_checks import InvalidReplyError, check_work, checked_reply
+from omnifm.engines.flower.secure_aggregation.exchange import SumRequest
 from omnifm.engines.flower.set_aside import SetAside
 from omnifm.federation.loop import NO_MESSAGES, Messages, sample
 from omnifm.runs.arm import Arm
@@ -34,10 +35,11 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class Job:
-    """The work requested from a hospital in one message."""
+    """The work requested from a hospital in one message: evaluation and training, or a stage of a secure sum."""
 
     evaluations: tuple[tuple[Split, EvaluationPoint], ...] = ()
     train: bool = False
+    sum: SumRequest | None = None
 
 
 class FlowerEngine:
@@ -93,6 +95,14 @@ class FlowerEngine:
         self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
     ) -> Iterator[Upload]:
         """Train at the hospitals; yield their uploads in the order of all engines."""
+        for name, reply in self._trained(broadcast, clients, messages):
+            if reply.upload is not None:
+                self._advance(name, reply)
+                yield reply.upload
+        self._forget()
+
+    def _trained(self, broadcast: Broadcast, clients: Sequence[str], messages: Messages) -> Iterator[tuple[str, Reply]]:
+        """Train at the hospitals that have not done so ahead; yield the replies that count."""
         ahead = self._ahead if self._ahead_of == broadcast.round else {}
         clients = sorted(self._available(clients), key=lambda name: -self.membership.client_stats[name].train)
         missing = {name: Job(train=True) for name in clients if name not in ahead}
@@ -103,13 +113,14 @@ class FlowerEngine:
             while name not in ready:
                 found, reply = next(answers)
                 ready[found] = reply
-            reply = ready.pop(name)
-            if reply is not None and reply.upload is not None:
-                self._digests.pop(name, None)
-                if reply.state is not None:
-                    self._digests[name] = reply.state
-                yield reply.upload
-        self._forget()
+            if (reply := ready.pop(name)) is not None:
+                yield name, reply
+
+    def _advance(self, name: str, reply: Reply) -> None:
+        """Continue a hospital from the state after its training, which counts."""
+        self._digests.pop(name, None)
+        if reply.state is not None:
+            self._digests[name] = reply.state
 
     def evaluate(
         self,
@@ -231,11 +242,17 @@ class FlowerEngine:
         return [name for name in waiting if late or self.clients.gone_for(name) > self.settings.grace]
 
     def _send(self, name: str, number: int, broadcast: bytearray, message: Tensors | None, job: Job) -> None:
+        request = self._request(name, number, message, job)
+        records = {} if job.sum else {"broadcast": broadcast}
+        self.clients.send(name, request.to_bytes(records), f"round {number}")
+
+    def _request(self, name: str, number: int, message: Tensors | None, job: Job) -> Request:
+        """Return a request for a job, but for its broadcast."""
         state = self._digests.get(name)
         keep = {digest for client, digest in self.checkpoints.needed if client == name}
         if name in self._ahead and (ahead := self._ahead[name].state):
             keep.add(ahead)
-        request = Request(
+        return Request(
             self.membership.run,
             self.name,
             self.clients.next_issue(),
@@ -247,9 +264,9 @@ class FlowerEngine:
             keep=tuple(sorted(keep)),
             evaluations=job.evaluations,
             train=job.train,
+            sum=job.sum,
             message=Broadcast(number, {}, message) if message else None,
         )
-        self.clients.send(name, request.to_bytes({"broadcast": broadcast}), f"round {number}")
 
     def _validated(
         self, answer: ClientAnswer, broadcast: Broadcast, messages: Messages, job: Job
