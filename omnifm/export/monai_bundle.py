@@ -181,12 +181,11 @@ def _scaling(rule: dict[str, Any], modality: str) -> str:
 def _finishing(about: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what is done to an item with a prediction ``pred`` for one image."""
     volume = len(about["image"]["size"]) == 3
-    place = "{key: item['image'].meta[name] for key, name in (('filename_or_obj',) * 2, ('affine', 'original_affine'))}"
+    known = "{'filename_or_obj': m['filename_or_obj'], 'affine': m.get('original_affine', m.get('affine'))}"
+    place = f"(lambda m: {known})(item['image'].meta)"
     saved = {"_target_": "Lambda", "func": f"$lambda item: [@save(item['pred'], {place}), item][1]"}
     if about["gives"] == "regions":
-        way: dict[str, Any] = {"transform": "@preprocessing", "orig_keys": "image", "nearest_interp": False}
-        back = {"_target_": "Invertd", "keys": "pred", **way}
-        return [back, {"_target_": "AsDiscreted", "keys": "pred", "threshold": about["threshold"]}, saved]
+        return [{"_target_": "AsDiscreted", "keys": "pred", "threshold": about["threshold"]}, saved]
     if about["gives"] == "image":
         axes = "(0, 3, 2, 1)" if volume else "(0, 2, 1)"  # MONAI counts columns first
         return [{"_target_": "Lambdad", "keys": "pred", "func": f"$lambda x: x.permute{axes}"}, saved]
