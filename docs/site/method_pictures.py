@@ -1,7 +1,7 @@
-"""Draw the pictures of docs/method.md into docs/pictures: ``python docs/site/pictures.py``.
+"""Draw the pictures of docs/method.md into docs/pictures: ``python docs/site/method_pictures.py``.
 
 All of them come from the phantom and from the functions that train. The same versions draw the same files.
-``python docs/site/pictures.py FOLDER`` measures the agreement of spectra on registered pairs of real images.
+``python docs/site/method_pictures.py FOLDER`` measures the agreement of spectra on registered pairs of real images.
 """
 
 from __future__ import annotations
