@@ -73,7 +73,7 @@ def test_its_commands_and_their_options_exist(page: Path) -> None:
 @each_page
 def test_its_experiments_can_be_read_with_their_changes(page: Path) -> None:
     for command in commands(page):
-        if found := experiment_of(command):
+        if command.startswith("omnifm") and (found := experiment_of(command)):
             assert read_plan(*found).arms
 
 

@@ -96,11 +96,9 @@ def _type(place: Schema) -> str:
     if "items" in place:
         words = f"list of: {'table, below' if 'oneOf' in place['items'] else _type(place['items'])}"
     else:
-        words = {
-            "object": "table, below" if place.get("properties") else "table",
-            "boolean": "`true`, `false`",
-            "number": "number",
-        }.get(place.get("type", ""), place.get("type", "any"))
+        kind = str(place.get("type", "any"))
+        known = {"object": "table, below" if place.get("properties") else "table", "boolean": "`true`, `false`"}
+        words = known.get(kind, kind)
     ranges = [text.format(_toml(place[key])) for key, text in (_BOUNDS | _MORE).items() if place.get(key) is not None]
     return ", ".join([words, *ranges])
 

@@ -52,7 +52,7 @@ def experiment_schema(more: Mapping[str, type], callbacks: Mapping[str, type]) -
     """
     load_plugins()
     kinds: dict[str, type] = {**tasks.task_settings(), **algorithms.ALGORITHM_SETTINGS, **more}
-    chosen = {("rule", name): kind for name, kind in AGGREGATORS.items()}
+    chosen: dict[tuple[str, str], type] = {("rule", name): kind for name, kind in AGGREGATORS.items()}
     chosen |= {("kind", name): kind for name, kind in callbacks.items()}
     inputs = [(name, "validation", validator(kind)) for name, kind in {"": Experiment, **kinds, **chosen}.items()]
     schemas, shared = TypeAdapter.json_schemas(inputs, schema_generator=_Described)  # type: ignore[arg-type]
@@ -64,8 +64,8 @@ def experiment_schema(more: Mapping[str, type], callbacks: Mapping[str, type]) -
     for kind in definitions.values():
         if "const" in kind.get("properties", {}).get("kind", {}):  # what distinguishes sources
             kind["required"] = ["kind", *kind.get("required", [])]
-            for key, meaning in _OF_SOURCES.items():
-                kind["properties"].get(key, {}).setdefault("description", meaning)
+            for name, meaning in _OF_SOURCES.items():
+                kind["properties"].get(name, {}).setdefault("description", meaning)
             kind["properties"]["kind"]["description"] = _OF_SOURCES["kind"]
     choices = {key: _choice(definitions[found[key]["$ref"].rpartition("/")[2]], *key) for key in chosen}
     for key in chosen:
