@@ -15,6 +15,7 @@ from omnifm.cli.inspect import report, show_data
 from omnifm.cli.privacy_show import show_privacy
 from omnifm.cli.runs import export, pretrain, run
 from omnifm.cli.schema_command import schema
+from omnifm.cli.watch_command import watch
 from omnifm.deploy.commands import app as deploy_app
 from omnifm.utils.errors import OmniFMError
 
@@ -36,7 +37,7 @@ def _options(
     """Federated learning of medical images across modalities and tasks."""
 
 
-for command in (run, pretrain, export, compare, report, schema):
+for command in (run, pretrain, export, compare, watch, report, schema):
     app.command()(command)
 data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
 data_app.command("show")(show_data)

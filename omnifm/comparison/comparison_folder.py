@@ -145,11 +145,8 @@ class ComparisonFolder:
         Raises:
             ExperimentError: there is none, or it has changed since; names the difference.
         """
-        self.check_begun()
+        old = self.design()
         remove_strays(self.path)
-        old_options = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
-        old_document = read_plan(self.document).document
-        old = ComparisonOptions(**{**old_options, "sweep": tuple(old_options["sweep"])}).design(old_document)
         if document is None:
             return old
         if changed := differences(old.resolved(), options.design(document).resolved()):
@@ -157,7 +154,17 @@ class ComparisonFolder:
                 f"The comparison is not that of {self.path}: {'; '.join(changed)}. Resume without an experiment file "
                 f"to continue the old one, or start a new one with another --out."
             )
-        return replace(old, document=renewed(old_document, document))
+        return replace(old, document=renewed(old.document, document))
+
+    def design(self) -> Design:
+        """Return the design of the comparison in this folder, which is not changed.
+
+        Raises:
+            ExperimentError: there is none, or its files are damaged.
+        """
+        self.check_begun()
+        asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        return ComparisonOptions(**{**asked, "sweep": tuple(asked["sweep"])}).design(read_plan(self.document).document)
 
     def cell(self, cell: Cell) -> ArmFolder:
         """Return the folder of a cell."""

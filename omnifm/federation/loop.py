@@ -75,6 +75,11 @@ class Engine(Protocol):
         """The clients' numbers of training samples, as agreed before training."""
         ...
 
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """How long each client's last update took, as far as it is known; nothing is decided by it."""
+        ...
+
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
         ...
@@ -190,6 +195,8 @@ class Federation:
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
                 if "accepted" in upload.notes:
                     clients[upload.client]["accepted"] = upload.notes["accepted"]
+                if upload.client in (took := self.engine.seconds):
+                    clients[upload.client]["seconds"] = round(took[upload.client], 3)
                 sizes.append(upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload

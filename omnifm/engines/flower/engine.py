@@ -64,6 +64,7 @@ class FlowerEngine:
         self.set_aside = set_aside
         self._experiment, self._weights = public_config(arm.experiment), weights
         self._digests: dict[str, str] = {}
+        self._seconds: dict[str, float] = {}
         self._ahead: dict[str, Reply] = {}
         self._ahead_of = 0
         self._scores: dict[tuple[Split, EvaluationPoint], dict[str, Scores]] = {}
@@ -83,6 +84,11 @@ class FlowerEngine:
     def samples(self) -> dict[str, int]:
         """The hospitals' numbers of training samples, as they introduced themselves."""
         return {name: stats.train for name, stats in self.membership.client_stats.items()}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long the server waited for each hospital's last answer."""
+        return self._seconds
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Continue from these states."""
@@ -277,5 +283,6 @@ class FlowerEngine:
         done = {"round": broadcast.round, "seconds": round(seconds, 2)} if reply else {}
         self.events.update_status({name: {**done, "trouble": reason}})
         if reply:
+            self._seconds[name] = seconds
             spent: dict[str, Any] = {f"{what}_seconds": round(value, 3) for what, value in reply.seconds.items()}
             self.events.log("answer", name, **{"round": broadcast.round, "seconds": round(seconds, 3), **spent})
