@@ -34,6 +34,7 @@ def compare(
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
     started = time.monotonic()
     from omnifm.callbacks.progress import StageProgress
+    from omnifm.callbacks.round_lines import StageLines
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.comparison.compare import compare_locked
     from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
@@ -54,6 +55,7 @@ def compare(
     folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
     begun = folder.has_begun
     guard = kept("cells", folder.path, begun)
-    with stoppable("compare", "cells", folder.path, begun), StageProgress(err) as live:
+    progress = StageProgress(err) if err.is_terminal else StageLines(err)
+    with stoppable("compare", "cells", folder.path, begun), progress as live:
         compare_locked(given, fresh, options, folder, workers or auto_workers(), live, limit, guard=guard)
     print_tables(terminal_tables(folder.path), folder.path)

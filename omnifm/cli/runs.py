@@ -120,6 +120,7 @@ def _execute(
 ) -> Plan:
     """Run a plan in its folder and print the tables."""
     from omnifm.callbacks.progress import LiveProgress
+    from omnifm.callbacks.round_lines import RoundLines
     from omnifm.results.write import terminal_tables
     from omnifm.runs.backend import make_backend
     from omnifm.runs.run import execute_locked, has_begun
@@ -127,8 +128,9 @@ def _execute(
 
     begun = partial(has_begun, folder)
     backend, live = make_backend(engine, workers or auto_workers()), LiveProgress(err)
+    lines = [] if err.is_terminal else [RoundLines(err)]
     guard = kept("rounds", folder, begun)
     with stoppable(command, "rounds", folder, begun), live:
-        plan = execute_locked(given, folder, backend, [limit, live], fresh=fresh, guard=guard)
+        plan = execute_locked(given, folder, backend, [limit, live, *lines], fresh=fresh, guard=guard)
     print_tables(terminal_tables(folder), folder)
     return plan
