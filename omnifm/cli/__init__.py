@@ -11,7 +11,10 @@ import typer
 
 from omnifm.cli.comparisons import compare
 from omnifm.cli.console import Warnings, os_error_text, print_error, say
+from omnifm.cli.examples import show_examples
+from omnifm.cli.init_command import init
 from omnifm.cli.inspect import report, show_data
+from omnifm.cli.list_command import list_names
 from omnifm.cli.privacy_show import show_privacy
 from omnifm.cli.runs import export, pretrain, run
 from omnifm.cli.schema_command import schema
@@ -19,7 +22,11 @@ from omnifm.cli.watch_command import watch
 from omnifm.deploy.commands import app as deploy_app
 from omnifm.utils.errors import OmniFMError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _print_version(version_requested: bool) -> None:
@@ -37,8 +44,9 @@ def _options(
     """Federated learning of medical images across modalities and tasks."""
 
 
-for command in (run, pretrain, export, compare, watch, report, schema):
+for command in (init, run, pretrain, export, compare, watch, report, schema):
     app.command()(command)
+app.command("list")(list_names)
 data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
 data_app.command("show")(show_data)
 app.add_typer(data_app, name="data")
@@ -46,6 +54,7 @@ privacy_app = typer.Typer(help="What leaves a hospital in an experiment.", no_ar
 privacy_app.command("show")(show_privacy)
 app.add_typer(privacy_app, name="privacy")
 app.add_typer(deploy_app, name="deploy")
+show_examples(app)
 
 
 def main() -> None:

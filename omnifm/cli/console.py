@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from rich.markup import escape
 from omnifm.utils.terminal import SafeConsole
 
 out, err = SafeConsole(), SafeConsole(stderr=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = 100  # what the tables are made for: in a file or a pipe none of their cells is folded
 
 
 def say(text: str) -> None:

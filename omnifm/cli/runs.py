@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omnifm.cli.console import err, print_tables, say
-from omnifm.cli.options import Limit, Set, Workers
+from omnifm.cli.options import Limit, Overwrite, Set, Workers, new_folder
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
 
@@ -32,6 +32,7 @@ def run(
             metavar="in-process|flower-simulation", help="The engine that runs the clients; Flower's needs Ray."
         ),
     ] = "in-process",
+    overwrite: Overwrite = False,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
@@ -41,8 +42,8 @@ def run(
     _check_options("run", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
-    folder = resume or out or Path("runs") / (given.name if given else "")
-    _execute("run", given, folder, resume is None, workers, limit, engine)
+    folder = resume or out or new_folder(given.name if given else "", overwrite)
+    _execute("run", given, folder, resume is None, workers, limit, engine, overwrite)
 
 
 def pretrain(
@@ -58,6 +59,7 @@ def pretrain(
     ] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train on all data in one place, and write the weights that other experiments may start from (init = FILE)."""
     started = time.monotonic()
@@ -72,9 +74,9 @@ def pretrain(
     given = None if experiment is None else pretraining_plan(read_plan(experiment, overrides or ()))
     file = file_of(resume) if resume else out or file_of(Path("runs") / (given.name if given else ""))
     folder = resume or folder_of(file)
-    if resume is None and file.exists():
-        raise ExperimentError(f"{file} exists already. Give another --out.")
-    plan = _execute("pretrain", given, folder, resume is None, workers, limit)
+    if resume is None and file.exists() and not overwrite:
+        raise ExperimentError(f"{file} exists already. Give another --out, or --overwrite.")
+    plan = _execute("pretrain", given, folder, resume is None, workers, limit, overwrite=overwrite)
     write_start(LoadedArm.of(folder, plan), file)
     say(f"Weights: {file}")
 
@@ -117,6 +119,7 @@ def _execute(
     workers: int,
     limit: TimeLimit,
     engine: str = "in-process",
+    overwrite: bool = False,
 ) -> Plan:
     """Run a plan in its folder and print the tables."""
     from omnifm.callbacks.progress import LiveProgress
@@ -131,6 +134,8 @@ def _execute(
     lines = [] if err.is_terminal else [RoundLines(err)]
     guard = kept("rounds", folder, begun)
     with stoppable(command, "rounds", folder, begun), live:
-        plan = execute_locked(given, folder, backend, [limit, live, *lines], fresh=fresh, guard=guard)
+        plan = execute_locked(
+            given, folder, backend, [limit, live, *lines], fresh=fresh, overwrite=overwrite, guard=guard
+        )
     print_tables(terminal_tables(folder), folder)
     return plan

@@ -24,6 +24,7 @@ from omnifm.data.partition import PartitionSettings
 from omnifm.results.write import write_results
 from omnifm.runs.arm import make_arm
 from omnifm.runs.backend import LocalBackend
+from omnifm.runs.clearing import clear
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays
 from omnifm.utils.errors import IncompatibleError, NonFiniteLossError, OutOfTime
@@ -197,10 +198,12 @@ def compare_locked(
     limit: TimeLimit,
     callbacks: Sequence[Callback] = (),
     guard: AbstractContextManager[object] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Create a comparison of a ``fresh`` design, or resume the folder's, and run it, its folder locked.
 
-    ``guard`` is entered after the folder has been checked and before anything runs.
+    ``guard`` is entered after the folder has been checked and before anything runs. With ``overwrite`` a run or
+    comparison that the folder holds is removed first.
 
     Raises:
         FolderInUseError: another process holds the folder.
@@ -210,6 +213,8 @@ def compare_locked(
         folder.check_begun()  # else a lock file would be left in an unrelated folder
     with locked(folder.path):
         if given and fresh:
+            if overwrite:
+                clear(folder.path)
             folder.check_free()
             folder.keep_weights(fresh, given.weights)
         design = fresh or folder.reopen(given.document if given else None, options)

@@ -79,6 +79,12 @@ class FederatedDataset:
         names = [client.name for client in self.clients]
         raise DataError(f"There is no client {name!r}. {did_you_mean(name, names)}")
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from omnifm.data.notebook import dataset_html
+
+        return dataset_html(self)
+
 
 def load_dataset(
     data: DataSettings, partition: PartitionSettings, seed: int, whole_as: str = "", labels: Sequence[str] = ()

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.images import pixels
 from omnifm.data.subset import ClientData, Subset
+from omnifm.utils.fonts import all_scripts
 
 SAMPLES = 6
 MOST_CLIENTS = 16
@@ -52,6 +53,11 @@ def describe(dataset: FederatedDataset) -> list[ClientRow]:
 
 def picture(dataset: FederatedDataset, path: Path) -> None:
     """Write a PNG with a row for each (of the first) clients: training images and counts of classes."""
+    with all_scripts():
+        _draw(dataset, path)
+
+
+def _draw(dataset: FederatedDataset, path: Path) -> None:
     shown = dataset.clients[:MOST_CLIENTS]
     groups = sorted({client.group for client in dataset.clients})
     # Made without pyplot, so that neither a display nor global state is needed.

@@ -23,6 +23,7 @@ from omnifm.config.toml import to_toml
 from omnifm.results.write import write_results
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
+from omnifm.runs.clearing import clear
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays, write_atomically
 from omnifm.utils.errors import ExperimentError
@@ -40,9 +41,11 @@ def create(out: Path, plan: Plan) -> Plan:
     """
     make_callbacks(plan.document)
     if (out / "comparison.json").exists():
-        raise ExperimentError(f"{out} holds a comparison already. Give another --out.")
+        raise ExperimentError(f"{out} holds a comparison already. Give another --out, or --overwrite.")
     if has_begun(out):
-        raise ExperimentError(f"{out} holds a run already. Continue it with --resume {out}, or give another --out.")
+        raise ExperimentError(
+            f"{out} holds a run already. Continue it with --resume {out}, or give another --out, or --overwrite."
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / "versions.json", json.dumps(versions(), indent=2).encode())
@@ -118,11 +121,13 @@ def execute_locked(
     callbacks: Sequence[Callback] = (),
     *,
     fresh: bool = True,
+    overwrite: bool = False,
     guard: AbstractContextManager[object] | None = None,
 ) -> Plan:
     """Create a run, or resume one, and execute it, its folder locked.
 
-    ``guard`` is entered after the run is created and before it is executed. Returns the plan.
+    With ``overwrite`` a run or comparison that the folder holds is removed first. ``guard`` is entered after the run is
+    created and before it is executed. Returns the plan.
 
     Raises:
         FolderInUseError: another process holds the folder.
@@ -131,6 +136,8 @@ def execute_locked(
     if not fresh:
         plan_of(out, "no run to resume")  # else a lock file would be left in an unrelated folder
     with locked(out):
+        if overwrite and fresh:
+            clear(out)
         plan = create(out, given) if given and fresh else reopen(out, given)
         with guard or nullcontext():
             execute(plan, out, backend, callbacks)

@@ -8,7 +8,8 @@ regions (Isensee et al., nnU-Net for Brain Tumor Segmentation, BrainLes 2020): b
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,9 @@ class Segmentation(Task):
     """
 
     main_metric = "dice"
+    sources = ("phantom_regions", "masked_folder", "brats")
+    learning_rate, optimizer = 0.005, "adamw"
+    networks: ClassVar[Mapping[str, type]] = {"unet": UNetEncoder}
     imports = ("monai.metrics",)
 
     def __init__(self, settings: SegmentationSettings, shape: DataShape) -> None:

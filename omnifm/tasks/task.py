@@ -6,6 +6,7 @@ spectral adapter to the federation, is the same for every task.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -119,6 +120,9 @@ class Task:
     that this task's settings keep at the client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a
     task without any. ``imports`` names modules that the task imports when it first needs them: an engine imports them
     once, before its workers start.
+
+    For those who begin: ``sources`` are the kinds of data that serve it, one that needs no download first;
+    ``learning_rate`` and ``optimizer`` suit such data; ``networks`` are those that it can be built with, by name.
     """
 
     main_metric: ClassVar[str]
@@ -127,6 +131,10 @@ class Task:
     personal: tuple[str, ...] = ()
     classes: int = 0
     imports: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ("phantom", "image_folder")
+    learning_rate: ClassVar[float] = 0.02
+    optimizer: ClassVar[str] = "sgd"
+    networks: ClassVar[Mapping[str, type]] = {}
 
     @property
     def table_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -110,4 +110,8 @@ def _holder(folder: Path) -> str:
 
 
 def _unwritable(folder: Path, error: OSError) -> ExperimentError:
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            to = place.readlink()
+            return ExperimentError(f"{place} is a link to {to}, which does not exist. Create that, or remove the link.")
     return ExperimentError(f"The folder {folder} cannot be written: {error.strerror}.")

@@ -186,3 +186,18 @@ def test_one_at_a_time_holds_others_off(tmp_path: Path) -> None:
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("below", ["", "run", "a/run"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
+    words = f"{tmp_path / 'runs'} is a link to {tmp_path / 'nowhere'}, which does not exist. Create that, or remove"
+    with pytest.raises(ExperimentError) as told, locked(tmp_path / "runs" / below):
+        pass
+    assert str(told.value).startswith(words)
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to("runs")
+    with pytest.raises(ExperimentError, match="is a link to runs, which does not exist"), locked(tmp_path / "runs/x"):
+        pass
