@@ -50,9 +50,8 @@ class LesionSize(Task):
         return Closeness()
 
     def visualise(self, prediction: Any, batch: Batch) -> list[Panel]:
-        rows = zip(batch["image"], prediction.tolist(), truth(batch).tolist(), strict=True)
         return [
-            Panel((Picture("", pixels(image)),), None, f"{found:.1%}, is {size:.1%}") for image, found, size in rows
+            Panel((Picture("", pixels(x)),), None, f"{y:.1%}") for x, y in zip(batch["image"], prediction, strict=True)
         ]
 
 
