@@ -31,9 +31,10 @@ class RetrievalEvidence:
     """How often each client retrieved each owner's prototypes, and how often chance would have.
 
     ``clients`` are all clients of the federation, ``owners`` those with entries in the bank. ``retrieved`` and
-    ``expected`` ``(clients, owners)`` float32 hold shares of a client's retrievals, summed over its rounds with
-    exponential decay. Chance retrieves an owner in proportion to its entries. Where ``expected`` is 0, the client has
-    not yet met the owner.
+    ``expected`` ``(clients, owners)`` float32 hold shares of a client's retrievals, summed over all its rounds. The
+    first rounds count as much as the last, since training can bring the tokens of different modalities nearer to each
+    other. Chance retrieves an owner in proportion to its entries. Where ``expected`` is 0, the client has not yet met
+    the owner.
     """
 
     clients: tuple[str, ...]
@@ -47,7 +48,7 @@ class RetrievalEvidence:
         empty = torch.zeros(len(clients), 0)
         return cls(tuple(clients), (), empty, empty)
 
-    def with_round(self, bank: KnowledgeBank, seen: Iterable[Retrievals], decay: float) -> RetrievalEvidence:
+    def with_round(self, bank: KnowledgeBank, seen: Iterable[Retrievals]) -> RetrievalEvidence:
         """Return the evidence after a round in which clients retrieved from ``bank``; unknown clients are ignored."""
         owners = bank.clients.names
         retrieved, expected = self._aligned(self.retrieved, owners), self._aligned(self.expected, owners)
@@ -58,8 +59,8 @@ class RetrievalEvidence:
             if row is None or not int(times.sum()):
                 continue
             counts = torch.bincount(bank.clients.codes[rows], times, minlength=len(owners)).float()
-            retrieved[row] = decay * retrieved[row] + counts / counts.sum()
-            expected[row] = decay * expected[row] + entries / entries.sum()
+            retrieved[row] += counts / counts.sum()
+            expected[row] += entries / entries.sum()
         return RetrievalEvidence(self.clients, owners, retrieved, expected)
 
     def _aligned(self, table: Tensor, owners: Sequence[str]) -> Tensor:
@@ -133,5 +134,5 @@ class RetrievalEvidence:
         by_circle = torch.zeros(len(rows), int(labels.max()) + 1).index_add(1, labels, self.retrieved[rows])
         total = by_circle.sum(dim=1)
         most, best = by_circle.max(dim=1)
-        sure = (most > total / 2) & (total > 1.5)  # one round adds 1; two add about 2, less decay
+        sure = (most > total / 2) & (total > 1.5)  # each round adds 1
         return {self.clients[row]: int(best[place]) + 1 for place, row in enumerate(rows) if sure[place]}

@@ -112,12 +112,12 @@ class CircleRound:
         mean, self._mean = split_mean(mean)
         return mean
 
-    def result(self, source: CircleSource, decay: float) -> CircleState:
-        """Return the circles after the round; ``decay`` weighs evidence relative to the next round's."""
+    def result(self, source: CircleSource) -> CircleState:
+        """Return the circles after the round."""
         after = self._before.moved(self._mean)
         if source != "bank":
             return after
-        evidence = after.evidence.with_round(self._bank, self._retrievals, decay)
+        evidence = after.evidence.with_round(self._bank, self._retrievals)
         trust = after.trust.with_reports(self._accepted)
         for members in after.circles.members.values():
             trust = trust.judged(members, partial(evidence.mean_affinity, members), ALIKE)

@@ -187,7 +187,7 @@ class OmniFM(ComposedAlgorithm):
                 yield circles.take(upload, bank_upload)
 
         state = super().server_update(state, passing(), lambda mean: circles.split(on_mean(mean)))
-        after = circles.result(self.circles, self.bank.frequency_decay)
+        after = circles.result(self.circles)
         return after.put_into(_with_bank(state, refreshment.result(), report.result()))
 
 

@@ -12,8 +12,8 @@ from omnifm.core.records import ClientState, ServerState
 class Checkpoint:
     """Everything that later rounds depend on.
 
-    ``best`` holds ``(round, score)`` by evaluation point, from validation data; ``norms`` the clients of the last
-    uploads that counted and the norms of their changes.
+    ``best`` holds ``(round, score)`` by evaluation point, from validation data; ``norms`` the clients whose
+    uploads counted last and the largest norm that the change of each has had.
     """
 
     server: ServerState

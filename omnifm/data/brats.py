@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,12 +11,15 @@ from torch import Tensor
 
 from omnifm.data.brats_case import BRATS_SEQUENCES, Case, find_case, read_case
 from omnifm.data.limits import MOST_VOXELS, check_extent
+from omnifm.data.reading.files import subfolders
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
+from omnifm.data.tables import read_table
 from omnifm.data.volumes import between, cropped, shrunk_volume
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, settings
+from omnifm.utils.words import joined
 
 _log = logging.getLogger("omnifm")
 SLABS = (0.6, 0.8)
@@ -115,7 +117,7 @@ class BratsSource:
             raise DataError(
                 f"{folder}: no such folder. Put the cases there as <case>/<case>_t1.nii.gz, or correct folder."
             )
-        cases = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        cases = subfolders(folder)
         if not cases:
             raise DataError(f"{folder}: holds no cases. Put them there as <case>/<case>_t1.nii.gz.")
         name = self.name or folder.name
@@ -141,16 +143,16 @@ class BratsSource:
 
 def _table(path: Path) -> dict[str, str]:
     """Return the institution of each case that FeTS's table names."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {row["Subject_ID"].strip(): row["Partition_ID"].strip() for row in rows}
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}). Put FeTS's table there, or correct institutions."
-        ) from error
-    except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no table with the columns Partition_ID and Subject_ID.") from error
+    table = read_table(path, ("Partition_ID", "Subject_ID"))
+    for row, cells in table[["Subject_ID", "Partition_ID"]].iterrows():
+        if not all(cells):
+            raise DataError(f"{path}, row {row}: lacks its Subject_ID or Partition_ID. Fill it in, or remove the row.")
+    twice = table[table["Subject_ID"].duplicated(keep=False)]
+    if len(twice):
+        case = twice["Subject_ID"].iloc[0]
+        rows = joined(str(row) for row in twice.index[twice["Subject_ID"] == case])
+        raise DataError(f"{path}: names case {case!r} in rows {rows}. Leave it in one of them.")
+    return dict(zip(table["Subject_ID"], table["Partition_ID"], strict=True))
 
 
 def _heights(planes: Tensor, channels: int, count: int) -> list[int]:

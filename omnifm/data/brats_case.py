@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnifm.data.limits import MOST_VOXELS, check_extent
+from omnifm.data.reading.nifti import load_nifti
 from omnifm.utils.errors import DataError
 
 BRATS_SEQUENCES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
@@ -37,11 +37,12 @@ LAYOUTS: tuple[dict[str, str], ...] = (
 )
 """The paths of a case's files: BraTS to 2021 and FeTS, BraTS since 2023, BraTS Toolkit. ``.nii`` does as well."""
 
-SMALLEST, LARGEST = 1e-3, 1e3
-"""The spacing of voxels (mm) lies between these: others are damage."""
-
 BRIGHT = 99.5
 """The percentile of the voxels above 0 that becomes 1."""
+STANDARDISED = 0.1
+"""A sequence with more than this share of negative values among those that are not 0 holds z-scores."""
+DARKEST = 0.02
+"""What the darkest of the brain becomes where it holds z-scores, so that it is told from what lies outside."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ def read_case(files: dict[str, Path]) -> Case:
     from monai.data.meta_tensor import MetaTensor  # takes seconds to import
     from monai.transforms.spatial.array import Orientation
 
-    read = {key: _read(path) for key, path in files.items()}
+    read = {key: load_nifti(path) for key, path in files.items()}
+    for path, (values, _) in zip(files.values(), read.values(), strict=True):
+        if values.ndim != 3:
+            raise DataError(f"{path}: holds colours. Save it with one number a voxel.")
     (first, (known, affine)), *others = read.items()
     for key, (values, other) in others:
         _check_grid(files[key], values.shape, other, files[first], known.shape, affine)
@@ -96,39 +100,6 @@ def read_case(files: dict[str, Path]) -> Case:
     spacing = np.linalg.norm(turned.affine.numpy()[:3, :3], axis=0)
     planes = turned.as_tensor().permute(0, 3, 2, 1).contiguous()
     return Case(planes[:-1], planes[-1].numpy().astype(np.uint8), tuple(float(step) for step in spacing[::-1]))
-
-
-def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return the voxels ``(x, y, z)`` of a file and its affine ``(4, 4)``."""
-    import nibabel
-
-    try:
-        with np.errstate(all="ignore"):  # what a damaged scale makes of the values is looked at below
-            image: Any = nibabel.load(path)
-            check_extent(path, image.shape, MOST_VOXELS, "voxels", "Resample it to a coarser grid, or remove the case.")
-            values, affine = np.asanyarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file can end in any error of nibabel, zlib or NumPy
-        raise DataError(f"{path}: cannot be read as NIfTI ({_first_line(error)}). Replace the file.") from error
-    if values.ndim != 3:
-        raise DataError(f"{path}: is not one volume of three axes, but {' x '.join(map(str, values.shape))}.")
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"{path}: holds colours or complex numbers ({values.dtype}). Save it with one number a voxel.")
-    if affine.shape != (4, 4) or not np.isfinite(affine).all() or not _spans(affine):
-        raise DataError(f"{path}: its affine places the voxels nowhere (not finite, or flat). Replace the file.")
-    return values, affine
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _spans(affine: NDArray[np.float64]) -> bool:
-    """Return whether the three axes are of a length that a voxel may have, and are not coplanar."""
-    axes = affine[:3, :3]
-    steps = np.linalg.norm(axes, axis=0)
-    return bool((steps > SMALLEST).all() and (steps < LARGEST).all() and abs(np.linalg.det(axes / steps)) > 1e-6)
 
 
 def _check_grid(
@@ -157,7 +128,12 @@ def _check_grid(
 
 
 def _normalised(values: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """Return a sequence in [0, 1]: 0 stays 0 (skull-stripped images have it outside), what is below becomes 0."""
+    """Return a sequence in [0, 1]: 0 stays 0, which is what skull-stripped images have outside.
+
+    Values above 0 are divided by their 99.5th percentile. Of a sequence that was standardised (z-scores), negative
+    values are the darker half of the brain: it is read from the 0.5th to the 99.5th percentile of what is not outside.
+    A few negative values, as resampling leaves at edges, become 0.
+    """
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
     if not np.isfinite(values).all():
@@ -165,8 +141,19 @@ def _normalised(values: NDArray[Any], path: Path) -> NDArray[np.float32]:
     inside = values[values > 0]
     if not len(inside):
         raise DataError(f"{path}: holds no value above 0, so there is nothing to see. Replace the file.")
+    if np.count_nonzero(values < 0) > STANDARDISED * np.count_nonzero(values):
+        return _standardised(values)
     with np.errstate(over="ignore"):
         return np.clip(values / np.float32(np.percentile(inside, BRIGHT)), 0, 1)
+
+
+def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return z-scores in [0, 1]; outside, which has the value of the corners, is 0, and the darkest inside above it."""
+    corners = values[:: values.shape[0] - 1 or 1, :: values.shape[1] - 1 or 1, :: values.shape[2] - 1 or 1]
+    brain = values != np.median(corners)
+    low, high = np.percentile(values[brain], (100 - BRIGHT, BRIGHT))
+    unit = DARKEST + (1 - DARKEST) * np.clip((values - low) / max(high - low, 1e-6), 0, 1)
+    return np.where(brain, unit, 0).astype(np.float32)
 
 
 def _codes(values: NDArray[Any], path: Path) -> NDArray[np.uint8]:

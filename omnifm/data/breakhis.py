@@ -9,8 +9,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 
-from omnifm.data.image_folder import SUFFIXES
+from omnifm.data.reading.files import images_among, warn_of_others
+from omnifm.data.reading.intensity import Intensity
 from omnifm.data.source import Loading
+from omnifm.data.source_images import SourceImages
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.tile_folder import check_tiles, cut, repeated
 from omnifm.utils.errors import DataError
@@ -43,6 +45,7 @@ class BreaKHisSource:
     patients of their own. ``tile`` and ``tiles`` cut as in a tile folder. ``limit`` takes at most that many images of
     each magnification, evenly spaced over the sorted paths (0: all). ``name`` is the institution's. The label is benign
     or malignant. Blocks of one case (14-22549AB, 14-22549CD) count as one patient. No split is published.
+    ``intensity`` says how the numbers of the images become intensities (without it ``data.intensity`` does).
     """
 
     kind: Literal["breakhis"] = "breakhis"
@@ -53,6 +56,7 @@ class BreaKHisSource:
     tiles: CountOrZero = 0
     limit: CountOrZero = 0
     name: str = "breakhis"
+    intensity: Intensity | None = None
 
     def __post_init__(self) -> None:
         check_tiles(self.tile, self.tiles)
@@ -61,7 +65,8 @@ class BreaKHisSource:
         """Read and cut the images."""
         folder = loading.root / self.folder
         found = self._chosen(_micrographs(folder), folder)
-        image, counts = cut([one.path for one in found], self.tile, self.tiles, loading)
+        reader = SourceImages(loading, "", self.intensity)
+        image, counts = cut([one.path for one in found], self.tile, self.tiles, loading, reader)
         label = torch.tensor([one.label for one in found]).repeat_interleave(torch.tensor(counts))
         return SourceTable(
             fields={"image": image, "label": label},
@@ -108,7 +113,9 @@ def _micrographs(folder: Path) -> list[Micrograph]:
     top = folder / "BreaKHis_v1/histology_slides/breast"
     if not top.is_dir():
         raise DataError(f"{top}: no such folder. Unpack BreaKHis_v1.tar.gz in {folder}, or correct folder.")
-    return [_read(path) for path in sorted(top.glob("*/SOB/*/*/*/*")) if path.suffix.lower() in SUFFIXES]
+    paths, others = images_among(top.glob("*/SOB/*/*/*/*"), folder)
+    warn_of_others(top, others)
+    return [_read(path) for path in paths]
 
 
 def _read(path: Path) -> Micrograph:

@@ -22,7 +22,9 @@ from torch import Tensor
 from omnifm.data.columns import as_tensor, stacked
 from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows, whole
 from omnifm.data.phantom.dataset import PhantomSource
+from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
+from omnifm.data.source_names import check_names, warn_of_alike
 from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
 from omnifm.data.vocabulary import agreed_answers
@@ -41,6 +43,8 @@ class DataSettings:
 
     ``root`` is the folder of the sources, ``size`` the side of the square images in pixels,
     ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's).
+    ``intensity`` is how the numbers of image files become intensities in [0, 1] where a source does not say: the name
+    of a rule, or a table with its ``rule`` and parameters.
     An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital have it.
     """
 
@@ -49,6 +53,7 @@ class DataSettings:
     channels: Literal[1, 3] = 1
     cache: str = ""
     answer_patients: Count = 5
+    intensity: Intensity = IntensityRule()
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)] = (PhantomSource(),)
 
 
@@ -107,9 +112,12 @@ def load_dataset(
         channels=data.channels,
         seed=seed,
         cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+        intensity=data.intensity,
     )
+    check_names(data.sources)
     tables = [source.load(loading) for source in data.sources]
     own = distinct([name for table in tables for name in table.label_names])
+    warn_of_alike(own)
     label_names = tuple(labels) or own
     if unknown := [name for name in own if name not in label_names]:
         raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.colour import to_luminance_and_chroma
-from omnifm.data.image_folder import SUFFIXES, read_image
-from omnifm.data.images import prepare
 from omnifm.data.limits import check_regular
 from omnifm.data.patients import PatientPattern, patient_in
+from omnifm.data.reading import MedicalImage
+from omnifm.data.reading.files import IMAGES, images_among, subfolders, warn_of_others
+from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
+from omnifm.data.source_images import SourceImages
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.utils.errors import DataError, did_you_mean
 from omnifm.utils.settings import Between, CountOrZero, Distinct, settings
@@ -33,7 +34,8 @@ class ImagePairsSource:
     SPECT are shown; the second must be grey. ``pairs`` names the pair folders to read (empty: all, sorted). ``limit``
     takes at most that many pairs of each split of each folder, evenly spaced over the sorted names (0: all).
     ``patient_pattern`` is a regular expression whose one group, found in the name without its suffix, is the patient;
-    empty, each pair is its own. ``name`` is the institution's; empty, it is the folder's.
+    empty, each pair is its own. ``name`` is the institution's; empty, it is the folder's. ``intensity`` says how the
+    numbers of the images become intensities (without it ``data.intensity`` does).
 
     Where ``<folder>/test_split.json`` names the test pairs of each pair folder, they are the test split. Of the others,
     in the order of their numbers, the last ``validation`` are one block for validation: names that follow each other
@@ -50,6 +52,7 @@ class ImagePairsSource:
     limit: CountOrZero = 0
     validation: Between = 0.2
     patient_pattern: PatientPattern = ""
+    intensity: Intensity | None = None
 
     def load(self, loading: Loading) -> SourceTable:
         """Read all pairs."""
@@ -65,13 +68,16 @@ class ImagePairsSource:
         rows: list[tuple[str, str, str]] = []
         for pair in self._pairs(folder):
             names = _names(folder / pair)
+            readers = _readers(pair, loading, self.intensity)
             split = None if published is None else self._split(folder, pair, names, published)
             for name in self._chosen(names, split):
-                image, colour = _read_pair(folder / pair, name, loading.size)
+                image, colour = _read_pair(folder / pair, name, readers)
                 images.append(image)
                 chroma.append(colour)
                 patient = f"{institution}/{pair}/{patient_in(Path(name).stem, self.patient_pattern, folder / pair)}"
                 rows.append((patient, pair, "" if split is None else split[name]))
+            for reader in readers:
+                reader.warn()
         patients, modalities, splits = (tuple(column) for column in zip(*rows, strict=True))
         return SourceTable(
             fields={"image": torch.cat(images), "chroma": torch.cat(chroma)},
@@ -85,7 +91,7 @@ class ImagePairsSource:
     def _pairs(self, folder: Path) -> tuple[str, ...]:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder. Put the pairs there as <first>-<second>/<modality>/<image>.")
-        found = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name.count("-") == 1)
+        found = [name for name in subfolders(folder) if name.count("-") == 1]
         if not found:
             raise DataError(f"{folder}: has no folder of pairs. Put them there as <first>-<second>/<modality>/<image>.")
         for name in self.pairs:
@@ -144,28 +150,39 @@ def _names(folder: Path) -> list[str]:
 
 
 def _images(folder: Path) -> set[str]:
-    found = {path.name for path in folder.glob("*") if path.suffix.lower() in SUFFIXES}
-    if not found:
-        raise DataError(f"{folder}: holds no image ({', '.join(SUFFIXES)}). Put one of each pair there.")
-    return found
+    paths, others = images_among(folder.glob("*"), folder)
+    if not paths:
+        raise DataError(f"{folder}: holds no image ({IMAGES}). Put one of each pair there.")
+    warn_of_others(folder, others)
+    return {path.name for path in paths}
 
 
-def _read_pair(folder: Path, name: str, size: int) -> tuple[Tensor, Tensor]:
+def _readers(pair: str, loading: Loading, rule: IntensityRule | None) -> tuple[SourceImages, SourceImages]:
+    """Return what reads the first of a pair, in colour, and the second."""
+    first, second = pair.split("-")
+    return SourceImages(replace(loading, channels=3), first, rule), SourceImages(loading, second, rule)
+
+
+def _read_pair(folder: Path, name: str, readers: tuple[SourceImages, SourceImages]) -> tuple[Tensor, Tensor]:
     """Return the pair ``(1, 2, size, size)`` and the colour of its first image ``(1, 2, size, size)``."""
     paths = [folder / modality / name for modality in folder.name.split("-")]
-    first, second = (read_image(path) for path in paths)
-    if first.shape[:2] != second.shape[:2]:
-        sizes = " and ".join(f"{image.shape[1]} x {image.shape[0]}" for image in (first, second))
+    first, second = (reader.read(path) for reader, path in zip(readers, paths, strict=True))
+    if first.size != second.size:
+        sizes = " and ".join(f"{image.size[1]} x {image.size[0]}" for image in (first, second))
         raise DataError(f"{paths[0]} and {paths[1]}: are {sizes} pixels. Register them on one grid.")
     if not _is_grey(second):
         raise DataError(
             f"{paths[1]}: is in colour, but the second of a pair must be grey: the colour of what is fused is the "
             "first's. Save it as grey, or swap the two modalities."
         )
-    luminance, chroma = to_luminance_and_chroma(prepare(first[np.newaxis], size, 3))
-    return torch.cat([luminance, prepare(second[np.newaxis], size, 1)], dim=1), chroma
+    made = [
+        reader.shaped(reader.units(image)[0], colour=image.colour)
+        for reader, image in zip(readers, (first, second), strict=True)
+    ]
+    luminance, chroma = to_luminance_and_chroma(made[0])
+    return torch.cat([luminance, made[1]], dim=1), chroma
 
 
-def _is_grey(image: NDArray[Any]) -> bool:
+def _is_grey(image: MedicalImage) -> bool:
     """Return whether an image has no colour, even if stored with three channels."""
-    return image.ndim == 2 or bool((image == image[..., :1]).all())
+    return not image.colour or bool((image.values == image.values[..., :1]).all())

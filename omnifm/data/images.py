@@ -32,15 +32,15 @@ def to_unit(images: NDArray[Any]) -> Tensor:
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
-    """Return images ``(images, 1 or 3, height, width)`` with 1 (grey) or 3 (RGB) channels.
+    """Return images or volumes ``(images, 1 or 3, *size)`` with 1 (grey) or 3 (RGB) channels.
 
     Grey is repeated into RGB; RGB becomes grey by its luminance (ITU-R BT.601).
     """
     if images.shape[1] == channels:
         return images
     if channels == 3:
-        return images.expand(-1, 3, -1, -1)
-    weights = torch.tensor(LUMINANCE, dtype=images.dtype).view(1, 3, 1, 1)
+        return images.expand(-1, 3, *images.shape[2:])
+    weights = torch.tensor(LUMINANCE, dtype=images.dtype).view(1, 3, *[1] * (images.dim() - 2))
     return (images * weights).sum(dim=1, keepdim=True)
 
 

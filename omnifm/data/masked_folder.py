@@ -1,111 +1,149 @@
-"""Images and masks of one region in a folder, as many sets are published (e.g. CHASE_DB1, MoNuSeg)."""
+"""Images and their masks in a folder, as many sets are published (e.g. CHASE_DB1, MoNuSeg)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.image_folder import read_image
-from omnifm.data.images import resize, to_channels, to_unit
+from omnifm.data.images import to_channels
+from omnifm.data.mask_paths import MaskPattern, masks_of_images
+from omnifm.data.mask_regions import Region, check_same_grid, names_of, one_region, regions_in
 from omnifm.data.path_patterns import PathPattern
 from omnifm.data.patients import PatientPattern, patient_of
+from omnifm.data.published_split import published_split
+from omnifm.data.reading import MedicalImage
+from omnifm.data.reading.files import images_among, warn_of_others
+from omnifm.data.reading.intensity import Intensity
+from omnifm.data.reading.prepare import resized
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
+from omnifm.data.source_images import SourceImages, SourcePages
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.tiles import windows_of
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import CountOrZero, Text, settings
 
 
-def _of_each_image(pattern: str) -> str:
-    if "{name}" not in pattern:
-        raise ValueError(f"{pattern!r} must hold {{name}}, or all images would share one mask")
-    return pattern
-
-
-MaskPattern = Annotated[str, AfterValidator(_of_each_image)]
-
-
 @settings
 class MaskedFolderSource:
-    """Images below ``<root>/<folder>``, each with a mask of ``region``.
+    """Images below ``<root>/<folder>``, each with a mask of ``region``, or of several ``regions``.
 
     ``images`` is a glob pattern below the folder, such as ``images/*.jpg``; ``masks`` is the path of an image's mask,
-    also below it: ``{name}`` stands for the image's file name without its ending. A mask has two values, of which the
-    higher is the region; of one with more (a JPEG has them) ``threshold`` (1 to 255) is its lowest value.
-    Sources with the same ``region`` share it. ``tile`` cuts images into squares of that many pixels, as many as fit,
+    also below it, in which ``{name}`` stands for the image's file name without its ending, ``{parent}`` for the name
+    of its folder and ``{folder}`` for the path of that; with ``*`` in it an image may have several masks, which are
+    united. A mask has two values, of which the higher is the region; of one with more (a JPEG has them) ``threshold``
+    (1 to 255) is its lowest value. Of a mask with several regions ``regions`` names each by its colours or values.
+    Sources with the same region share it. ``tile`` cuts images into squares of that many pixels, as many as fit,
     each of which is then an example of the same patient; 0 leaves them whole. A mask is shrunk as its image is, and a
     pixel belongs to the region if half of it does. ``limit`` takes at most that many images, evenly spaced (0: all).
     ``patient_pattern`` is a regular expression whose one group, found in the image's path below the folder, is the
-    patient; empty, each image is its own. ``name`` is the institution's, or the folder's. No split is published.
+    patient; empty, each image is its own. ``name`` is the institution's, or the folder's. ``intensity`` says how the
+    numbers of images become intensities (without it ``data.intensity`` does); ``pages`` what is read of images with
+    several pages or slices. Folders ``train``, ``val`` and ``test`` in the path are the published split.
     """
 
     folder: str
     modality: Text
-    region: Text
     images: PathPattern
     masks: MaskPattern
     kind: Literal["masked_folder"] = "masked_folder"
+    region: str = ""
+    regions: tuple[Region, ...] = ()
     threshold: Annotated[int, Field(ge=0, le=255)] = 0
     tile: CountOrZero = 0
     limit: CountOrZero = 0
     patient_pattern: PatientPattern = ""
     name: str = ""
+    intensity: Intensity | None = None
+    pages: SourcePages = "refuse"
+
+    def __post_init__(self) -> None:
+        if bool(self.region) == bool(self.regions):
+            raise ValueError("name the region that the masks show, as region, or several as regions, and not both")
+        if self.regions and self.threshold:
+            raise ValueError("threshold is for masks of one region: regions are named by their colours or values")
+        if self.tile and self.pages == "volume":
+            raise ValueError("tile cuts images, and not volumes: set pages = 'slices', or tile = 0")
+        if self.regions:
+            names_of(self.regions)
 
     def load(self, loading: Loading) -> SourceTable:
         """Read every image with its mask, and cut it into tiles."""
         folder = loading.root / self.folder
-        paths = sorted(folder.glob(self.images))
-        if not paths:
+        paths, others = images_among(folder.glob(self.images), folder)
+        masks_of = masks_of_images(paths, folder, self.masks)
+        if not masks_of:
             raise DataError(f"{folder}: holds no image {self.images!r}. Put the set there, or correct folder, images.")
+        warn_of_others(folder, others)
+        names = list(masks_of)
+        chosen = [names[index] for index in evenly_spaced(len(names), self.limit)]
+        published = published_split(chosen, folder)
+        reader = SourceImages(loading, self.modality, self.intensity, self.pages)
         institution = self.name or folder.name
-        images, masks, patients, empty = [], [], [], []
-        for path in (paths[index] for index in evenly_spaced(len(paths), self.limit)):
-            image, mask = self._read(path, folder)
+        labels = names_of(self.regions) if self.regions else (self.region,)
+        images, masks, patients, splits, empty = [], [], [], [], []
+        steps: list[list[float] | None] = []
+        for place, path in enumerate(chosen):
+            image, mask = self._read(path, masks_of[path], reader)
             if not mask.any():
                 empty.append(str(path))
-            for rows, columns in windows_of(path, image.shape[2], image.shape[3], self.tile):
-                images.append(resize(to_channels(image[..., rows, columns], loading.channels), loading.size))
-                masks.append(resize(mask[..., rows, columns], loading.size) >= 0.5)
+            for plane, drawn, spacing in self._parts(path, image, mask, reader):
+                images.append(resized(to_channels(plane, loading.channels), loading.size))
+                masks.append(resized(drawn, loading.size) >= 0.5)
+                steps.append(spacing and [step / loading.size for step in spacing])
                 patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
-        warn_of_empty(empty, self.region)
+                splits.append(published[place] if published else "")
+        reader.warn()
+        warn_of_empty(empty, " or ".join(labels))
+        fields = {"image": torch.cat(images).clamp(0, 1), "mask": torch.cat(masks).to(torch.uint8)}
+        if None not in steps:
+            fields["spacing"] = torch.tensor(steps, dtype=torch.float32)
         return SourceTable(
-            fields={"image": torch.cat(images).clamp(0, 1), "mask": torch.cat(masks).to(torch.uint8)},
-            label_names=(self.region,),
+            fields=fields,
+            label_names=labels,
             patients=tuple(patients),
             modalities=(self.modality,) * len(patients),
             institutions=(institution,) * len(patients),
+            split=tuple(splits) if published else None,
         )
 
-    def _read(self, path: Path, folder: Path) -> tuple[Tensor, Tensor]:
-        """Return image and mask, ``(1, 1 or 3, h, w)`` and ``(1, 1, h, w)`` float32 in [0, 1]."""
-        beside = folder / self.masks.replace("{name}", path.stem)
-        if not beside.is_file():
-            raise DataError(f"{path}: there is no mask {beside}. Put it there, or correct masks = {self.masks!r}.")
-        image, mask = read_image(path), read_image(beside)
-        if image.shape[:2] != mask.shape[:2]:
-            raise DataError(
-                f"{beside}: the mask has {mask.shape[0]} x {mask.shape[1]} pixels, but its image {path.name} "
-                f"{image.shape[0]} x {image.shape[1]}. Replace one of them."
-            )
-        planes = to_unit(image[..., np.newaxis] if image.ndim == 2 else image).permute(2, 0, 1)[None]
-        return planes, torch.from_numpy(self._inside(mask, beside).astype(np.float32))[None, None]
+    def _read(self, path: Path, masks: Sequence[Path], reader: SourceImages) -> tuple[MedicalImage, NDArray[np.uint8]]:
+        """Return the image and its regions ``(regions, *size)`` of 0 and 1, all masks of the image united."""
+        image = reader.read(path)
+        found = None
+        for beside in masks:
+            mask = reader.read(beside)
+            check_same_grid(image, mask)
+            mine = regions_in(mask, self.regions) if self.regions else one_region(mask, self.threshold)[np.newaxis]
+            found = mine if found is None else np.maximum(found, mine)
+        assert found is not None
+        return image, found.astype(np.uint8)
 
-    def _inside(self, mask: NDArray[Any], path: Path) -> NDArray[np.bool_]:
-        if mask.ndim == 3:
-            mask = mask.max(axis=2)
-        if self.threshold:
-            return np.asarray(mask >= self.threshold)
-        values = np.unique(mask)
-        if len(values) > 2:
-            raise DataError(
-                f"{path}: a mask has two values, and this has {len(values)}. Where it was saved as JPEG, or is grey "
-                "for another reason, set threshold = 128; a map of several labels needs one mask for each."
-            )
-        return np.asarray(mask > (values[0] if len(values) == 2 else 0))
+    def _parts(
+        self, path: Path, image: MedicalImage, mask: NDArray[Any], reader: SourceImages
+    ) -> Iterator[tuple[Tensor, Tensor, list[float] | None]]:
+        """Yield the rows of an image: tiles of it or of its slices, or the whole.
+
+        Each is the image ``(1, 1 or 3, *size)`` in [0, 1], its regions ``(1, regions, *size)`` as float32, and the mm
+        along each axis, where they are known.
+        """
+        units = reader.units(image)
+        flat = len(units) > 1 or not image.is_volume
+        drawn = [mask[:, place] for place in range(len(units))] if image.is_volume and flat else [mask]
+        spacing = None if image.spacing is None else image.spacing[-2 if flat else -3 :]
+        for unit, regions in zip(units, drawn, strict=True):
+            values = torch.from_numpy(unit if image.colour else unit[..., np.newaxis])
+            planes = values.movedim(-1, 0)[None]
+            inside = torch.from_numpy(regions.astype(np.float32))[None]
+            sides = planes.shape[2:]
+            for rows, columns in windows_of(path, sides[-2], sides[-1], self.tile):
+                part = planes[..., rows, columns]
+                length = None if spacing is None else [s * n for s, n in zip(spacing, part.shape[2:], strict=True)]
+                yield part, inside[..., rows, columns], length

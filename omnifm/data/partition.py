@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from omnifm.data.published_split import complete
 from omnifm.data.subset import distinct, evenly_spaced
 from omnifm.utils.errors import DataError
 from omnifm.utils.seeding import numpy_generator
@@ -271,6 +272,8 @@ def _share(name: str, patients: list[PatientRows], rows: Rows, settings: Partiti
                 splits[rows.splits[row] or patient.split].append(row)
     for patient, split in _split(name, unsplit, settings, seed):
         splits[split] += patient.rows
+    random = numpy_generator(seed, "partition", "complete", name)
+    complete(splits, [one for one in patients if one.split], settings.validation, settings.test, random)
     for split, mine in splits.items():
         if not mine:
             raise DataError(

@@ -8,7 +8,12 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 
-def _below(pattern: str) -> str:
+def below(pattern: str) -> str:
+    """Let a pattern pass that stays below the folder of its set.
+
+    Raises:
+        ValueError: it is absolute or leads out of it, or is no pattern.
+    """
     parts = PurePosixPath(pattern).parts
     if not parts:
         raise ValueError(f"{pattern!r} matches nothing: write a pattern such as '*.png'")
@@ -23,5 +28,5 @@ def _below(pattern: str) -> str:
     return pattern
 
 
-PathPattern = Annotated[str, AfterValidator(_below)]
+PathPattern = Annotated[str, AfterValidator(below)]
 """A glob pattern below a folder, such as ``images/**/*.png``."""

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from omnifm.data.columns import Shared, Texts
-from omnifm.data.image_folder import read_image
-from omnifm.data.images import prepare
 from omnifm.data.limits import check_regular
 from omnifm.data.source import Loading
+from omnifm.data.source_images import SourceImages
 from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 
@@ -51,7 +49,11 @@ def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -
     if not questions:
         raise DataError(f"{institution}: no questions are left; look at the settings that choose among them.")
     paths = _numbered(questions)
-    images = [prepare(read_image(path)[np.newaxis], loading.size, loading.channels) for path in paths]
+    readers = {group: SourceImages(loading, group) for group in {question.group for question in questions}}
+    groups = {question.image: question.group for question in reversed(questions)}
+    images = [readers[groups[path]].prepared(path) for path in paths]
+    for _, reader in sorted(readers.items()):
+        reader.warn()
     types = tuple(sorted({question.type for question in questions}))
     splits = [question.split for question in questions if question.split]
     return SourceTable(

@@ -6,10 +6,11 @@ To add a data set, write one file with such a class (``@settings``) and name it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from omnifm.data.reading.intensity import IntensityRule
 from omnifm.data.subset import SourceTable
 
 
@@ -18,7 +19,8 @@ class Loading:
     """The settings that every source receives: where the files are, and the form of the images.
 
     ``size`` is the side of the square image in pixels, ``channels`` 1 (grey) or 3 (RGB), ``seed`` the seed of
-    the experiment (for sources that make their images), ``cache`` the folder for expensive preprocessing.
+    the experiment (for sources that make their images), ``cache`` the folder for expensive preprocessing,
+    ``intensity`` how the numbers of files become intensities where a source does not say.
     """
 
     root: Path
@@ -26,6 +28,7 @@ class Loading:
     channels: int
     seed: int
     cache: Path
+    intensity: IntensityRule = field(default_factory=IntensityRule)
 
 
 class Source(Protocol):

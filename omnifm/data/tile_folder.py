@@ -6,15 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from omnifm.data.image_folder import SUFFIXES, read_image
-from omnifm.data.images import prepare
 from omnifm.data.path_patterns import PathPattern
 from omnifm.data.patients import PatientPattern, patient_of
+from omnifm.data.published_split import published_split
+from omnifm.data.reading.files import IMAGES, images_among, warn_of_others, without_masks
+from omnifm.data.reading.intensity import Intensity
 from omnifm.data.source import Loading
+from omnifm.data.source_images import FlatPages, SourceImages
 from omnifm.data.subset import SourceTable
 from omnifm.data.tiles import windows_of
 from omnifm.utils.errors import DataError
@@ -29,7 +30,9 @@ class TileFolderSource:
     which it is shrunk: nothing is enlarged, which would invent detail; 0 takes each image as a whole. ``tiles`` takes
     at most that many of each image, evenly spaced (0: all). ``name`` is the institution's; empty, it is the folder's.
     ``patient_pattern`` is a regular expression whose one group, found in the path below ``folder`` (with ``/``), is the
-    patient; empty, each image is its own patient. All tiles of an image belong to its patient. No split is published.
+    patient; empty, each image is its own patient. All tiles of an image belong to its patient. Folders ``train``,
+    ``val`` and ``test`` in the path are the published split. ``intensity`` says how the numbers of the images become
+    intensities (without it ``data.intensity`` does); ``pages`` what is read of images with several pages or slices.
     """
 
     folder: str
@@ -40,6 +43,8 @@ class TileFolderSource:
     tiles: CountOrZero = 0
     name: str = ""
     patient_pattern: PatientPattern = ""
+    intensity: Intensity | None = None
+    pages: FlatPages = "refuse"
 
     def __post_init__(self) -> None:
         check_tiles(self.tile, self.tiles)
@@ -49,14 +54,18 @@ class TileFolderSource:
         folder = loading.root / self.folder
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder. Put the images there, or correct folder.")
-        paths = sorted(path for path in folder.glob(self.pattern) if path.suffix.lower() in SUFFIXES)
+        found, others = images_among(folder.glob(self.pattern), folder)
+        paths, masks = without_masks(found)
         if not paths:
             raise DataError(
-                f"{folder}: holds no image that matches pattern = {self.pattern!r} ({', '.join(SUFFIXES)}). "
+                f"{folder}: holds no image that matches pattern = {self.pattern!r} ({IMAGES}). "
                 "Put the images there, or correct pattern."
             )
+        warn_of_others(folder, others, masks)
         institution = self.name or folder.name
-        image, counts = cut(paths, self.tile, self.tiles, loading)
+        split = published_split(paths, folder)
+        reader = SourceImages(loading, self.modality, self.intensity, self.pages)
+        image, counts = cut(paths, self.tile, self.tiles, loading, reader)
         patients = [f"{institution}/{patient_of(path, folder, self.patient_pattern)}" for path in paths]
         rows = len(image)
         return SourceTable(
@@ -65,6 +74,7 @@ class TileFolderSource:
             patients=repeated(patients, counts),
             modalities=(self.modality,) * rows,
             institutions=(institution,) * rows,
+            split=None if split is None else repeated(split, counts),
         )
 
 
@@ -74,7 +84,9 @@ def check_tiles(tile: int, tiles: int) -> None:
         raise ValueError(f"tiles = {tiles}, but tile = 0 takes images as a whole; give the side of a tile")
 
 
-def cut(paths: Sequence[Path], tile: int, tiles: int, loading: Loading) -> tuple[Tensor, list[int]]:
+def cut(
+    paths: Sequence[Path], tile: int, tiles: int, loading: Loading, reader: SourceImages
+) -> tuple[Tensor, list[int]]:
     """Return the tiles of all images, ``(rows, channels, size, size)`` float32 in [0, 1], and each image's number.
 
     Raises:
@@ -85,7 +97,8 @@ def cut(paths: Sequence[Path], tile: int, tiles: int, loading: Loading) -> tuple
             f"tile = {tile} is smaller than data.size = {loading.size}: its tiles would be enlarged, which invents "
             f"detail. Set tile = {loading.size} or more, or data.size = {tile}."
         )
-    made = [torch.cat(list(_tiles(path, tile, tiles, loading))) for path in paths]
+    made = [torch.cat(list(_tiles(path, tile, tiles, loading.size, reader))) for path in paths]
+    reader.warn()
     return torch.cat(made), [len(images) for images in made]
 
 
@@ -94,13 +107,14 @@ def repeated(values: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
     return tuple(value for value, count in zip(values, counts, strict=True) for _ in range(count))
 
 
-def _tiles(path: Path, tile: int, tiles: int, loading: Loading) -> Iterator[Tensor]:
-    image = read_image(path)
-    height, width = image.shape[:2]
-    if min(height, width) < loading.size:
+def _tiles(path: Path, tile: int, tiles: int, size: int, reader: SourceImages) -> Iterator[Tensor]:
+    image = reader.read(path)
+    height, width = image.size[-2:]
+    if min(height, width) < size:
         raise DataError(
-            f"{path}: has {width} x {height} pixels, less than data.size = {loading.size}; to enlarge it would invent "
+            f"{path}: has {width} x {height} pixels, less than data.size = {size}; to enlarge it would invent "
             "detail. Lower data.size, or remove the image."
         )
-    for place in windows_of(path, height, width, tile, tiles):
-        yield prepare(image[place][np.newaxis], loading.size, loading.channels)
+    for unit in reader.units(image):
+        for place in windows_of(path, height, width, tile, tiles):
+            yield reader.shaped(unit[place], colour=image.colour)

@@ -19,10 +19,10 @@ from omnifm.config.experiment import ChecksSettings
 from omnifm.core.records import Broadcast, ServerState, Upload
 
 Norms = tuple[tuple[str, float], ...]
-"""Client and norm of the last uploads that counted."""
+"""The clients whose uploads counted last, and the largest norm that each has had."""
 
 REMEMBERED = 64
-"""So many of the last norms are compared with."""
+"""So many clients are compared with."""
 HELD = 16
 """In the first round, at most so many uploads wait until there are others to compare them with."""
 _OTHERS = 2
@@ -41,13 +41,13 @@ class UploadChecks:
     """
 
     def __init__(self, settings: ChecksSettings, samples: Mapping[str, int], norms: Norms) -> None:
-        self._settings, self._norms = settings, list(norms)
+        self._settings, self._norms = settings, dict(norms)
         self._most = most_samples(samples.values(), settings.max_share)
 
     @property
     def norms(self) -> Norms:
         """The norms to continue with."""
-        return tuple(self._norms[-REMEMBERED:])
+        return tuple(self._norms.items())
 
     def passing(
         self, uploads: Iterable[Upload], broadcast: Broadcast, clients: Sequence[str], reject: OnReject
@@ -74,14 +74,20 @@ class UploadChecks:
             others = self._others(upload.client, together)
             usual = median(others) if len(others) >= _OTHERS else norm
             if self._settings.max_norm and norm > self._settings.max_norm * usual:
-                reject(upload.client, f"the norm of its change, {norm:.3g}, is far above that of others, {usual:.3g}")
+                reject(upload.client, f"the norm of its change, {norm:.3g}, is far above those of others, {usual:.3g}")
                 continue
-            self._norms.append((upload.client, norm))
+            self._remember(upload.client, norm)
             yield upload if upload.samples <= self._most else replace(upload, samples=self._most)
 
+    def _remember(self, client: str, norm: float) -> None:
+        # The largest: norms fall with the learning rate, but not that of a client which keeps to its own weights.
+        self._norms[client] = max(norm, self._norms.pop(client, 0.0))
+        if len(self._norms) > REMEMBERED:
+            del self._norms[next(iter(self._norms))]
+
     def _others(self, client: str, more: Sequence[tuple[str, float]]) -> list[float]:
-        """Return the last norm of every other client."""
-        return list({name: norm for name, norm in (*self._norms[-REMEMBERED:], *more) if name != client}.values())
+        """Return the largest norm of every other client."""
+        return [norm for name, norm in {**dict(more), **self._norms}.items() if name != client]
 
 
 def most_samples(samples: Iterable[int], share: float) -> int:

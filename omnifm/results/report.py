@@ -7,7 +7,7 @@ import shlex
 import pandas as pd
 from markupsafe import Markup
 
-from omnifm.results import tables
+from omnifm.results import result_tables
 from omnifm.results.charts import arm_styles, dot_chart, forest_chart, heat_maps, line_chart, small_charts
 from omnifm.results.circle_charts import circle_chart, size_chart
 from omnifm.results.circle_history import circle_table
@@ -47,13 +47,13 @@ def report_html(found: Findings) -> str:
 def _results(found: Findings) -> Section:
     section = Section("results", "Results")
     if found.rows:
-        section.add(tables.score_table(found, found.rows))
+        section.add(result_tables.score_table(found, found.rows))
     if found.sweeps:
-        section.add(tables.score_table(found, found.sweeps))
+        section.add(result_tables.score_table(found, found.sweeps))
     if notes := dict.fromkeys(found.notes.values()):
         section.add(Markup('<p class="quiet">{}</p>').format(Markup("<br>").join(notes)), "Notes")
     if len(metrics := _test_metrics(found)) > 1 and found.rows:
-        section.add(tables.metric_table(found, metrics), folded=len(found.rows) > FEW_ARMS)
+        section.add(result_tables.metric_table(found, metrics), folded=len(found.rows) > FEW_ARMS)
     return section
 
 
@@ -67,16 +67,16 @@ def _compared(found: Findings, base: str) -> Section:
     ends = [0.0, *table[["difference", "low", "high"]].stack()]
     margin = 0.05 * (max(ends) - min(ends)) or 0.01
     for point, name in found.folder.points.items():
-        shown = tables.at(table, point)
+        shown = result_tables.at(table, point)
         if len(shown):
             shown = shown.loc[[arm for arm in rows if arm in shown.index]]
             title = f"Difference of test {metric_name(found.metric)} from {base}, {name}"
             xlabel = f"difference of test {metric_name(found.metric)}"
             section.add(forest_chart(shown, xlabel, (min(ends) - margin, max(ends) + margin)), title)
     if section.blocks:
-        section.add(tables.difference_table(found, base))
+        section.add(result_tables.difference_table(found, base))
         for point in found.folder.points:
-            section.add(tables.table_by_client(found, point, base=base), folded=True)
+            section.add(result_tables.table_by_client(found, point, base=base), folded=True)
     return section
 
 
@@ -86,13 +86,13 @@ def _clients(found: Findings) -> Section:
         return section
     styles, name = arm_styles(found.arms), f"test {metric_title(found.metric)}"
     for point, when in found.folder.points.items():
-        values = tables.at(client_means(found.main, found.metric).droplevel("level"), point).T
+        values = result_tables.at(client_means(found.main, found.metric).droplevel("level"), point).T
         if values.size and len(values.columns) <= FEW_ARMS:
             section.add(dot_chart(values, styles, name), f"T{name[1:]} {when}")
     for point in found.folder.points:
-        section.add(tables.table_by_client(found, point))
+        section.add(result_tables.table_by_client(found, point))
     others = [
-        tables.table_by_client(found, point, metric)
+        result_tables.table_by_client(found, point, metric)
         for metric in _test_metrics(found)
         for point in found.folder.points
         if metric != found.metric
@@ -100,7 +100,7 @@ def _clients(found: Findings) -> Section:
     if others:
         contents = [Markup("<h3>{}</h3>{}").format(table.title, table.to_html()) for table in others]
         section.add(Markup().join(contents), "Other metrics by hospital", folded=True)
-    section.add(tables.holdings_table(found))
+    section.add(result_tables.holdings_table(found))
     return section
 
 
@@ -164,7 +164,7 @@ def _add_curves(
 
 def _participation(found: Findings) -> Section:
     section = Section("participation", "Participation")
-    table = tables.level_table(found)
+    table = result_tables.level_table(found)
     if found.folder.is_comparison and len(table.cells):
         section.add(table)
     return section
@@ -174,7 +174,7 @@ def _tuning(found: Findings) -> Section:
     seeds = ", ".join(map(str, found.folder.tuning_seeds))
     section = Section("tuning", "Tuning", f"Tried with seed {seeds}; ✓ was run with all seeds. Test data took no part.")
     if any(arm.points for arm in found.arms):
-        section.add(tables.tuning_table(found))
+        section.add(result_tables.tuning_table(found))
     return section
 
 
@@ -263,7 +263,7 @@ def _cost(found: Findings) -> Section:
     lead = "Bytes are those of broadcasts and uploads as they are packed; seconds are without evaluation."
     section = Section("cost", "Cost", f"{lead} Where data are pooled, the images would have to travel: not counted.")
     if len(found.costs):
-        section.add(tables.cost_table(found))
+        section.add(result_tables.cost_table(found))
     return section
 
 

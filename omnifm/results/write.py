@@ -11,8 +11,8 @@ from rich.text import Text
 from omnifm.results.findings import Findings, read_findings
 from omnifm.results.formatting import settings_text
 from omnifm.results.report import report_html
+from omnifm.results.result_tables import all_tables
 from omnifm.results.table import plain_text
-from omnifm.results.tables import all_tables
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.signals import cooperative
 

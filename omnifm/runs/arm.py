@@ -33,6 +33,7 @@ from omnifm.networks.size import size_limited
 from omnifm.privacy.settings import make_steps
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.tasks.fitness import check_data_serve
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training.model import FederatedModel
@@ -190,6 +191,7 @@ def _described(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataS
     """Return the properties of these data that an arm depends on, and the task for their shape."""
     first = dataset.clients[0].train.batch(torch.tensor([0]))
     _, channels, *size = first["image"].shape
+    check_data_serve(experiment.task, first, len(size))
     shape = DataShape(channels, tuple(size), dataset.label_names, dataset.vocabulary)
     task = _task(experiment, shape)
     prepared = task.prepare_batch(first)["image"]

@@ -67,6 +67,8 @@ class Classification(Task):
     """The task (see ``Task``)."""
 
     main_metric = "accuracy"
+    needs = "exclusive"
+    axes = (2,)
     sources = ("phantom", "image_folder", "medmnist", "breakhis")
     networks: ClassVar[Mapping[str, type]] = {"compact": CompactEncoder, "resnet18": ResNet18Encoder}
 

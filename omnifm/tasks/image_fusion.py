@@ -88,6 +88,7 @@ class ImageFusion(Task):
     """The task (see ``Task``)."""
 
     main_metric = "qabf"
+    needs = "chroma"
     sources = ("phantom_pairs", "image_pairs")
     learning_rate, optimizer = 0.004, "adamw"
     networks: ClassVar[Mapping[str, type]] = {"u2fusion": DenseEncoder}

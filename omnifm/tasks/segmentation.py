@@ -75,6 +75,7 @@ class Segmentation(Task):
     """
 
     main_metric = "dice"
+    needs = "mask"
     sources = ("phantom_regions", "masked_folder", "brats")
     learning_rate, optimizer = 0.005, "adamw"
     networks: ClassVar[Mapping[str, type]] = {"unet": UNetEncoder}

@@ -84,6 +84,11 @@ class SuperResolution(Task):
         self.settings, self.shape = settings, shape
         if len(shape.size) != 2:
             raise ExperimentError("super_resolution takes images of two axes; these have three. Choose other sources.")
+        if shape.channels not in (1, 3):
+            raise ExperimentError(
+                f"super_resolution takes grey images or colour; these have {shape.channels} channels. Choose sources "
+                "of single images, or of one sequence."
+            )
         for side in shape.size:
             if side % settings.scale:
                 raise ExperimentError(

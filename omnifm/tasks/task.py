@@ -119,13 +119,16 @@ class Task:
     ``lower_is_better`` names the metrics for which it is the other way round. ``personal`` names parts of the network
     that this task's settings keep at the client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a
     task without any. ``imports`` names modules that the task imports when it first needs them: an engine imports them
-    once, before its workers start.
+    once, before its workers start. ``needs`` is the field of the data that it cannot do without, and ``axes`` how many
+    spatial axes its network takes: data that do not fit are refused before anything runs.
 
     For those who begin: ``sources`` are the kinds of data that serve it, one that needs no download first;
     ``learning_rate`` and ``optimizer`` suit such data; ``networks`` are those that it can be built with, by name.
     """
 
     main_metric: ClassVar[str]
+    needs: ClassVar[str] = "image"
+    axes: ClassVar[tuple[int, ...]] = (2, 3)
     score_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     lower_is_better: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ from omnifm.networks.compact_vqa import CompactAnswerer, CompactSettings
 from omnifm.networks.llava.answerer import LlavaAnswerer
 from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.tasks.task import DataShape, Encoded, Panel, Picture, Scores, Task, TaskNetwork
-from omnifm.utils.errors import DataError, ExperimentError
+from omnifm.utils.errors import DataError
 from omnifm.utils.settings import settings
 
 
@@ -74,6 +74,8 @@ class VQA(Task):
     """The task (see ``Task``)."""
 
     main_metric = "accuracy"
+    needs = "question"
+    axes = (2,)
     sources = ("phantom_questions", "vqa_rad", "slake", "vqa_med")
     learning_rate, optimizer = 0.002, "adamw"
     networks: ClassVar[Mapping[str, type]] = {"compact": CompactAnswerer, "llava": LlavaAnswerer}
@@ -93,16 +95,7 @@ class VQA(Task):
         return {**batch, **flip_and_shift({"image": batch["image"]}, draw, mirror=False)}
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        """Turn texts into numbers.
-
-        Raises:
-            ExperimentError: there are no questions.
-        """
-        if "question" not in batch or "answer" not in batch:
-            raise ExperimentError(
-                "The task needs questions and answers, which the sources do not all have: name such as vqa_rad or "
-                "phantom_questions in data.sources."
-            )
+        """Turn texts into numbers."""
         return self.answerer.read(batch)
 
     def request(

@@ -47,3 +47,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in sorted(known)}
     near = difflib.get_close_matches(given.lower(), names, n=1)
     return f"Did you mean {names[near[0]]!r}?" if near else f"Known: {', '.join(names.values())}."
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error of a library is and says, in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

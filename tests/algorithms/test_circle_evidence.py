@@ -28,7 +28,7 @@ def seen(bank: KnowledgeBank, reader: str, counts: Mapping[str, int]) -> Retriev
 def told(tables: Mapping[str, Mapping[str, int]], entries: Mapping[str, int] | None = None) -> RetrievalEvidence:
     """Return the evidence of one round in which each client retrieved from each owner so often."""
     bank = bank_of(entries or dict.fromkeys(tables, 2))
-    return RetrievalEvidence.none(list(tables)).with_round(bank, [seen(bank, n, t) for n, t in tables.items()], 0.9)
+    return RetrievalEvidence.none(list(tables)).with_round(bank, [seen(bank, n, t) for n, t in tables.items()])
 
 
 MIXED = {
@@ -80,22 +80,22 @@ def test_many_entries_are_no_likeness() -> None:
 def test_one_direction_is_enough_and_none_is_unlike() -> None:
     bank = bank_of({"a": 2, "b": 2})
     none = RetrievalEvidence.none(["a", "b"])
-    assert float(none.with_round(bank, [seen(bank, "a", {"a": 40, "b": 20})], 0.9).affinity[0, 1]) == 0.5
-    assert float(none.with_round(bank, [], 0.9).affinity[0, 1]) == 0.0
+    assert float(none.with_round(bank, [seen(bank, "a", {"a": 40, "b": 20})]).affinity[0, 1]) == 0.5
+    assert float(none.with_round(bank, []).affinity[0, 1]) == 0.0
 
 
-def test_older_rounds_fade() -> None:
+def test_all_rounds_count_alike() -> None:
     bank, evidence = bank_of({"a": 1, "b": 1}), RetrievalEvidence.none(["a", "b"])
-    evidence = evidence.with_round(bank, [seen(bank, "a", {"a": 10})], 0.5)
-    evidence = evidence.with_round(bank, [seen(bank, "a", {"b": 10})], 0.5)
-    assert evidence.retrieved[0].tolist() == [0.5, 1.0]
-    assert evidence.expected[0].tolist() == [0.75, 0.75]
+    evidence = evidence.with_round(bank, [seen(bank, "a", {"a": 10})])
+    evidence = evidence.with_round(bank, [seen(bank, "a", {"b": 10})])
+    assert evidence.retrieved[0].tolist() == [1.0, 1.0]
+    assert evidence.expected[0].tolist() == [1.0, 1.0]
 
 
 def test_owners_come_and_go() -> None:
     first, second = bank_of({"a": 1, "b": 1}), bank_of({"b": 1, "c": 1})
-    evidence = RetrievalEvidence.none(["a", "b", "c"]).with_round(first, [seen(first, "b", {"a": 2, "b": 6})], 1.0)
-    evidence = evidence.with_round(second, [], 1.0)
+    evidence = RetrievalEvidence.none(["a", "b", "c"]).with_round(first, [seen(first, "b", {"a": 2, "b": 6})])
+    evidence = evidence.with_round(second, [])
     assert evidence.owners == ("b", "c")
     assert evidence.retrieved[1].tolist() == [0.75, 0.0]
     assert evidence.expected[1].tolist() == [0.5, 0.0]
@@ -108,14 +108,14 @@ def test_a_client_without_entries_follows_the_circle_that_it_retrieves_from() ->
         rows = [seen(bank, name, table) for name, table in MIXED.items()]
         rows += [seen(bank, "guest", {"a1": 40, "a2": 30, "b1": 30})]
         rows += [seen(bank, "stranger", {"a1": 25, "a2": 25, "b1": 25, "b2": 25})]
-        evidence = evidence.with_round(bank, rows, 0.9)
+        evidence = evidence.with_round(bank, rows)
         assert evidence.groups({})[0] == (["a1", "a2"] if _ == 0 else ["a1", "a2", "guest"])
     assert evidence.groups({})[1] == ["b1", "b2"]
 
 
 def test_an_unknown_client_is_not_counted() -> None:
     bank = bank_of({"a": 1, "b": 1})
-    evidence = RetrievalEvidence.none(["a", "b"]).with_round(bank, [seen(bank, "x", {"a": 5})], 0.9)
+    evidence = RetrievalEvidence.none(["a", "b"]).with_round(bank, [seen(bank, "x", {"a": 5})])
     assert float(evidence.retrieved.sum()) == 0.0
 
 
@@ -139,7 +139,7 @@ def test_mean_affinity_to_the_other_members_with_entries() -> None:
 def test_a_client_that_is_not_in_the_federation_has_no_affinity() -> None:
     bank = bank_of({"a": 1, "b": 1, "x": 1})
     evidence = RetrievalEvidence.none(["a", "b"])
-    evidence = evidence.with_round(bank, [seen(bank, name, {"a": 5, "b": 5, "x": 5}) for name in "ab"], 0.9)
+    evidence = evidence.with_round(bank, [seen(bank, name, {"a": 5, "b": 5, "x": 5}) for name in "ab"])
     assert evidence.groups({}) == [["a", "b"]]
     assert evidence.mean_affinity(["a", "b"]) == {"a": 1.0, "b": 1.0}
 

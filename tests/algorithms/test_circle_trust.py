@@ -24,7 +24,7 @@ def pairs(**near: float) -> MeanAffinity:
 
 def test_older_reports_fade() -> None:
     trust = after(1, a=1.0).with_reports({"a": 0.0})
-    assert trust.accepted == {"a": (0.9, 1.9)}
+    assert trust.accepted == {"a": (0.95, 1.95)}
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 0.5), (0.5, 0.5), (1.0, 0.3)])
@@ -53,7 +53,7 @@ def test_one_that_takes_nothing_leaves_alone() -> None:
 
 
 def test_nobody_is_judged_on_a_few_reports_or_by_a_few_members() -> None:
-    few = after(6, a=0.0, b=0.0)
+    few = after(9, a=0.0, b=0.0)
     assert few.judged(["a", "b"], pairs(ab=0.8), ALIKE) is few
     one = after(10, a=0.0)
     assert one.judged(["a", "b", "c"], pairs(ab=0.8), ALIKE) is one

@@ -187,11 +187,39 @@ def test_a_case_of_the_table_that_is_missing(root: Path) -> None:
         source(institutions="table.csv").load(loading(root))
 
 
-@pytest.mark.parametrize("text", ["Partition,Subject\n1,c1\n", "Partition_ID,Subject_ID\n1\n"])
-def test_a_table_without_its_columns(root: Path, text: str) -> None:
+def test_a_table_as_a_spreadsheet_exports_it(root: Path) -> None:
+    text = "\ufeffPartition_ID; Subject_ID ;\r\n7;c1;\r\nKöln; c2 ;\r\n"
     (root / "brats/table.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=r"table.csv: is no table with the columns Partition_ID and Subject_ID"):
+    table = source(institutions="table.csv").load(loading(root))
+    assert set(table.institutions) == {"brats-7", "brats-Köln"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Partition,Subject_ID\n1,c1\n", "has no column 'Partition_ID'"),
+        ("Partition_ID,Subject_ID\n1\n", "row 2: lacks its Subject_ID or Partition_ID"),
+        ("Partition_ID,Subject_ID\n1,c1\n2,c2\n3,c1\n", "names case 'c1' in rows 2 and 4"),
+    ],
+)
+def test_a_table_that_does_not_say_whose_a_case_is(root: Path, text: str, said: str) -> None:
+    (root / "brats/table.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"table\.csv.*{said}"):
         source(institutions="table.csv").load(loading(root))
+
+
+@pytest.mark.parametrize("outside", [0.0, -3.0])
+def test_the_negative_half_of_z_scores_is_kept(root: Path, outside: float) -> None:
+    plain = source(slices=1, sequences=("t1",)).load(loading(root)).fields["image"]
+    for name in ("c1", "c2", "c3", "c4"):
+        inside = brain() > 0
+        scores = np.where(inside, (brain() - brain()[inside].mean()) / brain()[inside].std(), outside)
+        write(root / f"brats/{name}/{name}_t1.nii.gz", scores.astype(np.float32))
+    made = source(slices=1, sequences=("t1",)).load(loading(root)).fields["image"]
+    brightness = plain[plain > 0.5], made[plain > 0.5]
+    assert (made[plain == 0] == 0).all()
+    assert (brightness[1] > 0).all()
+    assert np.corrcoef(*brightness)[0, 1] > 0.95
 
 
 def test_a_table_that_is_missing(root: Path) -> None:
@@ -383,7 +411,7 @@ def test_a_damaged_archive_is_told(root: Path, place: int) -> None:
 @pytest.mark.parametrize("kind", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
 def test_colours_and_complex_numbers_are_told(root: Path, kind: Any) -> None:
     write(root / "brats/c2/c2_t1.nii.gz", np.zeros(SIZE, kind))
-    with pytest.raises(DataError, match=r"c2_t1\.nii\.gz: holds colours or complex numbers"):
+    with pytest.raises(DataError, match=r"c2_t1\.nii\.gz: holds (complex numbers or transparent )?colours"):
         source().load(loading(root))
 
 

@@ -12,36 +12,18 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from fuzz_files import fuzz
+from fuzzing.files import mutated
 from PIL import Image
 
 from omnifm.data.brats import BratsSource
-from omnifm.data.image_folder import read_image
 from omnifm.data.medmnist import MedMNISTSource
+from omnifm.data.reading import read_image
 from omnifm.data.slake import SLAKESource
 from omnifm.data.source import Loading
 from omnifm.utils.errors import DataError
 
 TRIES = 250
-_EXTREMES = (b"\xff" * 4, b"\0" * 4, b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\xff\x7f", b"\x80\0\0\0")
-
-
-def mutated(whole: bytes, chosen: random.Random) -> bytes:
-    """Return a file with one to eight changes, most of them near its beginning, where the header is."""
-    data = bytearray(whole)
-    for _ in range(chosen.choice((1, 2, 8))):
-        place = chosen.randrange(min(len(data), 352) if chosen.random() < 0.7 else len(data))
-        kind = chosen.randrange(5)
-        if kind == 0:
-            data[place] = chosen.randrange(256)
-        elif kind == 1:
-            data[place] ^= 1 << chosen.randrange(8)
-        elif kind == 2:
-            data[place : place + 4] = chosen.choice(_EXTREMES)
-        elif kind == 3:
-            data[place:place] = data[: chosen.randrange(64)]
-        else:
-            del data[max(1, place) :]
-    return bytes(data)
 
 
 def outcomes(path: Path, read: Callable[[], object]) -> Counter[bool]:
@@ -120,3 +102,11 @@ def test_questions_that_no_reader_gets_through(tmp_path: Path, text: str) -> Non
     (tmp_path / "Slake1.0/train.json").write_text(text)
     with pytest.raises(DataError, match=r"train\.json: is not valid JSON"):
         SLAKESource().load(loading(tmp_path))
+
+
+@pytest.mark.process
+def test_files_of_every_format_damaged_or_odd() -> None:
+    """A short form of ``benchmarks/fuzz_files.py``."""
+    found = fuzz(200, seed=1)
+    assert set(found) == {"read", "refused"}
+    assert found["refused"] > found["read"] > 10

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from omnifm.data.image_folder import read_image
 from omnifm.data.limits import MOST_PIXELS, check_extent, check_regular
 from omnifm.data.questions import read_utf8
+from omnifm.data.reading import read_image
 from omnifm.utils.errors import DataError
 
 

@@ -4,11 +4,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from omnifm.data.mask_regions import Region
 from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.source import Loading
 from omnifm.utils.errors import DataError
@@ -118,8 +120,9 @@ def test_a_missing_mask(root: Path) -> None:
 
 
 def test_a_mask_of_fractions(root: Path) -> None:
-    Image.fromarray(np.full((8, 16), 0.3, np.float32)).save(root / "set/masks/p0-0.tif")
-    with pytest.raises(DataError, match=r"p0-0.tif: cannot be read as an image \(it holds floating-point values"):
+    for name in ("p0-0", "p0-1", "p1-2"):
+        Image.fromarray(np.full((8, 16), 0.3, np.float32)).save(root / f"set/masks/{name}.tif")
+    with pytest.raises(DataError, match=r"p0-0.tif: a mask holds whole numbers, but this 0\.3"):
         source(masks="masks/{name}.tif").load(loading(root))
 
 
@@ -144,7 +147,11 @@ def test_no_images(root: Path) -> None:
     [
         ({"masks": "mask.png"}, "must hold {name}"),
         ({"modality": ""}, "modality\n.*at least 1 character"),
-        ({"region": ""}, "region\n.*at least 1 character"),
+        ({"region": ""}, "name the region that the masks show"),
+        ({"regions": (Region("a", values=(1,)),)}, "and not both"),
+        ({"tile": 4, "pages": "volume"}, "tile cuts images, and not volumes"),
+        ({"masks": "{nam}/{name}.png"}, "holds {nam}, but known are"),
+        ({"masks": "../{name}*.png"}, "leads out of the folder"),
         ({"threshold": 256}, "threshold\n.*less than or equal to 255"),
         ({"tile": -1}, "tile\n.*greater than or equal to 0"),
         ({"patient_pattern": "p"}, "has 0 groups, not one"),
@@ -188,3 +195,78 @@ def test_the_published_histology_set(shared_data: Path) -> None:
     # Nuclei are stained dark.
     grey = table.fields["image"].mean(dim=1, keepdim=True)
     assert grey[mask].mean() < grey[~mask].mean()
+
+
+def test_images_that_would_share_a_mask_are_refused(tmp_path: Path) -> None:
+    for patient in ("a", "b"):
+        save(tmp_path / f"set/images/{patient}/0.png", np.zeros((8, 8), np.uint8))
+        save(tmp_path / f"set/drawn/{patient}/0.png", np.uint8([[0] * 4 + [9] * 4] * 8))
+    save(tmp_path / "set/masks/0.png", np.zeros((8, 8), np.uint8))
+    with pytest.raises(DataError, match=r"masks/0\.png: would be the mask of both .*a/0\.png and .*b/0\.png"):
+        source(images="images/*/*.png").load(loading(tmp_path))
+    table = source(images="images/*/*.png", masks="drawn/{parent}/{name}.png").load(loading(tmp_path))
+    assert table.fields["mask"].sum(dim=(1, 2, 3)).tolist() == [32, 32]
+
+
+def test_masks_beside_their_images_are_united_and_no_images(tmp_path: Path) -> None:
+    for name, inside in (("x (1)_mask", slice(0, 2)), ("x (1)_mask_1", slice(6, 8)), ("y[2]_mask", slice(0, 4))):
+        values = np.zeros((8, 8), np.uint8)
+        values[:, inside] = 255
+        save(tmp_path / f"set/deep/{name}.png", values)
+    for name in ("x (1)", "y[2]"):
+        save(tmp_path / f"set/deep/{name}.png", np.full((8, 8), 90, np.uint8))
+    table = source(images="*/*.png", masks="{folder}/{name}_mask*.png").load(loading(tmp_path))
+    assert table.patients == ("set/deep/x (1).png", "set/deep/y[2].png")
+    assert table.fields["mask"][:, 0, 0].tolist() == [[1, 1, 0, 0, 0, 0, 1, 1], [1, 1, 1, 1, 0, 0, 0, 0]]
+
+
+def test_regions_by_colour(root: Path) -> None:
+    for number in range(3):
+        drawn = np.zeros((8, 16, 3), np.uint8)
+        drawn[:, :4, 0] = drawn[:, 12:, 1] = 255
+        save(root / f"set/masks/p{number // 2}-{number}.png", drawn)
+    with pytest.raises(DataError, match=r"p0-0\.png: the mask shows #000000, #00ff00 and #ff0000"):
+        source().load(loading(root))
+    regions = (Region("cyst", colours=("#ff0000",)), Region("node", colours=("#00ff00",)))
+    table = source(region="", regions=regions).load(loading(root))
+    assert table.label_names == ("cyst", "node")
+    assert table.fields["mask"][0, :, 0].tolist() == [[1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 1]]
+
+
+def test_a_photograph_turned_by_its_exif_lies_under_its_mask(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(root / "set/p0-0.png") as upright:
+        upright.rotate(180).save(root / "set/p0-0.png", exif=exif)
+    table = source().load(loading(root))
+    assert (table.fields["image"][0, 0, 0] > 0.2).tolist() == [False] * 4 + [True] * 4
+    assert table.fields["mask"][0, 0, 0].tolist() == [0] * 4 + [1] * 4
+
+
+def test_volumes_whole_or_slice_by_slice(tmp_path: Path) -> None:
+    values, drawn = np.zeros((8, 8, 4), np.int16), np.zeros((8, 8, 4), np.uint8)
+    drawn[:4, :, 2] = 1
+    for name, what in (("images", values), ("masks", drawn)):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        nibabel.save(nibabel.Nifti1Image(what, np.diag([-2.0, -2.0, 3.0, 1.0])), tmp_path / f"set/{name}/x.nii.gz")
+    volumes = {"images": "images/*", "masks": "masks/{name}.nii.gz"}
+    with pytest.raises(DataError, match=r"x\.nii\.gz: has 4 pages or slices"):
+        source(**volumes).load(loading(tmp_path))
+    table = source(**volumes, pages="slices").load(loading(tmp_path))
+    assert table.fields["mask"].sum(dim=(1, 2, 3)).tolist() == [0, 0, 32, 0]
+    assert table.fields["mask"][2, 0, 0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert table.fields["spacing"].tolist() == [[2, 2]] * 4
+    assert len(set(table.patients)) == 1
+    cube = source(**volumes, pages="volume").load(loading(tmp_path))
+    assert cube.fields["mask"].shape == (1, 1, 8, 8, 8)
+    assert cube.fields["spacing"].tolist() == [[1.5, 2, 2]]
+
+
+def test_folders_of_splits_are_the_published_split(root: Path) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        name = f"p{number // 2}-{number}.png"
+        for kind in ("", "masks/"):
+            (root / f"set/{split}/{kind}").mkdir(parents=True, exist_ok=True)
+            (root / f"set/{kind}{name}").rename(root / f"set/{split}/{kind}{name}")
+    table = source(images="*/*.png", masks="{folder}/masks/{name}.png").load(loading(root))
+    assert table.split == ("test", "train", "validation")

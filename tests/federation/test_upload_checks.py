@@ -11,7 +11,7 @@ import torch
 from omnifm.algorithms.validation import MOST_SAMPLES
 from omnifm.config.experiment import ChecksSettings
 from omnifm.core.records import Broadcast, ServerState, Upload
-from omnifm.federation.upload_checks import HELD, UploadChecks, most_samples, refusal
+from omnifm.federation.upload_checks import HELD, REMEMBERED, UploadChecks, most_samples, refusal
 
 BROADCAST = Broadcast(1, {"w": torch.ones(4)})
 Sent = Sequence[tuple[str, float]]
@@ -47,7 +47,7 @@ def test_a_large_norm_is_rejected_in_the_first_round_wherever_it_comes(place: in
     sent.insert(place, ("x", 80.0))
     names, rejected, norms = passed(sent)
     assert names == ["a", "b"]
-    assert "far above that of others" in rejected["x"]
+    assert "far above those of others" in rejected["x"]
     assert dict(norms) == {"a": 1.0, "b": 1.5}
 
 
@@ -56,12 +56,24 @@ def test_a_tiny_norm_shuts_nobody_out() -> None:
     assert passed([("a", 1.0), ("b", 1.5), ("x", 0.0)])[0] == ["a", "b", "x"]
 
 
-def test_later_rounds_compare_with_the_last_norms_of_others() -> None:
+def test_later_rounds_compare_with_the_norms_of_others() -> None:
     before = [("a", 1.0), ("x", 1.0), ("b", 1.0)]
     names, rejected, _ = passed([("x", 31.0)], before)
     assert not names
     assert passed([("x", 29.0)], before)[0] == ["x"]
     assert set(rejected) == {"x"}
+
+
+def test_a_client_that_stays_apart_counts_when_the_norms_of_others_fall() -> None:
+    before = [("a", 1.0), ("x", 2.0), ("b", 1.0)]
+    names, rejected, norms = passed([("a", 0.01), ("b", 0.01), ("x", 1.9), ("y", 31.0)], before)
+    assert (names, set(rejected)) == (["a", "b", "x"], {"y"})
+    assert norms == (("a", 1.0), ("b", 1.0), ("x", 2.0))
+
+
+def test_only_the_last_clients_are_remembered() -> None:
+    before = [(f"c{number}", 1.0) for number in range(REMEMBERED)]
+    assert passed([("new", 2.0)], before)[2] == (*before[1:], ("new", 2.0))
 
 
 def test_own_large_norms_raise_no_bound() -> None:

@@ -160,7 +160,7 @@ def test_hospitals_learn_together_and_the_encoder_stays_at_home() -> None:
 
 
 def test_sources_without_questions_are_refused() -> None:
-    with pytest.raises(ExperimentError, match=r"needs questions and answers.*phantom_questions"):
+    with pytest.raises(ExperimentError, match="'vqa' needs questions and answers, and the sources have labels"):
         arm(made_dataset())
 
 

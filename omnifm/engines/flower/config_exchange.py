@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from omnifm.checkpoint.kept_weights import KeptWeights
+from omnifm.config.checking import checked
 from omnifm.config.experiment import Experiment, make_experiment, to_document
 from omnifm.config.toml import Document
 from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
+from omnifm.data.reading.intensity import IntensityRule
 from omnifm.data.vocabulary import agreed_answers
 from omnifm.engines.flower.client_config import ClientConfig
 from omnifm.utils.errors import DeploymentError
 
-_TOLD_OF_DATA = ("size", "channels", "answer_patients")
+_TOLD_OF_DATA = ("size", "channels", "answer_patients", "intensity")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -37,6 +39,8 @@ def localise(document: Mapping[str, Any], config: ClientConfig) -> Experiment:
     if "partition" in document or not isinstance(data, dict) or not set(data) <= set(_TOLD_OF_DATA):
         raise DeploymentError("The request names data or a partition; those of a hospital are its own.")
     own = config.data
+    if "intensity" in data:
+        data = data | {"intensity": checked(IntensityRule, data["intensity"], ("data", "intensity"))}
     settings = DataSettings(root=own.root, cache=str(config.cache_folder), sources=own.sources, **data)
     device = config.device or document.get("device", "cpu")
     experiment = make_experiment({**{k: v for k, v in document.items() if k != "data"}, "device": device})

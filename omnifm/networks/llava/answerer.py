@@ -8,9 +8,9 @@ from torch import Tensor
 from omnifm.data.columns import read_texts
 from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered
-from omnifm.networks.llava.files import read_model, read_reader
 from omnifm.networks.llava.halves import LlavaHead, LlavaTokens
 from omnifm.networks.llava.lora import add_lora
+from omnifm.networks.llava.model_files import read_model, read_reader
 from omnifm.networks.llava.prompts import Prompter
 from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.utils.errors import ExperimentError

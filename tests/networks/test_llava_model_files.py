@@ -12,7 +12,7 @@ import torch
 from llava_model import EXAMPLES, answered, batch, change, copied, hugging_face, made, settings
 from safetensors.torch import load_file, save_file
 
-from omnifm.networks.llava import files
+from omnifm.networks.llava import model_files
 from omnifm.networks.llava.answerer import LlavaAnswerer
 from omnifm.networks.llava.settings import LlavaSettings
 from omnifm.utils.errors import ExperimentError
@@ -92,7 +92,7 @@ def test_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("We couldn't connect to 'https://huggingface.co'\nCheck your internet connection")
 
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
-    monkeypatch.setattr(files, "hub_fault", lambda: "")
+    monkeypatch.setattr(model_files, "hub_fault", lambda: "")
     with pytest.raises(
         ExperimentError, match="neither a folder here nor to be had from the Hugging Face hub"
     ) as caught:
@@ -102,7 +102,7 @@ def test_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_hub_that_cannot_be_reached_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "hub_fault", lambda: "the.hub cannot be reached: no route")
+    monkeypatch.setattr(model_files, "hub_fault", lambda: "the.hub cannot be reached: no route")
     begun = time.monotonic()
     with pytest.raises(ExperimentError, match=r"from the Hugging Face hub: the\.hub cannot be reached: no route\."):
         LlavaAnswerer(LlavaSettings(model="owner/name"), (32, 32))

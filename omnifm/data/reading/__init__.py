@@ -1,0 +1,8 @@
+"""Image files of every format through one door: :func:`read_image` returns a :class:`MedicalImage`."""
+
+from omnifm.data.reading.intensity import Intensity, IntensityRule
+from omnifm.data.reading.medical_image import FileGrid, MedicalImage
+from omnifm.data.reading.prepare import prepared_image
+from omnifm.data.reading.read import Pages, read_image
+
+__all__ = ["FileGrid", "Intensity", "IntensityRule", "MedicalImage", "Pages", "prepared_image", "read_image"]
