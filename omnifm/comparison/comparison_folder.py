@@ -120,11 +120,11 @@ class ComparisonFolder:
         """
         if self.has_begun():
             raise ExperimentError(
-                f"{self.path} holds a comparison already. Give another --out, resume it (--resume {self.path}), or "
-                f"--overwrite it."
+                f"{self.path} holds a comparison already. Give another --out, or resume it: --resume {self.path}. "
+                f"--overwrite removes it."
             )
         if self.document.exists():
-            raise ExperimentError(f"{self.path} holds a run already. Give another --out, or --overwrite.")
+            raise ExperimentError(f"{self.path} holds a run already. Give another --out, or --overwrite it.")
 
     def open(self, document: Document, options: ComparisonOptions) -> None:
         """Create the folder and its files.

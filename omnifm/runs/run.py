@@ -41,10 +41,10 @@ def create(out: Path, plan: Plan) -> Plan:
     """
     make_callbacks(plan.document)
     if (out / "comparison.json").exists():
-        raise ExperimentError(f"{out} holds a comparison already. Give another --out, or --overwrite.")
+        raise ExperimentError(f"{out} holds a comparison already. Give another --out, or --overwrite it.")
     if has_begun(out):
         raise ExperimentError(
-            f"{out} holds a run already. Continue it with --resume {out}, or give another --out, or --overwrite."
+            f"{out} holds a run already. Continue it with --resume {out}, give another --out, or --overwrite it."
         )
     try:
         out.mkdir(parents=True, exist_ok=True)

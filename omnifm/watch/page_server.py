@@ -170,6 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
                 return missing if found is None else self._json(found)
         except (OmniFMError, OSError) as error:
             return self._json({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            text = f"A file in {self.server.source.path} holds what it should not: {error!r}."
+            return self._json({"error": text}, HTTPStatus.SERVICE_UNAVAILABLE)
         if path.startswith("/picture/") and (data := self.server.source.picture(path.removeprefix("/picture/"))):
             return _Answer(HTTPStatus.OK, data, "image/png")
         return missing

@@ -200,7 +200,7 @@ def test_the_same_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert ("runs/tiny holds a run already: this one goes to runs/tiny-2." in outcome.text) == (number == 1)
     before = (tmp_path / "runs/tiny/versions.json").stat().st_mtime_ns
     (tmp_path / "runs/tiny/notes").write_text("mine")
-    refused(omnifm("run", experiment, "--out", "runs/tiny"), "give another --out, or --overwrite.")
+    refused(omnifm("run", experiment, "--out", "runs/tiny"), "give another --out, or --overwrite it.")
     outcome = omnifm("run", experiment, "--workers", 1, "--overwrite")
     assert outcome.status == 0, outcome.text
     assert "fedavg 1/1: loss " in outcome.text, "it was run again, and told line by line"

@@ -81,7 +81,10 @@ def test_resuming_where_no_run_is(tmp_path: Path) -> None:
 def test_a_folder_that_holds_a_run(experiment: Path, whole: Path) -> None:
     before = hashes(whole)
     outcome = omnifm("run", experiment, "--out", whole)
-    refused(outcome, f"{whole} holds a run already. Continue it with --resume {whole}, or give another --out.")
+    refused(
+        outcome,
+        f"{whole} holds a run already. Continue it with --resume {whole}, give another --out, or --overwrite it.",
+    )
     assert hashes(whole) == before
 
 

@@ -152,6 +152,21 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         assert "cannot be read" in json.loads(body)["error"]
 
 
+@pytest.mark.parametrize(
+    "line", ['{"event": "evaluation", "round": 9}', "[]", '{"event": "round", "round": null}', "3"]
+)
+def test_a_log_of_other_things_is_said_too(tmp_path: Path, line: str) -> None:
+    out = write_live_run(tmp_path / "run")
+    with served(out) as server:
+        with (out / "omnifm/metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+        for path in ("/state.json", "/arm.json?number=1"):
+            answer, body = ask(server, path)
+            assert answer.status in (200, 503), path
+            assert (answer.status == 200) or "error" in json.loads(body)
+        assert answer.status == 503
+
+
 def test_an_address_that_is_taken(tmp_path: Path) -> None:
     source = LiveFolder(write_live_run(tmp_path / "run"))
     with served(tmp_path / "run") as server:
