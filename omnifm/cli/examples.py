@@ -9,7 +9,7 @@ from rich.markup import escape
 from typer.models import CommandInfo
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "init": ("omnifm init classification", "omnifm init segmentation --algorithm fedavg --out liver.toml"),
+    "init": ("omnifm init TASK", "omnifm init TASK --algorithm fedavg --out first.toml"),
     "run": (
         "omnifm run experiment.toml",
         "omnifm run experiment.toml --out runs/b --set federation.rounds=40 --set seed=1",

@@ -23,24 +23,24 @@ class CatalogueEntry(NamedTuple):
 
 
 def _tasks() -> list[CatalogueEntry]:
-    return [CatalogueEntry(name, about(task.make), _sources(task.make)) for name, task in TASKS.items()]
+    return [CatalogueEntry(name, first_sentence(task.make), _sources(task.make)) for name, task in TASKS.items()]
 
 
 def _algorithms() -> list[CatalogueEntry]:
-    return [CatalogueEntry(name, about(kind)) for name, kind in algorithms.ALGORITHM_SETTINGS.items()]
+    return [CatalogueEntry(name, first_sentence(kind)) for name, kind in algorithms.ALGORITHM_SETTINGS.items()]
 
 
 def _data() -> list[CatalogueEntry]:
     serves = {name: _sources(task.make) for name, task in TASKS.items()}
     return [
-        CatalogueEntry(name, about(kind), tuple(task for task, sources in serves.items() if name in sources))
+        CatalogueEntry(name, first_sentence(kind), tuple(task for task, sources in serves.items() if name in sources))
         for name, kind in SOURCES.items()
     ]
 
 
 def _networks() -> list[CatalogueEntry]:
     return [
-        CatalogueEntry(name, about(kind), (task,))
+        CatalogueEntry(name, first_sentence(kind), (task,))
         for task, registered in TASKS.items()
         for name, kind in getattr(registered.make, "networks", {}).items()
     ]
@@ -65,7 +65,7 @@ def entries(what: str) -> list[CatalogueEntry]:
     return CATALOGUES[what]()
 
 
-def about(kind: Any) -> str:
+def first_sentence(kind: Any) -> str:
     """Return the first sentence about a class: of the package's own that of its file, which has no other idea."""
     own = str(kind.__module__).startswith("omnifm.")
     text = (own and sys.modules[kind.__module__].__doc__) or inspect.getdoc(kind) or ""

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 
 from omnifm.algorithms import registry as algorithms
-from omnifm.config.catalogue import about
+from omnifm.config.catalogue import first_sentence
 from omnifm.config.schema import experiment_schema
 from omnifm.data.sources import SOURCES
 from omnifm.tasks.registry import TASKS
@@ -87,7 +87,7 @@ def starter_text(task: str, algorithm: str, file: Path) -> str:
         if _keys(schema, name)
     ]
     return _TEXT.format(
-        about_task=about(made),
+        about_task=first_sentence(made),
         file=shlex.quote(str(file)),
         name=_value(file.stem),
         task=_value(task),
@@ -104,7 +104,7 @@ def starter_text(task: str, algorithm: str, file: Path) -> str:
 
 
 def _arm(algorithm: str) -> str:
-    what = about(algorithms.ALGORITHM_SETTINGS[algorithm])
+    what = first_sentence(algorithms.ALGORITHM_SETTINGS[algorithm])
     return f"[arms.{_value(algorithm)}]  # {what}\nalgorithm = {_value(algorithm)}\n"
 
 
@@ -116,7 +116,7 @@ def _source(name: str) -> str:
         for field in dataclasses.fields(kind)
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
-    lines = [f"# {about(kind)}", "# [[data.sources]]", f"# kind = {_value(name)}"]
+    lines = [f"# {first_sentence(kind)}", "# [[data.sources]]", f"# kind = {_value(name)}"]
     return "\n".join([*lines, *(f'# {key} = "..."' for key in needed if key != "kind"), ""])
 
 
