@@ -84,7 +84,7 @@ class PageServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where a browser finds the page, the token included."""
-        host = socket.gethostname() if self.host in ("0.0.0.0", "::", "") else self.host  # nosec B104  # only compared
+        host = socket.gethostname() if _is_every_address(self.host) else self.host
         place = f"[{host}]" if ":" in host else host
         return f"http://{place}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
@@ -105,6 +105,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_every_address(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
 
 
 def open_server(source: LiveFolder, host: str, port: int | None, with_token: bool) -> PageServer:
