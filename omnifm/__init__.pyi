@@ -40,7 +40,7 @@ from .data.subset import Batch as Batch
 from .data.subset import ClientData as ClientData
 from .data.subset import SourceTable as SourceTable
 from .data.subset import Subset as Subset
-from .export.loaded_arm import ClientModel as ClientModel
+from .export.client_model import ClientModel as ClientModel
 from .export.loaded_arm import LoadedArm as LoadedArm
 from .privacy.secret import ClientSecret as ClientSecret
 from .privacy.secret import private_generator as private_generator

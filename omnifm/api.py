@@ -19,7 +19,11 @@ from omnifm.comparison.compare import compare_locked
 from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
 from omnifm.config.experiment import Changes, Plan, read_plan
 from omnifm.core.evaluation import EvaluationPoint
-from omnifm.export.loaded_arm import ClientModel, LoadedArm
+from omnifm.export.client_model import ClientModel
+from omnifm.export.formats import export_model
+from omnifm.export.loaded_arm import LoadedArm
+from omnifm.prediction.predict import predict
+from omnifm.prediction.requests import requests_of
 from omnifm.results.findings import read_findings
 from omnifm.results.frame import read_results
 from omnifm.results.result_folder import is_comparison
@@ -97,6 +101,59 @@ class Run(Results):
     ) -> ClientModel:
         """Return the model of a client, or the shared one, of an arm: see :meth:`LoadedArm.model`."""
         return self.load(arm).model(client, point)
+
+    def predict(
+        self,
+        images: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+        *,
+        table: FolderPath | None = None,
+        client: str | None = None,
+        arm: str | None = None,
+        out: FolderPath | None = None,
+        question: str = "",
+        modality: str = "",
+    ) -> pd.DataFrame:
+        """Predict images in files, as ``omnifm predict`` does; the training data are not needed.
+
+        Args:
+            images: files, folders of images or of a DICOM series; ``"A;B"`` for the files of one example.
+            table: of images, with the columns ``image`` and, where needed, ``pair`` or ``question``.
+            client: whose model; without one, that for a hospital that took no part, chosen by the images given.
+            arm: which; may be left out where there is one.
+            out: the folder of masks and images, and of ``predictions.csv``; needed where there are any.
+            question: what is asked of each image.
+            modality: of the images, where the run prepared several differently.
+
+        Returns:
+            a row for each image that could be read. ``attrs["failed"]`` says of the others why there is none,
+            ``attrs["model"]`` whose model was used.
+
+        Raises:
+            OmniFMError: there is no such model, or none of the images can be read.
+        """
+        paths = [images] if isinstance(images, str | PathLike) else images
+        requests = requests_of([str(path) for path in paths], None if table is None else Path(table), question)
+        folder = None if out is None else Path(out)
+        found = predict(self.load(arm), requests, client=client, modality=modality, out=folder)
+        found.table.attrs |= {"failed": found.failed, "model": found.chosen}
+        return found.table
+
+    def export(
+        self, folder: FolderPath, file_format: str = "safetensors", client: str | None = None, arm: str | None = None
+    ) -> Path:
+        """Write a model for other programs, as ``omnifm export`` does, and return its folder.
+
+        Args:
+            folder: where to.
+            file_format: ``safetensors``, ``onnx``, ``torch`` or ``monai-bundle``.
+            client: whose model; without one, that which all share.
+            arm: which; may be left out where there is one.
+
+        Raises:
+            OmniFMError: there is no such model or format, or the folder holds a model already.
+        """
+        export_model(self.load(arm), Path(folder), file_format, client)
+        return Path(folder)
 
 
 def run(

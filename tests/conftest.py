@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import functools
 import runpy
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import jaxtyping
@@ -13,6 +15,9 @@ import pytest
 jaxtyping.install_import_hook("omnifm.spectral", "beartype.beartype")
 
 from omnifm.utils.signals import SIGNALS  # noqa: E402 - only now are its shapes checked
+
+if TYPE_CHECKING:
+    import omnifm
 
 # Property tests look at the same examples each time, so that none fails now and then. To look at new ones:
 # pytest --hypothesis-profile=search
@@ -49,6 +54,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the public data sets at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], omnifm.Run]:
+    """Return a function of a task's name: a tiny run of it, trained when it is first asked for."""
+    from trained_runs import train
+
+    return functools.cache(lambda task: train(task, tmp_path_factory.mktemp(task)))
 
 
 @pytest.fixture

@@ -158,3 +158,10 @@ def test_attacks(tmp_path: Path) -> None:
     assert len(lines) == 6
     assert all(0 <= line["accuracy"] <= 1 for line in lines)
     assert "| `median` |" in shown[0]
+
+
+@pytest.mark.slow
+def test_image_cache(tmp_path: Path) -> None:
+    found = figures(tmp_path, "image_cache", "--images", 30, "--decoded", 10, "--size", 32)
+    assert all(found[step]["ms"] > 0 and found[step]["peak"] >= found[step]["start"] for step in ("decode", "cached"))
+    assert found["faster"]["cpu"] > 0

@@ -11,10 +11,12 @@ import typer
 
 from omnifm.cli.comparisons import compare
 from omnifm.cli.console import Warnings, os_error_text, print_error, say
+from omnifm.cli.data_commands import data_app
 from omnifm.cli.examples import show_examples
 from omnifm.cli.init_command import init
-from omnifm.cli.inspect import report, show_data
+from omnifm.cli.inspect import report
 from omnifm.cli.list_command import list_names
+from omnifm.cli.predict_command import predict
 from omnifm.cli.privacy_show import show_privacy
 from omnifm.cli.runs import export, pretrain, run
 from omnifm.cli.schema_command import schema
@@ -44,11 +46,9 @@ def _options(
     """Federated learning of medical images across modalities and tasks."""
 
 
-for command in (init, run, pretrain, export, compare, watch, report, schema):
+for command in (init, run, pretrain, predict, export, compare, watch, report, schema):
     app.command()(command)
 app.command("list")(list_names)
-data_app = typer.Typer(help="Look at the data of an experiment.", no_args_is_help=True)
-data_app.command("show")(show_data)
 app.add_typer(data_app, name="data")
 privacy_app = typer.Typer(help="What leaves a hospital in an experiment.", no_args_is_help=True)
 privacy_app.command("show")(show_privacy)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from omnifm.cli.console import err, print_tables
-from omnifm.cli.options import Limit, Overwrite, Set, Workers, new_folder
+from omnifm.cli.options import Limit, NoCache, Overwrite, Set, Workers, new_folder
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
 
@@ -31,6 +31,7 @@ def compare(
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
     overwrite: Overwrite = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
     started = time.monotonic()
@@ -59,6 +60,15 @@ def compare(
     progress = StageProgress(err) if err.is_terminal else StageLines(err)
     with stoppable("compare", "cells", folder.path, begun), progress as live:
         compare_locked(
-            given, fresh, options, folder, workers or auto_workers(), live, limit, guard=guard, overwrite=overwrite
+            given,
+            fresh,
+            options,
+            folder,
+            workers or auto_workers(),
+            live,
+            limit,
+            guard=guard,
+            overwrite=overwrite,
+            use_cache=not no_cache,
         )
     print_tables(terminal_tables(folder.path), folder.path)

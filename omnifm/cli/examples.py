@@ -17,7 +17,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "omnifm run experiment.toml --overwrite",
     ),
     "pretrain": ("omnifm pretrain experiment.toml --out weights.safetensors",),
-    "export": ("omnifm export runs/b FOLDER --arm omnifm --client CT-1",),
+    "export": (
+        "omnifm export runs/b FOLDER --arm omnifm --client CT-1",
+        "omnifm export runs/b FOLDER --arm omnifm --format onnx",
+    ),
     "compare": (
         "omnifm compare experiment.toml --algorithms all",
         "omnifm compare experiment.toml --algorithms fedavg,omnifm --seeds 5 --out runs/c",
@@ -28,6 +31,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "report": ("omnifm report runs/b",),
     "schema": ("omnifm schema --out experiment.schema.json",),
     "list": ("omnifm list algorithms", "omnifm list data --json"),
+    "predict": (
+        "omnifm predict runs/b IMAGES --arm omnifm --out FOLDER",
+        "omnifm predict runs/b --table images.csv --client CT-1",
+    ),
+    "data init": ("omnifm data init FOLDER", "omnifm data init FOLDER --out here --label diagnosis --modality CT"),
+    "data check": ("omnifm data check experiment.toml", "omnifm data check manifest.csv --no-decode"),
     "data show": ("omnifm data show experiment.toml --out data.png",),
     "privacy show": (
         "omnifm privacy show experiment.toml",

@@ -31,16 +31,19 @@ def show_data(
     overrides: Set = None,
     out: Annotated[Path, typer.Option(help="The file of the picture.")] = Path("data.png"),
 ) -> None:
-    """Show the clients' data: a table, and a picture of samples and label counts for each client."""
+    """Show the clients' data: a table, and a picture of samples, labels, intensities and spectra."""
     from omnifm.config.experiment import read_plan
     from omnifm.data.federated_dataset import load_dataset
+    from omnifm.data.modality_profiles import modality_profiles
     from omnifm.data.show import picture
+    from omnifm.spectral.spectrum import low_pass_log_amplitude
 
     first = next(iter(read_plan(experiment, overrides or ()).arms.values()))
     dataset = load_dataset(first.data, first.partition, first.seed)
     console.print(_dataset_table(dataset))
+    profiles = modality_profiles(dataset, lambda images, grid: low_pass_log_amplitude(images, 1.0, grid))
     try:
-        picture(dataset, out)
+        picture(dataset, out, profiles, first.adapter.rho)
     except (OSError, ValueError) as error:
         raise ExperimentError(f"The picture {out} cannot be written: {error}.") from None
     say(f"Picture: {out}")

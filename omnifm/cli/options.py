@@ -20,6 +20,9 @@ Overwrite = Annotated[
 ]
 
 
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Read the images anew, and keep none in the cache.")]
+
+
 def _count(text: str) -> int:
     """Read ``--workers``; 0 means one per core."""
     if text == "auto":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omnifm.cli.console import err, print_tables, say
-from omnifm.cli.options import Limit, Overwrite, Set, Workers, new_folder
+from omnifm.cli.options import Limit, NoCache, Overwrite, Set, Workers, new_folder
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
 
@@ -33,6 +33,7 @@ def run(
         ),
     ] = "in-process",
     overwrite: Overwrite = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
     started = time.monotonic()
@@ -43,7 +44,7 @@ def run(
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
     folder = resume or out or new_folder(given.name if given else "", overwrite)
-    _execute("run", given, folder, resume is None, workers, limit, engine, overwrite)
+    _execute("run", given, folder, resume is None, workers, limit, engine, overwrite=overwrite, use_cache=not no_cache)
 
 
 def pretrain(
@@ -86,16 +87,20 @@ def export(
     folder: Annotated[Path, typer.Argument(help="The folder of the model.")],
     arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
     client: Annotated[str | None, typer.Option(help="Add this hospital's personal tensors.")] = None,
+    file_format: Annotated[
+        str,
+        typer.Option("--format", metavar="safetensors|onnx|torch|monai-bundle", help="What other programs read."),
+    ] = "safetensors",
 ) -> None:
-    """Write the model of a run's best round, as received: weights to start from, and what other libraries read."""
+    """Write the model of a run's best round, as received: weights to start from, or a program for other libraries."""
+    from omnifm.export.formats import export_model
     from omnifm.export.loaded_arm import LoadedArm
-    from omnifm.export.weights import export_arm
     from omnifm.results.result_folder import is_comparison
     from omnifm.runs import run as runs
 
     if is_comparison(run):
         raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
-    lacking = export_arm(LoadedArm.of(run, runs.plan_of(run), arm), client, folder)
+    lacking = export_model(LoadedArm.of(run, runs.plan_of(run), arm), folder, file_format, client)
     if lacking:
         note = "" if client else ", which are each hospital's own (of a run on this machine, --client NAME adds them)"
         err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)
@@ -119,7 +124,9 @@ def _execute(
     workers: int,
     limit: TimeLimit,
     engine: str = "in-process",
+    *,
     overwrite: bool = False,
+    use_cache: bool = True,
 ) -> Plan:
     """Run a plan in its folder and print the tables."""
     from omnifm.callbacks.progress import LiveProgress
@@ -135,7 +142,14 @@ def _execute(
     guard = kept("rounds", folder, begun)
     with stoppable(command, "rounds", folder, begun), live:
         plan = execute_locked(
-            given, folder, backend, [limit, live, *lines], fresh=fresh, overwrite=overwrite, guard=guard
+            given,
+            folder,
+            backend,
+            [limit, live, *lines],
+            fresh=fresh,
+            overwrite=overwrite,
+            guard=guard,
+            use_cache=use_cache,
         )
     print_tables(terminal_tables(folder), folder)
     return plan

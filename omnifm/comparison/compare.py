@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, Literal, NamedTuple, Protocol
@@ -19,8 +20,9 @@ from omnifm.comparison.design import ArmDesign, Cell, Design
 from omnifm.comparison.record import Checked, make_record
 from omnifm.config.experiment import Experiment, Plan
 from omnifm.core.checkpoint import Checkpoint
-from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
+from omnifm.data.federated_dataset import DataSettings, FederatedDataset
 from omnifm.data.partition import PartitionSettings
+from omnifm.data.recorded_dataset import load_recorded, warn_of_no_record
 from omnifm.results.write import write_results
 from omnifm.runs.arm import make_arm
 from omnifm.runs.backend import LocalBackend
@@ -58,7 +60,8 @@ class Progress(Protocol):
 class Comparison:
     """A design, run in a folder. ``tolerant``: an algorithm that does not support the task is skipped, and reported.
 
-    ``callbacks`` receive the events of every cell before those that the experiment names.
+    ``callbacks`` receive the events of every cell before those that the experiment names. Without ``use_cache`` images
+    are read anew and not kept.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class Comparison:
         limit: TimeLimit,
         tolerant: bool = False,
         callbacks: Sequence[Callback] = (),
+        use_cache: bool = True,
     ) -> None:
         self.design, self.folder, self.progress, self.limit = design, folder, progress, limit
+        self.use_cache = use_cache
         self.run = RunInfo(design.name, folder.path)
         self.callbacks = [*callbacks, *make_callbacks(design.document)]
         self.datasets: Datasets = {}
@@ -100,7 +105,8 @@ class Comparison:
     def _load(self, experiment: Experiment) -> FederatedDataset:
         key = experiment.data, experiment.partition, experiment.seed
         if key not in self.datasets:
-            self.datasets[key] = load_dataset(*key)
+            data = experiment.data if self.use_cache else replace(experiment.data, cache_limit=0.0)
+            self.datasets[key] = load_recorded(self.folder.data, data, experiment.partition, experiment.seed)
         return self.datasets[key]
 
     def execute(self) -> None:
@@ -185,7 +191,9 @@ class Comparison:
     def _run(self, task: CellJob, *callbacks: Callback) -> Checkpoint:
         experiment, folder, test = task.cell.experiment, self.folder.cell(task.cell), task.stage == "test"
         backend = LocalBackend(dataset=self._load(experiment))
-        return run_arm(task.cell.arm.name, experiment, backend, folder, self.run, [*callbacks, *self.callbacks], test)
+        everyone = [*callbacks, *self.callbacks]
+        name = task.cell.arm.name
+        return run_arm(name, experiment, backend, folder, self.run, everyone, test, keep_models=False)
 
 
 def compare_locked(
@@ -199,11 +207,12 @@ def compare_locked(
     callbacks: Sequence[Callback] = (),
     guard: AbstractContextManager[object] | None = None,
     overwrite: bool = False,
+    use_cache: bool = True,
 ) -> None:
     """Create a comparison of a ``fresh`` design, or resume the folder's, and run it, its folder locked.
 
     ``guard`` is entered after the folder has been checked and before anything runs. With ``overwrite`` a run or
-    comparison that the folder holds is removed first.
+    comparison that the folder holds is removed first. ``use_cache`` is as in :class:`Comparison`.
 
     Raises:
         FolderInUseError: another process holds the folder.
@@ -217,11 +226,21 @@ def compare_locked(
                 clear(folder.path)
             folder.check_free()
             folder.keep_weights(fresh, given.weights)
+            folder.data.forget()  # of a comparison that never began
+        elif not folder.data.exists():
+            warn_of_no_record(folder.data)
         design = fresh or folder.reopen(given.document if given else None, options)
         with guard or nullcontext():
             tolerant = names_all(options.algorithms)
             comparison = Comparison(
-                design, folder, workers=workers, progress=progress, limit=limit, tolerant=tolerant, callbacks=callbacks
+                design,
+                folder,
+                workers=workers,
+                progress=progress,
+                limit=limit,
+                tolerant=tolerant,
+                callbacks=callbacks,
+                use_cache=use_cache,
             )
             if fresh:
                 folder.open(fresh.document, options)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.comparison.arms import ABLATION, OMNIFM, ArmPlan, named_arms, swept, with_baselines
 from omnifm.comparison.design import Cell, Design, make_design
-from omnifm.config.experiment import read_plan, renewed
+from omnifm.config.experiment import read_plan
 from omnifm.config.overrides import differences
 from omnifm.config.toml import Document, to_toml
+from omnifm.data.data_record import DataRecord
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.run import versions
 from omnifm.utils.atomic_write import remove_strays, write_atomically
@@ -89,6 +90,11 @@ class ComparisonFolder:
         """Copies of the weights that arms start from."""
         return KeptWeights(self.path / "init")
 
+    @property
+    def data(self) -> DataRecord:
+        """What is known of the data."""
+        return DataRecord(self.path)
+
     def keep_weights(self, design: Design, known: KeptWeights | None) -> None:
         """Copy what the arms of a design start from; ``known`` copies go before the files themselves.
 
@@ -150,12 +156,13 @@ class ComparisonFolder:
         remove_strays(self.path)
         if document is None:
             return old
-        if changed := differences(old.resolved(), options.design(document).resolved()):
+        given = options.design(document)
+        if changed := differences(old.resolved(), given.resolved()):
             raise ExperimentError(
                 f"The comparison is not that of {self.path}: {'; '.join(changed)}. Resume without an experiment file "
                 f"to continue the old one, or start a new one with another --out."
             )
-        return replace(old, document=renewed(old.document, document))
+        return given
 
     def design(self) -> Design:
         """Return the design of the comparison in this folder, which is not changed.

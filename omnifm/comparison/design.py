@@ -14,7 +14,7 @@ from pydantic import Field
 from omnifm.algorithms.registry import ALGORITHM_SETTINGS
 from omnifm.comparison.arms import ArmPlan, nested
 from omnifm.config.checking import checked
-from omnifm.config.experiment import Experiment, base_of, make_experiment, to_document
+from omnifm.config.experiment import Experiment, base_of, determining, make_experiment
 from omnifm.config.overrides import merged
 from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError
@@ -128,7 +128,7 @@ class Design:
 
     def resolved(self) -> Document:
         """Return the design in full, to compare it with another."""
-        arms = {arm.name: {"points": list(arm.points), **to_document(arm.experiment(0, 0))} for arm in self.arms}
+        arms = {arm.name: {"points": list(arm.points), **determining(arm.experiment(0, 0))} for arm in self.arms}
         return {"seeds": list(self.seeds), "levels": list(self.levels), "arms": arms}
 
 

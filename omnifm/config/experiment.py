@@ -24,7 +24,7 @@ from omnifm.config.deprecated import upgraded
 from omnifm.config.overrides import apply_override, merged, set_key
 from omnifm.config.toml import Document, read_toml, to_toml
 from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
-from omnifm.data.federated_dataset import DataSettings
+from omnifm.data.federated_dataset import PLACES, DataSettings
 from omnifm.data.partition import PartitionSettings
 from omnifm.privacy.settings import PrivacySettings
 from omnifm.spectral.adapter import AdapterSettings
@@ -219,6 +219,22 @@ def _aggregation(given: Document) -> Document:
         raise ExperimentError(f"Unknown aggregation.rule {rule!r}. {did_you_mean(str(rule), AGGREGATORS)}")
     own = {key: value for key, value in given.items() if key != "rule"}
     return {"rule": rule, **_plain(dataclasses.asdict(checked(AGGREGATORS[rule], own, ("aggregation",))))}
+
+
+def determining(experiment: Experiment) -> Document:
+    """Return the part of an experiment's document that results depend on: not where the data and the cache are."""
+    document = to_document(experiment)
+    document["data"] = {key: value for key, value in document["data"].items() if key not in PLACES}
+    return document
+
+
+def without_cache(plan: Plan) -> Plan:
+    """Return a plan whose arms read images anew and keep none of them in the cache; its document stays."""
+    arms = {
+        name: dataclasses.replace(one, data=dataclasses.replace(one.data, cache_limit=0.0))
+        for name, one in plan.arms.items()
+    }
+    return dataclasses.replace(plan, arms=arms)
 
 
 def to_document(experiment: Experiment) -> Document:

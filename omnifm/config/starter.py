@@ -35,7 +35,8 @@ seed = 0
 root = "data"          # the folder that your images are in
 size = 48              # each is resized to a square of so many pixels
 
-# Simulated hospitals, one for each modality. For your own images, put sources like the ones below in its place.
+# Simulated hospitals, one for each modality. For your own images, put sources like the ones below in its place, or let
+# `omnifm data init FOLDER` look at a folder and write such an experiment.
 [[data.sources]]
 kind = {phantom}
 patients = 40          # of each hospital

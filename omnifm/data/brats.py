@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from omnifm.data.brats_case import BRATS_SEQUENCES, Case, find_case, read_case
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
 from omnifm.data.limits import MOST_VOXELS, check_extent
 from omnifm.data.reading.files import subfolders
 from omnifm.data.regions import TUMOUR, regions_of, warn_of_empty
@@ -22,6 +24,7 @@ from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, set
 from omnifm.utils.words import joined
 
 _log = logging.getLogger("omnifm")
+_EMPTY = "its mask is empty"
 SLABS = (0.6, 0.8)
 """Where ``split = "slabs"`` cuts the slices of a case: up to which share they are for training, for validation."""
 
@@ -61,41 +64,41 @@ class BratsSource:
     def load(self, loading: Loading) -> SourceTable:
         """Read every case."""
         folder = loading.root / self.folder
-        owners = self._owners(folder)
+        owners = self._owners(folder, loading)
         names = list(owners)
         owners = {names[index]: owners[names[index]] for index in evenly_spaced(len(names), self.limit)}
-        images, masks, spacings, splits, modalities, patients, empty = [], [], [], [], [], [], []
-        for number, (name, owner) in enumerate(owners.items()):
-            wanted = self.sequences
-            if self.per_sequence:
-                wanted = (wanted[number % len(wanted)],)
-            case = read_case(find_case(folder / name, wanted))
-            if not case.codes.any():
-                empty.append(name)
+        cases = {name: find_case(folder / name, self._wanted(number)) for number, name in enumerate(owners)}
+        names = list(cases)
+
+        def make(number: int) -> Iterator[ItemRows]:
+            case = read_case(cases[names[number]])
             cube = [round(self.field_of_view / step) for step in case.spacing]
             remedy = f"Its spacing is {' x '.join(f'{step:.3g}' for step in case.spacing)} mm: lower field_of_view."
-            check_extent(folder / name, cube, MOST_VOXELS, "voxels in its field of view", remedy)
+            check_extent(folder / names[number], cube, MOST_VOXELS, "voxels in its field of view", remedy)
             image, mask = self._grids(case, loading)
-            images.append(image)
-            masks.append(mask)
-            count = len(image)
-            spacings += [[self.field_of_view / loading.size] * self.axes] * count
-            splits += self._splits(count, last=number == len(owners) - 1, only=len(owners) == 1)
+            yield ItemRows({"image": image, "mask": mask}, "" if case.codes.any() else _EMPTY)
+
+        prepared = prepared_once(loading, self, [tuple(files.values()) for files in cases.values()], make)
+        warn_of_empty([names[number] for number, note in prepared.notes if note == _EMPTY], "tumour")
+        splits, modalities, patients = list[str](), list[str](), list[str]()
+        for number, (name, count) in enumerate(zip(names, prepared.counts, strict=True)):
+            wanted = self._wanted(number)
+            splits += self._splits(count, last=number == len(names) - 1, only=len(names) == 1)
             modalities += [BRATS_SEQUENCES[wanted[0]] if len(wanted) == 1 else "MRI"] * count
-            patients += [f"{owner}/{name}"] * count
-        warn_of_empty(empty, "tumour")
+            patients += [f"{owners[name]}/{name}"] * count
+        spacing = torch.tensor([[self.field_of_view / loading.size] * self.axes] * len(patients), dtype=torch.float32)
         return SourceTable(
-            fields={
-                "image": torch.cat(images),
-                "mask": torch.cat(masks),
-                "spacing": torch.tensor(spacings, dtype=torch.float32),
-            },
+            fields={**prepared.fields, "spacing": spacing},
             label_names=self.regions,
             patients=tuple(patients),
             modalities=tuple(modalities),
             institutions=tuple(patient.rpartition("/")[0] for patient in patients),
             split=tuple(splits) if self.split == "slabs" else None,
         )
+
+    def _wanted(self, number: int) -> tuple[str, ...]:
+        """Return the sequences of the case of this number."""
+        return (self.sequences[number % len(self.sequences)],) if self.per_sequence else self.sequences
 
     def _grids(self, case: Case, loading: Loading) -> tuple[Tensor, Tensor]:
         """Return the rows of a case: images ``(rows, channels, *size)`` and masks ``(rows, regions, *size)``."""
@@ -111,7 +114,7 @@ class BratsSource:
             image = image.expand(-1, loading.channels, *[-1] * self.axes)
         return image.clamp(0, 1), mask.to(torch.uint8)
 
-    def _owners(self, folder: Path) -> dict[str, str]:
+    def _owners(self, folder: Path, loading: Loading) -> dict[str, str]:
         """Return the institution of each case, by the case's name."""
         if not folder.is_dir():
             raise DataError(
@@ -123,6 +126,7 @@ class BratsSource:
         name = self.name or folder.name
         if not self.institutions:
             return dict.fromkeys(cases, name)
+        loading.note(folder / self.institutions)
         table = _table(folder / self.institutions)
         for case in table:
             if case not in cases:

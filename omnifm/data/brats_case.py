@@ -92,7 +92,7 @@ def read_case(files: dict[str, Path]) -> Case:
     (first, (known, affine)), *others = read.items()
     for key, (values, other) in others:
         _check_grid(files[key], values.shape, other, files[first], known.shape, affine)
-    stack = [_normalised(read[key][0], files[key]) for key in files if key != MASK]
+    stack = [sequence_intensities(read[key][0], files[key]) for key in files if key != MASK]
     stack.append(_codes(read[MASK][0], files[MASK]).astype(np.float32))
     turned: Any = Orientation("LPS", labels=(("L", "R"), ("P", "A"), ("I", "S")))(
         MetaTensor(torch.from_numpy(np.stack(stack)), affine=torch.from_numpy(affine))
@@ -127,7 +127,7 @@ def _check_grid(
         raise DataError(f"{path}: its affine differs (orientation or origin) from that {remedy}")
 
 
-def _normalised(values: NDArray[Any], path: Path) -> NDArray[np.float32]:
+def sequence_intensities(values: NDArray[Any], path: Path) -> NDArray[np.float32]:
     """Return a sequence in [0, 1]: 0 stays 0, which is what skull-stripped images have outside.
 
     Values above 0 are divided by their 99.5th percentile. Of a sequence that was standardised (z-scores), negative

@@ -14,7 +14,7 @@ from omnifm.data.reading.intensity import Intensity
 from omnifm.data.source import Loading
 from omnifm.data.source_images import SourceImages
 from omnifm.data.subset import SourceTable, evenly_spaced
-from omnifm.data.tile_folder import check_tiles, cut, repeated
+from omnifm.data.tile_folder import check_tiles, prepared_tiles
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import CountOrZero, OneOf, Some, settings
 
@@ -66,14 +66,14 @@ class BreaKHisSource:
         folder = loading.root / self.folder
         found = self._chosen(_micrographs(folder), folder)
         reader = SourceImages(loading, "", self.intensity)
-        image, counts = cut([one.path for one in found], self.tile, self.tiles, loading, reader)
-        label = torch.tensor([one.label for one in found]).repeat_interleave(torch.tensor(counts))
+        cut = prepared_tiles(loading, self, [one.path for one in found], self.tile, self.tiles, reader)
+        shown = cut.repeated(found)
         return SourceTable(
-            fields={"image": image, "label": label},
+            fields={**cut.fields, "label": torch.tensor([one.label for one in shown])},
             label_names=CLASSES,
-            patients=repeated([f"{self.name}/{one.patient}" for one in found], counts),
-            modalities=repeated([one.magnification for one in found], counts),
-            institutions=(self.name,) * len(image),
+            patients=tuple(f"{self.name}/{one.patient}" for one in shown),
+            modalities=tuple(one.magnification for one in shown),
+            institutions=(self.name,) * len(shown),
         )
 
     def _chosen(self, found: list[Micrograph], folder: Path) -> list[Micrograph]:

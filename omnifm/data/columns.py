@@ -1,15 +1,18 @@
-"""Columns of a table that are not plain tensors: values that several rows share, and texts.
+"""Columns of a table that are not plain tensors: values that several rows share, texts, and what files hold.
 
 A column has a ``shape`` and gives out rows by ``index_select(0, rows)``, as a tensor does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from omnifm.data.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Shared:
     ``values`` ``(different, ...)``, of which row r has ``values[index[r]]``; ``index`` ``(rows,)`` int64.
     """
 
-    values: Tensor
+    values: Tensor | Packed | Joined | Widened
     index: Tensor
 
     @property
@@ -30,6 +33,57 @@ class Shared:
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
         """Return the values of some rows."""
         return self.values.index_select(dim, self.index[rows])
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The rows of several columns in order, none of which is copied: each can be a file larger than the memory."""
+
+    parts: tuple[Tensor | Packed | Widened, ...]
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of all rows together."""
+        return torch.Size((self._ends[-1], *self.parts[0].shape[1:]))
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return torch.tensor([part.shape[0] for part in self.parts]).cumsum(0).tolist()
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Return the values of some rows."""
+        found: Tensor | None = None
+        for part, end in zip(self.parts, self._ends, strict=True):
+            mine = (rows >= end - part.shape[0]) & (rows < end)
+            if mine.all():
+                return part.index_select(dim, rows - (end - part.shape[0]))
+            if mine.any():
+                values = part.index_select(dim, rows[mine] - (end - part.shape[0]))
+                found = values.new_empty((len(rows), *values.shape[1:])) if found is None else found
+                found[mine] = values
+        assert found is not None  # rows lie in the table
+        return found
+
+
+@dataclass(frozen=True)
+class Widened:
+    """Regions ``(rows, own, ...)`` among ``width`` regions, of which ``places`` are their own; the others are 0."""
+
+    values: Tensor | Packed
+    places: Tensor
+    width: int
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the column."""
+        return torch.Size((self.values.shape[0], self.width, *self.values.shape[2:]))
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Return the values of some rows."""
+        own = self.values.index_select(dim, rows)
+        wide = own.new_zeros((len(own), *self.shape[1:]))
+        wide[:, self.places] = own
+        return wide
 
 
 @dataclass(frozen=True)
@@ -55,7 +109,13 @@ class Texts:
 
 
 _EMPTY = torch.zeros(0, dtype=torch.uint8)
-Column = Tensor | Shared | Texts
+Column = Tensor | Shared | Texts | Packed | Joined | Widened
+
+
+def row_chunks(column: Column, rows: int = 1024) -> Iterator[Tensor]:
+    """Yield all rows of a column, so many at a time."""
+    for part in torch.split(torch.arange(column.shape[0]), rows):
+        yield column.index_select(0, part)
 
 
 def read_texts(utf8: Tensor) -> list[str]:
@@ -78,15 +138,27 @@ def stacked(columns: Sequence[Column]) -> Column:
             if isinstance(column, Texts)
         ]
         return Texts(torch.cat(padded))
+    if any(isinstance(column, Shared) for column in columns):
+        shared = [_as_shared(column) for column in columns]
+        starts = torch.tensor([0, *(column.values.shape[0] for column in shared[:-1])]).cumsum(0)
+        index = torch.cat([column.index + start for column, start in zip(shared, starts, strict=True)])
+        return Shared(_joined([column.values for column in shared]), index)
+    return _joined(columns)
+
+
+def _joined(columns: Sequence[Column]) -> Tensor | Joined:
+    """Return tensors as one tensor; where one is kept in a file, leave all where they are."""
     if all(isinstance(column, Tensor) for column in columns):
         return torch.cat([column for column in columns if isinstance(column, Tensor)])
-    shared = [_as_shared(column) for column in columns]
-    starts = torch.tensor([0, *(len(column.values) for column in shared[:-1])]).cumsum(0)
-    index = torch.cat([column.index + start for column, start in zip(shared, starts, strict=True)])
-    return Shared(torch.cat([column.values for column in shared]), index)
+    parts: list[Tensor | Packed | Widened] = []
+    for column in columns:
+        if isinstance(column, Texts | Shared):
+            raise TypeError("texts do not fit to numbers")
+        parts += column.parts if isinstance(column, Joined) else (column,)
+    return Joined(tuple(parts))
 
 
 def _as_shared(column: Column) -> Shared:
     if isinstance(column, Texts):
         raise TypeError("texts do not fit to numbers")
-    return column if isinstance(column, Shared) else Shared(column, torch.arange(len(column)))
+    return column if isinstance(column, Shared) else Shared(column, torch.arange(column.shape[0]))

@@ -8,10 +8,10 @@ source only: that an image of one set shows no sign of another set's disease, no
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,16 @@ from platformdirs import user_cache_dir
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.columns import as_tensor, stacked
-from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows, whole
+from omnifm.data.columns import Widened, as_tensor, row_chunks, stacked
+from omnifm.data.data_record import DataRecord
+from omnifm.data.duplicates import warn_of_duplicates
+from omnifm.data.fingerprint import ReadFile
+from omnifm.data.kept_split import KeptSplit
+from omnifm.data.packed import Packed
+from omnifm.data.partition import PartitionSettings, partition_rows, whole
+from omnifm.data.patient_rows import ClientSplit, Rows
 from omnifm.data.phantom.dataset import PhantomSource
+from omnifm.data.read_tables import read_tables
 from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
 from omnifm.data.source_names import check_names, warn_of_alike
@@ -29,7 +36,7 @@ from omnifm.data.sources import AnySource
 from omnifm.data.subset import ClientData, Columns, SourceTable, Subset, distinct
 from omnifm.data.vocabulary import agreed_answers
 from omnifm.utils.errors import DataError, did_you_mean
-from omnifm.utils.settings import Count, settings
+from omnifm.utils.settings import Count, NotNegative, settings
 
 _log = logging.getLogger("omnifm")
 
@@ -42,7 +49,9 @@ class DataSettings:
     """Which data, and how they come out: ``[data]`` of the experiment file.
 
     ``root`` is the folder of the sources, ``size`` the side of the square images in pixels,
-    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's).
+    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's), which holds
+    at most ``cache_limit`` GiB: what was used least recently goes first, and with 0 images are read anew each time.
+    ``name_files`` writes the names of files into the record of a run, which otherwise has keyed digests of them only.
     ``intensity`` is how the numbers of image files become intensities in [0, 1] where a source does not say: the name
     of a rule, or a table with its ``rule`` and parameters.
     An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital have it.
@@ -52,9 +61,16 @@ class DataSettings:
     size: Count = 48
     channels: Literal[1, 3] = 1
     cache: str = ""
+    cache_limit: NotNegative = 50.0
+    name_files: bool = False
     answer_patients: Count = 5
     intensity: Intensity = IntensityRule()
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)] = (PhantomSource(),)
+
+
+PLACES = ("root", "cache", "cache_limit", "name_files")
+"""The keys of ``[data]`` that say where things are, not what the data are: they can change when a run is resumed."""
+CheckData = Callable[[tuple[str, ...], Mapping[str, ReadFile]], None]
 
 
 @dataclass(frozen=True)
@@ -65,12 +81,13 @@ class FederatedDataset:
     each class the row has, and ``allowed`` ``(rows, classes)`` bool, the classes of the row's own source. In place of
     ``label`` there is ``exclusive`` ``(rows,)`` bool, False where an image can have several classes or none; ``mask``
     becomes ``(rows, classes, *size)`` uint8. ``vocabulary`` are the answers that the hospitals have agreed on, where
-    there are questions.
+    there are questions. ``files`` are those that were read, by their paths below the root of the data.
     """
 
     clients: tuple[ClientData, ...]
     label_names: tuple[str, ...]
     vocabulary: tuple[str, ...] = ()
+    files: Mapping[str, ReadFile] = field(default_factory=dict, repr=False)
 
     def client(self, name: str) -> ClientData:
         """Return the hospital of this name.
@@ -92,7 +109,14 @@ class FederatedDataset:
 
 
 def load_dataset(
-    data: DataSettings, partition: PartitionSettings, seed: int, whole_as: str = "", labels: Sequence[str] = ()
+    data: DataSettings,
+    partition: PartitionSettings,
+    seed: int,
+    whole_as: str = "",
+    labels: Sequence[str] = (),
+    *,
+    kept: KeptSplit | None = None,
+    check: CheckData | None = None,
 ) -> FederatedDataset:
     """Load every source, unite their classes, and distribute the rows to hospitals.
 
@@ -102,26 +126,23 @@ def load_dataset(
         seed: of the experiment.
         whole_as: if given, all rows are one hospital's, of this name.
         labels: the classes of a federation that these data are a part of; those of the data are among them.
+        kept: the split of an earlier run, if not that of ``partition.split_from``.
+        check: is shown the classes and files of the data before they are distributed; may raise DataError.
 
     Raises:
         DataError: a source cannot be read, the sources do not fit together, or the partition is not possible.
     """
-    loading = Loading(
-        root=Path(data.root).expanduser(),
-        size=data.size,
-        channels=data.channels,
-        seed=seed,
-        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
-        intensity=data.intensity,
-    )
+    loading = loading_of(data, seed)
     check_names(data.sources)
-    tables = [source.load(loading) for source in data.sources]
+    tables, files = read_tables(data.sources, loading)
     own = distinct([name for table in tables for name in table.label_names])
     warn_of_alike(own)
     label_names = tuple(labels) or own
     if unknown := [name for name in own if name not in label_names]:
         raise DataError(f"The data have the class {unknown[0]!r}, which is not among those of the federation.")
-    fields = _unite([_with_targets(table, label_names) for table in tables])
+    if check:
+        check(own, files)
+    fields = _unite([with_targets(table, label_names) for table in tables])
     rows = Rows(
         patients=_chain([table.patients for table in tables]),
         modalities=_chain([table.modalities for table in tables]),
@@ -129,13 +150,45 @@ def load_dataset(
         splits=tuple(split for table in tables for split in table.split or (None,) * len(table)),
         classes=_main_classes(as_tensor(fields["target"])) if "target" in fields else (0,) * sum(map(len, tables)),
     )
-    shares = (whole(whole_as, rows, partition, seed),) if whole_as else partition_rows(rows, partition, seed)
+    if kept is None and partition.split_from:
+        kept = split_of_run(data, partition, seed)
+    if kept is not None:
+        shares = kept.partition(rows, partition, seed, whole_as)
+    else:
+        shares = (whole(whole_as, rows, partition, seed),) if whole_as else partition_rows(rows, partition, seed)
+    warn_of_duplicates(fields["image"], shares)
     clients = tuple(_client(share, fields, rows) for share in shares)
     if "exclusive" in fields:
         _warn_of_single_class(clients, label_names)
     asked = "answer" in fields
     vocabulary = agreed_answers([client.train for client in clients], data.answer_patients) if asked else ()
-    return FederatedDataset(clients, label_names if "target" in fields else (), vocabulary)
+    return FederatedDataset(clients, label_names if "target" in fields else (), vocabulary, files)
+
+
+def data_settings(data: DataSettings, partition: PartitionSettings, seed: int) -> dict[str, Any]:
+    """Return all that the data of a run depend on, by name, without :data:`PLACES`."""
+    content = {key: value for key, value in asdict(data).items() if key not in PLACES}
+    dealt = {key: value for key, value in asdict(partition).items() if key != "split_from"}
+    return {"data": content, "partition": dealt, "seed": seed}
+
+
+def split_of_run(data: DataSettings, partition: PartitionSettings, seed: int) -> KeptSplit:
+    """Return the split of the run that ``partition.split_from`` names; raises :class:`DataError` if it has none."""
+    record = DataRecord(Path(partition.split_from).expanduser())
+    return record.only_split(data_settings(data, partition, seed))
+
+
+def loading_of(data: DataSettings, seed: int) -> Loading:
+    """Return what every source is told of these settings."""
+    return Loading(
+        root=Path(data.root).expanduser(),
+        size=data.size,
+        channels=data.channels,
+        seed=seed,
+        cache=Path(data.cache or user_cache_dir("omnifm")).expanduser(),
+        intensity=data.intensity,
+        cache_limit=data.cache_limit,
+    )
 
 
 def pooled(dataset: FederatedDataset) -> ClientData:
@@ -150,7 +203,7 @@ def pooled(dataset: FederatedDataset) -> ClientData:
     )
 
 
-def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
+def with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
     """Return the fields over all labels instead of the table's own: ``target`` and ``allowed``, and with them the rest.
 
     ``exclusive`` replaces ``label``; ``mask`` gets an empty region for every label that is not the table's.
@@ -160,11 +213,12 @@ def _with_targets(table: SourceTable, label_names: tuple[str, ...]) -> Columns:
         return fields
     columns = torch.tensor([label_names.index(name) for name in table.label_names])
     if "mask" in fields:
-        mask = as_tensor(fields["mask"])
+        mask = fields["mask"]
+        assert isinstance(mask, Tensor | Packed)
         if table.label_names != label_names:
-            fields["mask"] = wider = torch.zeros(len(table), len(label_names), *mask.shape[2:], dtype=torch.uint8)
-            wider[:, columns] = mask
-        own = mask.flatten(2).amax(dim=2)
+            wider = Widened(mask, columns, len(label_names))
+            fields["mask"] = as_tensor(wider) if isinstance(mask, Tensor) else wider
+        own = torch.cat([part.flatten(2).amax(dim=2) for part in row_chunks(mask)])
     else:
         label = as_tensor(fields.pop("label"))
         exclusive = label.ndim == 1

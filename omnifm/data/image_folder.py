@@ -12,7 +12,7 @@ from omnifm.data.published_split import published_split, split_folders
 from omnifm.data.reading.files import IMAGES, by_series, images_among, subfolders, warn_of_others, without_masks
 from omnifm.data.reading.intensity import Intensity
 from omnifm.data.source import Loading
-from omnifm.data.source_images import SourceImages, SourcePages
+from omnifm.data.source_images import SourceImages, SourcePages, prepared_images
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.utils.errors import DataError, did_you_mean
 from omnifm.utils.settings import CountOrZero, Distinct, Text, settings
@@ -53,15 +53,11 @@ class ImageFolderSource:
         reader = SourceImages(loading, self.modality, self.intensity, self.pages)
         paths, labels = self._paths(folder, tops, classes)
         split = published_split(paths, folder)
-        images, counts = [], []
-        for path in paths:
-            images.append(reader.prepared(path))
-            counts.append(len(images[-1]))
-        reader.warn()
-        rows = [index for index, count in enumerate(counts) for _ in range(count)]
+        prepared = prepared_images(loading, self, paths, [reader] * len(paths))
+        rows = prepared.repeated(range(len(paths)))
         patients = [f"{institution}/{patient_of(path, folder, self.patient_pattern)}" for path in paths]
         return SourceTable(
-            fields={"image": torch.cat(images), "label": torch.tensor([labels[index] for index in rows])},
+            fields={**prepared.fields, "label": torch.tensor([labels[index] for index in rows])},
             label_names=classes,
             patients=tuple(patients[index] for index in rows),
             modalities=(self.modality,) * len(rows),

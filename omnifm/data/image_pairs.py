@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,14 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
 from omnifm.data.colour import to_luminance_and_chroma
-from omnifm.data.limits import check_regular
 from omnifm.data.patients import PatientPattern, patient_in
 from omnifm.data.reading import MedicalImage
 from omnifm.data.reading.files import IMAGES, images_among, subfolders, warn_of_others
 from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
-from omnifm.data.source_images import SourceImages
+from omnifm.data.source_images import SourceImages, recall
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.utils.errors import DataError, did_you_mean
 from omnifm.utils.settings import Between, CountOrZero, Distinct, settings
@@ -63,24 +64,30 @@ class ImagePairsSource:
             )
         folder = loading.root / self.folder
         institution = self.name or folder.name
-        published = _test_split(folder / TEST_SPLIT)
-        images, chroma = [], []
+        published = _test_split(folder / TEST_SPLIT, loading)
+        files, readers = list[tuple[Path, Path]](), list[tuple[SourceImages, SourceImages]]()
         rows: list[tuple[str, str, str]] = []
         for pair in self._pairs(folder):
             names = _names(folder / pair)
-            readers = _readers(pair, loading, self.intensity)
+            both = _readers(pair, loading, self.intensity)
             split = None if published is None else self._split(folder, pair, names, published)
             for name in self._chosen(names, split):
-                image, colour = _read_pair(folder / pair, name, readers)
-                images.append(image)
-                chroma.append(colour)
+                files.append(_files(folder / pair, name))
+                readers.append(both)
                 patient = f"{institution}/{pair}/{patient_in(Path(name).stem, self.patient_pattern, folder / pair)}"
                 rows.append((patient, pair, "" if split is None else split[name]))
-            for reader in readers:
-                reader.warn()
+
+        def make(number: int) -> Iterator[ItemRows]:
+            image, chroma = _read_pair(files[number], readers[number])
+            yield ItemRows({"image": image, "chroma": chroma}, "/".join(reader.remark for reader in readers[number]))
+
+        prepared = prepared_once(loading, self, files, make)
+        for place in (0, 1):
+            notes = tuple((number, note.split("/")[place]) for number, note in prepared.notes)
+            recall(replace(prepared, notes=notes), [pair[place] for pair in files], [two[place] for two in readers])
         patients, modalities, splits = (tuple(column) for column in zip(*rows, strict=True))
         return SourceTable(
-            fields={"image": torch.cat(images), "chroma": torch.cat(chroma)},
+            fields=prepared.fields,
             label_names=(),
             patients=patients,
             modalities=modalities,
@@ -123,11 +130,11 @@ class ImagePairsSource:
         return [part[index] for part in splits for index in evenly_spaced(len(part), self.limit)]
 
 
-def _test_split(path: Path) -> dict[str, list[str]] | None:
+def _test_split(path: Path, loading: Loading) -> dict[str, list[str]] | None:
     """Return the test names of each pair folder, or None where no split is published."""
     if not path.exists():
         return None
-    check_regular(path)
+    loading.note(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(pair): [str(name) for name in found[pair]] for pair in found}
@@ -163,9 +170,13 @@ def _readers(pair: str, loading: Loading, rule: IntensityRule | None) -> tuple[S
     return SourceImages(replace(loading, channels=3), first, rule), SourceImages(loading, second, rule)
 
 
-def _read_pair(folder: Path, name: str, readers: tuple[SourceImages, SourceImages]) -> tuple[Tensor, Tensor]:
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    first, second = (folder / modality / name for modality in folder.name.split("-"))
+    return first, second
+
+
+def _read_pair(paths: tuple[Path, Path], readers: tuple[SourceImages, SourceImages]) -> tuple[Tensor, Tensor]:
     """Return the pair ``(1, 2, size, size)`` and the colour of its first image ``(1, 2, size, size)``."""
-    paths = [folder / modality / name for modality in folder.name.split("-")]
     first, second = (reader.read(path) for reader, path in zip(readers, paths, strict=True))
     if first.size != second.size:
         sizes = " and ".join(f"{image.size[1]} x {image.size[0]}" for image in (first, second))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
+from omnifm.data.columns import as_tensor
 from omnifm.data.images import to_channels
 from omnifm.data.mask_paths import MaskPattern, masks_of_images
 from omnifm.data.mask_regions import Region, check_same_grid, names_of, one_region, regions_in
@@ -19,16 +23,18 @@ from omnifm.data.path_patterns import PathPattern
 from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.published_split import published_split
 from omnifm.data.reading import MedicalImage
-from omnifm.data.reading.files import images_among, warn_of_others
+from omnifm.data.reading.files import files_at, images_among, warn_of_others
 from omnifm.data.reading.intensity import Intensity
 from omnifm.data.reading.prepare import resized
 from omnifm.data.regions import warn_of_empty
 from omnifm.data.source import Loading
-from omnifm.data.source_images import SourceImages, SourcePages
+from omnifm.data.source_images import SourceImages, SourcePages, recall
 from omnifm.data.subset import SourceTable, evenly_spaced
 from omnifm.data.tiles import windows_of
 from omnifm.utils.errors import DataError
 from omnifm.utils.settings import CountOrZero, Text, settings
+
+_EMPTY = "empty"
 
 
 @settings
@@ -88,30 +94,39 @@ class MaskedFolderSource:
         reader = SourceImages(loading, self.modality, self.intensity, self.pages)
         institution = self.name or folder.name
         labels = names_of(self.regions) if self.regions else (self.region,)
-        images, masks, patients, splits, empty = [], [], [], [], []
-        steps: list[list[float] | None] = []
-        for place, path in enumerate(chosen):
+
+        def make(number: int) -> Iterator[ItemRows]:
+            path = chosen[number]
             image, mask = self._read(path, masks_of[path], reader)
-            if not mask.any():
-                empty.append(str(path))
-            for plane, drawn, spacing in self._parts(path, image, mask, reader):
-                images.append(resized(to_channels(plane, loading.channels), loading.size))
-                masks.append(resized(drawn, loading.size) >= 0.5)
-                steps.append(spacing and [step / loading.size for step in spacing])
-                patients.append(f"{institution}/{patient_of(path, folder, self.patient_pattern)}")
-                splits.append(published[place] if published else "")
-        reader.warn()
-        warn_of_empty(empty, " or ".join(labels))
-        fields = {"image": torch.cat(images).clamp(0, 1), "mask": torch.cat(masks).to(torch.uint8)}
-        if None not in steps:
-            fields["spacing"] = torch.tensor(steps, dtype=torch.float32)
+            empty = "" if mask.any() else _EMPTY
+            for place, (plane, drawn, spacing) in enumerate(self._parts(path, image, mask, reader)):
+                steps = [math.nan] * (plane.dim() - 2) if spacing is None else [s / loading.size for s in spacing]
+                rows = {
+                    "image": resized(to_channels(plane, loading.channels), loading.size).clamp(0, 1),
+                    "mask": (resized(drawn, loading.size) >= 0.5).to(torch.uint8),
+                    "spacing": torch.tensor([steps], dtype=torch.float32),
+                }
+                yield ItemRows(rows, "" if place else f"{empty}/{reader.remark}")
+
+        items = [[file for part in (path, *masks_of[path]) for file in files_at(part)] for path in chosen]
+        prepared = prepared_once(loading, self, items, make)
+        notes = {number: note.partition("/") for number, note in prepared.notes}
+        warn_of_empty([str(chosen[number]) for number, (empty, _, _) in notes.items() if empty], " or ".join(labels))
+        remarks = tuple((number, remark) for number, (_, _, remark) in notes.items())
+        recall(replace(prepared, notes=remarks), chosen, [reader] * len(chosen))
+        fields = dict(prepared.fields)
+        fields["spacing"] = spacing = as_tensor(fields["spacing"])
+        if spacing.isnan().any():
+            del fields["spacing"]
+        patients = [f"{institution}/{patient_of(path, folder, self.patient_pattern)}" for path in chosen]
+        rows = len(spacing)
         return SourceTable(
             fields=fields,
             label_names=labels,
-            patients=tuple(patients),
-            modalities=(self.modality,) * len(patients),
-            institutions=(institution,) * len(patients),
-            split=tuple(splits) if published else None,
+            patients=tuple(prepared.repeated(patients)),
+            modalities=(self.modality,) * rows,
+            institutions=(institution,) * rows,
+            split=tuple(prepared.repeated(published)) if published else None,
         )
 
     def _read(self, path: Path, masks: Sequence[Path], reader: SourceImages) -> tuple[MedicalImage, NDArray[np.uint8]]:

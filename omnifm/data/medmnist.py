@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
+from omnifm.data.columns import as_tensor
 from omnifm.data.images import prepare
 from omnifm.data.source import Loading
 from omnifm.data.subset import SourceTable, evenly_spaced
@@ -134,6 +137,7 @@ SETS = {
     "organsmnist": PublishedSet("CT", _ORGANS),
 }
 
+_CHUNK = 1024
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _REMEDY = "Fetch the published file from https://medmnist.com (archived on Zenodo)"
 
@@ -159,19 +163,26 @@ class MedMNISTSource:
         """Read the three splits of the set."""
         suffix = "" if self.pixels == 28 else f"_{self.pixels}"
         path = loading.root / self.folder / f"{self.set}{suffix}.npz"
-        arrays = _read(path)
         published = SETS[self.set]
-        images, labels, patients, splits = [], [], [], []
-        for short, split in _SPLITS.items():
-            pixels, classes = arrays[f"{short}_images"], arrays[f"{short}_labels"]
-            _check_shapes(path, short, pixels, classes, self.pixels, published)
-            rows = evenly_spaced(len(pixels), self.limit)
-            images.append(prepare(pixels[rows], loading.size, loading.channels))
-            labels.append(_labels(classes[rows], published))
-            patients += [f"{self.set}/{split}/{row:06d}" for row in rows]
-            splits += [split] * len(rows)
+
+        def make(number: int) -> Iterator[ItemRows]:
+            arrays = _read(path)
+            for short in _SPLITS:
+                pixels, classes = arrays[f"{short}_images"], arrays[f"{short}_labels"]
+                _check_shapes(path, short, pixels, classes, self.pixels, published)
+                rows = torch.tensor(evenly_spaced(len(pixels), self.limit))
+                for some in torch.split(rows, _CHUNK):
+                    label = _labels(classes[some], published)
+                    split = torch.full((len(some),), list(_SPLITS).index(short), dtype=torch.uint8)
+                    image = prepare(pixels[some], loading.size, loading.channels)
+                    yield ItemRows({"image": image, "label": label, "split": split, "row": some})
+
+        fields = prepared_once(loading, self, [(path,)], make).fields
+        splits = [tuple(_SPLITS.values())[split] for split in as_tensor(fields["split"]).tolist()]
+        rows = as_tensor(fields["row"]).tolist()
+        patients = [f"{self.set}/{split}/{row:06d}" for split, row in zip(splits, rows, strict=True)]
         return SourceTable(
-            fields={"image": torch.cat(images), "label": torch.cat(labels)},
+            fields={"image": fields["image"], "label": as_tensor(fields["label"])},
             label_names=tuple(f"{self.set}/{name}" for name in published.classes),
             patients=tuple(patients),
             modalities=(published.modality,) * len(patients),

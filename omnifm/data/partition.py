@@ -6,21 +6,26 @@ splits that are made here. Published splits are kept: their rows stay what they 
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from omnifm.data.published_split import complete
-from omnifm.data.subset import distinct, evenly_spaced
+from omnifm.data.patient_rows import (
+    Assignment,
+    ClientSplit,
+    PatientRows,
+    Rows,
+    client_split,
+    grouped,
+    patients_of,
+    warn_of_torn,
+)
+from omnifm.data.subset import evenly_spaced
 from omnifm.utils.errors import DataError
 from omnifm.utils.seeding import numpy_generator
 from omnifm.utils.settings import Between, CountOrZero, Positive, settings
-
-_log = logging.getLogger("omnifm")
 
 
 @settings
@@ -41,6 +46,9 @@ class PartitionSettings:
     ``clients`` is the number of hospitals; 0 means as many as institutions for ``institution``, and as modalities else.
     The smaller ``alpha``, the greater the skew. ``validation`` and ``test`` are the fractions of a hospital's patients
     held out where no split is published: rounds are chosen on one and reported on the other, so neither is 0.
+
+    ``split_from`` is the folder of an earlier run: every patient of it keeps the client and the split that it had
+    there, and new patients are placed one by one, by a digest of their names, so that none moves when others are added.
     """
 
     kind: Literal["modality", "dirichlet", "quantity", "iid", "institution"] = "modality"
@@ -48,46 +56,11 @@ class PartitionSettings:
     alpha: Positive = 0.5
     validation: Between = 0.2
     test: Between = 0.2
+    split_from: str = ""
 
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
             raise ValueError(f"validation + test = {self.validation + self.test} must be below 1: nothing would train")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What the dealing looks at, one entry a row. ``splits`` holds None where no split is published."""
-
-    patients: tuple[str, ...]
-    modalities: tuple[str, ...]
-    institutions: tuple[str, ...]
-    splits: tuple[str | None, ...]
-    classes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ClientSplit:
-    """The rows of one hospital, in ascending order."""
-
-    name: str
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class PatientRows:
-    """All rows of one patient, with their commonest class and their first published split, if any."""
-
-    name: str
-    rows: tuple[int, ...]
-    modalities: tuple[str, ...]
-    institutions: tuple[str, ...]
-    split: str | None
-    label: int
-
-
-Assignment = dict[str, list[PatientRows]]
 
 
 def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[ClientSplit, ...]:
@@ -97,50 +70,26 @@ def partition_rows(rows: Rows, settings: PartitionSettings, seed: int) -> tuple[
         DataError: there are more clients than patients, fewer clients than modalities, a patient who belongs
             to two hospitals, or a hospital without samples in a split that it needs.
     """
-    patients = _patients(rows)
+    patients = patients_of(rows)
     if settings.clients > len(patients):
         raise DataError(
             f"partition.clients = {settings.clients}, but the sources hold {len(patients)} patients, "
             "who cannot be divided. Ask for fewer clients or add data."
         )
-    torn = [patient.name for patient in patients if len({rows.splits[row] for row in patient.rows}) > 1]
-    if torn:
-        _log.warning(
-            "%d patients have rows in several published splits (such as %r); they stay as published.",
-            len(torn),
-            torn[0],
-        )
+    warn_of_torn(patients, rows)
     assigned = _DEALERS[settings.kind](patients, settings, seed)
     return tuple(_share(name, mine, rows, settings, seed) for name, mine in assigned.items())
 
 
 def whole(name: str, rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
     """Return all rows as one client's, split as :func:`partition_rows` does; raises :class:`DataError` likewise."""
-    patients = _patients(rows)
+    patients = patients_of(rows)
     mine = patients if settings.kind == "institution" else _deal_evenly(patients, [name], seed)[name]
     return _share(name, mine, rows, settings, seed)
 
 
-def _patients(rows: Rows) -> list[PatientRows]:
-    """Gather the rows of each patient, in order of first appearance."""
-    gathered: dict[str, list[int]] = {}
-    for row, patient in enumerate(rows.patients):
-        gathered.setdefault(patient, []).append(row)
-    return [
-        PatientRows(
-            name=name,
-            rows=tuple(mine),
-            modalities=distinct([rows.modalities[row] for row in mine]),
-            institutions=distinct([rows.institutions[row] for row in mine]),
-            split=next((rows.splits[row] for row in mine if rows.splits[row]), None),
-            label=Counter(rows.classes[row] for row in mine).most_common(1)[0][0],
-        )
-        for name, mine in gathered.items()
-    ]
-
-
 def _by_modality(patients: list[PatientRows], settings: PartitionSettings, seed: int) -> Assignment:
-    groups = _group(patients, lambda patient: patient.modalities, "modality")
+    groups = grouped(patients, lambda patient: patient.modalities, "modality")
     clients = settings.clients or len(groups)
     if clients < len(groups):
         raise DataError(
@@ -159,7 +108,7 @@ def _by_modality(patients: list[PatientRows], settings: PartitionSettings, seed:
 
 
 def _by_institution(patients: list[PatientRows], settings: PartitionSettings, seed: int) -> Assignment:
-    groups = _group(patients, lambda patient: patient.institutions, "institution")
+    groups = grouped(patients, lambda patient: patient.institutions, "institution")
     if settings.clients not in (0, len(groups)):
         raise DataError(
             f"partition.clients = {settings.clients}, but the sources hold {len(groups)} institutions "
@@ -225,20 +174,6 @@ _DEALERS: dict[str, Callable[[list[PatientRows], PartitionSettings, int], Assign
 }
 
 
-def _group(patients: list[PatientRows], key: Callable[[PatientRows], tuple[str, ...]], what: str) -> Assignment:
-    """Group the patients by the one modality or institution that each has."""
-    groups: Assignment = {}
-    for patient in patients:
-        names = key(patient)
-        if len(names) > 1:
-            raise DataError(
-                f"Patient {patient.name!r} has images of {' and '.join(names)}: partition.kind = "
-                f"{what!r} would put one patient into several clients. Choose another partition.kind."
-            )
-        groups.setdefault(names[0], []).append(patient)
-    return groups
-
-
 def _names(patients: list[PatientRows], settings: PartitionSettings) -> list[str]:
     modalities = {modality for patient in patients for modality in patient.modalities}
     return [f"hospital-{number + 1}" for number in range(settings.clients or len(modalities))]
@@ -262,31 +197,12 @@ def _deal_evenly(patients: list[PatientRows], names: Sequence[str], seed: int) -
 
 def _share(name: str, patients: list[PatientRows], rows: Rows, settings: PartitionSettings, seed: int) -> ClientSplit:
     """Keep the published splits of the hospital's rows, and split its other patients."""
-    splits: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    unsplit = []
-    for patient in patients:
-        if patient.split is None:
-            unsplit.append(patient)
-        else:
-            for row in patient.rows:
-                splits[rows.splits[row] or patient.split].append(row)
-    for patient, split in _split(name, unsplit, settings, seed):
-        splits[split] += patient.rows
-    random = numpy_generator(seed, "partition", "complete", name)
-    complete(splits, [one for one in patients if one.split], settings.validation, settings.test, random)
-    for split, mine in splits.items():
-        if not mine:
-            raise DataError(
-                f"Client {name!r} has no sample for {split} (of {len(patients)} patients). "
-                "Ask for fewer clients or add data."
-            )
-    return ClientSplit(name, **{split: tuple(sorted(mine)) for split, mine in splits.items()})
+    unsplit = [patient for patient in patients if patient.split is None]
+    return client_split(name, patients, rows, dict(_split(name, unsplit, settings, seed)), settings, seed)
 
 
-def _split(
-    name: str, patients: list[PatientRows], settings: PartitionSettings, seed: int
-) -> list[tuple[PatientRows, str]]:
-    """Split patients at random but evenly over modalities and classes; at least one for each needed split."""
+def _split(name: str, patients: list[PatientRows], settings: PartitionSettings, seed: int) -> list[tuple[str, str]]:
+    """Split patients, by name, at random but evenly over modalities and classes; at least one for each needed split."""
     random = numpy_generator(seed, "partition", "split", name)
     left = [patients[index] for index in random.permutation(len(patients))]
     left.sort(key=lambda patient: (patient.modalities, patient.label))
@@ -294,6 +210,6 @@ def _split(
     for split, fraction in (("test", settings.test), ("validation", settings.validation)):
         if left:
             chosen = set(evenly_spaced(len(left), max(1, round(fraction * len(patients)))))
-            splits += [(left[index], split) for index in sorted(chosen)]
+            splits += [(left[index].name, split) for index in sorted(chosen)]
             left = [patient for index, patient in enumerate(left) if index not in chosen]
-    return splits + [(patient, "train") for patient in left]
+    return splits + [(patient.name, "train") for patient in left]

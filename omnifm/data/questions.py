@@ -18,7 +18,7 @@ import torch
 from omnifm.data.columns import Shared, Texts
 from omnifm.data.limits import check_regular
 from omnifm.data.source import Loading
-from omnifm.data.source_images import SourceImages
+from omnifm.data.source_images import SourceImages, prepared_images
 from omnifm.data.subset import SourceTable
 from omnifm.utils.errors import DataError
 
@@ -40,7 +40,7 @@ class Question:
     split: str | None = None
 
 
-def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -> SourceTable:
+def pool_of(questions: Sequence[Question], institution: str, loading: Loading, source: object) -> SourceTable:
     """Return questions as a table; every image is read once and counts as a patient.
 
     Raises:
@@ -51,14 +51,15 @@ def pool_of(questions: Sequence[Question], institution: str, loading: Loading) -
     paths = _numbered(questions)
     readers = {group: SourceImages(loading, group) for group in {question.group for question in questions}}
     groups = {question.image: question.group for question in reversed(questions)}
-    images = [readers[groups[path]].prepared(path) for path in paths]
-    for _, reader in sorted(readers.items()):
-        reader.warn()
+    of_images = [groups[path] for path in paths]
+    mine = [readers[group] for group in of_images]
+    image = prepared_images(loading, source, list(paths), mine, more=of_images).fields["image"]
+    assert not isinstance(image, Texts | Shared)
     types = tuple(sorted({question.type for question in questions}))
     splits = [question.split for question in questions if question.split]
     return SourceTable(
         fields={
-            "image": Shared(torch.cat(images), torch.tensor([paths[question.image] for question in questions])),
+            "image": Shared(image, torch.tensor([paths[question.image] for question in questions])),
             "question": Texts.of([question.text for question in questions]),
             "answer": Texts.of([question.answer for question in questions]),
             "closed": torch.tensor([question.closed for question in questions]),
@@ -86,8 +87,8 @@ def _numbered(questions: Sequence[Question]) -> dict[Path, int]:
     return {path: number for number, path in enumerate(dict.fromkeys(question.image for question in questions))}
 
 
-def read_utf8(path: Path, remedy: str) -> str:
-    """Return the text of a file.
+def read_utf8(path: Path, remedy: str, loading: Loading) -> str:
+    """Return the text of a file, which is taken down as read.
 
     Raises:
         DataError: it is missing, or not UTF-8; names the first line that is not.
@@ -97,6 +98,7 @@ def read_utf8(path: Path, remedy: str) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). {remedy}") from error
+    loading.note(path)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -104,14 +106,16 @@ def read_utf8(path: Path, remedy: str) -> str:
         raise DataError(f"{path}: line {line} is not UTF-8. Convert the file to UTF-8, or fetch it again.") from error
 
 
-def read_entries(path: Path, keys: Sequence[str], remedy: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_entries(
+    path: Path, keys: Sequence[str], remedy: str, loading: Loading
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the place and the content of each entry of a JSON file that is a list of objects with these keys.
 
     Raises:
         DataError: the file is missing, not UTF-8, not JSON or not such a list.
     """
     try:
-        entries = json.loads(read_utf8(path, remedy))
+        entries = json.loads(read_utf8(path, remedy, loading))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not valid JSON ({error}). {remedy}") from error
     if not isinstance(entries, list):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.images import pixels
+from omnifm.data.modality_profiles import ModalityProfile
 from omnifm.data.subset import ClientData, Subset
 from omnifm.utils.fonts import all_scripts
 
@@ -20,6 +21,7 @@ SAMPLES = 6
 MOST_CLIENTS = 16
 MOST_CLASSES = 8
 GREY = "#555555"
+_NOTE: dict[str, Any] = {"fontsize": 8, "color": GREY, "va": "top"}
 CLIENT_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
 
 
@@ -51,18 +53,28 @@ def describe(dataset: FederatedDataset) -> list[ClientRow]:
     ]
 
 
-def picture(dataset: FederatedDataset, path: Path) -> None:
-    """Write a PNG with a row for each (of the first) clients: training images and counts of classes."""
+def picture(
+    dataset: FederatedDataset, path: Path, profiles: Sequence[ModalityProfile] = (), low_pass: float = 0.25
+) -> None:
+    """Write a PNG with a row for each (of the first) clients: training images and counts of classes.
+
+    Args:
+        dataset: the clients.
+        path: of the picture.
+        profiles: of the modalities, drawn below the clients: how bright their images are, and their spectra.
+        low_pass: the fraction of the spectrum that the adapter reads, marked in the spectra.
+    """
     with all_scripts():
-        _draw(dataset, path)
+        _draw(dataset, path, profiles, low_pass)
 
 
-def _draw(dataset: FederatedDataset, path: Path) -> None:
+def _draw(dataset: FederatedDataset, path: Path, profiles: Sequence[ModalityProfile], low_pass: float) -> None:
     shown = dataset.clients[:MOST_CLIENTS]
     groups = sorted({client.group for client in dataset.clients})
     # Made without pyplot, so that neither a display nor global state is needed.
-    figure = Figure(figsize=(13, 1.95 * len(shown) + 0.3), dpi=120, facecolor="white")
-    bands = figure.subfigures(len(shown) + 1, 1, squeeze=False, height_ratios=[1.95] * len(shown) + [0.3])
+    heights = [1.95] * len(shown) + [0.3] + [3.2] * bool(profiles)
+    figure = Figure(figsize=(13, sum(heights)), dpi=120, facecolor="white")
+    bands = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)
     for band, client, row in zip(bands[:, 0], shown, describe(dataset), strict=False):
         colour = CLIENT_COLOURS[groups.index(client.group) % len(CLIENT_COLOURS)]
         name = client.name if client.name == client.group else f"{client.name} ({client.group})"
@@ -76,7 +88,9 @@ def _draw(dataset: FederatedDataset, path: Path) -> None:
         _draw_samples(axes[:-2], client, dataset.label_names)
         _draw_counts(axes[-1], row["labels"], colour)
     if len(dataset.clients) > len(shown):
-        bands[-1, 0].text(0.01, 0.3, f"and {len(dataset.clients) - len(shown)} more clients", color=GREY)
+        bands[len(shown), 0].text(0.01, 0.3, f"and {len(dataset.clients) - len(shown)} more clients", color=GREY)
+    if profiles:
+        _draw_profiles(bands[-1, 0], profiles, low_pass)
     figure.savefig(path, format="png")
 
 
@@ -125,6 +139,27 @@ def _draw_counts(ax: Axes, counts: dict[str, int], colour: str) -> None:
     ax.set_xticks([])
     ax.tick_params(axis="y", length=0, colors=GREY)
     ax.spines[:].set_visible(False)
+
+
+def _draw_profiles(band: SubFigure, profiles: Sequence[ModalityProfile], low_pass: float) -> None:
+    """Draw the intensities and the spectra of all modalities, a line each."""
+    bright, spectra = band.subplots(1, 2)
+    band.subplots_adjust(left=0.06, right=0.97, top=0.88, bottom=0.17, wspace=0.18)
+    for number, profile in enumerate(profiles):
+        colour, bins = CLIENT_COLOURS[number % len(CLIENT_COLOURS)], len(profile.histogram)
+        middles = [(place + 0.5) / bins for place in range(bins)]
+        bright.plot(middles, profile.histogram, color=colour, label=f"{_short(profile.group, 28)} ({profile.images})")
+        spectra.plot(range(len(profile.spectrum)), profile.spectrum, color=colour)
+    limit = max(1, round(low_pass * max(len(profile.spectrum) for profile in profiles)))
+    spectra.axvline(limit, color=GREY, linestyle=":", linewidth=1)
+    spectra.text(limit, 0.98, " up to here the adapter reads", transform=spectra.get_xaxis_transform(), **_NOTE)
+    bright.set_yscale("log")
+    bright.legend(fontsize=8, frameon=False, title="modality (images)", title_fontsize=8)
+    bright.set_title("Intensities of training images", fontsize=10, loc="left")
+    spectra.set_title("Mean spectra: log(1 + frequency x amplitude), by cycles per image", fontsize=10, loc="left")
+    for ax in (bright, spectra):
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(which="both", labelsize=8, colors=GREY)
 
 
 def _short(name: str, width: int) -> str:

@@ -35,7 +35,7 @@ class SLAKESource:
         folder = loading.root / self.folder
         questions = []
         for split, name in _FILES.items():
-            for place, entry in read_entries(folder / name, _KEYS, _REMEDY):
+            for place, entry in read_entries(folder / name, _KEYS, _REMEDY, loading):
                 if self.language not in ("both", as_text(entry["q_lang"], "q_lang", place)):
                     continue
                 kind = as_text(entry["content_type"], "content_type", place)
@@ -52,4 +52,4 @@ class SLAKESource:
                         split=split,
                     )
                 )
-        return pool_of(questions, self.name, loading)
+        return pool_of(questions, self.name, loading, self)

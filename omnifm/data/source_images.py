@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import ItemRows, PreparedRows, prepared_once
 from omnifm.data.reading import IntensityRule, MedicalImage, read_image
+from omnifm.data.reading.files import files_at
 from omnifm.data.reading.prepare import shaped
 from omnifm.data.source import Loading
 from omnifm.utils.errors import DataError
 
 _log = logging.getLogger("omnifm")
 
+_DULL = "dull"
 LITTLE = 0.1
 """An image that uses less of [0, 1] than this was probably read by the wrong rule."""
 
@@ -35,6 +39,9 @@ class SourceImages:
         modality: of the images, which tells ``auto`` how to read them where a header does not.
         intensity: the rule of this source; None for that of all data.
         pages: what is made of images with several pages or slices.
+
+    Attributes:
+        remark: what looked wrong with the last image, to be kept with what was made of it.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class SourceImages:
         self._bits: dict[float, Path] = {}
         self._first: tuple[int, Path] | None = None
         self._count = 0
+        self.remark = ""
 
     def read(self, path: Path) -> MedicalImage:
         """Read an image, or the volume of which this source takes slices.
@@ -66,12 +74,21 @@ class SourceImages:
     def units(self, image: MedicalImage) -> list[NDArray[np.float32]]:
         """Return an image in [0, 1] and its own size, colours last: one array, or one of each slice."""
         unit = self.rule.apply(image, self._modality)
-        self._count += 1
-        if np.ptp(unit) < LITTLE:
-            self._dull.append(image.path)
+        remarks = [_DULL] if np.ptp(unit) < LITTLE else []
         if self.rule.rule == "auto" and image.values.dtype == np.uint16:
-            self._bits.setdefault(self.rule.limits(image, self._modality)[1], image.path)
+            remarks.append(f"{self.rule.limits(image, self._modality)[1]:g}")
+        self.remark = " ".join(remarks)
+        self.recall(image.path, self.remark)
         return self.slices(unit, image)
+
+    def recall(self, path: Path, remark: str) -> None:
+        """Count an image with the :attr:`remark` that there was when it was read."""
+        self._count += 1
+        for word in remark.split():
+            if word == _DULL:
+                self._dull.append(path)
+            else:
+                self._bits.setdefault(float(word), path)
 
     def slices(self, values: NDArray[Any], image: MedicalImage) -> list[NDArray[Any]]:
         """Return what lies on the grid of an image slice by slice, where this source takes slices; else as it is."""
@@ -107,3 +124,35 @@ class SourceImages:
                 high,
                 bright,
             )
+
+
+def prepared_images(
+    loading: Loading, source: object, paths: Sequence[Path], readers: Sequence[SourceImages], more: object = None
+) -> PreparedRows:
+    """Return the rows of images: the field ``image`` ``(rows, channels, *size)``, float32 in [0, 1].
+
+    Args:
+        loading: as :func:`~omnifm.data.cache.prepared_rows.prepared_once`, and so ``source`` and ``more``.
+        source: the settings of the source.
+        paths: the images, or the folders of series.
+        readers: what reads each of them.
+        more: what the readers depend on, if they are not the same for all.
+    """
+
+    def make(number: int) -> Iterator[ItemRows]:
+        image = readers[number].prepared(paths[number])
+        yield ItemRows({"image": image}, readers[number].remark)
+
+    prepared = prepared_once(loading, source, [files_at(path) for path in paths], make, more)
+    recall(prepared, paths, readers)
+    return prepared
+
+
+def recall(prepared: PreparedRows, paths: Sequence[Path], readers: Sequence[SourceImages]) -> None:
+    """Warn of images that look wrong, whether they were read now or before."""
+    if not prepared.fresh:
+        notes = dict(prepared.notes)
+        for number, (path, reader) in enumerate(zip(paths, readers, strict=True)):
+            reader.recall(path, notes.get(number, ""))
+    for reader in dict.fromkeys(readers):
+        reader.warn()

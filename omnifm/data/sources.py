@@ -14,6 +14,7 @@ from omnifm.data.brats import BratsSource
 from omnifm.data.breakhis import BreaKHisSource
 from omnifm.data.image_folder import ImageFolderSource
 from omnifm.data.image_pairs import ImagePairsSource
+from omnifm.data.manifest.manifest_source import ManifestSource
 from omnifm.data.masked_folder import MaskedFolderSource
 from omnifm.data.medmnist import MedMNISTSource
 from omnifm.data.phantom.dataset import PhantomSource
@@ -44,6 +45,7 @@ SOURCES: dict[str, type] = {
     "vqa_rad": VQARADSource,
     "slake": SLAKESource,
     "vqa_med": VQAMedSource,
+    "manifest": ManifestSource,
 }
 """The known kinds of sources."""
 

@@ -9,13 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from omnifm.data.cache.prepared_rows import ItemRows, PreparedRows, prepared_once
 from omnifm.data.path_patterns import PathPattern
 from omnifm.data.patients import PatientPattern, patient_of
 from omnifm.data.published_split import published_split
 from omnifm.data.reading.files import IMAGES, images_among, warn_of_others, without_masks
 from omnifm.data.reading.intensity import Intensity
 from omnifm.data.source import Loading
-from omnifm.data.source_images import FlatPages, SourceImages
+from omnifm.data.source_images import FlatPages, SourceImages, recall
 from omnifm.data.subset import SourceTable
 from omnifm.data.tiles import windows_of
 from omnifm.utils.errors import DataError
@@ -65,16 +66,16 @@ class TileFolderSource:
         institution = self.name or folder.name
         split = published_split(paths, folder)
         reader = SourceImages(loading, self.modality, self.intensity, self.pages)
-        image, counts = cut(paths, self.tile, self.tiles, loading, reader)
+        cut = prepared_tiles(loading, self, paths, self.tile, self.tiles, reader)
         patients = [f"{institution}/{patient_of(path, folder, self.patient_pattern)}" for path in paths]
-        rows = len(image)
+        rows = sum(cut.counts)
         return SourceTable(
-            fields={"image": image},
+            fields=cut.fields,
             label_names=(),
-            patients=repeated(patients, counts),
+            patients=tuple(cut.repeated(patients)),
             modalities=(self.modality,) * rows,
             institutions=(institution,) * rows,
-            split=None if split is None else repeated(split, counts),
+            split=None if split is None else tuple(cut.repeated(split)),
         )
 
 
@@ -84,10 +85,10 @@ def check_tiles(tile: int, tiles: int) -> None:
         raise ValueError(f"tiles = {tiles}, but tile = 0 takes images as a whole; give the side of a tile")
 
 
-def cut(
-    paths: Sequence[Path], tile: int, tiles: int, loading: Loading, reader: SourceImages
-) -> tuple[Tensor, list[int]]:
-    """Return the tiles of all images, ``(rows, channels, size, size)`` float32 in [0, 1], and each image's number.
+def prepared_tiles(
+    loading: Loading, source: object, paths: Sequence[Path], tile: int, tiles: int, reader: SourceImages
+) -> PreparedRows:
+    """Return the tiles of all images: the field ``image`` ``(rows, channels, size, size)``, float32 in [0, 1].
 
     Raises:
         DataError: an image cannot be read, or is smaller than a tile, or tiles are smaller than ``loading.size``.
@@ -97,14 +98,14 @@ def cut(
             f"tile = {tile} is smaller than data.size = {loading.size}: its tiles would be enlarged, which invents "
             f"detail. Set tile = {loading.size} or more, or data.size = {tile}."
         )
-    made = [torch.cat(list(_tiles(path, tile, tiles, loading.size, reader))) for path in paths]
-    reader.warn()
-    return torch.cat(made), [len(images) for images in made]
 
+    def make(number: int) -> Iterator[ItemRows]:
+        image = torch.cat(list(_tiles(paths[number], tile, tiles, loading.size, reader)))
+        yield ItemRows({"image": image}, reader.remark)
 
-def repeated(values: Sequence[str], counts: Sequence[int]) -> tuple[str, ...]:
-    """Return each value as often as its count says."""
-    return tuple(value for value, count in zip(values, counts, strict=True) for _ in range(count))
+    prepared = prepared_once(loading, source, [(path,) for path in paths], make)
+    recall(prepared, paths, [reader] * len(paths))
+    return prepared
 
 
 def _tiles(path: Path, tile: int, tiles: int, size: int, reader: SourceImages) -> Iterator[Tensor]:

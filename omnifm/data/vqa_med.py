@@ -115,13 +115,13 @@ class VQAMedSource:
 
     def load(self, loading: Loading) -> SourceTable:
         """Read all questions of the year."""
-        folder = loading.root / self.folder
-        questions = [question for part in _YEARS[self.year] for question in self._questions(folder, part)]
-        return pool_of(questions, self.name or f"vqa-med-{self.year}", loading)
+        questions = [question for part in _YEARS[self.year] for question in self._questions(loading, part)]
+        return pool_of(questions, self.name or f"vqa-med-{self.year}", loading, self)
 
-    def _questions(self, folder: Path, part: _Part) -> Iterator[Question]:
-        reference = _answers(folder / part.answers) if part.answers else {}
-        for place, values in _lines(folder / part.file, part.columns):
+    def _questions(self, loading: Loading, part: _Part) -> Iterator[Question]:
+        folder = loading.root / self.folder
+        reference = _answers(folder / part.answers, loading) if part.answers else {}
+        for place, values in _lines(folder / part.file, part.columns, loading):
             image = values["image"].strip()
             if part.answers and image not in reference:
                 raise DataError(f"{place}: {image} has no answer in {folder / part.answers}. Add or remove the line.")
@@ -138,13 +138,13 @@ class VQAMedSource:
             )
 
 
-def _lines(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+def _lines(path: Path, columns: tuple[str, ...], loading: Loading) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the place and the values of each line that is not empty; the last may hold alternatives, parted by # or |.
 
     Raises:
         DataError: the file is missing or not UTF-8, or a line has too few values.
     """
-    for number, line in enumerate(read_utf8(path, _REMEDY).splitlines(), start=1):
+    for number, line in enumerate(read_utf8(path, _REMEDY, loading).splitlines(), start=1):
         if not line.strip():
             continue
         place, values = f"{path}, line {number}", line.split("|")
@@ -156,5 +156,5 @@ def _lines(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str
         yield place, named
 
 
-def _answers(path: Path) -> dict[str, str]:
-    return {values["image"].strip(): values["answer"] for _, values in _lines(path, ("image", "answer"))}
+def _answers(path: Path, loading: Loading) -> dict[str, str]:
+    return {values["image"].strip(): values["answer"] for _, values in _lines(path, ("image", "answer"), loading)}

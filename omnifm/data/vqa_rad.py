@@ -52,11 +52,11 @@ class VQARADSource:
         keys = (*_KEYS, "modality") if self.group == "modality" else _KEYS
         questions = []
         for split, name in _FILES.items():
-            for number, (place, entry) in enumerate(read_entries(folder / name, keys, _REMEDY)):
+            for number, (place, entry) in enumerate(read_entries(folder / name, keys, _REMEDY, loading)):
                 found = "validation" if split == "train" and number % 10 == 9 else split
                 image = folder / "images" / as_text(entry["image_name"], "image_name", place)
                 questions.append(self._question(place, entry, image, found if self.split == "question" else None))
-        return pool_of(questions, self.name, loading)
+        return pool_of(questions, self.name, loading, self)
 
     def _question(self, place: str, entry: dict[str, Any], image: Path, split: str | None) -> Question:
         kind = as_text(entry["question_type"], "question_type", place).partition(",")[0].strip()

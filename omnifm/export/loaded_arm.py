@@ -2,95 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from omnifm.algorithms.placement import Placement
 from omnifm.checkpoint.client_store import RemoteStateStore
 from omnifm.config.experiment import Experiment, Plan
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EVALUATION_POINTS, EvaluationPoint
 from omnifm.core.records import Broadcast, ClientState
 from omnifm.core.tensors import Tensors
-from omnifm.data.federated_dataset import POOLED, FederatedDataset, load_dataset, pooled
-from omnifm.data.subset import Batch, ClientData, LazySubset, Subset
+from omnifm.data.data_record import DataRecord
+from omnifm.data.federated_dataset import POOLED, FederatedDataset, pooled
+from omnifm.data.recorded_dataset import load_recorded
+from omnifm.data.subset import ClientData, LazySubset, Subset
+from omnifm.export.client_model import ClientModel
 from omnifm.export.newcomer import newcomer_model
 from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.run import arm_folder
-from omnifm.tasks.task import Task
 from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel
-from omnifm.utils.device import Precision, as_float32, autocast, to_device
 from omnifm.utils.errors import CheckpointError, DataError, ExperimentError, did_you_mean
 
 NOBODY = ""
 """The name of a client without personal tensors."""
-
-
-class ClientModel(nn.Module):
-    """A client's network with its weights and, if it has an adapter, the bank, in evaluation mode.
-
-    ``allowed`` are the possible labels of its images, unless a call names others. ``placement`` is the circle that a
-    newcomer was assigned to.
-    """
-
-    def __init__(
-        self,
-        model: FederatedModel,
-        task: Task,
-        data_spec: DataSpec,
-        *,
-        allowed: tuple[str, ...] | None = None,
-        precision: Precision = "float32",
-    ) -> None:
-        super().__init__()
-        self.model, self._task, self._spec, self._precision = model, task, data_spec, precision
-        self.label_names = data_spec.shape.label_names
-        self.allowed = self.label_names if allowed is None else allowed
-        self.placement: Placement | None = None
-        self.eval()
-
-    def forward(self, images: Tensor, *, allowed: Sequence[str] | None = None, **more: Any) -> Any:
-        """Predict for images.
-
-        Args:
-            images: ``(batch, channels, *size)``, float in [0, 1], as the network sees those of the data.
-            allowed: the possible labels, if not those of the client.
-            more: further inputs of the task, such as ``question=["..."]``.
-
-        Returns:
-            The task's answers: logits, images, or texts.
-
-        Raises:
-            DataError: the images have another form, a label is unknown, or an input is missing.
-        """
-        batch = self.batch(images, allowed, **more)
-        with autocast(batch["image"].device, self._precision):
-            output = self.model(batch)
-        return self._task.answer(as_float32(output.prediction), batch)
-
-    def batch(self, images: Tensor, allowed: Sequence[str] | None = None, **more: Any) -> Batch:
-        """Return the network's input for images, on its device; raises :class:`DataError` as the model does."""
-        spec, device = self._spec, next(self.model.parameters()).device
-        if images.dim() != spec.axes + 2 or images.shape[1] != spec.channels or not images.is_floating_point():
-            size = ", ".join(["depth", "height", "width"][-spec.axes :])
-            raise DataError(
-                f"The images are {tuple(images.shape)} of {images.dtype}; the model takes (batch, {spec.channels}, "
-                f"{size}), floating point in [0, 1]."
-            )
-        mask = self._mask(self.allowed if allowed is None else allowed).expand(len(images), -1)
-        return to_device(self._task.request(images.float(), mask.to(images.device), **more), device)
-
-    def _mask(self, allowed: Sequence[str]) -> Tensor:
-        if unknown := [name for name in allowed if name not in self.label_names]:
-            raise DataError(f"allowed: there is no label {unknown[0]!r}. {did_you_mean(unknown[0], self.label_names)}")
-        return torch.tensor([name in allowed for name in self.label_names], dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -124,12 +63,29 @@ class LoadedArm:
         """
         data_spec, _ = self.folder.read_data()
         arm = build_arm(self.experiment, data_spec, self.folder.kept)
-        return replace(arm, runtime=replace(arm.runtime, clients=_Clients(self.experiment, data_spec)))
+        clients = _Clients(self.experiment, data_spec, DataRecord(self.folder.path.parent))
+        return replace(arm, runtime=replace(arm.runtime, clients=clients))
 
     @property
     def clients(self) -> tuple[str, ...]:
         """The names of the clients."""
         return self.arm.evaluated
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.folder.path.parent
+
+    @property
+    def best_round(self) -> int:
+        """The round that validation chose, at the first evaluation point."""
+        return self._best(None, self.experiment.federation.evaluate[0]).server.round
+
+    @property
+    def bank(self) -> Tensor | None:
+        """The tokens of the bank after the best round, ``(entries, token_dim)``; None of an algorithm without one."""
+        server = self._best(None, self.experiment.federation.evaluate[0]).server
+        return self.arm.algorithm.broadcast(server).extra.get("bank")
 
     def model(self, client: str | None = None, point: EvaluationPoint = "before_local_training") -> ClientModel:
         """Return the model of the round that validation chose, ready to call.
@@ -154,10 +110,14 @@ class LoadedArm:
                 f"In arm {self.name!r} {own[0]} ({len(own)} tensors in all) is not shared by all clients, so the "
                 f"shared tensors are not a complete network. Name a client: {', '.join(self.clients[:8])}."
             )
-        model = arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
-        allowed = self.folder.read_allowed(client or NOBODY)
+        model = self._frozen(broadcast, client, state, point)
         return ClientModel(
-            model, arm.task, arm.data_spec, allowed=allowed, precision=self.experiment.training.precision
+            model,
+            arm.task,
+            arm.data_spec,
+            allowed=self.folder.read_allowed(client or NOBODY),
+            exclusive=self._exclusive(client),
+            precision=self.experiment.training.precision,
         )
 
     def model_for(self, images: Tensor, **more: Any) -> ClientModel:
@@ -176,10 +136,21 @@ class LoadedArm:
             CheckpointError: no round was chosen yet, or a file is damaged.
         """
         arm = self.arm
-        client = ClientModel(arm.runtime.model, arm.task, arm.data_spec, precision=self.experiment.training.precision)
+        client = ClientModel(
+            arm.runtime.model,
+            arm.task,
+            arm.data_spec,
+            exclusive=self._exclusive(None),
+            precision=self.experiment.training.precision,
+        )
         server = self._best(None, self.experiment.federation.evaluate[0]).server
         client.model, client.placement = newcomer_model(arm, server, client.batch(images, **more))
         return client
+
+    def _exclusive(self, client: str | None) -> bool:
+        """Return whether an image has exactly one label; of all clients' together, whether that holds for each."""
+        known = self.folder.read_exclusive()
+        return known.get(client, True) if client else all(known.values())
 
     def tensors(self, client: str | None = None) -> Tensors:
         """Return the learned tensors of a client's model before local training; without a client, the shared ones.
@@ -193,9 +164,19 @@ class LoadedArm:
             whole = {name: value for name, value in broadcast.shared.items() if name in runtime.initial}
             runtime.weights.load(whole)
         else:
-            own = runtime.frozen_model(broadcast, client, state, "before_local_training").state_dict()
+            own = self._frozen(broadcast, client, state, "before_local_training").state_dict()
             whole = {name: own[name] for name in runtime.weights.tensors}
         return {name: value for name, value in whole.items() if name.startswith(("network.", "adapter."))}
+
+    def _frozen(
+        self, broadcast: Broadcast, client: str | None, state: ClientState, point: EvaluationPoint
+    ) -> FederatedModel:
+        """Return a client's model; the kept one where it would depend on data."""
+        if client and point == "before_local_training":
+            kept = self.folder.models.read(self.arm, client, broadcast.round)
+            if kept is not None:
+                return kept
+        return self.arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
 
     def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:
         """Return what a client receives after the best round of an evaluation point, and its state."""
@@ -226,8 +207,8 @@ class LoadedArm:
 class _Clients(Mapping[str, ClientData]):
     """The clients of a run; their data are loaded on first use."""
 
-    def __init__(self, experiment: Experiment, data_spec: DataSpec) -> None:
-        self._experiment = experiment
+    def __init__(self, experiment: Experiment, data_spec: DataSpec, record: DataRecord) -> None:
+        self._experiment, self._record = experiment, record
         self._groups = {one.name: one.group for one in data_spec.client_stats}
 
     def __getitem__(self, name: str) -> ClientData:
@@ -251,4 +232,5 @@ class _Clients(Mapping[str, ClientData]):
 
     @cached_property
     def _dataset(self) -> FederatedDataset:
-        return load_dataset(self._experiment.data, self._experiment.partition, self._experiment.seed)
+        experiment = self._experiment
+        return load_recorded(self._record, experiment.data, experiment.partition, experiment.seed, write=False)

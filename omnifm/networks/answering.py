@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from omnifm.core.signature import Signature
 from omnifm.data.subset import Batch
 
 Answered = dict[str, Tensor]
@@ -48,8 +49,16 @@ class Answerer(Protocol):
 
     A batch holds ``image``, and as UTF-8 padded with zeros ``question`` and ``answer`` ``(batch, bytes)`` uint8 (read
     them with ``read_texts``); ``closed`` ``(batch,)`` bool; ``target`` ``(batch, types)``, the type of the question.
-    Neither ``closed`` nor ``target`` may be read to answer.
+    Neither ``closed`` nor ``target`` may be read to answer. ``no_program`` says why the network cannot be exported as a
+    program, empty where it can.
     """
+
+    no_program: str
+
+    @property
+    def signature(self) -> Signature:
+        """What the head takes besides the image, and what :meth:`result` gives."""
+        ...
 
     def halves(self) -> tuple[ImageTokens, Head]:
         """Build the image encoder, and the rest, what it takes of language included.
@@ -68,6 +77,10 @@ class Answerer(Protocol):
 
     def answers(self, prediction: Answered, batch: Batch) -> list[str]:
         """Return the answers as texts, one for each row."""
+        ...
+
+    def result(self, prediction: Answered) -> Answered:
+        """Return the ``answer`` as UTF-8 padded with zeros, ``(batch, bytes)`` uint8, and what else there is of it."""
         ...
 
 

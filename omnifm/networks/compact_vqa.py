@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from omnifm.data.columns import read_texts
+from omnifm.core.signature import Signature
+from omnifm.data.columns import Texts, read_texts
 from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered, Head, ImageTokens, written
 from omnifm.networks.compact import CompactEncoder
@@ -28,6 +29,20 @@ from omnifm.utils.settings import BelowOne, Count, MultipleOf8, NotNegative, set
 
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+")
 _BYTES = 256
+_WORDS = '''import hashlib
+import re
+
+import numpy as np
+
+
+def words(question):
+    """Return two numbers for each word of a question, int64 (1, 2, words)."""
+    found = re.findall(r"{pattern}", question.lower())
+    digests = [hashlib.sha256(word.encode()).digest() for word in found]
+    pairs = [[int.from_bytes(digest[at : at + 8], "big") % {buckets} + 1 for at in (0, 8)] for digest in digests]
+    return np.array(pairs or [[0, 0]], dtype=np.int64).T[np.newaxis]
+'''
+"""How to make words from a question without this library: what :func:`hashed_words` does."""
 
 
 @settings
@@ -57,9 +72,26 @@ class CompactSettings:
 class CompactAnswerer:
     """The way of answering (see ``Answerer``); ``vocabulary`` are the answers agreed on."""
 
+    no_program = ""
+
     def __init__(self, settings: CompactSettings, channels: int, vocabulary: tuple[str, ...]) -> None:
         self.settings, self.channels, self.vocabulary = settings, channels, vocabulary
         self._class = {answer: number for number, answer in enumerate(vocabulary)}
+        self._spelled = Texts.of(vocabulary).utf8 if vocabulary else torch.zeros(0, 0, dtype=torch.uint8)
+
+    @property
+    def signature(self) -> Signature:
+        """Hashed words in; out the answer, and the logarithm of its probability."""
+        return Signature(
+            "text",
+            {"words": "int64, (batch, 2, words): two numbers for each word of the question, 0 where none is"},
+            {
+                "answer": "uint8, (batch, bytes): UTF-8, padded with zeros",
+                "log_probability": "float32, (batch,): the natural logarithm of the answer's probability",
+            },
+            {"buckets": self.settings.buckets, "vocabulary": list(self.vocabulary)},
+            _WORDS.format(pattern=_WORD.pattern, buckets=self.settings.buckets),
+        )
 
     def halves(self) -> tuple[ImageTokens, Head]:
         """Build the compact residual encoder, and what reads the question and writes the answer."""
@@ -95,11 +127,24 @@ class CompactAnswerer:
 
         The probability of the latter is that of "other", times that of its bytes: "other" stands for many answers.
         """
-        likely = prediction["classes"].log_softmax(dim=1)
-        likely[:, -1] += prediction["written_likely"]
-        chosen = likely.argmax(dim=1).tolist()
+        chosen = _likely(prediction).argmax(dim=1).tolist()
         texts = written(prediction["written"])
         return [self.vocabulary[c] if c < len(self.vocabulary) else text for c, text in zip(chosen, texts, strict=True)]
+
+    def result(self, prediction: Answered) -> Answered:
+        """Return the likeliest ``answer``, ``(batch, bytes)``, and its ``log_probability``, ``(batch,)``."""
+        likely, written_bytes = _likely(prediction).max(dim=1), prediction["written"]
+        width = max(written_bytes.shape[1], self._spelled.shape[1])
+        spelled = F.pad(self._spelled, (0, width - self._spelled.shape[1], 0, 1)).to(written_bytes.device)
+        own = (likely.indices == len(self.vocabulary)).unsqueeze(1)
+        answer = torch.where(own, F.pad(written_bytes, (0, width - written_bytes.shape[1])), spelled[likely.indices])
+        return {"answer": answer, "log_probability": likely.values}
+
+
+def _likely(prediction: Answered) -> Tensor:
+    """Return the log-probability of each agreed answer and of what the decoder wrote, ``(batch, answers + 1)``."""
+    likely = prediction["classes"].log_softmax(dim=1)
+    return torch.cat([likely[:, :-1], likely[:, -1:] + prediction["written_likely"].unsqueeze(1)], dim=1)
 
 
 class CompactTokens(ImageTokens):
@@ -141,7 +186,7 @@ class CompactHead(Head):
         self.decoder = ByteDecoder(width)
 
     def forward(self, tokens: Tensor, seen: Tensor, batch: Batch) -> Answered:
-        """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)``; in evaluation more.
+        """Return ``classes`` ``(batch, answers + 1)``, ``bytes`` ``(batch, T, 256)`` (of ``letters``); in use more.
 
         ``written`` ``(batch, answer_bytes)`` uint8 is what the decoder writes by itself, zero from its end on, and
         ``written_likely`` ``(batch,)`` the logarithm of its probability.
@@ -151,12 +196,14 @@ class CompactHead(Head):
         read = self.dropout(self.words(words).sum(dim=1))
         mean = read.sum(dim=1) / (~nothing).sum(dim=1, keepdim=True).clamp(min=1)
         asked = read + token_sequence(read.shape[1], read.shape[2]).to(read)
-        asked = torch.cat([self.asker.expand(len(asked), -1, -1), asked], dim=1)
+        asked = torch.cat([self.asker.expand(asked.shape[0], -1, -1), asked], dim=1)
         nothing = F.pad(nothing, (1, 0))
         for layer in self.layers:
             asked = layer(asked, tokens, tgt_key_padding_mask=nothing)
         found: Tensor = self.norm(asked[:, 0] + mean)
-        answered = {"classes": self.classes(found), "bytes": self.decoder(found, batch["letters"])}
+        answered = {"classes": self.classes(found)}
+        if "letters" in batch:  # which the loss alone needs
+            answered["bytes"] = self.decoder(found, batch["letters"])
         if not self.training:
             answered["written"], answered["written_likely"] = self.decoder.write(found, self.answer_bytes)
         return answered
@@ -181,9 +228,9 @@ class ByteDecoder(nn.Module):
     def write(self, seen: Tensor, length: int) -> tuple[Tensor, Tensor]:
         """Return the likeliest next byte over and over, ``(batch, length)`` uint8, and the log-probability of all."""
         state = torch.tanh(self.start(seen)).unsqueeze(0)
-        last = torch.zeros(len(seen), 1, dtype=torch.int64, device=seen.device)
+        last = torch.zeros(seen.shape[0], 1, dtype=torch.int64, device=seen.device)
         ended = torch.zeros_like(last, dtype=torch.bool)
-        likely, letters = torch.zeros(len(seen), device=seen.device), []
+        likely, letters = torch.zeros(seen.shape[0], device=seen.device), []
         for _ in range(length):
             logits, state = self._run(seen, last, state)
             best = logits.float().log_softmax(dim=2).max(dim=2)

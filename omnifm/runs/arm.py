@@ -79,16 +79,6 @@ class Arm:
         clients = [stats.get(name) or ClientStats.of(runtime.clients[name]) for name in self.participants]
         return Checkpoint(self.algorithm.init(shared, trainable, clients))
 
-    def allowed_labels(self) -> dict[str, tuple[str, ...]]:
-        """Return the possible labels of each client whose data are on this machine."""
-        allowed, names = {}, self.data_spec.shape.label_names
-        for client, data in self.runtime.clients.items():
-            if "allowed" in data.train.fields:
-                parts = [part.column("allowed").any(dim=0) for part in (data.train, data.validation, data.test)]
-                possible = torch.stack(parts).any(dim=0).tolist()
-                allowed[client] = tuple(name for name, one in zip(names, possible, strict=True) if one)
-        return allowed
-
     def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
         """Return the description of this arm for callbacks."""
         experiment, federation = self.experiment, self.experiment.federation

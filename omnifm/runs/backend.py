@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +14,14 @@ from omnifm.checkpoint.client_store import ClientStateStore, StateStore
 from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.checkpoint.manager import CheckpointManager
 from omnifm.config.experiment import Experiment, Plan
-from omnifm.data.federated_dataset import FederatedDataset, load_dataset
+from omnifm.data.data_record import DataRecord
+from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
+from omnifm.data.partition import PartitionSettings
+from omnifm.data.recorded_dataset import OtherDataError, load_recorded, warn_of_no_record
 from omnifm.engines.in_process import InProcess
 from omnifm.federation.loop import Engine
 from omnifm.runs.arm import Arm, DataSpec, make_arm
-from omnifm.utils.errors import ExperimentError, did_you_mean
+from omnifm.utils.errors import DataError, ExperimentError, did_you_mean
 
 BACKENDS = {
     "in-process": "omnifm.runs.backend:LocalBackend",
@@ -64,11 +67,28 @@ class LocalBackend:
 
     def __init__(self, workers: int = 1, dataset: FederatedDataset | None = None) -> None:
         self._workers, self._dataset = workers, dataset
+        self._load: Callable[[DataSettings, PartitionSettings, int], FederatedDataset]
         self._load = lru_cache(maxsize=1)(load_dataset)
 
     def open(self, plan: Plan, folder: Path) -> AbstractContextManager[Sequence[Callback]]:
-        """Return at once: there is nothing to get ready."""
+        """Take the data to be those of the run in this folder, which records them."""
+        record = DataRecord(folder)
+        if not record.exists() and any(folder.glob("*/data.json")):
+            warn_of_no_record(record)
+        self._load = lru_cache(maxsize=1)(partial(load_recorded, record))
+        if record.exists() and all((folder / name / "result.json").exists() for name in plan.arms):
+            self._compare(plan)
         return nullcontext(())
+
+    def _compare(self, plan: Plan) -> None:
+        """Compare the data of a finished run with what it knows; they may be gone, since it needs them no more."""
+        for experiment in plan.arms.values():
+            try:
+                self._load(experiment.data, experiment.partition, experiment.seed)
+            except OtherDataError:
+                raise
+            except DataError:
+                continue
 
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
         """Put an arm together, the data loaded if they are not there yet."""

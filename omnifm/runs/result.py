@@ -39,8 +39,13 @@ def ending(federation: Federation, last: Checkpoint) -> dict[str, Any]:
     return {"rounds": last.server.round, "stopped": stopped, "best": last.best, "weights_sha256": weights_sha256(last)}
 
 
-def tested(arm: Arm, federation: Federation, folder: ArmFolder, checkpoints: CheckpointManager) -> dict[str, Any]:
-    """Read the test data, once: at each evaluation point, the model of the round that validation chose."""
+def tested(
+    arm: Arm, federation: Federation, folder: ArmFolder, checkpoints: CheckpointManager, keep: bool
+) -> dict[str, Any]:
+    """Read the test data, once: at each evaluation point, the model of the round that validation chose.
+
+    With ``keep`` the clients' models are kept that could not be loaded without the data.
+    """
     engine = federation.engine
     test, panels = {}, {}
     points = arm.experiment.federation.evaluate
@@ -48,6 +53,8 @@ def tested(arm: Arm, federation: Federation, folder: ArmFolder, checkpoints: Che
         chosen = folder.read_best(checkpoints, point)
         engine.restore(chosen.clients)
         test[point] = _scores(federation.evaluate(chosen.server, "test", point))
+        if keep and point == "before_local_training":
+            folder.models.keep(arm, chosen)
         if point == points[0]:
             broadcast, message = arm.algorithm.broadcast(chosen.server), partial(arm.algorithm.message, chosen.server)
             shown = {

@@ -17,9 +17,10 @@ from omnifm.callbacks.callback import Callback, notify, notify_at_end
 from omnifm.callbacks.events import RunEnd, RunInfo
 from omnifm.callbacks.registry import make_callbacks
 from omnifm.checkpoint.kept_weights import KeptWeights
-from omnifm.config.experiment import Plan, read_plan, renewed, to_document
+from omnifm.config.experiment import Plan, determining, read_plan, without_cache
 from omnifm.config.overrides import differences
 from omnifm.config.toml import to_toml
+from omnifm.data.data_record import DataRecord
 from omnifm.results.write import write_results
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
@@ -48,6 +49,7 @@ def create(out: Path, plan: Plan) -> Plan:
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
+        DataRecord(out).forget()  # of a run that never began
         write_atomically(out / "versions.json", json.dumps(versions(), indent=2).encode())
         _kept(out).keep((experiment.init for experiment in plan.arms.values()), plan.weights)
         write_atomically(out / "experiment.toml", to_toml(plan.document).encode())  # the last: with it there is a run
@@ -64,7 +66,7 @@ def has_begun(out: Path) -> bool:
 def reopen(out: Path, plan: Plan | None) -> Plan:
     """Return the plan of an existing run; ``plan``, if given, must agree in everything that affects results.
 
-    What does not (callbacks, ``[deploy]``) is taken from ``plan``, if given.
+    What does not (callbacks, ``[deploy]``, where the data are) is taken from ``plan``, if given.
 
     Raises:
         ExperimentError: there is no run, or the experiment has changed since; names the difference.
@@ -76,7 +78,7 @@ def reopen(out: Path, plan: Plan | None) -> Plan:
             f"The experiment is not that of {out}: {'; '.join(changed)}. Resume without an experiment file to "
             f"continue the old one, or start a new run."
         )
-    return old if plan is None else replace(old, document=renewed(old.document, plan.document))
+    return old if plan is None else replace(plan, weights=old.weights)
 
 
 def plan_of(out: Path, lacking: str = "no run") -> Plan:
@@ -123,11 +125,12 @@ def execute_locked(
     fresh: bool = True,
     overwrite: bool = False,
     guard: AbstractContextManager[object] | None = None,
+    use_cache: bool = True,
 ) -> Plan:
     """Create a run, or resume one, and execute it, its folder locked.
 
     With ``overwrite`` a run or comparison that the folder holds is removed first. ``guard`` is entered after the run is
-    created and before it is executed. Returns the plan.
+    created and before it is executed. Without ``use_cache`` images are read anew and not kept. Returns the plan.
 
     Raises:
         FolderInUseError: another process holds the folder.
@@ -140,7 +143,7 @@ def execute_locked(
             clear(out)
         plan = create(out, given) if given and fresh else reopen(out, given)
         with guard or nullcontext():
-            execute(plan, out, backend, callbacks)
+            execute(plan if use_cache else without_cache(plan), out, backend, callbacks)
     return plan
 
 
@@ -161,4 +164,4 @@ def versions() -> dict[str, str]:
 
 
 def _resolved(plan: Plan) -> dict[str, Any]:
-    return {name: to_document(experiment) for name, experiment in plan.arms.items()}
+    return {name: determining(experiment) for name, experiment in plan.arms.items()}

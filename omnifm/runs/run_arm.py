@@ -14,6 +14,7 @@ from omnifm.config.toml import to_toml
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
+from omnifm.runs.client_labels import labels_of_clients
 from omnifm.runs.result import about, ending, tested
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import ExperimentError, OutOfTime
@@ -28,17 +29,24 @@ def run_arm(
     run: RunInfo | None = None,
     callbacks: Sequence[Callback] = (),
     test: bool = True,
+    keep_models: bool = True,
 ) -> Checkpoint:
     """Run the rounds that the folder still lacks and write ``result.json``; without ``test``, the rounds only.
+
+    With ``keep_models`` the models of clients on this machine can be loaded from the folder without their data.
 
     Raises:
         OutOfTime: a callback has asked to pause before the last round.
         ExperimentError: a callback has stopped the arm before any round was evaluated.
+        DataError: the arm has begun on other data.
     """
     arm = backend.arm(experiment, folder.kept)
     folder.path.mkdir(parents=True, exist_ok=True)
     write_atomically(folder.path / "experiment.toml", to_toml(to_document(experiment)).encode())
-    folder.write_data(arm.data_spec, backend.states is None, arm.allowed_labels())
+    if backend.states is None:
+        folder.check_data(arm.data_spec)
+    allowed, exclusive = labels_of_clients(arm.runtime.clients, arm.data_spec.shape.label_names)
+    folder.write_data(arm.data_spec, backend.states is None, allowed, exclusive)
     checkpoints = folder.checkpoints(backend.states)
     checkpoint = checkpoints.read_latest() or arm.start()
     folder.metrics.forget_after(checkpoint.server.round)
@@ -60,6 +68,7 @@ def run_arm(
                     f"{lacking[0]!r} can be tested: lower federation.evaluate_every, or stop later."
                 )
             end = ending(federation, last)
-            found = {**about(name, arm, backend.data_spec(arm)), **end, **tested(arm, federation, folder, checkpoints)}
+            scores = tested(arm, federation, folder, checkpoints, keep_models and backend.states is None)
+            found = {**about(name, arm, backend.data_spec(arm)), **end, **scores}
             write_atomically(folder.result, json.dumps(found, indent=1).encode())
     return last

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -66,6 +68,8 @@ class AdapterOutput(NamedTuple):
 class SpectralAdapter(nn.Module):
     """Sits between a network's ``encode`` and its ``decode``: tokens in, tokens of the same shape out.
 
+    ``spectrum`` turns images into low-pass log-amplitude spectra; an exported copy has one in real arithmetic.
+
     Args:
         settings: shape and switches.
         channels: channels of the image whose spectrum is read.
@@ -78,6 +82,9 @@ class SpectralAdapter(nn.Module):
     def __init__(self, settings: AdapterSettings, channels: int, axes: int, dim: int) -> None:
         super().__init__()
         self.settings = settings
+        self.spectrum: Callable[[Tensor], Tensor] = partial(
+            low_pass_log_amplitude, rho=settings.rho, grid=settings.grid
+        )
         self.tokenizer = FreqMixTokenizer(channels, settings.grid**axes, settings.token_dim)
         self.fusion = (
             PrototypeFusion(dim, settings.token_dim, settings.prefix_tokens, settings.heads, settings.fusion)
@@ -103,7 +110,7 @@ class SpectralAdapter(nn.Module):
 
     def spectral_tokens(self, image: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch token_dim"]:
         """Return the spectral tokens ``(batch, token_dim)``, norm 1, of images ``(batch, channels, *size)``."""
-        tokens: Tensor = self.tokenizer(low_pass_log_amplitude(image, self.settings.rho, self.settings.grid))
+        tokens: Tensor = self.tokenizer(self.spectrum(image))
         return tokens
 
     def _retrieve(
@@ -122,7 +129,7 @@ class SpectralAdapter(nn.Module):
         spectral = self.spectral_tokens(image)
         own = spectral.unsqueeze(1)
         if not settings.retrieval or not len(self.bank):
-            nothing = torch.zeros(len(image), 0, dtype=torch.int64, device=image.device)
+            nothing = torch.zeros(image.shape[0], 0, dtype=torch.int64, device=image.device)
             return spectral, own, spectral.new_zeros(()), nothing
         prototypes, retrieved = retrieve(spectral, self.bank, settings.neighbours)
         alignment = settings.alignment * spectral_proximal_loss(spectral, prototypes)

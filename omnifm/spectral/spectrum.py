@@ -43,11 +43,11 @@ def low_pass_log_amplitude(
         ``(batch, channels, grid, grid[, grid])``, ``log(1 + frequency * amplitude)``, float32.
     """
     size = image.shape[2:]
-    reaches = [min(max(1, round(rho * length / 2)), (length - 1) // 2) for length in size]
+    reaches = band(size, rho)
     # Each step transforms the last axis and makes it the first: after all of them the order is as before.
     x = image.float()
     for length, reach in zip(reversed(size), reversed(reaches), strict=True):
-        wave = _waves(length, reach, image.device)
+        wave = waves(length, reach, image.device)
         if not x.is_complex():
             pairs = x @ torch.view_as_real(wave).flatten(1)
             x = torch.view_as_complex(pairs.view(*pairs.shape[:-1], -1, 2))
@@ -55,14 +55,19 @@ def low_pass_log_amplitude(
             x = x @ wave
         x = x.movedim(-1, 2)
     amplitude = x.abs() * (REFERENCE_PIXELS**0.5 / math.prod(size))
-    spectrum = torch.log1p(amplitude * _frequency(amplitude.shape[2:], image.device))
+    spectrum = torch.log1p(amplitude * frequencies(amplitude.shape[2:], image.device))
     for reach in reversed(reaches):
-        spectrum = (spectrum @ _resampling(2 * reach + 1, grid, image.device)).movedim(-1, 2)
+        spectrum = (spectrum @ resampling(2 * reach + 1, grid, image.device)).movedim(-1, 2)
     return spectrum
 
 
+def band(size: Sequence[int], rho: float) -> list[int]:
+    """Return the highest frequency that is kept of each axis, in cycles per image."""
+    return [min(max(1, round(rho * length / 2)), (length - 1) // 2) for length in size]
+
+
 @lru_cache
-def _waves(length: int, reach: int, device: torch.device) -> Complex64[Tensor, "{length} {2*reach+1}"]:
+def waves(length: int, reach: int, device: torch.device) -> Complex64[Tensor, "{length} {2*reach+1}"]:
     """Return ``exp(-2 pi i x f / length)`` for positions x and frequencies f from -reach to reach.
 
     A real image times this is its discrete Fourier transform at these frequencies and no others.
@@ -73,7 +78,7 @@ def _waves(length: int, reach: int, device: torch.device) -> Complex64[Tensor, "
 
 
 @lru_cache
-def _frequency(shape: Sequence[int], device: torch.device) -> Float32[Tensor, "*shape"]:
+def frequencies(shape: Sequence[int], device: torch.device) -> Float32[Tensor, "*shape"]:
     """Return the distance of each bin of a centred spectrum from its centre, one half at the centre itself."""
     with torch.inference_mode(False):
         offsets = [torch.arange(length) - length // 2 for length in shape]
@@ -82,7 +87,7 @@ def _frequency(shape: Sequence[int], device: torch.device) -> Float32[Tensor, "*
 
 
 @lru_cache
-def _resampling(length: int, grid: int, device: torch.device) -> Float32[Tensor, "{length} {grid}"]:
+def resampling(length: int, grid: int, device: torch.device) -> Float32[Tensor, "{length} {grid}"]:
     """Return the matrix ``(length, grid)`` of linear resampling that keeps both ends in place."""
     with torch.inference_mode(False):
         lines = torch.eye(length)[None]

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import flip_and_shift
 from omnifm.data.images import pixels
 from omnifm.data.subset import Batch, Subset
@@ -69,13 +70,23 @@ class Classification(Task):
     main_metric = "accuracy"
     needs = "exclusive"
     axes = (2,)
-    sources = ("phantom", "image_folder", "medmnist", "breakhis")
+    sources = ("phantom", "manifest", "image_folder", "medmnist", "breakhis")
     networks: ClassVar[Mapping[str, type]] = {"compact": CompactEncoder, "resnet18": ResNet18Encoder}
 
     def __init__(self, settings: ClassificationSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape
         self.personal = ("norm",) if settings.norm == "batch-personal" else ()
         self.classes = len(shape.label_names)
+
+    @property
+    def signature(self) -> Signature:
+        """An image in, the probability of each label out."""
+        return Signature(
+            "labels",
+            {"image": "float32 in [0, 1], (batch, channels, height, width)"},
+            {"probability": "float32, (batch, labels); 0 for labels that the client's data do not have"},
+            {"labels": list(self.shape.label_names)},
+        )
 
     @property
     def table_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -134,6 +145,10 @@ class Classification(Task):
         binary = F.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum(dim=1)
         binary = binary / allowed.sum(dim=1)
         return torch.where(batch["exclusive"], softmax, binary).mean()
+
+    def result(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``probability`` of each label, ``(batch, C)``."""
+        return {"probability": _probability(prediction, batch["exclusive"])}
 
     def labels(self, batch: Batch) -> Tensor:
         """Return the class of each row; a row that can have several labels has none."""

@@ -15,6 +15,7 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import crop, flip_and_shift
 from omnifm.data.colour import to_colour
 from omnifm.data.images import pixels
@@ -89,11 +90,12 @@ class ImageFusion(Task):
 
     main_metric = "qabf"
     needs = "chroma"
-    sources = ("phantom_pairs", "image_pairs")
+    sources = ("phantom_pairs", "manifest", "image_pairs")
     learning_rate, optimizer = 0.004, "adamw"
     networks: ClassVar[Mapping[str, type]] = {"u2fusion": DenseEncoder}
     score_range = (0.0, 1.1)
     imports = ("monai.metrics",)
+    images = 2
 
     def __init__(self, settings: ImageFusionSettings, shape: DataShape) -> None:
         if shape.channels != 2 or len(shape.size) != 2:
@@ -114,6 +116,16 @@ class ImageFusion(Task):
         self.settings = settings
         self._features: SourceFeatures = load_vgg16(Path(settings.vgg).expanduser()) if settings.vgg else pyramid
 
+    @property
+    def signature(self) -> Signature:
+        """Two registered images in, one out."""
+        return Signature(
+            "image",
+            {"image": "float32 in [0, 1], (batch, 2, height, width): the first image (its luminance), and the second"},
+            {"fused": "float32 in [0, 1], (batch, 1, height, width)"},
+            {},
+        )
+
     def network(self) -> ImageFusionNetwork:
         """Build the network."""
         return ImageFusionNetwork(self.settings.width, self.settings.layers)
@@ -124,6 +136,10 @@ class ImageFusion(Task):
         if self.settings.patch:
             image = crop(image, draw, self.settings.patch)
         return flip_and_shift(image, draw) if self.settings.augment else image
+
+    def result(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``fused`` images."""
+        return {"fused": prediction}
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Structure and intensity like the source with more information there, slopes like the steeper source's.

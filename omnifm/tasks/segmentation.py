@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import flip_and_shift
 from omnifm.data.images import pixels
 from omnifm.data.subset import Batch, Subset
@@ -63,7 +64,7 @@ class SegmentationNetwork(TaskNetwork):
     def decode(self, tokens: Tensor, context: Any, batch: Batch) -> Tensor:
         """Return a logit for each region at each place, ``(batch, R, *size)``."""
         size, skips = context
-        logits: Tensor = self.head(tokens.transpose(1, 2).reshape(len(tokens), self.width, *size), skips)
+        logits: Tensor = self.head(tokens.transpose(1, 2).reshape(tokens.shape[0], self.width, *size), skips)
         return logits
 
 
@@ -76,7 +77,7 @@ class Segmentation(Task):
 
     main_metric = "dice"
     needs = "mask"
-    sources = ("phantom_regions", "masked_folder", "brats")
+    sources = ("phantom_regions", "manifest", "masked_folder", "brats")
     learning_rate, optimizer = 0.005, "adamw"
     networks: ClassVar[Mapping[str, type]] = {"unet": UNetEncoder}
     imports = ("monai.metrics",)
@@ -96,6 +97,17 @@ class Segmentation(Task):
             )
         self.lower_is_better = ("hd95", *(_metric("hd95", name) for name in shape.label_names))
         self.classes = 1 + len(shape.label_names)
+
+    @property
+    def signature(self) -> Signature:
+        """An image or a volume in, the probability of each region at each place out."""
+        size = "depth, height, width" if len(self.shape.size) == 3 else "height, width"
+        return Signature(
+            "regions",
+            {"image": f"float32 in [0, 1], (batch, channels, {size})"},
+            {"probability": f"float32, (batch, regions, {size}); 0 for regions that the client's data do not have"},
+            {"labels": list(self.shape.label_names), "threshold": 0.5},
+        )
 
     def network(self) -> SegmentationNetwork:
         """Build the network."""
@@ -140,6 +152,10 @@ class Segmentation(Task):
         """Return logits ``(batch, R, *size)``, minus infinity for regions that are not allowed."""
         allowed = batch["allowed"]
         return prediction.masked_fill(~allowed.view(*allowed.shape, *[1] * (prediction.dim() - 2)), -torch.inf)
+
+    def result(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``probability`` of each region at each place, ``(batch, R, *size)``."""
+        return {"probability": self.answer(prediction, batch).sigmoid()}
 
     def labels(self, batch: Batch) -> Tensor:
         """Return the class of each position of the bottleneck, ``(batch, L)``: an extension, for it has no labels.

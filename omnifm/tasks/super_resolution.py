@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import turn_and_mirror
 from omnifm.data.bicubic import enlarged, shrunk
 from omnifm.data.images import pixels, to_channels
@@ -74,7 +75,7 @@ class SuperResolution(Task):
     """The task (see ``Task``)."""
 
     main_metric = "psnr"
-    sources = ("phantom", "image_folder", "tile_folder")
+    sources = ("phantom", "manifest", "image_folder", "tile_folder")
     learning_rate, optimizer = 0.002, "adamw"
     networks: ClassVar[Mapping[str, type]] = {"edsr": FeatureExtractor}
     score_range = (-100.0, 100.0)
@@ -102,6 +103,21 @@ class SuperResolution(Task):
                     f"enlarge would be {side // settings.scale} pixels wide. Set data.size = {least} or more."
                 )
 
+    @property
+    def signature(self) -> Signature:
+        """A small image in, a larger one out."""
+        scale = self.settings.scale
+        return Signature(
+            "image",
+            {"image": "float32 in [0, 1], (batch, channels, height, width)"},
+            {"enlarged": f"float32 in [0, 1], (batch, channels, {scale} * height, {scale} * width)"},
+            {"scale": scale},
+        )
+
+    def image_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the size after shrinking."""
+        return tuple(side // self.settings.scale for side in size)
+
     def network(self) -> SuperResolutionNetwork:
         """Build the network."""
         return SuperResolutionNetwork(self.shape.channels, self.settings)
@@ -119,6 +135,10 @@ class SuperResolution(Task):
     def answer(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Return the enlarged images ``(batch, channels, scale * h, scale * w)`` in [0, 1]."""
         return prediction.clamp(0, 1)
+
+    def result(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``enlarged`` images."""
+        return {"enlarged": self.answer(prediction, batch)}
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Mean absolute error."""

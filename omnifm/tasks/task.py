@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from omnifm.core.signature import Signature
 from omnifm.data.subset import Batch, Subset
 from omnifm.utils.errors import DataError
 
@@ -120,7 +121,9 @@ class Task:
     that this task's settings keep at the client. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a
     task without any. ``imports`` names modules that the task imports when it first needs them: an engine imports them
     once, before its workers start. ``needs`` is the field of the data that it cannot do without, and ``axes`` how many
-    spatial axes its network takes: data that do not fit are refused before anything runs.
+    spatial axes its network takes: data that do not fit are refused before anything runs. ``images`` is how many
+    registered images make one example. ``no_program`` says why networks of this task cannot be exported as a program,
+    where they cannot.
 
     For those who begin: ``sources`` are the kinds of data that serve it, one that needs no download first;
     ``learning_rate`` and ``optimizer`` suit such data; ``networks`` are those that it can be built with, by name.
@@ -134,10 +137,21 @@ class Task:
     personal: tuple[str, ...] = ()
     classes: int = 0
     imports: ClassVar[tuple[str, ...]] = ()
-    sources: ClassVar[tuple[str, ...]] = ("phantom", "image_folder")
+    sources: ClassVar[tuple[str, ...]] = ("phantom", "manifest", "image_folder")
     learning_rate: ClassVar[float] = 0.02
     optimizer: ClassVar[str] = "sgd"
     networks: ClassVar[Mapping[str, type]] = {}
+    images: ClassVar[int] = 1
+    no_program: str = ""
+
+    @property
+    def signature(self) -> Signature:
+        """What a trained network takes and gives: ``inputs`` of :meth:`request`, ``outputs`` of :meth:`result`."""
+        return Signature("tensor", {"image": "float32 in [0, 1]"}, {"prediction": "the prediction"}, {})
+
+    def image_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the spatial size in which networks see images of the data that have this one."""
+        return size
 
     @property
     def table_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -181,6 +195,10 @@ class Task:
     def answer(self, prediction: Prediction, batch: Batch) -> Any:
         """Return a prediction as a user of the model gets it; by default as it is."""
         return prediction
+
+    def result(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """Return what the signature promises: tensors by name, the main one first, with a row for each of the batch."""
+        return {"prediction": self.answer(prediction, batch)}
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Return the mean loss over the batch, a scalar."""

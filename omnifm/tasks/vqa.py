@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from torch import Tensor
 
+from omnifm.core.signature import Signature
 from omnifm.data.augment import flip_and_shift
 from omnifm.data.columns import Texts, as_tensor, read_texts
 from omnifm.data.images import pixels
@@ -76,13 +77,21 @@ class VQA(Task):
     main_metric = "accuracy"
     needs = "question"
     axes = (2,)
-    sources = ("phantom_questions", "vqa_rad", "slake", "vqa_med")
+    sources = ("phantom_questions", "manifest", "vqa_rad", "slake", "vqa_med")
     learning_rate, optimizer = 0.002, "adamw"
     networks: ClassVar[Mapping[str, type]] = {"compact": CompactAnswerer, "llava": LlavaAnswerer}
 
     def __init__(self, settings: VQASettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape
         self.answerer = _answerer(settings, shape)
+        self.no_program = self.answerer.no_program
+
+    @property
+    def signature(self) -> Signature:
+        """An image and a question in, a text out."""
+        image = {"image": "float32 in [0, 1], (batch, channels, height, width)"}
+        asked = self.answerer.signature
+        return asked._replace(inputs={**image, **asked.inputs})
 
     def network(self) -> VQANetwork:
         """Build the network."""
@@ -119,6 +128,10 @@ class VQA(Task):
     def answer(self, prediction: Answered, batch: Batch) -> list[str]:
         """Return the answers as texts."""
         return self.answerer.answers(prediction, batch)
+
+    def result(self, prediction: Answered, batch: Batch) -> dict[str, Tensor]:
+        """Return the ``answer`` as UTF-8 padded with zeros, ``(batch, bytes)`` uint8, and what else there is of it."""
+        return self.answerer.result(prediction)
 
     def loss(self, prediction: Answered, batch: Batch) -> Tensor:
         """Return the answerer's loss."""

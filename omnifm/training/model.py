@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -65,6 +66,11 @@ class FederatedModel(nn.Module):
         """Drop the previous client's setup other than weights: the adapter's bank."""
         if self.adapter is not None:
             self.adapter.use_bank(None)
+
+    def frozen(self) -> FederatedModel:
+        """Return a copy in evaluation mode, without gradients. Parameters that no gradient acts on are not copied."""
+        common = {id(weight): weight for weight in self.parameters() if not weight.requires_grad}
+        return deepcopy(self, common).eval().requires_grad_(False)
 
     def encode(self, batch: Batch) -> tuple[Tensor, Any, AdapterOutput | None]:
         """Return the features ``(batch, L, width)``, the decoder's context, and the adapter's output."""

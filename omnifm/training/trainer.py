@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
@@ -123,12 +122,8 @@ class Trainer:
         return {name: value.to(self._device) for name, value in tensors.items() if name in trainable}
 
     def frozen(self) -> FederatedModel:
-        """Return a copy of the model in evaluation mode, without gradients.
-
-        Parameters that no gradient acts on are not copied.
-        """
-        common = {id(weight): weight for weight in self.model.parameters() if not weight.requires_grad}
-        return deepcopy(self.model, common).eval().requires_grad_(False)
+        """Return a copy of the model in evaluation mode, without gradients."""
+        return self.model.frozen()
 
     def modules(self, kind: type[Module]) -> list[Module]:
         """Return the model's modules of a class, to be set up for this client; this loads no weights."""

@@ -36,7 +36,7 @@ def test_an_experiment_to_begin_with(task: str, tmp_path: Path) -> None:
     plan = read_plan(file)
     assert (plan.name, list(plan.arms), plan.arms["omnifm"].task) == ("first", ["local", "omnifm"], task)
     text = file.read_text(encoding="utf-8")
-    assert "For your own images, put sources like the ones below in its place." in text
+    assert "For your own images, put sources like the ones below in its place" in text
     # Every default that stands behind a # is one: with all of them taken away it is the same experiment.
     keys = [line for line in text.splitlines() if line.startswith("# ") and "[[" not in line and " = " in line]
     own = text.index("[partition]")

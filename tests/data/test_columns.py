@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omnifm.data.columns import Shared, Texts, read_texts, stacked
+from omnifm.data.columns import Joined, Shared, Texts, Widened, as_tensor, read_texts, row_chunks, stacked
+from omnifm.data.packed import Packed, packed
 from omnifm.data.subset import Subset
 
 VALUES = torch.arange(6.0).view(3, 2)
@@ -47,3 +48,32 @@ def test_examples_give_out_all_kinds() -> None:
     assert batch["image"].tolist() == [[2, 3], [0, 1]]
     assert read_texts(batch["question"]) == ["d", "b"]
     assert read_texts(examples.column("question")) == ["b", "d"]
+
+
+def in_file(values: torch.Tensor) -> Packed:
+    return Packed(packed(values, str(values.dtype).removeprefix("torch.")), unit=False)
+
+
+def test_columns_in_files_are_stacked_without_a_copy() -> None:
+    parts = [VALUES, VALUES + 10, VALUES + 20]
+    joined = stacked([stacked([in_file(parts[0]), parts[1]]), in_file(parts[2])])
+    assert isinstance(joined, Joined)
+    assert len(joined.parts) == 3
+    assert joined.shape == (9, 2)
+    for rows in (torch.arange(9), torch.tensor([8, 0, 4, 4, 3]), torch.tensor([5]), torch.tensor([7, 6])):
+        assert torch.equal(joined.index_select(0, rows), torch.cat(parts)[rows])
+
+
+def test_shared_values_may_be_in_files() -> None:
+    both = stacked([Shared(in_file(VALUES), SHARED.index), VALUES])
+    assert torch.equal(as_tensor(both), torch.cat([as_tensor(SHARED), VALUES]))
+
+
+def test_regions_stand_among_others() -> None:
+    regions = torch.tensor([[[1, 1]], [[0, 1]]], dtype=torch.uint8)  # two rows of one region of two pixels
+    wide = Widened(in_file(regions), torch.tensor([1]), 3)
+    assert wide.shape == (2, 3, 2)
+    expected = torch.zeros(2, 3, 2, dtype=torch.uint8)
+    expected[:, 1] = regions[:, 0]
+    assert torch.equal(torch.cat(list(row_chunks(wide, 1))), expected)
+    assert torch.equal(as_tensor(stacked([wide, wide])), torch.cat([expected, expected]))

@@ -173,9 +173,12 @@ def test_other_files_are_counted_and_masks_told(tmp_path: Path, caplog: pytest.L
     write(tmp_path, "a/x.png", "a/x_mask.png", "a/x_mask_1.png", "a/y.jfif", "a/gas_mask.png")
     for name in ("notes.txt", "more.txt", "scan.svg"):
         (tmp_path / "set/a" / name).write_text("no image")
+    (tmp_path / "set/a/report.dcm").write_bytes(b"\0" * 128 + b"DICM")
     table = ImageFolderSource("set", "CT").load(loading(tmp_path))
     assert [patient.rpartition("/")[2] for patient in table.patients] == ["gas_mask.png", "x.png", "y.jfif"]
-    assert re.search(r"3 files were passed over, which are not PNG, .*: 2 x \.txt and 1 x \.svg", caplog.text)
+    assert re.search(
+        r"4 files were passed over, which hold no image \(PNG, .*\): 2 x \.txt, 1 x \.dcm and 1 x \.svg", caplog.text
+    )
     assert "2 files were passed over, which look like masks of the images beside them, such as x_mask" in caplog.text
 
 

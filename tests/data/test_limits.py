@@ -10,6 +10,7 @@ import pytest
 from omnifm.data.limits import MOST_PIXELS, check_extent, check_regular
 from omnifm.data.questions import read_utf8
 from omnifm.data.reading import read_image
+from omnifm.data.source import Loading
 from omnifm.utils.errors import DataError
 
 
@@ -50,7 +51,8 @@ def test_as_many_as_are_allowed_pass() -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     os.mkfifo(path)
-    for read in (check_regular, read_image, lambda place: read_utf8(place, "")):
+    loading = Loading(root=tmp_path, size=8, channels=1, seed=0, cache=tmp_path)
+    for read in (check_regular, read_image, lambda place: read_utf8(place, "", loading)):
         with pytest.raises(DataError, match=r"x\.png: is no file, but .*a pipe .* Replace or remove it"):
             read(path)
 

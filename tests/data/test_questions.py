@@ -147,8 +147,10 @@ def test_missing_files_say_what_to_lay_where(tmp_path: Path) -> None:
 
 def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf[{"a": 1}]')
-    assert list(read_entries(tmp_path / "a.json", ("a",), "")) == [(f"{tmp_path / 'a.json'}, entry 1", {"a": 1})]
-    assert read_utf8(tmp_path / "a.json", "").startswith("[")
+    assert list(read_entries(tmp_path / "a.json", ("a",), "", loading(tmp_path))) == [
+        (f"{tmp_path / 'a.json'}, entry 1", {"a": 1})
+    ]
+    assert read_utf8(tmp_path / "a.json", "", loading(tmp_path)).startswith("[")
 
 
 def test_texts_and_answer_types() -> None:

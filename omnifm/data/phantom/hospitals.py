@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from omnifm.core.tensors import digest
+from omnifm.data.cache.room import GIB, make_room
 from omnifm.data.phantom.anatomy import ANATOMY_VERSION, Anatomy, load_anatomy
 from omnifm.data.phantom.lesions import LESION_KINDS
 from omnifm.data.phantom.patient import Patient, Truth, make_patient
 from omnifm.data.phantom.scanner import MODALITIES
 from omnifm.data.phantom.side_by_side import each, shared_zeros
-from omnifm.data.phantom.storage import cached
+from omnifm.data.phantom.storage import cached, stated_digest
 from omnifm.data.source import Loading
 from omnifm.utils.seeding import numpy_generator
 from omnifm.utils.settings import Count, OneOf, Some, settings
@@ -88,7 +90,12 @@ class PhantomHospitals:
         settings |= {"version": [RENDER_VERSION, ANATOMY_VERSION]}
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
         path = loading.cache / f"phantom-{key}.safetensors"
-        return cached(path, frozenset(self.layout(loading.size)), lambda: self.make(loading))
+        fields = cached(path, frozenset(self.layout(loading.size)), lambda: self.make(loading))
+        written = path.is_file()
+        loading.read.add(path.name, len(self.persons()), (written and stated_digest(path)) or digest(fields))
+        if written and loading.cache_limit:
+            make_room(loading.cache, loading.cache_limit * GIB, path)
+        return fields
 
     def make(self, loading: Loading) -> dict[str, Tensor]:
         """Make all rows, by all cores: no patient depends on another, so that their number changes no bit."""

@@ -70,8 +70,14 @@ def _read(path: Path, names: frozenset[str]) -> dict[str, Tensor] | None:
 def _is_whole(path: Path, *file: int) -> bool:
     """Return whether the file has the SHA-256 that it carries; ``file`` is what tells this file from a later one."""
     with safe_open(path, framework="pt") as opened:
-        stated = (opened.metadata() or {}).get("sha256")
+        stated = stated_digest(path)
         return stated is not None and stated == digest({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118 - not a mapping
+
+
+def stated_digest(path: Path) -> str | None:
+    """Return the SHA-256 that a file says it has, if any."""
+    with safe_open(path, framework="pt") as opened:
+        return (opened.metadata() or {}).get("sha256")
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

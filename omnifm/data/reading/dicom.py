@@ -64,6 +64,17 @@ def read_header(path: Path) -> Dataset:
     return header
 
 
+def holds_image(path: Path) -> bool:
+    """Return whether a DICOM file holds an image, and no report or plan; of a damaged one whoever reads it says so."""
+    from pydicom import dcmread
+
+    try:
+        with quiet(path):
+            return "Rows" in dcmread(path, stop_before_pixels=True, force=True, specific_tags=["Rows"])
+    except DataError:
+        return True
+
+
 def frames_of(header: Dataset) -> int:
     """Return the number of frames."""
     return int(header.get("NumberOfFrames") or 1)
@@ -132,7 +143,7 @@ def _decoded(path: Path, dataset: Dataset) -> NDArray[Any]:
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         syntax = dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     decoder = get_decoder(syntax)
-    remedy = "Install it: pip install 'omnifm[dicom]'."
+    remedy = "Install it: pip install 'omnifm[dicom]' (for JPEG of 12 bits pylibjpeg-libjpeg, which is under the GPL)."
     needs = f"{path}: is compressed as {syntax.name}, which needs a further package. {remedy}"
     if not decoder.is_available:
         raise DataError(needs)

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnifm.data.limits import MOST_VOXELS, check_extent
-from omnifm.data.reading.dicom import Frames, frames_of, group_of, quiet, read_frames, read_header, window_of
+from omnifm.data.reading.dicom import (
+    Frames,
+    frames_of,
+    group_of,
+    holds_image,
+    quiet,
+    read_frames,
+    read_header,
+    window_of,
+)
 from omnifm.data.reading.files import is_dicom, is_litter
 from omnifm.data.reading.medical_image import FileGrid, MedicalImage, as_stored
 from omnifm.data.reading.raster import SHRINK
@@ -55,7 +64,8 @@ def read_series(folder: Path, files: Sequence[Path] = ()) -> MedicalImage:
     Raises:
         DataError: there is no DICOM, or several series, a slice is missing or there twice, or a file is damaged.
     """
-    paths = list(files) or sorted(path for path in folder.iterdir() if is_dicom(path) and not is_litter(path))
+    found = (path for path in sorted(folder.iterdir()) if is_dicom(path) and not is_litter(path))
+    paths = list(files) or [path for path in found if holds_image(path)]
     if not paths:
         raise DataError(f"{folder}: is a folder without DICOM. Name an image, or put the files of one series there.")
     headers = [read_header(path) for path in paths]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from omnifm.data.reading.dicom import holds_image
 from omnifm.utils.words import joined
 
 _log = logging.getLogger("omnifm")
@@ -53,7 +54,10 @@ def stem_of(path: Path) -> str:
 
 def is_dicom(path: Path) -> bool:
     """Return whether a file is DICOM, by the ending of its name or its first bytes."""
-    return path.is_file() and (suffix_of(path) in DICOM or first_bytes(path)[128:132] == b"DICM")
+    suffix = suffix_of(path)
+    if suffix in RASTER or suffix in VOLUMES or not path.is_file():
+        return False
+    return suffix in DICOM or first_bytes(path)[128:132] == b"DICM"
 
 
 def is_image(path: Path) -> bool:
@@ -77,11 +81,15 @@ def subfolders(folder: Path) -> list[str]:
 
 
 def images_among(paths: Iterable[Path], folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the images among paths below a folder, sorted, and the other files, both without litter."""
+    """Return the images among paths below a folder, sorted, and the other files, both without litter.
+
+    DICOM without an image, such as a report, is among the others.
+    """
     found: tuple[list[Path], list[Path]] = ([], [])
     for path in sorted(paths):
         if not path.is_dir() and not is_litter(path, folder):
-            found[not is_image(path)].append(path)
+            image = is_image(path) and (not is_dicom(path) or holds_image(path))
+            found[not image].append(path)
     return found
 
 
@@ -117,7 +125,9 @@ def warn_of_others(folder: Path, others: Sequence[Path], masks: Sequence[Path] =
     if others:
         kinds = Counter(suffix_of(path) or "no ending" for path in others)
         listed = joined([f"{count} x {kind}" for kind, count in kinds.most_common()], most=5)
-        _log.warning("%s: %d files were passed over, which are not %s: %s.", folder, len(others), IMAGES, listed)
+        _log.warning(
+            "%s: %d files were passed over, which hold no image (%s): %s.", folder, len(others), IMAGES, listed
+        )
     if masks:
         _log.warning(
             "%s: %d files were passed over, which look like masks of the images beside them, such as %s. "
@@ -126,3 +136,10 @@ def warn_of_others(folder: Path, others: Sequence[Path], masks: Sequence[Path] =
             len(masks),
             masks[0].name,
         )
+
+
+def files_at(path: Path) -> tuple[Path, ...]:
+    """Return the files that an image is read from: itself, or those in the folder of a series."""
+    if not path.is_dir():
+        return (path,)
+    return tuple(sorted(inside for inside in path.iterdir() if inside.is_file() and not is_litter(inside)))

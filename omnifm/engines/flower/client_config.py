@@ -20,7 +20,7 @@ from omnifm.data.sources import AnySource
 from omnifm.engines.flower.client_policy import ClientPolicy
 from omnifm.utils.errors import DeploymentError, ExperimentError, did_you_mean
 from omnifm.utils.registration import load_plugins
-from omnifm.utils.settings import Count, CountOrZero, Text, settings
+from omnifm.utils.settings import Count, CountOrZero, NotNegative, Text, settings
 
 
 @settings
@@ -28,14 +28,16 @@ class ClientDataConfig:
     """``[data]``: where the files are. The experiment sets the size of the images.
 
     ``root`` is the folder of the sources, ``cache`` the folder for expensive preprocessing (if not
-    given, ``cache`` below the state). All data of the sources are this hospital's, unless ``client`` names one of the
-    hospitals of ``[partition]``: for trials on one machine. ``seed`` decides which patients are for training,
-    validation and test; it takes the place of the experiment's, so that no server can have them change places.
+    given, ``cache`` below the state), of at most ``cache_limit`` GiB (0: images are read anew each time). All data of
+    the sources are this hospital's, unless ``client`` names one of the hospitals of ``[partition]``: for trials on one
+    machine. ``seed`` decides which patients are for training, validation and test; it takes the place of the
+    experiment's, so that no server can have them change places.
     """
 
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
     root: str = "."
     cache: str = ""
+    cache_limit: NotNegative = 50.0
     client: str = ""
     seed: CountOrZero = 0
 

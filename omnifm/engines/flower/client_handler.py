@@ -117,7 +117,7 @@ class ClientHandler:
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with limited(policy.minutes * 60, policy.epochs):
             with self._timed("load"):
-                dataset = load_client_data(experiment, self.config, request.labels)
+                dataset = load_client_data(experiment, self.config, request.labels, write=True)
             if request.broadcast is not None:
                 return self._worked(request, experiment, replace(dataset, vocabulary=request.vocabulary))
             introduction = _introduced(experiment, dataset)

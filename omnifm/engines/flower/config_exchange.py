@@ -11,8 +11,10 @@ from omnifm.checkpoint.kept_weights import KeptWeights
 from omnifm.config.checking import checked
 from omnifm.config.experiment import Experiment, make_experiment, to_document
 from omnifm.config.toml import Document
+from omnifm.data.data_record import DataRecord
 from omnifm.data.federated_dataset import DataSettings, FederatedDataset, load_dataset
 from omnifm.data.reading.intensity import IntensityRule
+from omnifm.data.recorded_dataset import load_hospital
 from omnifm.data.vocabulary import agreed_answers
 from omnifm.engines.flower.client_config import ClientConfig
 from omnifm.utils.errors import DeploymentError
@@ -41,21 +43,27 @@ def localise(document: Mapping[str, Any], config: ClientConfig) -> Experiment:
     own = config.data
     if "intensity" in data:
         data = data | {"intensity": checked(IntensityRule, data["intensity"], ("data", "intensity"))}
-    settings = DataSettings(root=own.root, cache=str(config.cache_folder), sources=own.sources, **data)
+    cache = str(config.cache_folder)
+    settings = DataSettings(root=own.root, cache=cache, cache_limit=own.cache_limit, sources=own.sources, **data)
     device = config.device or document.get("device", "cpu")
     experiment = make_experiment({**{k: v for k, v in document.items() if k != "data"}, "device": device})
     return replace(experiment, data=settings, partition=config.partition)
 
 
-def load_client_data(experiment: Experiment, config: ClientConfig, labels: tuple[str, ...] = ()) -> FederatedDataset:
+def load_client_data(
+    experiment: Experiment, config: ClientConfig, labels: tuple[str, ...] = (), *, write: bool = False
+) -> FederatedDataset:
     """Load a client's own data, as a dataset of one client; ``labels`` are the classes of the federation.
+
+    Which patient is in which split is written down on the client's machine, if ``write``, and kept from then on.
 
     Raises:
         DataError: they cannot be read or do not fit.
     """
     data, partition, seed = experiment.data, experiment.partition, config.data.seed
     if not config.data.client:
-        return load_dataset(data, partition, seed, whole_as=config.name, labels=labels)
+        record = DataRecord(config.state_folder)
+        return load_hospital(record, data, partition, seed, config.name, labels, write=write)
     dataset = load_dataset(data, partition, seed, labels=labels)
     one = replace(dataset.client(config.data.client), name=config.name)
     own = agreed_answers([one.train], data.answer_patients) if dataset.vocabulary else ()

@@ -132,6 +132,10 @@ def _client_app(files: Sequence[Path]) -> ClientApp:
     return app
 
 
+def _absolute(path: str) -> str:
+    return path and str(Path(path).expanduser().absolute())
+
+
 def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
     """Write a ``client.toml`` for each hospital of the experiment, below the run's folder."""
     first = next(iter(plan.arms.values()))
@@ -145,7 +149,8 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
         place.mkdir(parents=True, exist_ok=True)
         data = {
             "root": str(Path(first.data.root).expanduser().absolute()),
-            "cache": first.data.cache and str(Path(first.data.cache).expanduser().absolute()),
+            "cache": _absolute(first.data.cache),
+            "cache_limit": first.data.cache_limit,
             "client": client.name,
             "seed": first.seed,
             "sources": [asdict(cast(Any, source)) for source in first.data.sources],
@@ -154,7 +159,7 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
             "name": client.name,
             "weights": str((folder / "init").absolute()),
             "data": data,
-            "partition": asdict(first.partition),
+            "partition": {**asdict(first.partition), "split_from": _absolute(first.partition.split_from)},
             "policy": policy,
         }
         files[client.name] = place / "client.toml"

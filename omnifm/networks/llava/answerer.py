@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from omnifm.data.columns import read_texts
+from omnifm.core.signature import Signature
+from omnifm.data.columns import Texts, read_texts
 from omnifm.data.subset import Batch
 from omnifm.networks.answering import Answered
 from omnifm.networks.llava.halves import LlavaHead, LlavaTokens
@@ -22,6 +23,14 @@ class LlavaAnswerer:
     Raises:
         ExperimentError: a file of the model is missing, or the images have three axes.
     """
+
+    no_program = "its language model writes answers token by token, by code of transformers"
+    signature = Signature(
+        "text",
+        {"asked": "int64, (batch, tokens): the question as the model's tokenizer reads it", "asked_mask": "the same"},
+        {"answer": "uint8, (batch, bytes): UTF-8, padded with zeros"},
+        {},
+    )
 
     def __init__(self, settings: LlavaSettings, size: tuple[int, ...]) -> None:
         if len(size) != 2:
@@ -58,3 +67,7 @@ class LlavaAnswerer:
     def answers(self, prediction: Answered, batch: Batch) -> list[str]:
         """Return what the language model wrote."""
         return self._prompter.read(prediction["written"])
+
+    def result(self, prediction: Answered) -> Answered:
+        """Return what the language model wrote as bytes."""
+        return {"answer": Texts.of(self.answers(prediction, {})).utf8}

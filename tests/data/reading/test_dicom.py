@@ -160,7 +160,7 @@ def test_colours_and_palettes() -> None:
 
 
 def test_a_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pydicom.pixels.decoders import JPEGLSLosslessDecoder
+    from pydicom.pixels.decoders.base import JPEGLSLosslessDecoder
 
     monkeypatch.setattr(JPEGLSLosslessDecoder, "_available", {})
     with pytest.raises(DataError, match=r"is compressed as JPEG-LS Lossless .*pip install 'omnifm\[dicom\]'"):

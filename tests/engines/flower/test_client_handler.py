@@ -206,7 +206,7 @@ def test_the_server_cannot_choose_data_nor_places(tmp_path: Path) -> None:
     data = {**document["data"], "root": "/etc"}
     assert "those of a hospital are its own" in visit.ask(experiment={**document, "data": data}).reason
     assert "is not a valid run name" in visit.ask(run="../..", broadcast=visit.broadcast(), train=True).reason
-    assert set(document["data"]) == {"size", "channels", "answer_patients"}
+    assert set(document["data"]) == {"size", "channels", "answer_patients", "intensity"}
     assert "partition" not in document
 
 

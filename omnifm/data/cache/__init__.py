@@ -1,0 +1,1 @@
+"""Images that were read and prepared once, kept in the user's cache for the next time."""

@@ -1,0 +1,1 @@
+"""What can be wrong with data: every problem with its place and its remedy, all at once."""

@@ -1,0 +1,1 @@
+"""Predictions as files: masks and images, on the grid and in the format of what they were predicted from."""

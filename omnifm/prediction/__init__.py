@@ -1,0 +1,1 @@
+"""New images in, what a trained model says of them out."""
