@@ -12,7 +12,7 @@ import typer
 from omnifm.cli.comparisons import compare
 from omnifm.cli.console import Warnings, os_error_text, print_error, say
 from omnifm.cli.data_commands import data_app
-from omnifm.cli.examples import show_examples
+from omnifm.cli.help_examples import show_examples
 from omnifm.cli.init_command import init
 from omnifm.cli.inspect import report
 from omnifm.cli.list_command import list_names

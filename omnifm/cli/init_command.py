@@ -21,7 +21,7 @@ def init(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the experiment goes.")] = Path("experiment.toml"),
 ) -> None:
     """Write a commented experiment that runs as it is, on the phantom, and says where your own data go."""
-    from omnifm.config.starter import starter_text
+    from omnifm.config.first_experiment import starter_text
 
     text = starter_text(task, algorithm, out)
     if out.exists() or out.is_symlink():

@@ -95,15 +95,13 @@ class FederatedDataset:
         Raises:
             DataError: there is none.
         """
-        for client in self.clients:
-            if client.name == name:
-                return client
-        names = [client.name for client in self.clients]
-        raise DataError(f"There is no client {name!r}. {did_you_mean(name, names)}")
+        known = {client.name: client for client in self.clients}
+        if name not in known:
+            raise DataError(f"There is no client {name!r}. {did_you_mean(name, known)}")
+        return known[name]
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows."""
-        from omnifm.data.notebook import dataset_html
+        from omnifm.data.notebook import dataset_html  # which imports this file
 
         return dataset_html(self)
 

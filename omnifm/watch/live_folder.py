@@ -24,7 +24,7 @@ _FILES = ("experiment.toml", "comparison.json", "deploy.jsonl", "*/metrics.jsonl
 _CELL_FILES = ("metrics.jsonl", "result.json", "experiment.toml")
 _KEPT_VIEWS = 8
 
-Signature = tuple[Any, ...]
+_Signature = tuple[Any, ...]
 
 
 class LiveFolder:
@@ -37,7 +37,7 @@ class LiveFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = Lock()
-        self._signature: Signature = ()
+        self._signature: _Signature = ()
         self._views: OrderedDict[tuple[int, str | None], ArmView] = OrderedDict()
         self._refresh()
 

@@ -17,7 +17,7 @@ import typer.main
 from small_run import Outcome, omnifm, write_experiment
 
 from omnifm.cli import app
-from omnifm.cli.examples import EXAMPLES, commands_of
+from omnifm.cli.help_examples import EXAMPLES, commands_of
 from omnifm.config.catalogue import CATALOGUES, entries
 from omnifm.config.experiment import read_plan
 from omnifm.runs.clearing import clear, free_folder
