@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ class _Output(SafeConsole):
 
     def __init__(self) -> None:
         super().__init__()
-        if not self.is_terminal and "COLUMNS" not in os.environ:
-            self.width = 100  # what the tables are made for
+        if not self.is_terminal:
+            self.width = max(100, self.width)  # what the tables are made for
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print."""

@@ -7,6 +7,7 @@ source only: that an image of one set shows no sign of another set's disease, no
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -101,9 +102,7 @@ class FederatedDataset:
         return known[name]
 
     def _repr_html_(self) -> str:
-        from omnifm.data.notebook import dataset_html  # which imports this file
-
-        return dataset_html(self)
+        return importlib.import_module("omnifm.data.notebook").dataset_html(self)  # type: ignore[no-any-return]
 
 
 def load_dataset(
