@@ -84,7 +84,9 @@ def pretrain(
 
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    folder: Annotated[Path, typer.Argument(help="The folder of the model.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="The folder of the model; without it, RUN/export/FORMAT.", show_default=False)
+    ] = None,
     arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
     client: Annotated[str | None, typer.Option(help="Add this hospital's personal tensors.")] = None,
     file_format: Annotated[
@@ -100,6 +102,7 @@ def export(
 
     if is_comparison(run):
         raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
+    folder = folder or run / "export" / file_format
     lacking = export_model(LoadedArm.of(run, runs.plan_of(run), arm), folder, file_format, client)
     if lacking:
         note = "" if client else ", which are each hospital's own (of a run on this machine, --client NAME adds them)"

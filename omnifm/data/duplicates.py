@@ -10,7 +10,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from omnifm.data.columns import Column, Shared, in_parts
+from omnifm.data.columns import Column, Shared, row_chunks
 from omnifm.data.patient_rows import ClientSplit
 
 _log = logging.getLogger("omnifm")
@@ -52,7 +52,7 @@ def _same(images: Column) -> dict[int, str]:
     shared = images.index.tolist() if isinstance(images, Shared) else None
     alike: dict[bytes, list[int]] = defaultdict(list)
     row = 0
-    for part in in_parts(different):
+    for part in row_chunks(different):
         values = part.flatten(1)
         for key in values[:, :: max(1, values.shape[1] // _SPARSE)].contiguous().numpy():
             alike[key.tobytes()].append(row)

@@ -126,7 +126,8 @@ def preparation_of(data: DataSettings, axes: int, channels: int, modality: str =
 
 def _of_source(source: Any, data: DataSettings, axes: int, channels: int, wanted: set[str]) -> Preparation:
     known = [name for name in _modalities(source) if name in wanted] or _modalities(source)
-    pages: Pages = chosen if (chosen := getattr(source, "pages", "")) in ("first", "middle") else "volume"
+    chosen: Pages = getattr(source, "pages", "volume")
+    pages: Pages = chosen if chosen in ("first", "middle") else "volume"
     return Preparation(
         intensity=getattr(source, "intensity", None) or data.intensity,
         modality=known[0] if len(known) == 1 and _reads_by_modality(source, data) else "",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnifm.data.partition import ClientSplit, PartitionSettings, Rows, partition_rows
+from omnifm.data.partition import PartitionSettings, partition_rows
+from omnifm.data.patient_rows import ClientSplit, Rows
 from omnifm.utils.errors import DataError
 
 SPLITS = ("train", "validation", "test")

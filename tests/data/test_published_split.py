@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from omnifm.data.partition import PartitionSettings, Rows, partition_rows
+from omnifm.data.partition import PartitionSettings, partition_rows
+from omnifm.data.patient_rows import Rows
 from omnifm.data.published_split import published_split, split_folders
 from omnifm.utils.errors import DataError
 

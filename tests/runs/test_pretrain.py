@@ -158,6 +158,12 @@ def test_export_writes_what_is_shared_or_a_hospitals_own(tuned: Path, tmp_path: 
     assert not torch.equal(other["adapter.prompting.suffix"], own["adapter.prompting.suffix"])
 
 
+def test_export_without_a_folder_goes_into_the_run(tuned: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tuned, tmp_path / "run")
+    assert omnifm("export", run, "--arm", "fedavg").status == 0
+    assert (run / "export/safetensors/model.safetensors").exists()
+
+
 def test_an_exported_model_is_a_start(experiment: Path, tuned: Path, tmp_path: Path) -> None:
     assert omnifm("export", tuned, tmp_path / "model", "--arm", "fedavg").status == 0
     more = ("--set", f"init={tmp_path / 'model'}", "--set", "federation.rounds=1")

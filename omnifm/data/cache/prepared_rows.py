@@ -46,7 +46,7 @@ _DECODERS = ("omnifm", "torch", "numpy", "pillow", "nibabel", "pydicom", "pynrrd
 
 
 class ItemRows(NamedTuple):
-    """ItemRows that come of an item: each field ``(rows, ...)``, and a note to the source itself, if any."""
+    """What comes of an item: each field ``(rows, ...)``, and a note to the source itself, if any."""
 
     fields: Mapping[str, Tensor]
     note: str = ""

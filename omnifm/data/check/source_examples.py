@@ -13,7 +13,7 @@ import torch
 
 from omnifm.data.check.examples import Examples, Listing
 from omnifm.data.check.finding import Finding, caution, error
-from omnifm.data.columns import Column, Shared, as_tensor, in_parts
+from omnifm.data.columns import Column, Shared, as_tensor, row_chunks
 from omnifm.data.duplicates import content_of
 from omnifm.data.listed_items import ListedItems
 from omnifm.data.manifest.manifest_images import RowImages
@@ -79,7 +79,7 @@ def _loaded(table: SourceTable, kind: str, rows: Sequence[int]) -> Examples:
     image = table.fields["image"]
     values: Column = image.values if isinstance(image, Shared) else image
     contents, constant = [], []
-    for part in in_parts(values):
+    for part in row_chunks(values):
         flat = part.flatten(1)
         constant += (flat.amax(dim=1) == flat.amin(dim=1)).tolist()
         contents += [content_of(one) for one in part]

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from omnifm.data.cache.prepared_rows import PreparedRows, Rows, prepared_once
+from omnifm.data.cache.prepared_rows import ItemRows, PreparedRows, prepared_once
 from omnifm.data.check.examples import Examples
 from omnifm.data.columns import Column, Shared, Texts
 from omnifm.data.manifest.listed_examples import listed
@@ -97,10 +97,10 @@ class ManifestSource:
         reader = self._reader(manifest, learned, loading)
         files = [self.files(manifest, row, (learned,)) for row in rows]
 
-        def make(number: int) -> Iterator[Rows]:
+        def make(number: int) -> Iterator[ItemRows]:
             fields = self._made(manifest, rows[number], files[number], reader)
             empty = "mask" in fields and not fields["mask"].any()
-            yield Rows(fields, f"{_EMPTY if empty else ''}/{reader.remark(files[number].modality)}")
+            yield ItemRows(fields, f"{_EMPTY if empty else ''}/{reader.remark(files[number].modality)}")
 
         modalities = [one.modality for one in files]
         prepared = prepared_once(loading, self, [one.paths for one in files], make, modalities)
