@@ -20,7 +20,6 @@ from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOpti
 from omnifm.config.experiment import Changes, Plan, read_plan
 from omnifm.core.evaluation import EvaluationPoint
 from omnifm.export.client_model import ClientModel
-from omnifm.export.formats import export_model
 from omnifm.export.loaded_arm import LoadedArm
 from omnifm.prediction.predict import predict
 from omnifm.prediction.requests import requests_of
@@ -152,6 +151,8 @@ class Run(Results):
         Raises:
             OmniFMError: there is no such model or format, or the folder holds a model already.
         """
+        from omnifm.export.formats import export_model  # which loads torch's exporters
+
         export_model(self.load(arm), Path(folder), file_format, client)
         return Path(folder)
 

@@ -80,6 +80,18 @@ class Algorithm:
         """Whether clients compare what they receive with their own weights, unless the experiment decides."""
         return False
 
+    @property
+    def needs_uploads(self) -> str:
+        """Why the server must see single uploads, so that sums of them are not enough; "" if they are.
+
+        An algorithm that does more with uploads than :meth:`aggregate`, or sends a client a message of its own, says so
+        by itself; override it if it is wrong.
+        """
+        own = type(self)
+        if own.server_update is not Algorithm.server_update or own.aggregate is not Algorithm.aggregate:
+            return "its server update is its own, and may look at single uploads"
+        return "" if own.message is Algorithm.message else "each client may train from weights of its own"
+
     def epochs(self, settings: TrainingSettings) -> int:
         """Return how often a client passes over its training data in a round, for all models and phases together."""
         return settings.epochs

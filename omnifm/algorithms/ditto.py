@@ -19,8 +19,10 @@ class Ditto(Algorithm):
     """FedAvg, and for each client a model v of its own: ``v <- v - lr (grad f(v) + lam (v - x))``, x as received.
 
     v takes as many steps as the common model: twice the local work. The client's model is v at both evaluation points;
-    before a client's first round it is x. Defaults: ``lam`` 1; the paper tries 0.1, 1 and 2.
-    Personal: v, a whole model. The weights of the common model travel both ways.
+    before a client's first round it is x. Personal: v, a whole model. The weights of the common model travel both ways.
+
+    Attributes:
+        lam: how strongly v is pulled towards x; the paper tries 0.1, 1 and 2.
     """
 
     lam: NotNegative = 1.0

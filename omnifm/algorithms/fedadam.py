@@ -21,9 +21,14 @@ from omnifm.utils.settings import Fraction, Positive
 class FedAdam(Algorithm):
     """Adam at the server, without bias correction, as in the paper.
 
-    ``m <- b1 m + (1 - b1) D``, ``v <- b2 v + (1 - b2) D^2``, ``x <- x + eta m / (sqrt(v) + tau)``, from m = 0 and
-    v = tau^2. Defaults: ``beta1`` 0.9, ``beta2`` 0.99, ``tau`` 0.001, ``eta`` 0.01 (the paper's grid: 0.01 and 0.1 on
-    images). Nothing is personal; the weights travel both ways, m and v stay at the server.
+    ``m <- b1 m + (1 - b1) D``, ``v <- b2 v + (1 - b2) D^2``, ``x <- x + eta m / (sqrt(v) + tau)``, from m = 0 and v =
+    tau^2. Nothing is personal; the weights travel both ways, m and v stay at the server.
+
+    Attributes:
+        beta1: the decay of m.
+        beta2: the decay of v.
+        tau: what keeps the divisor from zero, and the root of v at the start.
+        eta: the server's step size; the paper's grid is 0.01 and 0.1 on images.
     """
 
     beta1: Fraction = 0.9

@@ -18,7 +18,11 @@ from omnifm.utils.settings import Fraction, Positive
 class FedAvgM(Algorithm):
     """Momentum at the server: ``v <- beta v + D``, ``x <- x + eta v``.
 
-    Defaults: ``beta`` 0.9, ``eta`` 1. Nothing is personal; the weights travel both ways, v stays at the server.
+    Nothing is personal; the weights travel both ways, v stays at the server.
+
+    Attributes:
+        beta: the momentum.
+        eta: the server's step size.
     """
 
     beta: Fraction = 0.9

@@ -26,8 +26,11 @@ class FedDyn(Algorithm):
 
     Client: loss ``f(w) - <h_i, w> + (alpha / 2) ||w - x||^2``; then ``h_i <- h_i - alpha (y_i - x)``.
     Server: ``h <- h - (alpha / N) sum(y_i - x)``, ``x <- mean(y_i) - h / alpha``, both over the clients that answered,
-    with equal weights; N counts all clients. Defaults: ``alpha`` 0.01, h = h_i = 0; no value of alpha gives FedAvg.
+    with equal weights; N counts all clients. At first h = h_i = 0.
     No part of the network is personal; h_i stays at the client. The weights travel both ways, h stays at the server.
+
+    Attributes:
+        alpha: the strength of the correction; no value gives FedAvg.
     """
 
     alpha: Positive = 0.01

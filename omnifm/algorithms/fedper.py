@@ -11,7 +11,10 @@ from omnifm.algorithms.algorithm import Algorithm
 class FedPer(Algorithm):
     """FedAvg on the body; the head is trained with it and never sent.
 
-    Defaults: ``personal`` is the head; other parts of the network may be named. The body travels both ways.
+    The body travels both ways.
+
+    Attributes:
+        personal: the parts of the network that stay at the client.
     """
 
     personal: tuple[str, ...] = ("head",)

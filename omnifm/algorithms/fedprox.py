@@ -16,7 +16,10 @@ from omnifm.utils.settings import NotNegative
 class FedProx(Algorithm):
     """The local loss gains ``mu / 2 ||w - x||^2``: its gradient is ``g + mu (w - x)``, x as received.
 
-    Defaults: ``mu`` 0.01; the paper tries 0.001, 0.01, 0.1 and 1. Nothing is personal; the weights travel both ways.
+    Nothing is personal; the weights travel both ways.
+
+    Attributes:
+        mu: the strength of the pull towards x; the paper tries 0.001, 0.01, 0.1 and 1.
     """
 
     mu: NotNegative = 0.01

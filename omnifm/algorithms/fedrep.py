@@ -16,9 +16,11 @@ from omnifm.utils.settings import Count
 class FedRep(FedPer):
     """FedPer in two phases: the head's epochs with the body frozen, then the body's epochs with the head frozen.
 
-    Of the local epochs, ``head_epochs`` train the head and the others, at least one, the body. Each phase has its own
-    optimiser, so that no momentum moves the frozen half. Defaults: ``head_epochs`` 1 (the paper has 10 and
-    one of the body on CIFAR-10); ``personal`` is the head. The body travels both ways.
+    Each phase has its own optimiser, so that no momentum moves the frozen half. The body travels both ways.
+
+    Attributes:
+        head_epochs: how many of the local epochs train the head; the others, at least one, train the body. The paper
+            has 10, and one of the body, on CIFAR-10.
     """
 
     head_epochs: Count = 1

@@ -65,8 +65,11 @@ class GPFL(Algorithm):
     g is the mean of the class embeddings, p_i their mean weighted by the client's class frequencies; both and e_y are
     those of the GCE as received. The norm is a mean over the batch. Rows without a class (several labels) are left out
     of the second and third term. Extension for dense tasks: f and its class are those of each position of the encoder.
-    Defaults: ``lam`` 0.01, ``mu`` 0.1 (the paper's for a small CNN; for a ResNet-18 0.0001 and 0).
     Personal: the head. Body, GCE and CoV travel both ways.
+
+    Attributes:
+        lam: the weight of the third term; 0.01 is the paper's for a small CNN, 0.0001 for a ResNet-18.
+        mu: the weight decay on GCE and CoV; 0.1 is the paper's for a small CNN, 0 for a ResNet-18.
     """
 
     lam: NotNegative = 0.01

@@ -28,6 +28,11 @@ class Grouped(Algorithm):
         """The whole network."""
         return ("everything",)
 
+    @property
+    def needs_uploads(self) -> str:
+        """Each group has a mean of its own."""
+        return "it averages within groups, and a secure sum is over all clients"
+
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Start each group from the same weights."""
         return CircleState.first(shared, clients, "group").put_into(super().init({}, (), clients))

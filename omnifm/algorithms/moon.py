@@ -37,10 +37,14 @@ class Moon(Algorithm):
 
     z is the projected feature of an image in the model in training, z_glob in the received one, z_prev in the client's
     own of its last round; both are frozen, in evaluation mode. In a client's first round the term is left out.
-    Extension for dense tasks: the feature is the mean of the encoder's tokens. The task's head reads the
-    features and not their projection, as for all other algorithms.
-    Defaults: ``mu`` 1, ``temperature`` 0.5, ``projection`` 256. No part of the network is personal; the client keeps
-    its last model. The weights travel both ways, with those of the projection head.
+    Extension for dense tasks: the feature is the mean of the encoder's tokens. The task's head reads the features and
+    not their projection, as for all other algorithms. No part of the network is personal; the client keeps its last
+    model. The weights travel both ways, with those of the projection head.
+
+    Attributes:
+        mu: the weight of the contrast.
+        temperature: T.
+        projection: the length of the projected feature.
     """
 
     mu: NotNegative = 1.0

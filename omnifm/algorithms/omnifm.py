@@ -48,13 +48,18 @@ from omnifm.utils.errors import ExperimentError
 class OmniFMSettings:
     """``[omnifm]`` of an experiment.
 
-    ``base`` names the algorithm that OmniFM builds upon. The parts of the network named by ``circle`` are averaged
-    within circles of similar clients, those named by ``personal`` stay at the client (even inside a part named by
-    ``circle``), all others are averaged over all clients. ``circles`` says what forms circles: retrievals from the
-    ``bank``, the declared ``group`` (mostly the modality), or ``off``: every client is alone. ``variant = "paper"``
-    averages everything but the suffix over all clients, as in the paper; ``personal``, ``circle`` and ``circles`` are
-    then ignored. ``retrieve`` is for controls: from ``all`` entries of the bank, the client's ``own``, those of
-    ``others``, or as many ``random`` fixed vectors.
+    Parts of the network that neither ``circle`` nor ``personal`` names are averaged over all clients.
+
+    Attributes:
+        base: the algorithm that OmniFM builds upon.
+        variant: ``paper`` averages everything but the suffix over all clients, as in the paper; ``personal``,
+            ``circle`` and ``circles`` are then ignored.
+        circle: the parts of the network that are averaged within circles of similar clients.
+        circles: what forms circles: retrievals from the ``bank``, the declared ``group`` (mostly the modality), or
+            ``off``: every client is alone.
+        personal: the parts that stay at the client, even inside a part that ``circle`` names.
+        retrieve: for controls: from ``all`` entries of the bank, the client's ``own``, those of ``others``, or as many
+            ``random`` fixed vectors.
     """
 
     base: str = "fedavg"
@@ -112,6 +117,11 @@ class OmniFM(ComposedAlgorithm):
     def personal(self) -> tuple[str, ...]:
         """The base's personal parts and those that the settings name."""
         return (*self.base.personal, *self.at_home)
+
+    @property
+    def needs_uploads(self) -> str:
+        """The bank and the circles."""
+        return "its bank holds the prototypes of each client, and its circles follow who retrieves whose"
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Initialise the base, an empty bank and the circles."""

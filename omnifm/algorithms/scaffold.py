@@ -27,8 +27,11 @@ class Scaffold(Algorithm):
 
     Client, K plain SGD steps: ``y <- y - lr (g - c_i + c)``; then ``c_i+ = c_i - c + (x - y) / (K lr)``.
     Server: ``x <- x + eta mean(y_i - x)``, ``c <- c + (1 / N) sum(c_i+ - c_i)``, both over the clients that answered,
-    with equal weights; N counts all clients. Defaults: ``eta`` 1, c = c_i = 0; ``[training]`` without its momentum.
+    with equal weights; N counts all clients. At first c = c_i = 0. ``[training]`` counts without its momentum.
     No part of the network is personal; c_i stays at the client. Weights and control variates travel both ways.
+
+    Attributes:
+        eta: the server's step size.
     """
 
     eta: Positive = 1.0

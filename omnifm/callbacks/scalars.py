@@ -12,7 +12,7 @@ def round_scalars(event: RoundEvent) -> Iterator[tuple[str, float]]:
     samples = sum(one["samples"] for one in event.clients.values())
     if samples:
         yield "train/loss", sum(one["loss"] * one["samples"] for one in event.clients.values()) / samples
-    yield "train/clients", len(event.clients)
+    yield "train/clients", sum(one.get("clients", 1) for one in event.clients.values())  # a sum is of several
     yield "train/bytes_down", event.bytes_down
     yield "train/bytes_up", event.bytes_up
     yield "train/seconds", event.seconds

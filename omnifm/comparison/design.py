@@ -28,9 +28,13 @@ Point = dict[str, Any]
 class CompareSettings:
     """``[compare]`` of an experiment.
 
-    ``grid`` holds lists of values by key: every combination is a point, tried with the first ``tuning_seeds`` seeds and
-    evaluated on validation data. ``grids.NAME`` is the grid of one algorithm (or arm) in its place; all grids must have
-    equally many points. ``participation`` are further levels at which the chosen points are run.
+    Attributes:
+        grid: lists of values by key; every combination is a point, tried on the tuning seeds and judged by validation
+            data.
+        grids: ``grids.NAME`` is the grid of one algorithm (or arm) in its place; all grids must have equally many
+            points.
+        tuning_seeds: on how many of the seeds each point is tried.
+        participation: further levels of participation at which the chosen points are run.
     """
 
     grid: dict[str, Any] = field(default_factory=dict)

@@ -44,14 +44,18 @@ UNRELATED = ("callbacks", "compare", "deploy")
 
 @settings
 class FederationSettings:
-    """``[federation]``: the rounds.
+    """The rounds, and who takes part in them: ``[federation]`` of an experiment.
 
-    ``participation`` is the fraction of clients sampled a round (at least one); ``evaluate_every`` after how many
-    rounds all clients are evaluated on validation data; ``evaluate`` at which points of a round, in validation and
-    test; ``patience`` in how many evaluations in a row no score may improve before the rounds end early (0: never);
-    ``personal`` the parts of the network that stay at the clients; ``acceptance`` whether each client starts from what
-    its validation data prefer, what it received, its own last weights or the mean of both (``auto`` leaves it to the
-    algorithm), compared anew every ``acceptance_every`` rounds.
+    Attributes:
+        rounds: the number of rounds.
+        participation: the fraction of clients that is sampled in a round (at least one client).
+        evaluate_every: after how many rounds all clients are evaluated on validation data.
+        evaluate: at which points of a round they are evaluated, in validation and test.
+        patience: in how many evaluations in a row no score may improve before the rounds end early; 0: never.
+        personal: the parts of the network that stay at the clients.
+        acceptance: whether each client starts from what its validation data prefer: what it received, its own last
+            weights or the mean of both; ``auto`` leaves it to the algorithm.
+        acceptance_every: after how many rounds a client makes this comparison again.
     """
 
     rounds: Count = 25
@@ -69,11 +73,13 @@ class FederationSettings:
 
 @settings
 class ChecksSettings:
-    """Bounds on every upload.
+    """Bounds on every upload: ``[checks]`` of an experiment.
 
-    ``max_norm``: the L2 norm of a change is at most so many times the median norm of the other clients' last changes,
-    and so many times the norm of the weights that were sent; otherwise the upload does not count (0: any counts).
-    ``max_share``: with three or more clients, one client is weighted with at most this share of all training samples.
+    Attributes:
+        max_norm: the L2 norm of a change is at most this many times the median norm of the other clients' last changes,
+            and this many times the norm of the weights that were sent; otherwise the upload does not count. 0: no
+            bound.
+        max_share: with three or more clients, one client is weighted with at most this share of all training samples.
     """
 
     max_norm: NotNegative = 30.0
@@ -84,11 +90,15 @@ class ChecksSettings:
 class Experiment:
     """One arm, complete.
 
-    ``sections`` holds the settings of every task and algorithm by name, ``aggregation`` the ``rule`` by which uploads
-    are averaged and that rule's own settings.
-
-    ``device`` is torch's name of where the clients compute: ``cpu`` (several workers), ``cuda`` (one). ``init`` says
-    what all start from: weights drawn from the seed (``scratch``), or a file of them, by path or hub id.
+    Attributes:
+        name: the name of the run, and of its folder in ``runs``.
+        seed: what all randomness derives from.
+        task: what is learned.
+        algorithm: how the clients learn together.
+        device: torch's name of where the clients compute: ``cpu`` (several workers) or ``cuda`` (one).
+        init: what all start from: weights drawn from the seed (``scratch``), or a file of them, by path or hub id.
+        aggregation: the ``rule`` by which uploads are combined, and that rule's own settings.
+        sections: the settings of every task and algorithm, by name.
     """
 
     name: str = "experiment"

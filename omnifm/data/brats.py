@@ -34,14 +34,14 @@ class BratsSource:
     """Cases at ``<root>/<folder>/<case>/``, named as BraTS, FeTS or the BraTS Toolkit name them (see docs/data.md).
 
     ``sequences`` are the channels of an image, in this order; with ``per_sequence`` every image has one of them, which
-    is its modality: the sequences share out the cases, so that no patient is at two hospitals. ``regions`` are of
-    :data:`TUMOUR`. ``axes = 2`` takes ``slices`` axial slices of a case, evenly over the height of its tumour (of the
-    brain, if it shows none); ``axes = 3`` the volume. Brains are centred in a square or cube of ``field_of_view`` mm,
-    which becomes ``data.size`` pixels a side. ``institutions`` is FeTS's ``partitioning_1.csv``, below the folder: it
-    says whose each case is; without it all are ``name``'s (or the folder's). ``limit`` takes at most that many cases,
-    evenly spaced (0: all). ``split = "slabs"`` is for sets of a case or two, too few to be divided by patient: the last
-    of several is for test, the others' lower slices for training and upper ones for validation (of a single case the
-    lower 60 % train, the next 20 % validate, the top ones test).
+    is its modality: the sequences share out the cases, so that no patient is at two hospitals. ``regions`` are those of
+    the tumour to find. ``axes = 2`` takes ``slices`` axial slices of a case, evenly over the height of its tumour (of
+    the brain, if it shows none); ``axes = 3`` the volume. Brains are centred in a square or cube of ``field_of_view``
+    mm, which becomes ``data.size`` pixels a side. ``institutions`` is FeTS's ``partitioning_1.csv``, below the folder:
+    it says whose each case is; without it all are ``name``'s (or the folder's). ``limit`` takes at most that many
+    cases, evenly spaced (0: all). ``split = "slabs"`` is for sets of a case or two, too few to be divided by patient:
+    the last of several is for test, the others' lower slices for training and upper ones for validation (of a single
+    case the lower 60 % train, the next 20 % validate, the top ones test).
     """
 
     folder: str = "brats"

@@ -42,10 +42,11 @@ class BreaKHisSource:
 
     ``magnifications`` are those to read. ``one_magnification`` takes each patient's images of one magnification only
     (of those there are, the one that has the fewest patients so far), so that hospitals of one magnification each have
-    patients of their own. ``tile`` and ``tiles`` cut as in a tile folder. ``limit`` takes at most that many images of
-    each magnification, evenly spaced over the sorted paths (0: all). ``name`` is the institution's. The label is benign
-    or malignant. Blocks of one case (14-22549AB, 14-22549CD) count as one patient. No split is published.
-    ``intensity`` says how the numbers of the images become intensities (without it ``data.intensity`` does).
+    patients of their own. ``tile`` is the side of the tiles that images are cut into (0: whole images); ``tiles`` the
+    most of each image, evenly spaced (0: all). ``limit`` takes at most that many images of each magnification, evenly
+    spaced over the sorted paths (0: all). ``name`` is the institution's. The label is benign or malignant. Blocks of
+    one case (14-22549AB, 14-22549CD) count as one patient. No split is published. ``intensity``
+    says how the numbers of the images become intensities (without it ``data.intensity`` does).
     """
 
     kind: Literal["breakhis"] = "breakhis"

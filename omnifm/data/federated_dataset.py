@@ -47,15 +47,21 @@ POOLED = "centralised"
 
 @settings
 class DataSettings:
-    """Which data, and how they come out: ``[data]`` of the experiment file.
+    """Which data, and how they come out: ``[data]`` of an experiment.
 
-    ``root`` is the folder of the sources, ``size`` the side of the square images in pixels,
-    ``channels`` 1 (grey) or 3 (RGB), ``cache`` the folder for expensive preprocessing (empty: the user's), which holds
-    at most ``cache_limit`` GiB: what was used least recently goes first, and with 0 images are read anew each time.
-    ``name_files`` writes the names of files into the record of a run, which otherwise has keyed digests of them only.
-    ``intensity`` is how the numbers of image files become intensities in [0, 1] where a source does not say: the name
-    of a rule, or a table with its ``rule`` and parameters.
-    An answer to questions becomes a class if at least ``answer_patients`` training patients of one hospital have it.
+    Attributes:
+        root: the folder that contains all sources.
+        size: the side of the square images in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        cache: the folder for expensive preprocessing; empty: the user's cache folder.
+        cache_limit: the most GiB that the cache holds: what was used least recently goes first; with 0 images are read
+            anew each time.
+        name_files: writes the names of files into the record of a run, which otherwise has keyed digests of them only.
+        intensity: how the numbers of image files become intensities in [0, 1] where a source does not say: the name of
+            a rule, or a table with its ``rule`` and parameters.
+        answer_patients: an answer to questions becomes a class if at least so many training patients of one hospital
+            have it.
+        sources: the data sets, a table for each.
     """
 
     root: str = "data"

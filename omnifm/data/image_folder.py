@@ -26,7 +26,7 @@ class ImageFolderSource:
     labels, so that hospitals with folders of the same name share the class. ``name`` is the institution's;
     empty, it is the folder's. ``limit`` takes at most that many images of each class, evenly spaced over the
     sorted paths (0: all). ``patient_pattern`` is a regular expression whose one group, found in the path
-    below ``folder`` (with ``/``), is the patient; empty, each image is its own patient. ``intensity`` says how
+    below the folder (with ``/``), is the patient; empty, each image is its own patient. ``intensity`` says how
     their numbers become intensities (without it ``data.intensity`` does); ``pages`` what is read of images with
     several pages or slices.
 

@@ -23,9 +23,14 @@ _SECOND = 0.1
 
 @settings
 class Region:
-    """One region of a mask: the ``colours`` (``"#ff0000"``) or else the ``values`` that stand for it.
+    """One region of a mask: its name, and the colours or else the values that stand for it.
 
     Regions may share colours or values, and so overlap. Black, or 0, is background unless it is named.
+
+    Attributes:
+        name: the name of the region; sources with a region of one name share it.
+        colours: the colours in the mask that stand for it, such as ``#ff0000``.
+        values: the values in the mask that stand for it.
     """
 
     name: Text

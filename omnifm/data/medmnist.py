@@ -144,12 +144,12 @@ _REMEDY = "Fetch the published file from https://medmnist.com (archived on Zenod
 
 @settings
 class MedMNISTSource:
-    """One set of MedMNIST v2, e.g. ``set = "breastmnist"``, with its published split.
+    """One set of MedMNIST v2, with its published split.
 
-    ``folder`` is below the data root. ``pixels`` (28, 64, 128 or 224) chooses the published file. ``name``
-    is the institution's; empty, it is the set's. ``limit`` takes at most that many rows of each split, evenly
-    spaced (0: all). MedMNIST publishes no patients, so that each row is its own. Classes are named with their
-    set ("breastmnist/malignant"), so that no two sets share one.
+    ``set`` is its name, such as ``breastmnist``; ``folder`` is below the data root. ``pixels`` (28, 64, 128 or 224)
+    chooses the published file. ``name`` is the institution's; empty, it is the set's. ``limit`` takes at most that many
+    rows of each split, evenly spaced (0: all). MedMNIST publishes no patients, so that each row is its own. Classes are
+    named with their set ("breastmnist/malignant"), so that no two sets share one.
     """
 
     set: Annotated[str, OneOf(SETS)]

@@ -43,12 +43,16 @@ class PartitionSettings:
       q_k ~ Dirichlet(alpha p), p being the classes of all patients.
     - ``quantity``: the same classes, but sizes drawn from Dirichlet(alpha, ..., alpha).
 
-    ``clients`` is the number of hospitals; 0 means as many as institutions for ``institution``, and as modalities else.
-    The smaller ``alpha``, the greater the skew. ``validation`` and ``test`` are the fractions of a hospital's patients
-    held out where no split is published: rounds are chosen on one and reported on the other, so neither is 0.
-
-    ``split_from`` is the folder of an earlier run: every patient of it keeps the client and the split that it had
-    there, and new patients are placed one by one, by a digest of their names, so that none moves when others are added.
+    Attributes:
+        kind: how patients are assigned to clients.
+        clients: the number of clients; 0: as many as institutions for ``institution``, otherwise as modalities.
+        alpha: the concentration of the Dirichlet distribution; the smaller, the greater the skew.
+        validation: the fraction of a client's patients that are held out for validation where no split is published.
+        test: the fraction that is held out for test. Rounds are chosen on validation data and reported on these, so
+            neither is 0.
+        split_from: the folder of an earlier run: every patient of it keeps the client and the split that it had there,
+            and new patients are placed one by one, by a digest of their names, so that none moves when others are
+            added.
     """
 
     kind: Literal["modality", "dirichlet", "quantity", "iid", "institution"] = "modality"

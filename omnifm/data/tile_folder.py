@@ -27,10 +27,10 @@ from omnifm.utils.settings import CountOrZero, Text, settings
 class TileFolderSource:
     """Images of one modality at ``<root>/<folder>/<pattern>``, cut into tiles of ``tile`` pixels.
 
-    ``pattern`` is a glob below ``folder`` (``**/*.png``). ``tile`` is the side of a tile, at least ``data.size``, to
+    ``pattern`` is a glob below the folder (``**/*.png``). ``tile`` is the side of a tile, at least ``data.size``, to
     which it is shrunk: nothing is enlarged, which would invent detail; 0 takes each image as a whole. ``tiles`` takes
     at most that many of each image, evenly spaced (0: all). ``name`` is the institution's; empty, it is the folder's.
-    ``patient_pattern`` is a regular expression whose one group, found in the path below ``folder`` (with ``/``), is the
+    ``patient_pattern`` is a regular expression whose one group, found in the path below the folder (with ``/``), is the
     patient; empty, each image is its own patient. All tiles of an image belong to its patient. Folders ``train``,
     ``val`` and ``test`` in the path are the published split. ``intensity`` says how the numbers of the images become
     intensities (without it ``data.intensity`` does); ``pages`` what is read of images with several pages or slices.

@@ -104,7 +104,8 @@ class VQAMedSource:
 
     Answers "yes" and "no" count as closed, all others as open; where several answers are published, the first counts.
     2019 has four types of question; those of the later years all ask for abnormalities. 2021 trains on the training
-    and validation sets of 2020, as its contest did. The set names no modality: ``modality`` is that of all images.
+    and validation sets of 2020, as its contest did. ``year`` is that of the contest. The set names no modality:
+    ``modality`` is that of all images.
     """
 
     year: Literal[2019, 2020, 2021]

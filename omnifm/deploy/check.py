@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from omnifm.deploy.check_files import check_authority, check_certificate, check_client_key
+from omnifm.deploy.check_files import check_authority, check_certificate, check_client_key, check_member
 from omnifm.deploy.check_machine import check_own_clock, check_room, check_versions
 from omnifm.deploy.check_network import check_doors, check_way_of_operator, check_way_to_server
 from omnifm.deploy.check_result import CheckResult
@@ -31,6 +31,7 @@ def check_folder(folder: Path, *, key: bool = False) -> Iterator[CheckResult]:
         yield from check_versions(side, "flower-supernode")
         yield from check_authority(folder)
         yield from check_client_key(folder / "hospital.key")
+        yield from check_member(folder, side.name)
         yield from check_way_to_server(folder, side, key=key)
         from omnifm.deploy.check_data import check_data
 

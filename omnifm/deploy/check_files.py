@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from omnifm.deploy.check_result import CheckResult, bad, good, warning
 from omnifm.engines.flower.certificates import LOOPBACK, read_identity
+from omnifm.engines.flower.secure_aggregation.credentials import read_credentials
+from omnifm.utils.errors import DeploymentError
 
 SOON = datetime.timedelta(days=30)
 _RENEW = "Run `omnifm deploy renew FOLDER` where the authority's key is, and bring the new folder here."
@@ -77,6 +79,17 @@ def check_client_key(path: Path) -> Iterator[CheckResult]:
         else:
             again = "Make one with `ssh-keygen -t ecdsa -b 384` and send the operator the public half."
             yield bad("key", f"{path} is no elliptic-curve key, and Flower takes no other.", again)
+
+
+def check_member(folder: Path, name: str) -> Iterator[CheckResult]:
+    """Look at the certificate by which other hospitals know this one; without it there is no secure aggregation."""
+    try:
+        credentials = read_credentials(folder, name)
+    except DeploymentError as error:
+        remedy = "Without it the hospital takes no part in runs with privacy.secure_aggregation = true."
+        yield warning("certificate", str(error), remedy)
+    else:
+        yield good("certificate", f"Good until {credentials.certificate.not_valid_after_utc:%Y-%m-%d}.")
 
 
 def _dates(subject: str, certificate: x509.Certificate, remedy: str) -> Iterator[CheckResult]:

@@ -92,7 +92,7 @@ def rekey(folder: Folder, hospital: ClientNames) -> None:
     from omnifm.deploy import provision
 
     provision.replace_keys(folder, hospital)
-    _say(f"Bring hospital.key to each; then  omnifm deploy register {shlex.quote(str(folder))}")
+    _say(f"Bring hospital.key and hospital.crt to each; then  omnifm deploy register {shlex.quote(str(folder))}")
 
 
 @app.command()

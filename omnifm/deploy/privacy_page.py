@@ -19,6 +19,9 @@ from omnifm.deploy.privacy_words import (
     POLICY,
     PRIVACY,
     SCORING,
+    SEEN_ALONE,
+    SUMMED,
+    SUMS,
     TENSORS,
 )
 from omnifm.engines.flower.client_config import ClientConfig
@@ -26,6 +29,7 @@ from omnifm.engines.flower.config_exchange import load_client_data
 from omnifm.engines.flower.deploy_settings import deploy_settings
 from omnifm.engines.flower.disclosure import Disclosure, at_hospital, disclose, refusals
 from omnifm.engines.flower.expected_upload import ImaginedData, size_and_spec
+from omnifm.engines.flower.messages import Reply
 from omnifm.engines.flower.policy import LEAVES_AS, prototype_sets
 from omnifm.federation.loop import sampled
 from omnifm.runs.arm import describe_data
@@ -96,7 +100,8 @@ def _section(
     if config:
         yield from _titled("What the hospital's policy refuses", _refused(experiment, found, dataset, config))
     yield from _titled("What leaves in each round in which it trains", _tensors(found))
-    yield from _titled("Beside the tensors, with every answer", _listed(ANSWERING, _words(found)))
+    answering = {kind: words for kind, words in ANSWERING.items() if kind is Reply or not found.arm.runtime.secure_sum}
+    yield from _titled("Beside the tensors, with every answer", _listed(answering, _words(found)))
     yield from _titled("With each evaluation", _listed(SCORING, _words(found)))
     yield from _titled("How often", _how_often(found))
     yield from _titled("What never leaves", _kept(found))
@@ -124,6 +129,7 @@ def _words(found: Disclosure) -> dict[str, str]:
         "tables": f"tables of counts of its examples: {', '.join(shapes)}" if shapes else "",
         "notes": " and ".join(notes),
         "prototypes": _prototypes(found),
+        "sums": SUMS if arm.runtime.secure_sum else "",
     }
 
 
@@ -159,6 +165,9 @@ def _tensors(found: Disclosure) -> Iterator[str]:
     if not kinds:
         yield "No tensors: each hospital learns alone."
         return
+    if found.arm.runtime.secure_sum is not None:
+        yield SUMMED.format(size=_bytes(found.masked_bytes))
+        return
     rounds, size = found.arm.experiment.federation.rounds, found.upload.size
     yield (
         f"Together at most {_bytes(size)} a round and {_bytes(rounds * size)} in all {rounds} rounds. With names and "
@@ -193,9 +202,11 @@ def _kept(found: Disclosure) -> Iterator[str]:
 
 def _guarantee(experiment: Experiment) -> Iterator[str]:
     values = asdict(experiment.privacy)
-    yield from (PRIVACY[key].format_map(values) for key, value in values.items() if value)
+    yield from (text.format_map(values) for key, text in PRIVACY.items() if text and values[key])
     if not values["clip"]:
         yield "Uploads are not clipped ([privacy] clip = 0)."
+    if not values["secure_aggregation"]:
+        yield SEEN_ALONE
     yield from NO_GUARANTEE
 
 
@@ -235,7 +246,7 @@ def _policy(plan: Plan, config: ClientConfig) -> Iterator[str]:
     yield from _paragraph("Checked on every request and again on every finished upload, whatever the server asks:")
     for key, text in POLICY.items():
         value = getattr(policy, key)
-        shown = (", ".join(value) or "none") if isinstance(value, tuple) else f"{value:,}"
+        shown = (", ".join(value) or "none") if isinstance(value, tuple) else _shown(value)
         yield from _wrapped(f"policy.{key} = {shown}: {text}.", "- ")
     yield ""
     rounds = sum(one.federation.rounds + 1 for one in plan.arms.values())
@@ -250,6 +261,10 @@ def _policy(plan: Plan, config: ClientConfig) -> Iterator[str]:
             f"The server would wait {deadline:g} minutes for an answer; the hospital ends the work of a request after "
             f"{policy.minutes:g} (policy.minutes)."
         )
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _bytes(count: int) -> str:

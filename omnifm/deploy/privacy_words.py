@@ -42,7 +42,9 @@ ANSWERING: dict[type, dict[str, str]] = {
         "state": "the SHA-256 digest of the state that it keeps at home",
         "evaluations": "",
         "seconds": "the seconds that loading, building the network and the work have taken",
+        "sum": "{sums}",
         "upload": "",
+        "masked": "",
     },
     Upload: {
         "client": "",
@@ -80,8 +82,16 @@ PRIVACY: dict[str, str] = {
     "clip": "Clipping: a round's change of weights is scaled down to an L2 norm of at most {clip:g} before it leaves. "
     "It limits how far this hospital moves the model. Without noise it guarantees no privacy, and only weights are "
     "clipped: no running statistics, prototypes, counts or further tensors.",
+    "secure_aggregation": "Secure aggregation: no upload leaves by itself. It is turned into integers and masked with "
+    "random numbers that cancel out in the sum over at least {secure_threshold} hospitals, and over more than two "
+    "thirds of those that share keys in the round. The server learns that sum, with the sums of their samples and "
+    "losses, and nothing else of the uploads, even if its messages do not keep to the protocol. It would learn more "
+    "with the help of a third of these hospitals, or from two runs of one round that differ in one hospital; and "
+    "whoever may start other programs here through the server is not kept out by it. The sum itself, which all "
+    "hospitals then share, is not anonymous: that would take noise.",
+    "secure_threshold": "",
 }
-"""The keys of ``[privacy]`` that do something to an upload, if they are not 0."""
+"""What the keys of ``[privacy]`` do, if they are set; "" where another key says it."""
 
 POLICY: dict[str, str] = {
     "tasks": "tasks that it trains for",
@@ -104,6 +114,8 @@ POLICY: dict[str, str] = {
     "minimum_patients": "the fewest patients in its training data with which it takes part",
     "answer_patients": "the fewest training patients who must share an answer before its text leaves",
     "megabytes": "the largest message, either way",
+    "secure_aggregation": "whether an upload may leave by itself (allowed), or in a secure sum only (required)",
+    "secure_threshold": "the fewest hospitals in a secure sum",
 }
 """What each key of a hospital's policy bounds."""
 
@@ -121,8 +133,21 @@ NEVER = (
 NO_GUARANTEE = (
     "There is no differential privacy: no noise is added to anything that leaves, and no number bounds what can be "
     "found out about one patient. Neither weights nor prototypes are anonymous.",
-    "There is no secure aggregation: the server sees this hospital's upload by itself. TLS protects it from outsiders "
-    "on the way; whoever operates the server can read it.",
     "Counts, losses, scores and tables have no minimum number of patients.",
 )
 """What is not guaranteed, in every experiment of this version."""
+
+SEEN_ALONE = (
+    "There is no secure aggregation: the server sees this hospital's upload by itself. TLS protects it from outsiders "
+    "on the way; whoever operates the server can read it."
+)
+"""What is not guaranteed without secure aggregation."""
+
+SUMMED = (
+    "The tensors, the samples and the loss leave in a secure sum only: {size} of masked integers a round, which tell "
+    "nothing by themselves. Scores do not go through it: the server sees those of each hospital."
+)
+"""What is said of an upload with secure aggregation."""
+
+SUMS = "public keys, encrypted shares and signatures of secure sums, which are made anew for each, and its certificate"
+"""What secure aggregation sends beside the vector."""

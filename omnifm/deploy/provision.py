@@ -29,6 +29,7 @@ from omnifm.deploy.templating import OPEN, PROGRAM, SECRET, render_template, wri
 from omnifm.engines.flower import certificates as made
 from omnifm.engines.flower.app_bundle import write_app
 from omnifm.engines.flower.control import SUPERNODE_CALLS
+from omnifm.engines.flower.secure_aggregation.credentials import AUTHORITY_FILE, CERTIFICATE_FILE, KEY_FILE
 from omnifm.utils.atomic_write import write_atomically
 from omnifm.utils.errors import DeploymentError, did_you_mean
 
@@ -65,20 +66,20 @@ def provision(folder: Path, plan: DeploymentPlan, experiment: Plan | None = None
             write(new / EXPERIMENT, to_toml(experiment.document))
         permitted = _permitted(new)
         for name in plan.hospitals:
-            _write_hospital(new, plan, name, authority.certificate_pem, permitted)
+            _write_hospital(new, plan, name, authority, permitted)
 
 
 def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
     """Add hospitals to a deployment; return the new plan. Existing files stay unchanged.
 
     Raises:
-        DeploymentError: one exists already, or a name is not valid.
+        DeploymentError: one exists already, a name is not valid, or the authority's key is missing.
     """
     plan = read_deployment_plan(folder)
     new = make_deployment_plan({**asdict(plan), "hospitals": (*plan.hospitals, *names)})
-    permitted = _permitted(folder)
+    permitted, authority = _permitted(folder), _read_authority(folder)
     for name in names:
-        _write_hospital(folder, new, name, (folder / "ca/ca.crt").read_bytes(), permitted)
+        _write_hospital(folder, new, name, authority, permitted)
     write_atomically(folder / PLAN_FILE, deployment_toml(new).encode())
     return new
 
@@ -86,8 +87,11 @@ def add_clients(folder: Path, names: list[str]) -> DeploymentPlan:
 def renew_certificates(folder: Path, servers: list[str]) -> DeploymentPlan:
     """Renew the certificates of server and operator, for other names of the server if any are given.
 
+    Those of hospitals, which last as long as the authority's, are made where they are missing or of another key than
+    the one in ``keys``.
+
     Raises:
-        DeploymentError: the authority's key is missing, or a name is not valid.
+        DeploymentError: the authority's key or a hospital's public key is missing, or a name is not valid.
     """
     plan = read_deployment_plan(folder)
     new = make_deployment_plan({**asdict(plan), "servers": tuple(servers)}) if servers else plan
@@ -98,6 +102,9 @@ def renew_certificates(folder: Path, servers: list[str]) -> DeploymentPlan:
         if (folder / name).exists():
             shutil.rmtree(folder / name)
         (folder / f".{name}.new").rename(folder / name)
+    for name in new.hospitals:
+        if not _is_certified(folder, name):
+            _write_member(folder, name, authority)
     write_atomically(folder / PLAN_FILE, deployment_toml(new).encode())
     return new
 
@@ -106,20 +113,22 @@ def replace_keys(folder: Path, names: list[str]) -> None:
     """Make new keys for hospitals whose old ones are lost or stolen.
 
     Raises:
-        DeploymentError: there is no such hospital.
+        DeploymentError: there is no such hospital, or the authority's key is missing.
     """
     plan = read_deployment_plan(folder)
     for name in names:
         if name not in plan.hospitals:
             raise DeploymentError(f"There is no hospital {name!r} in {folder}. {did_you_mean(name, plan.hospitals)}")
+    authority = _read_authority(folder)
     for name in names:
         private, public = made.make_client_key()
         for path, content, mode in (
-            (folder / "hospitals" / name / "hospital.key", private, SECRET),
+            (folder / "hospitals" / name / KEY_FILE, private, SECRET),
             (folder / "keys" / f"{name}.pub", public, OPEN),
         ):
             path.unlink(missing_ok=True)
             write(path, content, mode)
+        _write_member(folder, name, authority)
 
 
 def _write_server(place: Path, plan: DeploymentPlan, authority: made.Identity) -> None:
@@ -168,15 +177,15 @@ def _permitted(folder: Path) -> dict[str, Any]:
 
 
 def _write_hospital(
-    folder: Path, plan: DeploymentPlan, name: str, authority: bytes, permitted: Mapping[str, Any]
+    folder: Path, plan: DeploymentPlan, name: str, authority: made.Identity, permitted: Mapping[str, Any]
 ) -> None:
     """Write a hospital's folder, and its public key into the one of all hospitals' keys."""
     place, etc, server = folder / "hospitals" / name, f"{plan.etc}/hospital", plan.servers[0]
     private, public = made.make_client_key()
     side = ClientSide(name=name, server=server, port=plan.ports.hospitals, **_common(plan))
     write(place / PLAN_FILE, deployment_toml(side))
-    write(place / "ca.crt", authority)
-    write(place / "hospital.key", private, SECRET)
+    write(place / AUTHORITY_FILE, authority.certificate_pem)
+    write(place / KEY_FILE, private, SECRET)
     write(place / "client.toml", render_template("client.toml.j2", plan=plan, hospital=name, **permitted))
     address = host_and_port(server, plan.ports.hospitals)
     write(
@@ -186,6 +195,28 @@ def _write_hospital(
     context = {"place": etc, "unit": unit, "description": f"OmniFM: the hospital {name}", "restart": 15}
     write(place / unit, render_template("unit.j2", plan=plan, **context))
     write(folder / "keys" / f"{name}.pub", public)
+    _write_member(folder, name, authority)
+
+
+def _is_certified(folder: Path, name: str) -> bool:
+    """Return whether the certificate in a hospital's folder is of its public key in ``keys``."""
+    try:
+        certificate = (folder / "hospitals" / name / CERTIFICATE_FILE).read_bytes()
+        return made.certifies(certificate, (folder / "keys" / f"{name}.pub").read_bytes())
+    except (OSError, ValueError):
+        return False
+
+
+def _write_member(folder: Path, name: str, authority: made.Identity) -> None:
+    """Write a hospital's certificate, by which others know it in secure aggregation, for its key in ``keys``."""
+    path = folder / "keys" / f"{name}.pub"
+    try:
+        certificate = made.member_certificate(authority, name, path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DeploymentError(f"The public key {path} cannot be certified: {error}.") from None
+    place = folder / "hospitals" / name / CERTIFICATE_FILE
+    place.unlink(missing_ok=True)
+    write(place, certificate)
 
 
 def _read_authority(folder: Path) -> made.Identity:

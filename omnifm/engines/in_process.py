@@ -19,7 +19,9 @@ from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.process_pool import ProcessPoolEngine
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import NO_MESSAGES, Messages
+from omnifm.federation.secure_sum import SecureSum
 from omnifm.tasks.task import Panel, Scores
+from omnifm.utils.errors import RoundRefused
 from omnifm.workers.memory import keep_heap, return_large_blocks
 
 
@@ -79,7 +81,19 @@ class InProcess:
     def update(
         self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
     ) -> Iterator[Upload]:
-        """Train the clients and yield their uploads, those with the most training samples first."""
+        """Train the clients and yield their uploads, those with the most training samples first, or a sum of them."""
+        uploads = self._trained(broadcast, clients, messages)
+        return uploads if self.runtime.secure_sum is None else self._summed(self.runtime.secure_sum, uploads, broadcast)
+
+    def _summed(self, secure_sum: SecureSum, uploads: Iterator[Upload], broadcast: Broadcast) -> Iterator[Upload]:
+        before = self.states
+        try:
+            yield from secure_sum.unmasked(uploads, broadcast, self.runtime.algorithm, self.samples)
+        except RoundRefused:
+            self._states = before
+            raise
+
+    def _trained(self, broadcast: Broadcast, clients: Sequence[str], messages: Messages) -> Iterator[Upload]:
         clients = sorted(clients, key=lambda name: -len(self.runtime.clients[name].train))
         folder, digests = self._states.folder, self._states.digests
         done = (

@@ -114,6 +114,13 @@ def _inference(about: dict[str, Any]) -> dict[str, Any]:
         "preprocessing": {"_target_": "Compose", "transforms": _transforms(about)},
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "inferer": {"_target_": "SimpleInferer"},
+        "save": {
+            "_target_": "SaveImage",
+            "output_dir": "@output_dir",
+            "separate_folder": False,
+            "resample": False,
+            **({} if len(about["image"]["size"]) == 3 else {"output_ext": ".png", "scale": 255}),
+        },
         "predict": "$lambda image: @inferer(image[None].as_tensor().to(@device), @network"
         + (f", {{{more}}})[0]" if more else ")[0]"),
         "postprocessing": {"_target_": "Compose", "transforms": _finishing(about)},
@@ -173,14 +180,16 @@ def _scaling(rule: dict[str, Any], modality: str) -> str:
 
 def _finishing(about: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what is done to an item with a prediction ``pred`` for one image."""
-    save = {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir", "separate_folder": False}
+    volume = len(about["image"]["size"]) == 3
+    place = "{key: item['image'].meta[name] for key, name in (('filename_or_obj',) * 2, ('affine', 'original_affine'))}"
+    saved = {"_target_": "Lambda", "func": f"$lambda item: [@save(item['pred'], {place}), item][1]"}
     if about["gives"] == "regions":
         way: dict[str, Any] = {"transform": "@preprocessing", "orig_keys": "image", "nearest_interp": False}
         back = {"_target_": "Invertd", "keys": "pred", **way}
-        return [back, {"_target_": "AsDiscreted", "keys": "pred", "threshold": about["threshold"]}, save]
+        return [back, {"_target_": "AsDiscreted", "keys": "pred", "threshold": about["threshold"]}, saved]
     if about["gives"] == "image":
-        upright = {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x.transpose(1, 2)"}
-        return [upright, {**save, "output_ext": ".png", "scale": 255, "resample": False}]
+        axes = "(0, 3, 2, 1)" if volume else "(0, 2, 1)"  # MONAI counts columns first
+        return [{"_target_": "Lambdad", "keys": "pred", "func": f"$lambda x: x.permute{axes}"}, saved]
     shown = f"dict(zip({about.get('labels')}, item['pred'].tolist()))"
     if about["gives"] == "text":
         shown = "bytes(item['pred'].tolist()).rstrip(b'\\0').decode()"

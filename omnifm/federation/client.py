@@ -17,6 +17,7 @@ from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import ClientData
 from omnifm.federation.acceptance import Acceptance, AcceptedBroadcast
+from omnifm.federation.secure_sum import SecureSum
 from omnifm.privacy.secret import ClientSecret
 from omnifm.privacy.step import UploadStep, apply_on_client
 from omnifm.tasks.task import Panel, Scores, Task
@@ -31,7 +32,8 @@ class ClientRuntime:
     """One model that is used for many clients in turn.
 
     ``initial`` are the tensors that every client starts from, ``personal`` the names of those that stay at a client,
-    ``rounds`` the planned number of rounds, for the learning-rate schedule. Every upload passes through the ``steps``.
+    ``rounds`` the planned number of rounds, for the learning-rate schedule. Every upload passes through the ``steps``;
+    with a ``secure_sum`` the server gets sums of them only.
     """
 
     model: FederatedModel
@@ -45,6 +47,7 @@ class ClientRuntime:
     rounds: int
     steps: list[UploadStep] = field(default_factory=list)
     acceptance: Acceptance | None = None
+    secure_sum: SecureSum | None = None
 
     @cached_property
     def weights(self) -> WeightCache:

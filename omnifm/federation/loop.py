@@ -7,8 +7,10 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
+from omnifm.algorithms.aggregation.summed_mean import SUMMED_CLIENTS
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.callbacks.callback import Callback, CallbackResult, Event, Stop, notify
 from omnifm.callbacks.events import (
@@ -28,6 +30,7 @@ from omnifm.core.tensors import Tensors
 from omnifm.federation.upload_checks import Norms, UploadChecks, refusal
 from omnifm.privacy.step import UploadStep, apply_on_server
 from omnifm.tasks.task import Panel, Scores
+from omnifm.utils.errors import RoundRefused
 from omnifm.utils.seeding import derive_seeds
 from omnifm.utils.signals import check_interrupts
 
@@ -117,6 +120,7 @@ class Federation:
         info: the arm, for callbacks.
         steps: the steps on uploads, of which this applies the server's part.
         checks: the bounds on uploads.
+        summed: whether the engine yields sums over clients and no single uploads.
     """
 
     def __init__(
@@ -133,11 +137,12 @@ class Federation:
         info: ArmInfo | None = None,
         steps: Sequence[UploadStep] = (),
         checks: ChecksSettings | None = None,
+        summed: bool = False,
     ) -> None:
         self.algorithm, self.engine, self.settings = algorithm, engine, settings
         self.participants, self.evaluated = list(participants), list(evaluated)
         self.seed, self.metric, self.callbacks, self.steps = seed, metric, list(callbacks), steps
-        self.checks = checks or ChecksSettings()
+        self.checks, self.summed = checks or ChecksSettings(), summed
         self.info = info or ArmInfo(seed=seed, rounds=settings.rounds, metric=metric, points=settings.evaluate)
         self.stop: Stop | None = None
 
@@ -190,19 +195,27 @@ class Federation:
 
         def arriving() -> Iterator[Upload]:
             uploads = self.engine.update(broadcast, chosen, messages)
-            for upload in checks.passing(uploads, broadcast, chosen, rejected.__setitem__):
+            if not self.summed:
+                uploads = checks.passing(uploads, broadcast, chosen, rejected.__setitem__)
+            for upload in uploads:
                 check_interrupts()
                 clients[upload.client] = {"loss": upload.loss, "samples": upload.samples}
-                if "accepted" in upload.notes:
-                    clients[upload.client]["accepted"] = upload.notes["accepted"]
+                told = (SUMMED_CLIENTS,) if self.summed else ("accepted",)
+                clients[upload.client] |= {key: upload.notes[key] for key in told if key in upload.notes}
                 if upload.client in (took := self.engine.seconds):
                     clients[upload.client]["seconds"] = round(took[upload.client], 3)
-                sizes.append(upload.size)
+                # each client of a sum sends eight bytes for the four of a number
+                sizes.append(2 * upload.notes[SUMMED_CLIENTS] * upload.size if self.summed else upload.size)
                 self._notify(Callback.on_upload, UploadEvent(self.info, number, upload))
                 yield upload
 
-        server = self.algorithm.server_update(before.server, arriving(), lambda mean: apply_on_server(self.steps, mean))
-        norms, refused = checks.norms, refusal(server)
+        try:
+            on_mean = partial(apply_on_server, self.steps)
+            server = self.algorithm.server_update(before.server, arriving(), on_mean)
+            refused = refusal(server)
+        except RoundRefused as refusal_of_engine:
+            refused = str(refusal_of_engine)
+        norms = checks.norms
         if refused:
             server, norms = replace(before.server, round=number), before.norms
         for name, reason in rejected.items():

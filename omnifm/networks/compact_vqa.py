@@ -49,10 +49,15 @@ def words(question):
 class CompactSettings:
     """``[vqa.compact]`` of an experiment.
 
-    ``width`` are the image encoder's first channels (a multiple of 8), ``norm`` its normalisation; ``layers`` how often
-    question words look at each other and at the image, in ``heads``; ``dropout`` its rate there and on words;
-    ``buckets`` the number of embeddings that words are hashed into; ``answer_bytes`` the most that the decoder writes,
-    ``decoder`` the weight of its loss beside that of the classes.
+    Attributes:
+        width: the first channels of the image encoder (a multiple of 8).
+        norm: the normalisation of the image encoder.
+        layers: how often question words look at each other and at the image.
+        heads: the heads of each of these attentions.
+        dropout: its rate in these layers and on words.
+        buckets: the number of embeddings that words are hashed into.
+        answer_bytes: the most bytes that the decoder writes.
+        decoder: the weight of the decoder's loss beside that of the classes.
     """
 
     width: MultipleOf8 = 24

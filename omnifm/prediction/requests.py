@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
-from omnifm.data.reading.files import by_series, images_among, is_dicom, stem_of, warn_of_others, without_masks
+from omnifm.data.reading.files import (
+    by_series,
+    images_among,
+    is_dicom,
+    is_litter,
+    stem_of,
+    warn_of_others,
+    without_masks,
+)
 from omnifm.data.tables import read_table
 from omnifm.utils.errors import DataError
 
@@ -30,7 +38,7 @@ class PredictionRequest:
 def requests_of(paths: Sequence[str | Path], table: Path | None = None, question: str = "") -> list[PredictionRequest]:
     """Return the examples among files, folders and the rows of a table, each with an output name of its own.
 
-    A folder that holds the files of one DICOM series is one image; of another, every image in it and below. Several
+    A folder that holds the files of a DICOM series is one image; of another, every image in it and below. Several
     files joined by ``;`` are one example. In a table, ``image`` is a path, or several joined by ``;`` or ``|``, seen
     from the table's folder; ``pair`` the second image of a pair; ``question`` a question.
 
@@ -52,7 +60,7 @@ def _requests(path: str, question: str) -> list[PredictionRequest]:
     if len(files) > 1:
         return [PredictionRequest(path, tuple(map(Path, files)), Path(_stem(Path(files[0]))), question)]
     place = Path(path)
-    if not place.is_dir() or _is_series(place):
+    if not place.is_dir() or (_is_all_dicom(place) and not _are_single(sorted(place.iterdir()))):
         return [PredictionRequest(path, (place,), Path(_stem(place)), question)]
     images, others = images_among(place.rglob("*"), place)
     chosen, masks = without_masks(images)
@@ -63,17 +71,43 @@ def _requests(path: str, question: str) -> list[PredictionRequest]:
         PredictionRequest(
             str(one), (one,), (one.relative_to(place) if one != place else Path(one.name)).parent / _stem(one), question
         )
-        for one in by_series(chosen)
+        for one in _series_joined(chosen)
     ]
 
 
-def _is_series(folder: Path) -> bool:
-    files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    return bool(files) and all(path.is_file() and is_dicom(path) for path in files)
+def _is_all_dicom(folder: Path) -> bool:
+    files = [path for path in folder.iterdir() if not is_litter(path)]
+    return bool(files) and all(is_dicom(path) for path in files)
+
+
+def _series_joined(paths: Sequence[Path]) -> list[Path]:
+    """Replace the files of a DICOM series by their folder, but leave images apart that are each of a series alone."""
+    found: list[Path] = []
+    for path in by_series(paths):
+        inside = [one for one in paths if one.parent == path]
+        found += inside if inside and _are_single(inside) else [path]
+    return found
+
+
+def _are_single(files: Sequence[Path]) -> bool:
+    """Return whether DICOM files are images of their own, such as X-rays: no two are of one series."""
+    import pydicom
+
+    series = []
+    for file in files:
+        if is_dicom(file):
+            try:
+                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"], force=True)
+                series.append(str(header.get("SeriesInstanceUID", file)))
+            except Exception:  # damaged in any way: what reads the image says so
+                series.append(str(file))
+    return len(set(series)) == len(series)
 
 
 def _rows(table: Path, question: str) -> list[PredictionRequest]:
     frame = read_table(table, ["image"])
+    optional = {name: str(name).lower() for name in frame.columns if str(name).lower() in ("pair", "question")}
+    frame = frame.rename(columns=optional)
     found = []
     for number, row in zip(frame.index, frame.to_dict("records"), strict=True):
         cells = [*_split(row["image"]), *([row["pair"]] if row.get("pair") else [])]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from omnifm.utils.atomic_write import replacing
+from omnifm.utils.atomic_write import write_privately
 from omnifm.utils.errors import CheckpointError
 
 BYTES = 32
@@ -44,7 +43,7 @@ class ClientSecret:
             return secrets.token_bytes(BYTES)
         try:
             if not self._path.exists():
-                _write(self._path)
+                write_privately(self._path, secrets.token_bytes(BYTES))
             found = self._path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"The client's secret {self._path} cannot be used: {error.strerror}.") from None
@@ -68,11 +67,3 @@ def private_generator(secret: ClientSecret, *names: object) -> np.random.Generat
     """
     digest = hashlib.blake2b(json.dumps(names).encode(), key=secret.value, digest_size=BYTES).digest()
     return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def _write(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(BYTES))

@@ -12,32 +12,28 @@ from pathlib import Path
 
 import torch
 
-from omnifm.algorithms.aggregation.registry import make_aggregator
 from omnifm.algorithms.algorithm import Algorithm
-from omnifm.algorithms.composition import BuildContext
-from omnifm.algorithms.registry import make_algorithm
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.early_stopping import EarlyStopping
 from omnifm.callbacks.events import ArmInfo, RunInfo
 from omnifm.checkpoint.kept_weights import SCRATCH, KeptWeights, find_weights
 from omnifm.checkpoint.weight_file import Origin
-from omnifm.config.experiment import Experiment, FederationSettings, to_document
+from omnifm.config.experiment import Experiment, to_document
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.data.client_stats import ClientStats
 from omnifm.data.federated_dataset import FederatedDataset, pooled
 from omnifm.data.subset import ClientData
-from omnifm.federation.acceptance import Acceptance
 from omnifm.federation.client import ClientRuntime
-from omnifm.federation.loop import Engine, Federation, sampled
+from omnifm.federation.loop import Engine, Federation
 from omnifm.networks.size import size_limited
 from omnifm.privacy.settings import make_steps
+from omnifm.runs.arm_algorithm import acceptance_of, algorithm_of, secure_sum_of, training_of
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.tasks.fitness import check_data_serve
 from omnifm.tasks.registry import make_task
 from omnifm.tasks.task import DataShape, Task
 from omnifm.training.model import FederatedModel
-from omnifm.training.settings import TrainingSettings
 from omnifm.training.weight_cache import learned_state_dict
 from omnifm.utils.errors import ExperimentError, IncompatibleError
 from omnifm.utils.seeding import derive_seed
@@ -109,13 +105,17 @@ class Arm:
             info=info or self.info(),
             steps=self.runtime.steps,
             checks=experiment.checks,
+            summed=self.runtime.secure_sum is not None,
         )
 
 
-def make_arm(experiment: Experiment, dataset: FederatedDataset, kept: KeptWeights | None = None) -> Arm:
+def make_arm(
+    experiment: Experiment, dataset: FederatedDataset, kept: KeptWeights | None = None, *, one_of_many: bool = False
+) -> Arm:
     """Build an arm for clients whose data are on this machine.
 
-    Initial weights are read from the ``kept`` copies, if given.
+    Initial weights are read from the ``kept`` copies, if given. ``one_of_many`` says that other clients are elsewhere,
+    so that nothing can be said about their number.
 
     Raises:
         ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
@@ -124,7 +124,7 @@ def make_arm(experiment: Experiment, dataset: FederatedDataset, kept: KeptWeight
     """
     clients = {client.name: client for client in dataset.clients}
     data_spec, task = _described(experiment, dataset)
-    arm = _build_arm(experiment, task, data_spec, clients, kept)
+    arm = _build_arm(experiment, task, data_spec, clients, kept, one_of_many)
     if not arm.algorithm.pools_data:
         return arm
     everyone = pooled(dataset)
@@ -155,7 +155,7 @@ def count_parameters(experiment: Experiment, data_spec: DataSpec, most: int = 0)
         NetworkSizeError: they are more than ``most`` (0: any number).
         RuntimeError: the network is one that cannot be built without its memory, such as one read from files.
     """
-    task, algorithm = _task(experiment, data_spec.shape), _algorithm(experiment, len(data_spec.client_stats))
+    task, algorithm = _task(experiment, data_spec.shape), algorithm_of(experiment, None)
     with size_limited(most) as size, torch.device("meta"):
         _assembled(experiment, task, algorithm, data_spec)
     return size.numbers
@@ -190,9 +190,14 @@ def _described(experiment: Experiment, dataset: FederatedDataset) -> tuple[DataS
 
 
 def _build_arm(
-    experiment: Experiment, task: Task, data_spec: DataSpec, clients: Mapping[str, ClientData], kept: KeptWeights | None
+    experiment: Experiment,
+    task: Task,
+    data_spec: DataSpec,
+    clients: Mapping[str, ClientData],
+    kept: KeptWeights | None,
+    one_of_many: bool = False,
 ) -> Arm:
-    algorithm = _algorithm(experiment, len(data_spec.client_stats))
+    algorithm = algorithm_of(experiment, None if one_of_many else len(data_spec.client_stats))
     model, origin = _build_model(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
     if experiment.init != SCRATCH:
         start_from(model, experiment.init, _weights(experiment.init, kept), origin)
@@ -204,14 +209,15 @@ def _build_arm(
         model=model,
         task=task,
         algorithm=algorithm,
-        training=_training(experiment, algorithm),
+        training=training_of(experiment, algorithm),
         clients=clients,
         initial=initial,
         personal=personal,
         seed=experiment.seed,
         rounds=experiment.federation.rounds,
         steps=make_steps(experiment.privacy),
-        acceptance=_acceptance(experiment.federation, algorithm),
+        acceptance=acceptance_of(experiment.federation, algorithm),
+        secure_sum=secure_sum_of(experiment, algorithm),
     )
     return Arm(
         experiment=experiment,
@@ -224,42 +230,8 @@ def _build_arm(
     )
 
 
-def _acceptance(settings: FederationSettings, algorithm: Algorithm) -> Acceptance | None:
-    wanted = algorithm.compares if settings.acceptance == "auto" else settings.acceptance == "on"
-    possible = not (algorithm.pools_data or algorithm.fixed_start)
-    return Acceptance(settings.acceptance_every) if wanted and possible else None
-
-
-def _algorithm(experiment: Experiment, clients: int) -> Algorithm:
-    aggregator = make_aggregator(experiment.aggregation)
-    context = BuildContext(experiment.sections, experiment.bank, aggregator, experiment.adapter.token_dim)
-    algorithm = make_algorithm(experiment.algorithm, context)
-    reason = (
-        "" if algorithm.pools_data else aggregator.reject_reason(sampled(experiment.federation.participation, clients))
-    )
-    if algorithm.needs_mean and not aggregator.estimates_mean:
-        reason = f"{experiment.algorithm!r} needs the mean over the clients, which one client's upload does not replace"
-    if reason:
-        raise IncompatibleError(
-            f"aggregation.rule = {experiment.aggregation['rule']!r}: {reason}. Choose another rule."
-        )
-    return algorithm
-
-
 def _weights(init: str, kept: KeptWeights | None) -> Path:
     return find_weights(init) if kept is None else kept.find(init)
-
-
-def _training(experiment: Experiment, algorithm: Algorithm) -> TrainingSettings:
-    """Return the training settings, without momentum if the algorithm requires plain SGD."""
-    if not algorithm.plain_sgd:
-        return experiment.training
-    if experiment.training.optimizer != "sgd":
-        raise IncompatibleError(
-            f"training.optimizer = {experiment.training.optimizer!r}: the rule of {experiment.algorithm!r} holds for "
-            f"plain SGD only. Set training.optimizer = 'sgd', or choose another algorithm."
-        )
-    return replace(experiment.training, momentum=0.0)
 
 
 def _build_model(experiment: Experiment, task: Task, algorithm: Algorithm, data_spec: DataSpec) -> FederatedModel:

@@ -58,7 +58,7 @@ def check_file(
         return found + [one for each in listed for one in check_examples(each, decode=decode, progress=progress)]
     examples = joined_examples(listed)
     examples, problems = _partitioned(first, examples)
-    found += [*problems, *_network_problems(first, examples, listed)]
+    found += [*problems, *_network_problems(path, first, examples, listed)]
     return found + check_examples(examples, decode=decode, size=loading.size, progress=progress)
 
 
@@ -67,7 +67,9 @@ def _check_manifest(path: Path, decode: bool, progress: ReadingProgress) -> list
     return check_examples(ManifestSource(path.name).everything(loading), decode=decode, progress=progress)
 
 
-def _network_problems(experiment: Experiment, examples: Examples, listed: list[Examples]) -> Iterator[Finding]:
+def _network_problems(
+    path: Path, experiment: Experiment, examples: Examples, listed: list[Examples]
+) -> Iterator[Finding]:
     """Yield what keeps the task and its network from taking examples such as these."""
     tables = [one.blank for one in listed if one.blank is not None]
     try:
@@ -79,7 +81,7 @@ def _network_problems(experiment: Experiment, examples: Examples, listed: list[E
         for client in clients:
             describe_data(experiment, FederatedDataset((client,), examples.label_names, answers))
     except OmniFMError as problem:
-        yield error(f"task = {experiment.task!r}", str(problem))
+        yield error(path, str(problem))
 
 
 def _partitioned(experiment: Experiment, examples: Examples) -> tuple[Examples, list[Finding]]:

@@ -28,13 +28,23 @@ def _odd(number: int) -> int:
 
 @settings
 class AdapterSettings:
-    """The adapter's shape, and a switch for each of its parts (for ablation).
+    """The adapter's shape, and a switch for each of its parts (for ablation): ``[adapter]`` of an experiment.
 
-    ``use`` is whether networks get an adapter; ``auto`` leaves it to the algorithm. ``retrieval`` off replaces the
-    retrieved prototypes by the image's own token; ``own_token`` adds it to them (the task's loss reaches the tokenizer
-    through it alone: the bank's entries are constants, and retrieval has no gradient); ``fusion`` off replaces
-    attention by their mean; ``prefix`` and ``suffix`` off leave out those tokens; ``alignment`` is the weight
-    lambda of the spectral-proximal loss, 0 for none.
+    Attributes:
+        use: whether networks get an adapter; ``auto`` leaves it to the algorithm.
+        rho: the share of each axis of the spectrum that the low-pass keeps.
+        grid: the side of the grid that the spectrum is resampled to; odd, so that it has a middle.
+        token_dim: the length of a spectral token.
+        neighbours: how many prototypes an image retrieves from the bank.
+        prefix_tokens: how many tokens the prefix has.
+        heads: the heads of each attention.
+        retrieval: off replaces the retrieved prototypes by the image's own token.
+        own_token: adds the image's own token to the retrieved prototypes. The task's loss reaches the tokenizer through
+            it alone: the bank's entries are constants, and retrieval has no gradient.
+        fusion: off replaces attention to the prototypes by their mean.
+        prefix: off leaves out the tokens that come from the bank.
+        suffix: off leaves out the client's own token.
+        alignment: the weight lambda of the spectral-proximal loss; 0 for none.
     """
 
     use: Literal["auto", "on", "off"] = "auto"

@@ -20,12 +20,17 @@ _CHUNK = 16384
 class BankSettings:
     """How the bank is filled and kept: ``[bank]`` of an experiment.
 
-    A client offers at most ``prototypes`` a round, each over images of at least ``min_cluster`` patients. ``capacity``
-    is the maximum number of entries. Each group keeps ``floor`` entries however rarely they are retrieved, and each
-    client ``client_floor`` (without entries its affinity to others is unknown), as far as the capacity allows. An entry
-    is dropped after ``age_limit`` rounds without refreshment. From a cosine similarity of ``merge_above``, a new
-    prototype refreshes an entry of its client instead of becoming a new one. ``frequency_decay`` is the share of the
-    retrieval frequency that remains after a round.
+    Attributes:
+        prototypes: the most prototypes that a client offers in a round.
+        min_cluster: the fewest patients behind a prototype.
+        capacity: the most entries that the bank holds.
+        floor: how many entries each group keeps however rarely they are retrieved, as far as the capacity allows.
+        client_floor: how many entries each client keeps, as far as the capacity allows; without any, its affinity to
+            others is unknown.
+        age_limit: after how many rounds without refreshment an entry is dropped.
+        merge_above: from this cosine similarity on, a new prototype refreshes an entry of its client instead of
+            becoming a new one.
+        frequency_decay: the share of the retrieval frequency that remains after a round.
     """
 
     prototypes: Count = 16

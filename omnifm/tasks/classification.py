@@ -30,10 +30,12 @@ from omnifm.utils.settings import MultipleOf8, settings
 class ClassificationSettings:
     """``[classification]`` of an experiment.
 
-    ``network`` is the compact residual network or MONAI's ResNet-18; ``width`` the compact one's first channels (a
-    multiple of 8); ``norm`` its normalisation, ``batch-personal`` keeping statistics and scales at the client;
-    ``class_weights = "balanced"`` weighs each class by the inverse of its frequency at the client; ``augment`` mirrors
-    and shifts training images.
+    Attributes:
+        network: the compact residual network, or MONAI's ResNet-18.
+        width: the first channels of the compact network (a multiple of 8).
+        norm: its normalisation; ``batch-personal`` keeps statistics and scales at the client.
+        class_weights: ``balanced`` weighs each class by the inverse of its frequency at the client.
+        augment: mirrors and shifts training images.
     """
 
     network: Literal["compact", "resnet18"] = "compact"

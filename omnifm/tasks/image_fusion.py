@@ -43,11 +43,17 @@ def _holds_a_window(patch: int) -> int:
 class ImageFusionSettings:
     """``[image_fusion]`` of an experiment.
 
-    ``width`` of the tokens (a multiple of 4) and ``layers`` of the dense block; ``structure``, ``intensity`` and
-    ``gradient`` weigh the terms of the loss; ``sharpness`` says how much the source with more information counts above
-    the other (0: both equally). ``vgg`` is a safetensors file of torchvision's VGG-16 weights, whose features then
-    measure information (empty: an image pyramid's do). ``patch`` is the side of the squares cut at random from
-    training images (0: whole images); ``augment`` mirrors and shifts them.
+    Attributes:
+        width: the length of the tokens (a multiple of 4).
+        layers: the layers of the dense block.
+        structure: the weight of structural similarity in the loss.
+        intensity: the weight of the difference of intensities in the loss.
+        gradient: the weight of the difference of gradients in the loss.
+        sharpness: how much the source with more information counts above the other; 0: both equally.
+        vgg: a safetensors file of torchvision's VGG-16 weights, whose features then measure information; empty: an
+            image pyramid does.
+        patch: the side of the squares cut at random from training images; 0: whole images.
+        augment: mirrors and shifts training images.
     """
 
     width: MultipleOf4 = 24

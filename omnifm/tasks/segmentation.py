@@ -36,9 +36,11 @@ REGION_COLOURS = ((239, 177, 24), (255, 92, 76), (66, 105, 208), (108, 197, 176)
 class SegmentationSettings:
     """``[segmentation]`` of an experiment.
 
-    ``width`` are the U-Net's channels at full size (a multiple of 8), which double with each of its ``depth``
-    halvings; ``norm`` its normalisation, ``batch-personal`` keeping statistics and scales at the client; ``augment``
-    mirrors and shifts training images with their masks.
+    Attributes:
+        width: the channels of the U-Net at full size (a multiple of 8), which double with each halving.
+        depth: how often the U-Net halves the image.
+        norm: its normalisation; ``batch-personal`` keeps statistics and scales at the client.
+        augment: mirrors and shifts training images together with their masks.
     """
 
     width: MultipleOf8 = 8

@@ -34,9 +34,13 @@ SSIM_WINDOW = 11
 class SuperResolutionSettings:
     """``[super_resolution]`` of an experiment.
 
-    ``scale`` is how many times longer the sides become; ``width`` the channels of the feature maps (a multiple of 4:
-    the adapter's attention has 4 heads) and ``blocks`` the residual blocks; ``augment`` turns and mirrors training
-    images. The loss is the mean absolute error (L1), as EDSR's.
+    The loss is the mean absolute error (L1), as EDSR's.
+
+    Attributes:
+        scale: how many times longer the sides become.
+        width: the channels of the feature maps (a multiple of 4: the adapter's attention has 4 heads).
+        blocks: the number of residual blocks.
+        augment: rotates and mirrors training images.
     """
 
     scale: Literal[2, 4, 8] = 2

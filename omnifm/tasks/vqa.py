@@ -35,8 +35,12 @@ from omnifm.utils.settings import settings
 class VQASettings:
     """``[vqa]`` of an experiment.
 
-    ``network`` is the way of answering, whose own settings are in the table of its name (``[vqa.compact]``);
-    ``augment`` shifts training images (never mirrors them: questions ask for the side).
+    Attributes:
+        network: how questions are answered; each way has settings of its own in the table of its name
+            (``[vqa.compact]``).
+        augment: shifts training images; it never mirrors them, since questions ask for the side.
+        compact: the settings of the compact network.
+        llava: the settings of LLaVA.
     """
 
     network: Literal["compact", "llava"] = "compact"

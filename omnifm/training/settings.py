@@ -14,12 +14,21 @@ from omnifm.utils.settings import BelowOne, Count, NotNegative, Positive, settin
 class TrainingSettings:
     """How a client trains: ``[training]`` of an experiment.
 
-    ``epochs`` are local epochs a round; ``schedule`` lets the learning rate stay or fall by a cosine over the rounds.
     The optimiser is new in every round: its old state belongs to weights that the server has since changed.
-    Gradients are clipped to the norm ``clip_norm``; 0 turns clipping off. ``precision = "bf16"`` computes forward
-    passes in bfloat16 where torch considers it safe; weights, gradients and spectral tokens stay float32.
-    ``statistics`` of batch normalisation are ``measured`` in one more pass over the training images after training, or
-    the ``running`` averages of training.
+
+    Attributes:
+        epochs: local epochs in a round.
+        batch_size: examples in a step.
+        optimizer: SGD with momentum, or AdamW.
+        learning_rate: the optimiser's step size.
+        momentum: of SGD; AdamW has its own.
+        weight_decay: how much a step shrinks the weights: an L2 penalty with SGD, decoupled with AdamW.
+        clip_norm: the largest norm of a gradient; 0 turns clipping off.
+        schedule: whether the learning rate stays, or falls by a cosine over the rounds.
+        precision: ``bf16`` computes forward passes in bfloat16 where torch considers it safe; weights, gradients and
+            spectral tokens stay float32.
+        statistics: those of batch normalisation are ``measured`` in one more pass over the training images after
+            training, or are the ``running`` averages of training.
     """
 
     epochs: Count = 1

@@ -20,6 +20,15 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_privately(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` as :func:`replacing` has it, so that only the owner may ever read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, flushed: bool = True) -> Iterator[Path]:
     """Context manager that yields a temporary file next to ``path``, then flushes it to disk and renames it into place.

@@ -10,6 +10,10 @@ class OutOfTime(Exception):  # noqa: N818 - what was asked for, and no error
     """A run pauses between two rounds, to be resumed: its time is up, or a callback asks for it. It says why."""
 
 
+class RoundRefused(Exception):  # noqa: N818 - what was decided, and no error
+    """A round does not count: the federation goes on from the last state. It says why."""
+
+
 class OmniFMError(Exception):
     """Base class of errors that users can fix: the command prints them without a traceback."""
 

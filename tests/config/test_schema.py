@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,15 @@ from typer.testing import CliRunner
 
 from omnifm.algorithms import registry
 from omnifm.cli import app
-from omnifm.comparison.design import CompareSettings
+from omnifm.cli.schema_command import whole_schema
 from omnifm.config.schema import experiment_schema
-from omnifm.engines.flower.deploy_settings import DeploySettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return experiment_schema({"compare": CompareSettings, "deploy": DeploySettings})
+    return whole_schema()
 
 
 def mistakes(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
@@ -61,6 +61,10 @@ def test_every_example_fits(schema: dict[str, Any], path: Path) -> None:
         ({"training": {"learning_rate": "fast"}}, "training.learning_rate"),
         ({"classification": {"width": 12}}, "classification.width"),
         ({"fedprox": {"mu": -1.0}}, "fedprox.mu"),
+        ({"aggregation": {"rule": "median", "trim": 0.1}}, "aggregation"),
+        ({"aggregation": {"rule": "medain"}}, "aggregation"),
+        ({"callbacks": [{"kind": "tensorboard", "client": True}]}, "callbacks.0"),
+        ({"callbacks": [{"clients": True}]}, "callbacks.0"),
     ],
     ids=str,
 )
@@ -72,14 +76,35 @@ def test_a_mistake_does_not(schema: dict[str, Any], document: dict[str, Any], pl
 def test_it_says_what_the_docstrings_say(schema: dict[str, Any]) -> None:
     training = schema["$defs"]["TrainingSettings"]
     assert training["description"].startswith("How a client trains: `[training]` of an experiment.")
-    assert training["properties"]["epochs"]["description"] == "`epochs` are local epochs a round"
+    assert training["properties"]["epochs"]["description"] == "local epochs in a round."
     phantom = schema["$defs"]["PhantomSource"]["properties"]  # what its base class says of its fields
-    assert "`hospitals` institutions" in phantom["hospitals"]["description"]
+    assert phantom["patients"]["description"] == "how many patients each hospital has."
+    masked = schema["$defs"]["MaskedFolderSource"]["properties"]  # in sentences
+    assert masked["tile"]["description"].endswith("an example of the same patient; 0 leaves them whole.")
+    assert masked["limit"]["description"] == "`limit` takes at most that many images, evenly spaced (0: all)."
+    assert masked["folder"]["description"] == "The folder below `data.root`."
+
+
+def test_rules_and_callbacks_have_their_own_keys(schema: dict[str, Any]) -> None:
+    document = {"aggregation": {"rule": "trimmed-mean", "trim": 0.2}, "callbacks": [{"kind": "mlflow", "uri": "x"}]}
+    assert mistakes(schema, document) == []
+    assert mistakes(schema, {"aggregation": {}}) == []
+
+
+def places(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every key with what the schema says of it."""
+    rules = schema["properties"]["aggregation"]["oneOf"]
+    for table in (schema, *schema["$defs"].values(), *rules, *schema["properties"]["callbacks"]["items"]["oneOf"]):
+        yield from ((f"{table['title']}.{name}", place) for name, place in table["properties"].items())
+
+
+def test_every_key_has_a_meaning(schema: dict[str, Any]) -> None:
+    assert [name for name, place in places(schema) if not place.get("description") and "$ref" not in place] == []
 
 
 def test_an_algorithm_of_ones_own_has_a_section(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.ALGORITHM_SETTINGS, "mine", registry.ALGORITHM_SETTINGS["fedprox"])
-    made = experiment_schema({})
+    made = experiment_schema({}, {})
     assert mistakes(made, {"algorithm": "mine", "mine": {"mu": 1.0}}) == []
     assert len(mistakes(made, {"mine": {"nu": 1.0}})) == 1
 

@@ -58,7 +58,7 @@ def everything(client: ClientData) -> Batch:
 def test_sources_are_named_by_their_kind() -> None:
     assert SOURCES["phantom"] is PhantomSource
     phantom = {"phantom", "phantom_regions", "phantom_pairs", "phantom_questions"}
-    files = {"medmnist", "image_folder", "tile_folder", "breakhis", "masked_folder", "brats", "image_pairs"}
+    files = {"manifest", "medmnist", "image_folder", "tile_folder", "breakhis", "masked_folder", "brats", "image_pairs"}
     asked = {"vqa_rad", "slake", "vqa_med"}
     assert SOURCES.keys() == phantom | files | asked
 

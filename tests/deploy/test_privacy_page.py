@@ -162,3 +162,18 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         tmp_path, data={"root": str(tmp_path), "sources": [{"kind": "image_folder", "folder": "x", "modality": "CT"}]}
     )
     assert "In arm 'fedavg'" in refused(missing, "--data")
+
+
+def test_secure_aggregation_is_said(tmp_path: Path) -> None:
+    summed = {"privacy": {"secure_aggregation": True, "secure_threshold": 4}, "checks": {"max_norm": 0.0}}
+    policy = write_client(tmp_path, secure_aggregation="required", secure_threshold=5)
+    page = show(write(tmp_path, **summed), "--policy", policy)
+    assert "the sum over at least 4 hospitals" in page
+    assert "leave in a secure sum only:" in page
+    assert "There is no secure aggregation" not in page
+    assert "Its mean training loss" not in page
+    assert "encrypted shares and signatures of secure sums" in page
+    assert "Refused, every request: privacy.secure_threshold = 4 is less than policy.secure_threshold = 5." in page
+    page = show(write(tmp_path), "--policy", policy)
+    assert "There is no secure aggregation" in page
+    assert "Refused, every request: privacy.secure_aggregation = false" in page

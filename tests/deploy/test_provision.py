@@ -24,6 +24,8 @@ from omnifm.deploy.deployment_plan import (
     read_side,
 )
 from omnifm.deploy.provision import add_clients, provision, renew_certificates, replace_keys
+from omnifm.engines.flower import certificates as made
+from omnifm.engines.flower.secure_aggregation.credentials import read_credentials
 from omnifm.utils.errors import DeploymentError
 
 SERVERS = ["fl.example.org", "10.0.0.5"]
@@ -73,7 +75,15 @@ def test_every_machine_gets_its_files(folder: Path) -> None:
             "start.sh",
         ],
         "operator": ["app", "ca.crt", "deploy.toml", "operator.crt", "operator.key"],
-        "hospitals/A": ["ca.crt", "client.toml", "deploy.toml", "hospital.key", "omnifm-hospital.service", "start.sh"],
+        "hospitals/A": [
+            "ca.crt",
+            "client.toml",
+            "deploy.toml",
+            "hospital.crt",
+            "hospital.key",
+            "omnifm-hospital.service",
+            "start.sh",
+        ],
     }
     assert sorted(path.name for path in (folder / "keys").iterdir()) == ["A.pub", "B.pub"]
 
@@ -256,7 +266,11 @@ def test_a_hospital_gets_a_new_key(folder: Path) -> None:
     before = contents(folder)
     replace_keys(folder, ["A"])
     after = contents(folder)
-    assert {name for name in after if after[name] != before[name]} == {"hospitals/A/hospital.key", "keys/A.pub"}
+    assert {name for name in after if after[name] != before[name]} == {
+        "hospitals/A/hospital.key",
+        "hospitals/A/hospital.crt",
+        "keys/A.pub",
+    }
     test_a_hospitals_two_keys_belong_together(folder)
     test_secrets_are_for_their_owner_only(folder)
     with pytest.raises(DeploymentError, match=r"no hospital 'a' in .*Did you mean 'A'\?"):
@@ -302,3 +316,29 @@ def test_without_flower_it_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     outcome = omnifm("deploy", "check", tmp_path)
     assert outcome.status == 1
     assert "pip install 'omnifm[flower]'" in outcome.text
+
+
+def test_hospitals_are_certified_for_their_keys(folder: Path) -> None:
+    assert read_credentials(folder / "hospitals/A", "A").name == "A"
+    with pytest.raises(DeploymentError, match=r"is not that of the hospital 'B'.*`omnifm deploy renew` makes"):
+        read_credentials(folder / "hospitals/A", "B")
+    certificate = x509.load_pem_x509_certificate((folder / "hospitals/A/hospital.crt").read_bytes())
+    purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert ExtendedKeyUsageOID.CLIENT_AUTH not in purposes  # nginx lets no hospital in as an operator
+    replace_keys(folder, ["A"])
+    assert read_credentials(folder / "hospitals/A", "A").certificate != certificate
+
+
+def test_certificates_of_hospitals_are_made_of_their_public_keys(folder: Path) -> None:
+    private, public = made.make_client_key()  # a key that the hospital has made itself
+    (folder / "keys/A.pub").write_bytes(public)
+    (folder / "hospitals/B/hospital.crt").unlink()  # as in a deployment that is older than they are
+    renew_certificates(folder, [])
+    assert read_credentials(folder / "hospitals/B", "B").name == "B"
+    with pytest.raises(DeploymentError, match=r"hospital\.crt is not of hospital\.key"):
+        read_credentials(folder / "hospitals/A", "A")
+    (folder / "hospitals/A/hospital.key").write_bytes(private)
+    assert read_credentials(folder / "hospitals/A", "A").name == "A"
+    (folder / "keys/A.pub").write_bytes(b"ssh-ed25519 nothing")
+    with pytest.raises(DeploymentError, match=r"The public key .*keys/A.pub cannot be certified"):
+        renew_certificates(folder, [])

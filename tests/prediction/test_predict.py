@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dicom_files import write_series
 from PIL import Image
 from small_run import omnifm as command
 from trained_runs import picture
@@ -113,6 +114,19 @@ def test_a_volume_slice_by_slice_keeps_its_place(trained: Trained, tmp_path: Pat
     assert np.allclose(mask.affine, given.affine)
     assert set(np.unique(np.asarray(mask.dataobj))) <= {0, 1}
     assert found.loc[0, "lesion (ml)"] == pytest.approx(float(np.asarray(mask.dataobj).sum()) * 3.0 / 1000)
+
+
+def test_a_series_gets_a_segmentation_object(trained: Trained, tmp_path: Path) -> None:
+    highdicom = pytest.importorskip("highdicom")
+    write_series(tmp_path / "series")
+    run, out = trained("segmentation"), tmp_path / "o"
+    done = command("predict", run.folder, tmp_path / "series", "--client", "CT", "--out", out)
+    assert done.status == 0, done.text
+    mask, found = opened(out / "series_mask.nii.gz"), highdicom.seg.segread(out / "series_mask.dcm")
+    assert mask.shape == (6, 8, 4)
+    assert np.linalg.norm(mask.affine[:3, :3], axis=0).tolist() == pytest.approx([1, 2, 3])
+    assert found.get_segment_description(1).segment_label == "lesion"
+    assert len(list(found.get_source_image_uids())) == 4
 
 
 def test_a_volume_by_sliding_window(trained: Trained, tmp_path: Path) -> None:

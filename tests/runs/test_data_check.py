@@ -51,7 +51,7 @@ def test_every_file_of_a_folder_is_looked_at(folders: tuple[Path, list[dict[str,
         f"{root}/a/right/2.png",
         f"{root}/a/right/x.bmp",
     ]
-    assert "labelled 'right' here and 'left' there" in texts(found)[-1] or "the test would be" in texts(found)[-1]
+    assert "labelled 'right' here and 'left' there" in texts(found)[-1] or "scores would be" in texts(found)[-1]
     quick = check_file(experiment(root, sources), decode=False)
     assert not texts(quick), "without decoding, these are files as good as any"
 
@@ -61,7 +61,7 @@ def test_a_task_that_the_data_cannot_serve(folders: tuple[Path, list[dict[str, A
     for task in ("segmentation", "vqa", "image_fusion"):
         found = check_file(experiment(root, sources, task=task), decode=False)
         assert len(texts(found)) == 1, task
-        assert texts(found)[0].startswith(f"task = {task!r}: ")
+        assert texts(found)[0].startswith(f"{root}/x.toml: task = {task!r} needs ")
 
 
 def test_a_size_that_the_network_cannot_take(tmp_path: Path) -> None:

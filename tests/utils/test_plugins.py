@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_named(document: dict[str, Any], words: str) -> Non
 
 @pytest.mark.usefixtures("plugin")
 def test_the_schema_and_a_clients_file_know_them(tmp_path: Path) -> None:
-    schema = experiment_schema({})
+    schema = experiment_schema({}, {})
     assert {"fairest", "coarse"} <= schema["properties"].keys()
     assert schema["$defs"]["Stripes"]["properties"]["kind"]["const"] == "stripes"
     load_plugins.cache_clear()

@@ -27,6 +27,11 @@ class CentredClipping(VectorAggregator):
 
     About zero with a radius that is given and one iteration, uploads are taken as they arrive, so that memory is that
     of one upload; the norm is then that of all that a client holds of ``change``, or of ``extra``.
+
+    Attributes:
+        radius: the longest distance from the centre; 0: the median distance.
+        centre: the ``median`` of each coordinate, or ``zero``: no change.
+        iterations: how often the centre is moved.
     """
 
     radius: NotNegative = 0.0

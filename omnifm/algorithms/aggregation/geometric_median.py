@@ -21,6 +21,10 @@ class GeometricMedian(VectorAggregator):
     It begins at the median of each coordinate, not at the mean as in the paper, so that it need not come back from an
     outlier; and all clients count equally. Fewer than half of the clients cannot move it far. Time: each iteration
     reads all uploads once.
+
+    Attributes:
+        iterations: the most steps of the algorithm.
+        smoothing: the shortest distance that a step divides by.
     """
 
     iterations: Count = 32

@@ -26,6 +26,9 @@ class Krum(Aggregator):
     does not have is taken from the next best that does. Weights are ignored. Fewer than ``2 f + 3`` clients a round are
     refused; if some do not answer, at least one neighbour counts. Memory: all uploads of a round at
     once; time grows with the square of their number.
+
+    Attributes:
+        malicious: how many clients of a round may send anything: f.
     """
 
     estimates_mean: ClassVar[bool] = False

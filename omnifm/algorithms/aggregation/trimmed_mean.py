@@ -23,6 +23,9 @@ class TrimmedMean(TensorAggregator):
 
     With three or more clients, each end loses at least one value, and at least one is kept. Weights are ignored: a
     client's report of its number of samples is no more reliable than the rest. Memory: all uploads of a round at once.
+
+    Attributes:
+        trim: the share of the values that is left out at each end.
     """
 
     trim: Annotated[float, Field(gt=0, lt=0.5)] = 0.1

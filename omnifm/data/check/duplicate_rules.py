@@ -27,8 +27,8 @@ def duplicate_images(examples: Examples) -> Iterator[Finding]:
             if row.part != first["part"]:
                 yield error(
                     examples.place(row.row),
-                    f"{same}, which is in {first['part'] or 'no split'} and this in {row.part or 'no split'}: the test "
-                    "would be of what was learned. Remove one of them.",
+                    f"{same}, which is for {_purpose(first['part'])}, and this for {_purpose(row.part)}: scores would "
+                    "be of what was learned. Remove one of them.",
                 )
             elif row.label != first["label"]:
                 yield error(
@@ -42,6 +42,10 @@ def duplicate_images(examples: Examples) -> Iterator[Finding]:
                 )
             else:
                 yield caution(examples.place(row.row), f"{same}, so that it counts twice. Remove one of them.")
+
+
+def _purpose(part: object) -> str:
+    return {"train": "training", "": "no split"}.get(str(part), str(part))
 
 
 def _identified(examples: Examples) -> pd.DataFrame:

@@ -24,15 +24,20 @@ SYNONYMS = {
 class ManifestColumns:
     """What the columns of a table are called; empty, a column is called by its own word, if the table has it.
 
-    - ``image``: the path of the image, seen from the table's folder. Several paths, separated by ``;`` or ``|``, are
-      the channels of one image.
-    - ``label``: its label, or several, separated by ``;`` or ``|``. A list names columns of 0 and 1, one for each
-      label.
-    - ``mask``: the path of its mask; several, separated likewise, are united. A list names columns of paths, one for
-      each region.
-    - ``question`` and ``answer``, and ``type``, the type of the question.
-    - ``pair``: the path of a second image, to be fused with the first.
-    - ``patient``, ``split`` (train, validation or test), ``modality`` and ``institution``.
+    Attributes:
+        image: the path of the image, seen from the table's folder. Several paths, separated by ``;`` or ``|``, are the
+            channels of one image.
+        label: its label, or several, separated by ``;`` or ``|``. A list names columns of 0 and 1, one for each label.
+        mask: the path of its mask; several, separated likewise, are united. A list names columns of paths, one for
+            each region.
+        question: a question about the image.
+        answer: the answer to it.
+        type: the type of the question.
+        pair: the path of a second image, to be fused with the first.
+        patient: whose image it is.
+        split: train, validation or test.
+        modality: the modality of the image.
+        institution: where the image comes from.
     """
 
     image: str = ""

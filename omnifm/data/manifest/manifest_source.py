@@ -34,9 +34,9 @@ _EMPTY = "empty"
 class ManifestSource:
     """The images that a table lists, at ``<root>/<table>``; paths in it are seen from its folder.
 
-    ``columns`` says what the columns of the table are called (see :class:`ManifestColumns`). What can be learned
-    follows from them: labels, regions (``mask``), answers to questions, fusion (``pair``); of several of these,
-    ``learn`` says which. Without any, ``learn`` is ``image``.
+    ``table`` is the path of the table below ``data.root``. ``columns`` says what the columns of the table are called
+    (see :class:`ManifestColumns`). What can be learned follows from them: labels, regions (``mask``), answers to
+    questions, fusion (``pair``); of several of these, ``learn`` says which. Without any, ``learn`` is ``image``.
 
     Masks show ``region``, or with several columns of masks a region each, called by its column. Where they hold labels
     or colours, ``regions`` names these, such as ``[{ name = "tumour", values = [1, 2] }]``. ``threshold`` is the lowest
@@ -46,7 +46,8 @@ class ManifestSource:
     the image shows. ``axes = 3`` takes volumes. ``pages`` is what of an image with several pages is taken where
     neither is set. ``intensity`` is the rule by which numbers become [0, 1], if not that of all data.
 
-    ``modality`` and ``name`` (the institution; empty, the table's name) are of rows that do not say. ``limit`` takes at
+    ``modality`` is that of rows that do not say. ``name`` is the institution of rows that do not say (empty: the
+    table's name). ``limit`` takes at
     most that many rows, evenly spaced (0: all).
     """
 

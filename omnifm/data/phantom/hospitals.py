@@ -47,9 +47,15 @@ class Person:
 class PhantomHospitals:
     """The settings of phantom data, and how a set of rows is made, by all cores, and kept in the cache.
 
-    Every modality has ``hospitals`` institutions ("T1-1", "T1-2", ...), each with a scanner and ``patients`` patients
-    of its own, evenly of all ``classes``. Every patient gives ``slices`` images. A kind of data adds its ``kind``, its
-    :meth:`layout` and its :meth:`rows`.
+    A kind of data adds its ``kind``, its :meth:`layout` and its :meth:`rows`.
+
+    Attributes:
+        modalities: the modalities, of each of which there are hospitals.
+        classes: the diseases of the patients, each as frequent as the others; ``healthy`` is one.
+        patients: how many patients each hospital has.
+        hospitals: how many hospitals each modality has ("T1-1", "T1-2", ...), each with a scanner and patients of its
+            own.
+        slices: how many images each patient gives.
     """
 
     modalities: Some[Annotated[str, OneOf(MODALITIES)]] = ("T1", "T2", "FLAIR", "CT", "PET")

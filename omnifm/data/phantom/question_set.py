@@ -44,9 +44,10 @@ PHRASINGS = {
 
 @settings
 class PhantomQuestionsSource(PhantomHospitals):
-    """The images of ``kind = "phantom"`` and up to six ``questions`` about each; see ``docs/phantom.md``.
+    """The images of the phantom and up to six questions about each; see ``docs/phantom.md``.
 
-    Fewer are drawn at random; each is put in one of three ways. Fields of the table: as ``omnifm.data.questions``.
+    ``questions`` says how many are asked of an image, drawn at random; each is put in one of three ways. Fields of the
+    table: as ``omnifm.data.questions``.
     """
 
     kind: Literal["phantom_questions"] = "phantom_questions"

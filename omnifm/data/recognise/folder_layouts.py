@@ -122,5 +122,5 @@ def _modalities(rows: pd.DataFrame, root: Path, hints: Hints, guessed: list[str]
     if found := next((word for text in texts if (word := modality_in(text))), ""):
         guessed.append(f"The modality of all images is {found}, as a folder is called.")
         return [found] * len(rows)
-    guessed.append("The modality is not known: correct the column modality, or give --modality.")
+    guessed.append("The modality is not known: correct it in the experiment, or give --modality.")
     return ["unknown"] * len(rows)

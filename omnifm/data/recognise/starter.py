@@ -67,6 +67,9 @@ def starter(layout: FolderLayout, root: Path, out: Path, task: str, learned: str
         axes, settings = 2, {**{k: v for k, v in settings.items() if k != "axes"}, "slices": 8}
     size, colour = _form(rows["image"], root, axes)
     source = {"kind": "manifest", "table": MANIFEST, **({"learn": learned} if _needs_saying(rows, learned) else {})}
+    if "modality" in rows and rows["modality"].nunique() == 1:  # one place to correct it, and prediction reads it there
+        settings["modality"] = rows["modality"].iat[0]
+        rows = rows.drop(columns="modality")
     data = {"root": str(out), "size": size if learned != "pair" else max(size, 48)}
     if colour and learned != "pair":
         data["channels"] = 3

@@ -86,7 +86,7 @@ def label_table(contents: FolderContents, hints: Hints) -> FolderLayout | None:
         word = hints.modality or modality_in(contents.root.resolve().name) or "unknown"
         rows["modality"] = word
         if word == "unknown":
-            guessed.append("The modality is not known: correct the column modality, or give --modality.")
+            guessed.append("The modality is not known: correct it in the experiment, or give --modality.")
     recognised += [f"The {role} is the column {found[role]!r}." for role in ("patient", "institution") if role in found]
     teaches = [role for role in ("answer", "label", "mask") if role in rows and (rows[role] != "").any()]
     if not teaches and not hints.table:

@@ -19,6 +19,7 @@ from omnifm.engines.flower.policy import (
     setting_of,
     sizes_by_kind,
 )
+from omnifm.privacy.settings import LEAST_IN_SUM
 from omnifm.runs.arm import build_arm
 from omnifm.utils.errors import DeploymentError
 
@@ -36,8 +37,13 @@ def agreed_policy(plan: Plan) -> ClientPolicy:
     has room for two such runs, since a run may have to be started again.
     """
     arms = list(plan.arms.values())
-    known = {key: max(setting_of(one, setting) for one in arms) for setting, key in BOUNDS.items()}
+    known: dict[str, Any] = {key: max(setting_of(one, setting) for one in arms) for setting, key in BOUNDS.items()}
     known |= {key: min(setting_of(one, setting) for one in arms) for setting, key in FLOORS.items()}
+    summed = [one.privacy.secure_aggregation for one in arms]
+    known |= {
+        "secure_aggregation": "required" if all(summed) else "allowed",
+        "secure_threshold": min(one.privacy.secure_threshold for one in arms) if all(summed) else LEAST_IN_SUM,
+    }
     rounds = sum(one.federation.rounds + 1 for one in arms)
     values: dict[str, Any] = {
         "tasks": _union(arms, lambda one: [one.task]),

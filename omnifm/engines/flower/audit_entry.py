@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,17 @@ def digest_of(request: Request) -> str:
     shapes = [{name: [str(v.dtype), v.shape] for name, v in tensors.items()} for tensors, _ in packed]
     plain = (request.experiment, request.weights, request.labels, request.vocabulary, request.state)
     digest = sha256(json.dumps([*plain, shapes, [told for _, told in packed]], sort_keys=True).encode())
-    for value in (value for tensors, _ in packed for value in tensors.values()):
+    for value in (tensors[name] for tensors, _ in packed for name in sorted(tensors)):
         digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def sum_context(request: Request) -> str:
+    """Return a digest of all of a request for training that the members of a secure sum must have in common."""
+    assert request.broadcast is not None
+    scale = None if request.scale is None else [request.scale.most, request.scale.heaviest]
+    told = [request.run, request.arm, request.broadcast.round, scale, digest_of(replace(request, state=None))]
+    return sha256(json.dumps(told).encode()).hexdigest()
 
 
 def clean(text: str) -> str:
@@ -64,7 +73,8 @@ def for_the_server(error: Exception, config: ClientConfig) -> str:
         return f"A state or a file of weights is missing, damaged or cannot be written; {_DETAILS}"
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}; {_DETAILS}"
-    here = (config.data.root, config.state, config.weights, config.data.cache, str(Path.home()), str(Path.cwd()))
+    own = (config.data.root, config.state, config.weights, config.keys, config.data.cache)
+    here = (*own, str(Path.home()), str(Path.cwd()))
     if isinstance(error, DataError) or not isinstance(error, OmniFMError) or any(p and p in str(error) for p in here):
         return f"{type(error).__name__}; {_DETAILS}"
     return clean(str(error))

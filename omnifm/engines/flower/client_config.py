@@ -49,8 +49,9 @@ class ClientConfig:
     ``name`` is the hospital's among the others, ``state`` the folder for what it keeps of the runs (relative to the
     file, as ``data.root`` is; each hospital has a folder of its own below it), ``weights`` the folder of files that
     runs may start from, each called by its SHA-256 (if not given, ``weights`` below the hospital's own), ``device``
-    torch's name of where it computes (the experiment's, if not given). What it keeps of runs goes after ``keep_days``
-    days without a request; of more than ``keep_runs``, those that were not asked for longest.
+    torch's name of where it computes (the experiment's, if not given), ``keys`` the folder of the hospital's key, its
+    certificate and the authority's (the file's own), for secure aggregation. What it keeps of runs goes after
+    ``keep_days`` days without a request; of more than ``keep_runs``, those that were not asked for longest.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
@@ -59,6 +60,7 @@ class ClientConfig:
     state: Text = "state"
     weights: str = ""
     device: str = ""
+    keys: Text = "."
     keep_days: Count = 90
     keep_runs: Count = 20
     partition: PartitionSettings = field(default_factory=PartitionSettings)
@@ -104,4 +106,5 @@ def read_client_config(path: Path) -> ClientConfig:
         return str(here / Path(text).expanduser()) if text else ""
 
     data = replace(settings.data, root=placed(settings.data.root), cache=placed(settings.data.cache))
-    return replace(settings, state=placed(settings.state), weights=placed(settings.weights), data=data)
+    state, weights, keys = map(placed, (settings.state, settings.weights, settings.keys))
+    return replace(settings, state=state, weights=weights, keys=keys, data=data)

@@ -9,17 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.circle_exchange import circle_in, expected_change
 from omnifm.checkpoint.client_store import ClientStateStore, file_name
 from omnifm.checkpoint.kept_weights import SCRATCH
 from omnifm.config.experiment import Experiment
+from omnifm.core.records import Broadcast, Upload
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.engines.flower.answered_rounds import AnsweredRounds
-from omnifm.engines.flower.audit_entry import about_upload, circle_text, clean, digest_of, for_the_server
+from omnifm.engines.flower.audit_entry import (
+    about_upload,
+    circle_text,
+    clean,
+    digest_of,
+    for_the_server,
+    sum_context,
+)
 from omnifm.engines.flower.audit_log import AuditLog
 from omnifm.engines.flower.client_config import ClientConfig
 from omnifm.engines.flower.config_exchange import find_brought, load_client_data, localise
@@ -34,6 +44,10 @@ from omnifm.engines.flower.policy import (
     reject_upload,
 )
 from omnifm.engines.flower.request_form import reject_form
+from omnifm.engines.flower.secure_aggregation.credentials import Credentials, read_credentials
+from omnifm.engines.flower.secure_aggregation.exchange import SumRequest
+from omnifm.engines.flower.secure_aggregation.member import HeldUpload, SumMember, SumRefusedError
+from omnifm.federation.secure_sum import SecureSum, SumLayout
 from omnifm.networks.size import NetworkSizeError, size_limited
 from omnifm.runs.arm import check_size, describe_data, make_arm
 from omnifm.utils.errors import OmniFMError
@@ -93,7 +107,7 @@ class ClientHandler:
         noted: Mapping[str, Any],
     ) -> bytes:
         """Return the answer once the audit log has it; what cannot be written down does not leave."""
-        number = request.broadcast.round if request and request.broadcast else 0
+        number = _round_of(request) if request else 0
         asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
         trained = bool(request and request.train and reply.outcome == "done")
         about = {"outcome": reply.outcome, "reason": reason, "trained": trained, "sent": {}, **noted}
@@ -114,6 +128,10 @@ class ClientHandler:
         """Return the answer, and what the audit log says of it beside."""
         experiment, policy = localise(request.experiment, self.config), self.config.policy
         _refuse(reject_experiment(policy, experiment))
+        if experiment.privacy.secure_aggregation:
+            self._credentials()  # before any work: without them there will be no sum
+        if request.sum is not None:
+            return self._summed(request, request.sum)
         torch.set_num_threads(1)  # as on every engine: the bits depend on it
         with limited(policy.minutes * 60, policy.epochs):
             with self._timed("load"):
@@ -133,7 +151,9 @@ class ClientHandler:
         with self._timed("build"):
             check_size(experiment, dataset, policy.parameters)
             with size_limited(policy.parameters):
-                runtime = make_arm(experiment, dataset, brought).runtime
+                runtime = make_arm(experiment, dataset, brought, one_of_many=True).runtime
+        if experiment.privacy.secure_aggregation and runtime.secure_sum is None:
+            raise Refusal(f"{experiment.algorithm!r} pools all data, of which there is no secure sum.")
         kept = kept_here(policy, runtime.model) | runtime.personal
         if request.train:
             _refuse(reject_names(policy, [*broadcast.shared, *expected_change(broadcast)], kept))
@@ -151,6 +171,9 @@ class ClientHandler:
                 circle = circle_in(broadcast)
                 rounds = self.audit_log.rounds_in_circle(request.run, request.arm, broadcast.round, circle)
                 noted |= {"circle": circle, "circle_rounds": rounds}
+            if runtime.secure_sum is not None:
+                self._hold(request, broadcast, upload, runtime.algorithm, runtime.secure_sum)
+                upload, noted = None, {"held": noted.pop("sent"), **noted}
         state = states.keep(name, after) if after else None
         if state is not None:
             states.fsync([(name, state)])
@@ -159,6 +182,46 @@ class ClientHandler:
         )
         reply = Reply(name, "done", state=state, evaluations=evaluations, seconds=self.seconds, upload=upload)
         return reply, noted
+
+    def _hold(
+        self, request: Request, broadcast: Broadcast, upload: Upload, algorithm: Algorithm, secure_sum: SecureSum
+    ) -> None:
+        """Keep an upload at the hospital, until a sum is asked for."""
+        if request.scale is None:
+            raise Refusal("The request does not say by what the weights of a secure sum are measured.")
+        algorithm.check(upload, broadcast)
+        vector = SumLayout.of(algorithm, broadcast).encode(upload, algorithm, request.scale)
+        held = HeldUpload.of(
+            vector,
+            round=broadcast.round,
+            context=sum_context(request),
+            threshold=secure_sum.privacy.secure_threshold,
+        )
+        self._member(request).hold(held)
+
+    def _summed(self, request: Request, asked: SumRequest) -> tuple[Reply, dict[str, Any]]:
+        """Answer a stage of a secure sum of what was trained before."""
+        folder = self.config.state_folder / "runs"
+        runs = KeptRuns(folder, self.config.keep_days, self.config.keep_runs)
+        _refuse(runs.reject_old(request.run, request.issued))
+        _refuse(runs.begin(request.run, request.issued))
+        try:
+            answer, masked = self._member(request).answer(asked)
+        except SumRefusedError as error:
+            raise Refusal(str(error)) from None
+        noted: dict[str, Any] = {"stage": asked.stage}
+        if masked is not None:
+            noted["sent"] = {"masked": masked.size}
+        if asked.stage in ("shares", "confirm"):
+            noted["hospitals"] = len(asked.keys) + len(asked.survivors)
+        return Reply(self.config.name, "done", sum=answer, masked=masked), noted
+
+    def _member(self, request: Request) -> SumMember:
+        folder = self.config.state_folder / "runs" / request.run / file_name(request.arm) / "sums"
+        return SumMember(folder, self._credentials)
+
+    def _credentials(self) -> Credentials:
+        return read_credentials(Path(self.config.keys), self.config.name)
 
     def _begun(self, request: Request) -> ClientStateStore:
         """Take a request that may be answered; return the states of its arm, without those no longer needed."""
@@ -182,6 +245,12 @@ class ClientHandler:
         started = time.perf_counter()
         yield
         self.seconds[what] = time.perf_counter() - started
+
+
+def _round_of(request: Request) -> int:
+    if request.sum is not None:
+        return request.sum.round
+    return request.broadcast.round if request.broadcast else 0
 
 
 def _refuse(reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from omnifm.algorithms import registry as algorithms
+from omnifm.privacy.settings import LEAST_IN_SUM
 from omnifm.tasks import registry as tasks
 from omnifm.utils.settings import Count, CountOrZero, OneOf, Positive, Some, Text, settings
 
@@ -32,7 +33,8 @@ class ClientPolicy:
     most of them in a round, and ``min_cluster`` how many patients at least each stands for; ``minimum_patients`` is how
     many must be in the training data, so that an upload does not reveal a few; ``answer_patients`` how many training
     patients must have an answer to a question before its text is shared; ``megabytes`` the largest size of a message,
-    either way.
+    either way. With ``secure_aggregation = "required"`` no upload leaves by itself, but in sums; over how many
+    hospitals a secure sum must be at least says ``secure_threshold``.
     """
 
     tasks: Some[Annotated[str, OneOf(tasks.TASKS, ANY)]]
@@ -55,6 +57,8 @@ class ClientPolicy:
     minimum_patients: Count = 10
     answer_patients: Count = 5
     megabytes: Positive = 1000.0
+    secure_aggregation: Literal["allowed", "required"] = "allowed"
+    secure_threshold: Annotated[int, Field(ge=LEAST_IN_SUM)] = LEAST_IN_SUM
 
     @property
     def max_bytes(self) -> int:

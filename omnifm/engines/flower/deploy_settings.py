@@ -9,15 +9,18 @@ from omnifm.utils.settings import Count, CountOrZero, Distinct, NotNegative, Pos
 
 @settings
 class DeploySettings:
-    """Settings of a run over the network.
+    """A run over the network: ``[deploy]`` of an experiment.
 
-    ``hospitals`` names all that can ever take part, in order; others are refused. Without names, those connected at the
-    beginning take part. The run begins when ``wait_for`` of them are connected (0: all that are named; or else all that
-    are connected, at least 2).
-    A round waits ``deadline`` seconds for an answer; for a hospital that is gone, ``grace`` seconds from when it left;
-    and indefinitely for ``min_answers`` answers (of fewer hospitals: all). ``labels`` are classes of hospitals that
-    join later. ``megabytes`` is the largest size of an answer. ``poll`` is the interval in seconds at which the server
-    looks for answers.
+    Attributes:
+        hospitals: all that may ever take part, in order; others are refused. Empty: those connected at the beginning.
+        wait_for: the run begins when so many of them are connected; 0: all that are named, or else all that are
+            connected, at least 2.
+        min_answers: a round waits indefinitely for so many answers (of fewer hospitals: for all).
+        deadline: seconds that a round waits for an answer.
+        grace: seconds that it waits for a hospital that is gone, from when it left.
+        labels: classes of hospitals that join later.
+        megabytes: the largest size of an answer.
+        poll: seconds between two looks for answers.
     """
 
     hospitals: Distinct[str] = ()

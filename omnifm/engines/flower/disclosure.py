@@ -28,6 +28,7 @@ from omnifm.engines.flower.policy import (
     reject_patients,
     reject_size,
 )
+from omnifm.federation.secure_sum import SumLayout
 from omnifm.networks.size import NetworkSizeError, size_limited
 from omnifm.runs.arm import Arm, DataSpec, build_arm
 from omnifm.tasks.task import DataShape, Scores
@@ -53,6 +54,12 @@ class Disclosure:
     def circle_bytes(self) -> int:
         """The bytes that leave only in rounds in which the hospital is in a circle with others."""
         return sum(value.nbytes for value in circle_weights(self.arm).values())
+
+    @property
+    def masked_bytes(self) -> int:
+        """The bytes of the masked vector that leaves in place of an upload, with secure aggregation."""
+        algorithm = self.arm.algorithm
+        return 8 * SumLayout.of(algorithm, algorithm.broadcast(self.arm.start().server)).size
 
     @property
     def kept_bytes(self) -> dict[str, int]:
@@ -97,7 +104,8 @@ class Disclosure:
         scores = Scores({}, {name: np.zeros(shape, np.int64) for name, shape in tables.items()})
         split: Split = "validation"
         evaluations = tuple(EvaluationResult.of(split, point, scores) for point in federation.evaluate)
-        return len(Reply("A", "done", state=_DIGEST, evaluations=evaluations, upload=self.upload).to_bytes())
+        with_upload = len(Reply("A", "done", state=_DIGEST, evaluations=evaluations, upload=self.upload).to_bytes())
+        return with_upload if self.arm.runtime.secure_sum is None else max(with_upload, self.masked_bytes)
 
     def more_per_class(self) -> int:
         """Return by how many bytes the upload grows with each further class."""

@@ -21,6 +21,7 @@ from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.membership import Membership
 from omnifm.engines.flower.messages import Reply, Request
 from omnifm.engines.flower.reply_checks import InvalidReplyError, check_work, checked_reply
+from omnifm.engines.flower.secure_aggregation.exchange import SumRequest
 from omnifm.engines.flower.set_aside import SetAside
 from omnifm.federation.loop import NO_MESSAGES, Messages, sample
 from omnifm.runs.arm import Arm
@@ -34,10 +35,11 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class Job:
-    """The work requested from a hospital in one message."""
+    """The work requested from a hospital in one message: evaluation and training, or a stage of a secure sum."""
 
     evaluations: tuple[tuple[Split, EvaluationPoint], ...] = ()
     train: bool = False
+    sum: SumRequest | None = None
 
 
 class FlowerEngine:
@@ -64,7 +66,7 @@ class FlowerEngine:
         self.set_aside = set_aside
         self._experiment, self._weights = public_config(arm.experiment), weights
         self._digests: dict[str, str] = {}
-        self._seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}  # until each hospital's last answer came
         self._ahead: dict[str, Reply] = {}
         self._ahead_of = 0
         self._scores: dict[tuple[Split, EvaluationPoint], dict[str, Scores]] = {}
@@ -85,11 +87,6 @@ class FlowerEngine:
         """The hospitals' numbers of training samples, as they introduced themselves."""
         return {name: stats.train for name, stats in self.membership.client_stats.items()}
 
-    @property
-    def seconds(self) -> dict[str, float]:
-        """How long the server waited for each hospital's last answer."""
-        return self._seconds
-
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Continue from these states."""
         self._digests = digests_of(states)
@@ -99,6 +96,14 @@ class FlowerEngine:
         self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
     ) -> Iterator[Upload]:
         """Train at the hospitals; yield their uploads in the order of all engines."""
+        for name, reply in self._trained(broadcast, clients, messages):
+            if reply.upload is not None:
+                self._advance(name, reply)
+                yield reply.upload
+        self._forget()
+
+    def _trained(self, broadcast: Broadcast, clients: Sequence[str], messages: Messages) -> Iterator[tuple[str, Reply]]:
+        """Train at the hospitals that have not done so ahead; yield the replies that count."""
         ahead = self._ahead if self._ahead_of == broadcast.round else {}
         clients = sorted(self._available(clients), key=lambda name: -self.membership.client_stats[name].train)
         missing = {name: Job(train=True) for name in clients if name not in ahead}
@@ -109,13 +114,14 @@ class FlowerEngine:
             while name not in ready:
                 found, reply = next(answers)
                 ready[found] = reply
-            reply = ready.pop(name)
-            if reply is not None and reply.upload is not None:
-                self._digests.pop(name, None)
-                if reply.state is not None:
-                    self._digests[name] = reply.state
-                yield reply.upload
-        self._forget()
+            if (reply := ready.pop(name)) is not None:
+                yield name, reply
+
+    def _advance(self, name: str, reply: Reply) -> None:
+        """Continue a hospital from the state after its training, which counts."""
+        self._digests.pop(name, None)
+        if reply.state is not None:
+            self._digests[name] = reply.state
 
     def evaluate(
         self,
@@ -237,11 +243,17 @@ class FlowerEngine:
         return [name for name in waiting if late or self.clients.gone_for(name) > self.settings.grace]
 
     def _send(self, name: str, number: int, broadcast: bytearray, message: Tensors | None, job: Job) -> None:
+        request = self._request(name, number, message, job)
+        records = {} if job.sum else {"broadcast": broadcast}
+        self.clients.send(name, request.to_bytes(records), f"round {number}")
+
+    def _request(self, name: str, number: int, message: Tensors | None, job: Job) -> Request:
+        """Return a request for a job, but for its broadcast."""
         state = self._digests.get(name)
         keep = {digest for client, digest in self.checkpoints.needed if client == name}
         if name in self._ahead and (ahead := self._ahead[name].state):
             keep.add(ahead)
-        request = Request(
+        return Request(
             self.membership.run,
             self.name,
             self.clients.next_issue(),
@@ -253,9 +265,9 @@ class FlowerEngine:
             keep=tuple(sorted(keep)),
             evaluations=job.evaluations,
             train=job.train,
+            sum=job.sum,
             message=Broadcast(number, {}, message) if message else None,
         )
-        self.clients.send(name, request.to_bytes({"broadcast": broadcast}), f"round {number}")
 
     def _validated(
         self, answer: ClientAnswer, broadcast: Broadcast, messages: Messages, job: Job
@@ -283,6 +295,6 @@ class FlowerEngine:
         done = {"round": broadcast.round, "seconds": round(seconds, 2)} if reply else {}
         self.events.update_status({name: {**done, "trouble": reason}})
         if reply:
-            self._seconds[name] = seconds
+            self.seconds[name] = seconds
             spent: dict[str, Any] = {f"{what}_seconds": round(value, 3) for what, value in reply.seconds.items()}
             self.events.log("answer", name, **{"round": broadcast.round, "seconds": round(seconds, 3), **spent})

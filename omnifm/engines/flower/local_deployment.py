@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from omnifm.engines.flower.app_bundle import write_app, write_run_config
-from omnifm.engines.flower.certificates import LOOPBACK, make_authority, make_client_key, server_identity
+from omnifm.engines.flower.certificates import LOOPBACK, make_authority, server_identity
 from omnifm.engines.flower.client_app import CONFIG_KEY
 from omnifm.engines.flower.flwr_env import QUIET, write_link
+from omnifm.engines.flower.secure_aggregation.credentials import KEY_FILE, write_credentials
 from omnifm.utils.errors import DeploymentError
 
 
@@ -57,7 +58,7 @@ class LocalDeployment:
         )
         wait_until(lambda: self._flwr("supernode", "list").returncode == 0, "the SuperLink does not answer", 60)
         for name in self.hospitals if register else ():
-            done = self._flwr("supernode", "register", str(self.folder / f"{name}.key.pub"), "--name", name)
+            done = self._flwr("supernode", "register", str(self.keys(name) / "hospital.key.pub"), "--name", name)
             if done.returncode:
                 raise DeploymentError(f"{name} cannot be registered: {done.stdout.decode()}{done.stderr.decode()}")
 
@@ -68,7 +69,7 @@ class LocalDeployment:
             name,
             "flower-supernode",
             *("--superlink", f"127.0.0.1:{self.port}", "--root-certificates", str(self.folder / "ca.crt")),
-            *("--auth-supernode-private-key", str(self.folder / f"{name}.key")),
+            *("--auth-supernode-private-key", str(self.keys(name) / KEY_FILE)),
             *("--port", str(self.port + 1 + place)),
             *("--node-config", f'{CONFIG_KEY}="{self.hospitals[name].absolute()}"'),
         )
@@ -90,6 +91,10 @@ class LocalDeployment:
                 process.wait(10)
                 if number == signal.SIGKILL or not _group_lives(process.pid):
                     return
+
+    def keys(self, name: str) -> Path:
+        """Return the folder of a hospital's key and certificate."""
+        return self.folder / "keys" / name
 
     def log(self, name: str) -> str:
         """Return what a process has printed."""
@@ -158,6 +163,5 @@ def _write_certificates(folder: Path, hospitals: Iterable[str]) -> None:
     (folder / "server.crt").write_bytes(server.certificate_pem)
     (folder / "server.key").write_bytes(server.key_pem)
     for name in hospitals:
-        private, public = make_client_key()
-        (folder / f"{name}.key").write_bytes(private)
-        (folder / f"{name}.key.pub").write_bytes(public)
+        public = write_credentials(folder / "keys" / name, name, authority)
+        (folder / "keys" / name / "hospital.key.pub").write_bytes(public)

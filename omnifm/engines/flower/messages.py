@@ -21,10 +21,12 @@ from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, Record, Upload
 from omnifm.core.serialization import ALIGNMENT, TensorBuffer, aligned, unpack_tensors
 from omnifm.data.client_stats import ClientStats
+from omnifm.engines.flower.secure_aggregation.exchange import MaskedVector, SumReply, SumRequest
+from omnifm.federation.secure_sum import Scale
 from omnifm.runs.arm import DataSpec
 from omnifm.tasks.task import DataShape, Scores
 
-MESSAGE_FORMAT = 2
+MESSAGE_FORMAT = 3
 """Raise it when the messages change; a message of another format is not read."""
 
 
@@ -98,6 +100,9 @@ class Request(WireMessage):
     ``state`` is the digest of the state to continue from, ``keep`` are the digests of those that may still be needed.
     ``evaluations`` lists the splits and evaluation points at which the model is evaluated, ``train`` says whether it
     is trained. ``message`` holds, in its ``extra``, what this client alone receives with the broadcast.
+
+    With secure aggregation, ``scale`` is by what weights are measured in training, and ``sum`` is a stage of a sum; the
+    request is then for nothing else.
     """
 
     run: str
@@ -112,6 +117,8 @@ class Request(WireMessage):
     keep: tuple[str, ...] = ()
     evaluations: tuple[tuple[Split, EvaluationPoint], ...] = ()
     train: bool = False
+    scale: Scale | None = None
+    sum: SumRequest | None = None
     broadcast: pydantic.SkipValidation[Broadcast | None] = field(default=None, metadata={"record": Broadcast})
     message: pydantic.SkipValidation[Broadcast | None] = field(default=None, metadata={"record": Broadcast})
 
@@ -165,7 +172,8 @@ class Reply(WireMessage):
     """The answer of a hospital.
 
     ``outcome``: the work is ``done``, was ``refused`` or has ``failed``, the latter two with a ``reason`` in words.
-    ``state`` is the digest of its new state; ``seconds`` the time spent, by purpose.
+    ``state`` is the digest of its new state; ``seconds`` the time spent, by purpose. With secure aggregation there is
+    no ``upload``: ``sum`` is the answer to a stage of a sum, ``masked`` its vector.
     """
 
     client: str
@@ -176,4 +184,6 @@ class Reply(WireMessage):
     state: str | None = None
     evaluations: tuple[EvaluationResult, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    sum: SumReply | None = None
     upload: pydantic.SkipValidation[Upload | None] = field(default=None, metadata={"record": Upload})
+    masked: pydantic.SkipValidation[MaskedVector | None] = field(default=None, metadata={"record": MaskedVector})

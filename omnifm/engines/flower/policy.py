@@ -64,6 +64,11 @@ def reasons_against_experiment(policy: ClientPolicy, experiment: Experiment) -> 
             yield f"{setting} = {asked} is {'less' if asked < bound else 'more'} than policy.{key} = {bound}."
     if 0 < policy.epochs < (epochs := local_epochs(experiment)):
         yield f"{epochs} passes over the training data a round are more than policy.epochs = {policy.epochs}."
+    privacy, least = experiment.privacy, policy.secure_threshold
+    if not privacy.secure_aggregation and policy.secure_aggregation == "required":
+        yield "privacy.secure_aggregation = false: no upload leaves here by itself (policy.secure_aggregation)."
+    if privacy.secure_aggregation and privacy.secure_threshold < least:
+        yield f"privacy.secure_threshold = {privacy.secure_threshold} is less than policy.secure_threshold = {least}."
 
 
 def algorithm_names(experiment: Experiment) -> list[str]:

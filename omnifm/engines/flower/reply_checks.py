@@ -77,8 +77,12 @@ def check_properties(properties: ClientProperties) -> None:
     _expect(fits, "odd versions")
 
 
-def check_work(reply: Reply, *, stats: ClientStats, task: Task, evaluations: Sequence[object], train: bool) -> None:
+def check_work(
+    reply: Reply, *, stats: ClientStats, task: Task, evaluations: Sequence[object], train: bool, summed: bool = False
+) -> None:
     """Check that a reply answers what was asked, with possible scores and numbers of samples.
+
+    ``summed`` is whether an upload stays at the hospital until it is summed.
 
     Raises:
         InvalidReplyError: it does not; says in what.
@@ -87,7 +91,10 @@ def check_work(reply: Reply, *, stats: ClientStats, task: Task, evaluations: Seq
     for one in reply.evaluations:
         check_scores(one, task)
     upload = reply.upload
-    _expect((upload is not None) == train, "it has not trained" if train else "it was not asked to train")
+    if summed:
+        _expect(upload is None, "its upload was not to leave by itself")
+    else:
+        _expect((upload is not None) == train, "it has not trained" if train else "it was not asked to train")
     if upload is None:
         return
     _expect(upload.client == stats.name, f"its upload is signed {upload.client!r:.80}")

@@ -22,7 +22,7 @@ def reject_form(request: Request) -> str:
     evaluations = request.evaluations
     if not 0 < len(request.arm) <= TEXT or not request.arm.isprintable():
         return f"The name of the arm must be one to {TEXT} printable characters."
-    if not _RUN.fullmatch(request.run) and (broadcast is not None or request.run):
+    if not _RUN.fullmatch(request.run) and (broadcast is not None or request.sum is not None or request.run):
         return f"{request.run[:TEXT]!r} is not a valid run name."
     if not 0 <= request.issued < 2**63:
         return "The number of the request is not possible."
@@ -37,6 +37,8 @@ def reject_form(request: Request) -> str:
         return "The same scores are asked for twice."
     if _too_deep(request.experiment) or len(json.dumps(request.experiment)) > DOCUMENT:
         return f"The experiment is longer than {DOCUMENT} characters, or nested deeper than {DEPTH} tables."
+    if request.sum is not None and (broadcast is not None or evaluations or request.train):
+        return "A stage of a secure sum is asked for together with other work."
     if broadcast is not None and not (type(broadcast.round) is int and 0 < broadcast.round < 2**31):
         return "The round is not a number from 1 on."
     return ""

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from omnifm.engines.flower.engine import FlowerEngine
 from omnifm.engines.flower.event_log import EventLog
 from omnifm.engines.flower.membership import Membership, agree, dissenters, read_membership
 from omnifm.engines.flower.messages import Request
+from omnifm.engines.flower.secure_aggregation.secure_engine import SecureFlowerEngine
 from omnifm.engines.flower.set_aside import SetAside
 from omnifm.engines.flower.status_log import Events
 from omnifm.engines.flower.transport import GridTransport
@@ -110,8 +112,9 @@ class FlowerBackend:
 
     def engine(self, name: str, arm: Arm, checkpoints: CheckpointManager) -> FlowerEngine:
         """Return the engine for an arm."""
-        weights = self._weights.get(arm.experiment.init, "")
-        return FlowerEngine(
+        secure_sum = arm.runtime.secure_sum
+        make = FlowerEngine if secure_sum is None else partial(SecureFlowerEngine, secure_sum=secure_sum)
+        return make(
             name,
             arm,
             membership=self._membership,
@@ -119,7 +122,7 @@ class FlowerBackend:
             checkpoints=checkpoints,
             settings=self._settings,
             set_aside=self._set_aside,
-            weights=weights,
+            weights=self._weights.get(arm.experiment.init, ""),
         )
 
 

@@ -51,5 +51,9 @@ class SetAside(Callback):
             self.reject(client, reason, event.round)
         if event.refused:
             self._events.log("refused", text=event.refused, arm=event.arm.name, round=event.round)
-        for client in event.clients:
+        self.counted(event.clients)
+
+    def counted(self, clients: Iterable[str]) -> None:
+        """Start again with hospitals whose uploads have counted."""
+        for client in clients:
             del self._strikes[client]

@@ -27,10 +27,12 @@ from omnifm.checkpoint.client_store import file_name
 from omnifm.config.experiment import Plan
 from omnifm.data.federated_dataset import load_dataset
 from omnifm.engines.flower.agreed_policy import agreed_policy
+from omnifm.engines.flower.certificates import make_authority
 from omnifm.engines.flower.client_app import answered
 from omnifm.engines.flower.client_config import read_client_config
 from omnifm.engines.flower.deploy_settings import DeploySettings
 from omnifm.engines.flower.flwr_env import QUIET
+from omnifm.engines.flower.secure_aggregation.credentials import write_credentials
 from omnifm.engines.flower.server import FlowerBackend
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.utils.errors import DeploymentError
@@ -143,10 +145,10 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
     # All are in one house here: there is nobody from whom a small hospital, or a long run, must be protected.
     free = {"minimum_patients": 1, "rounds_a_day": 0, "minutes": _LIFE / 60, "megabytes": 1e6, "personal": ()}
     policy = {**asdict(agreed_policy(plan)), **free}
-    files = {}
+    authority, files = make_authority("simulation"), {}
     for client in dataset.clients:
         place = (folder / "hospitals" / file_name(client.name)).absolute()
-        place.mkdir(parents=True, exist_ok=True)
+        write_credentials(place, client.name, authority)
         data = {
             "root": str(Path(first.data.root).expanduser().absolute()),
             "cache": _absolute(first.data.cache),

@@ -11,12 +11,19 @@ from omnifm.utils.settings import BelowOne, Count, settings
 class LlavaSettings:
     """The table ``llava`` of the task's section.
 
-    ``model`` is a folder, or ``owner/name`` on the Hugging Face hub. ``train = "connector"`` trains the projector
-    between image encoder and language model (and the spectral adapter before it), ``"connector+llm"`` also a low-rank
-    change of the language model's attention (LoRA: Hu et al., ICLR 2022) of rank ``rank``, scaled by ``alpha / rank``,
-    with ``dropout`` on what goes into it. All else is frozen. ``lora`` is a folder as an export or PEFT writes it, to
-    start from; its rank and scale then hold. ``dtype`` is the type of the frozen weights; what is trained is float32.
-    ``max_new_tokens`` bounds an answer.
+    What is not trained is frozen.
+
+    Attributes:
+        model: a folder, or ``owner/name`` on the Hugging Face hub.
+        train: ``connector`` trains the projector between image encoder and language model (and the spectral adapter
+            before it), ``connector+llm`` also a low-rank change of the language model's attention (LoRA: Hu et al.,
+            ICLR 2022).
+        rank: the rank of that change.
+        alpha: its scale: it is multiplied by alpha / rank.
+        dropout: the rate of dropout on what goes into it.
+        lora: a folder as an export or PEFT writes it, to start from; its rank and scale then hold.
+        dtype: the type of the frozen weights; what is trained is float32.
+        max_new_tokens: the most tokens of an answer.
     """
 
     model: str = ""

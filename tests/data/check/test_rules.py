@@ -138,7 +138,7 @@ def test_images_of_one_content(copies: list[tuple[int, str, str]]) -> None:
         ("error", "t.csv, row 4"),
         ("error", "t.csv, row 5"),
     ]
-    assert "as that of t.csv, row 2, which is in train and this in test" in found[0].text
+    assert "as that of t.csv, row 2, which is for training, and this for test" in found[0].text
     assert "labelled 'b' here and 'a' there" in found[1].text
 
 

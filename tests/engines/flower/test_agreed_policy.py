@@ -48,3 +48,11 @@ def test_a_model_that_is_not_on_this_machine_is_listed() -> None:
     policy = agreed_policy(make_plan({"task": "vqa", "vqa": {"network": "llava", "llava": {"model": "owner/name"}}}))
     assert policy.models == ("owner/name",)
     assert policy.parameters == 100_000_000
+
+
+def test_sums_are_demanded_where_every_arm_has_them() -> None:
+    summed = {"privacy": {"secure_aggregation": True, "secure_threshold": 4}, "checks": {"max_norm": 0.0}}
+    policy = agreed_policy(make_plan({"algorithm": "fedavg", **summed}))
+    assert (policy.secure_aggregation, policy.secure_threshold) == ("required", 4)
+    mixed = agreed_policy(make_plan({"arms": {"a": {"algorithm": "fedavg", **summed}, "b": {"algorithm": "local"}}}))
+    assert (mixed.secure_aggregation, mixed.secure_threshold) == ("allowed", 3)
