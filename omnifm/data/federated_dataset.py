@@ -97,11 +97,7 @@ class FederatedDataset:
     files: Mapping[str, ReadFile] = field(default_factory=dict, repr=False)
 
     def client(self, name: str) -> ClientData:
-        """Return the hospital of this name.
-
-        Raises:
-            DataError: there is none.
-        """
+        """Return the hospital of this name; a DataError says which is nearest, if there is none."""
         known = {client.name: client for client in self.clients}
         if name not in known:
             raise DataError(f"There is no client {name!r}. {did_you_mean(name, known)}")
