@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from rich.console import Console
 
 from omnifm.callbacks.callback import Callback
@@ -25,6 +26,7 @@ from omnifm.prediction.requests import requests_of
 from omnifm.results.findings import read_findings
 from omnifm.results.frame import read_results
 from omnifm.results.result_folder import is_comparison
+from omnifm.results.statements import statements
 from omnifm.results.write import summary_frame
 from omnifm.runs.backend import make_backend
 from omnifm.runs.run import execute_locked, plan_of
@@ -61,7 +63,12 @@ class Results:
         return self.folder / "report.html"
 
     def _repr_html_(self) -> str:
-        return str(self.summary.dropna(axis="columns", how="all").to_html(float_format="{:.4g}".format))
+        """Return what a notebook shows: the findings in words, and the summary."""
+        found = read_findings(self.folder)
+        text = Markup("<p><b>{}</b> ({})</p>").format(found.folder.name, self.folder)
+        text += Markup("").join(Markup("<p>{}</p>").format(said) for said in statements(found))
+        table = summary_frame(found).dropna(axis="columns", how="all")
+        return f"{text}{table.to_html(float_format='{:.4g}'.format)}"
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,7 @@ def run(
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
     engine: str = "in-process",
+    overwrite: bool = False,
 ) -> Run:
     """Train every arm of an experiment and write the report, as ``omnifm run`` does.
 
@@ -168,14 +176,15 @@ def run(
         workers: how many clients train at a time; one a core if not given.
         callbacks: receive the events, besides those that the experiment names.
         engine: ``in-process``, or ``flower-simulation``.
+        overwrite: remove what the folder holds of an earlier run, and start again.
 
     Raises:
         OmniFMError: a setting does not fit, data cannot be read, the folder is in use or holds a run; says what to do.
         OutOfTime: a callback has asked to pause; :func:`resume` continues it.
     """
     plan = read_plan(_given(experiment), set)
-    folder = RUNS / plan.name if out is None else Path(out)
-    return Run(folder, execute_locked(plan, folder, make_backend(engine, _count(workers)), callbacks))
+    folder, backend = RUNS / plan.name if out is None else Path(out), make_backend(engine, _count(workers))
+    return Run(folder, execute_locked(plan, folder, backend, callbacks, overwrite=overwrite))
 
 
 def resume(
@@ -216,6 +225,7 @@ def compare(
     resume: FolderPath | None = None,
     workers: int | None = None,
     callbacks: Sequence[Callback] = (),
+    overwrite: bool = False,
 ) -> ComparisonResults:
     """Compare algorithms under one budget, as ``omnifm compare`` does.
 
@@ -230,6 +240,7 @@ def compare(
         resume: the folder of a comparison to continue, in place of ``out``.
         workers: as in :func:`run`.
         callbacks: as in :func:`run`.
+        overwrite: as in :func:`run`.
 
     Raises:
         OmniFMError: as :func:`run`.
@@ -251,7 +262,7 @@ def compare(
     fresh = options.design(given.document) if given and resume is None else None
     folder = ComparisonFolder(Path(resume or out or RUNS / (fresh.name if fresh else "")))
     silent = StageProgress(Console(quiet=True))
-    compare_locked(given, fresh, options, folder, _count(workers), silent, TimeLimit(), callbacks)
+    compare_locked(given, fresh, options, folder, _count(workers), silent, TimeLimit(), callbacks, overwrite=overwrite)
     return ComparisonResults(folder.path)
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ from omnifm import cli
 from omnifm.utils.signals import SIGNALS
 
 ROUNDS = 6
+_TOLD = r"\d\d:\d\d:\d\d "
 HOSPITALS = {"a": "CT", "b": "MRI", "c": "PET"}
 
 
@@ -34,6 +36,16 @@ class Outcome:
 
     status: int
     text: str
+
+    @property
+    def rounds(self) -> list[str]:
+        """The lines that tell how a round went, since no terminal is there, without their time of day."""
+        return [line[9:] for line in self.text.splitlines() if re.match(_TOLD, line)]
+
+    @property
+    def said(self) -> str:
+        """What was printed besides."""
+        return "".join(line for line in self.text.splitlines(keepends=True) if not re.match(_TOLD, line))
 
 
 def write_images(root: Path, folders: dict[str, str] | None = None, count: int = 10) -> list[dict[str, Any]]:

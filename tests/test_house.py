@@ -34,6 +34,7 @@ OF_THE_ALPHABET = {
     "omnifm/networks/compact_vqa.py",
     "omnifm/data/breakhis.py",
     "omnifm/results/charts.py",
+    "omnifm/utils/fonts.py",
     "docs/data.md",
 }
 """Files in which letters are those of the alphabet."""

@@ -8,12 +8,13 @@ from typing import TypeVar
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.mlflow import MLflow
 from omnifm.callbacks.tensorboard import TensorBoard
+from omnifm.callbacks.wandb import WandB
 from omnifm.config.checking import checked
 from omnifm.config.toml import Document
 from omnifm.utils.errors import ExperimentError, did_you_mean
 from omnifm.utils.registration import class_decorator
 
-CALLBACKS: dict[str, type[Callback]] = {"mlflow": MLflow, "tensorboard": TensorBoard}
+CALLBACKS: dict[str, type[Callback]] = {"mlflow": MLflow, "tensorboard": TensorBoard, "wandb": WandB}
 _CallbackClass = TypeVar("_CallbackClass", bound=type[Callback])
 
 

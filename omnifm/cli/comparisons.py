@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from omnifm.cli.console import err, print_tables
-from omnifm.cli.options import Limit, NoCache, Set, Workers
+from omnifm.cli.options import Limit, NoCache, Overwrite, Set, Workers, new_folder
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
 
@@ -30,11 +30,13 @@ def compare(
     resume: Annotated[Path | None, typer.Option(help="Resume the comparison in this folder.")] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
+    overwrite: Overwrite = False,
     no_cache: NoCache = False,
 ) -> None:
     """Compare algorithms: same network, data, rounds and tuning budget; tables and a report."""
     started = time.monotonic()
     from omnifm.callbacks.progress import StageProgress
+    from omnifm.callbacks.round_lines import StageLines
     from omnifm.callbacks.time_limit import TimeLimit
     from omnifm.comparison.compare import compare_locked
     from omnifm.comparison.comparison_folder import ComparisonFolder, ComparisonOptions
@@ -52,11 +54,21 @@ def compare(
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
     fresh = options.design(given.document) if given and resume is None else None
-    folder = ComparisonFolder(resume or out or Path("runs") / (fresh.name if fresh else ""))
+    folder = ComparisonFolder(resume or out or new_folder(fresh.name if fresh else "", overwrite))
     begun = folder.has_begun
     guard = kept("cells", folder.path, begun)
-    with stoppable("compare", "cells", folder.path, begun), StageProgress(err) as live:
+    progress = StageProgress(err) if err.is_terminal else StageLines(err)
+    with stoppable("compare", "cells", folder.path, begun), progress as live:
         compare_locked(
-            given, fresh, options, folder, workers or auto_workers(), live, limit, guard=guard, use_cache=not no_cache
+            given,
+            fresh,
+            options,
+            folder,
+            workers or auto_workers(),
+            live,
+            limit,
+            guard=guard,
+            overwrite=overwrite,
+            use_cache=not no_cache,
         )
     print_tables(terminal_tables(folder.path), folder.path)

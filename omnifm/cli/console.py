@@ -5,13 +5,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
+from rich.table import Table
 
 from omnifm.utils.terminal import SafeConsole
 
-out, err = SafeConsole(), SafeConsole(stderr=True)
+
+class _Output(SafeConsole):
+    """Prints tables without lines where no terminal is, for other programs; wide enough that no cell is folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not self.is_terminal:
+            self.width = max(100, self.width)  # what the tables are made for
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print."""
+        for table in objects if not self.is_terminal else ():
+            if isinstance(table, Table):
+                table.box, table.pad_edge = None, False
+        super().print(*objects, **options)
+
+
+out, err = _Output(), SafeConsole(stderr=True)
 
 
 def say(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from omnifm.cli.console import err, print_tables, say
-from omnifm.cli.options import Limit, NoCache, Set, Workers
+from omnifm.cli.options import Limit, NoCache, Overwrite, Set, Workers, new_folder
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
 
@@ -32,6 +32,7 @@ def run(
             metavar="in-process|flower-simulation", help="The engine that runs the clients; Flower's needs Ray."
         ),
     ] = "in-process",
+    overwrite: Overwrite = False,
     no_cache: NoCache = False,
 ) -> None:
     """Train every arm of an experiment, print the table of test results, and write the report."""
@@ -42,8 +43,8 @@ def run(
     _check_options("run", experiment, overrides, out, resume)
     limit = TimeLimit(time_limit, started)
     given = None if experiment is None else read_plan(experiment, overrides or ())
-    folder = resume or out or Path("runs") / (given.name if given else "")
-    _execute("run", given, folder, resume is None, workers, limit, engine, use_cache=not no_cache)
+    folder = resume or out or new_folder(given.name if given else "", overwrite)
+    _execute("run", given, folder, resume is None, workers, limit, engine, overwrite=overwrite, use_cache=not no_cache)
 
 
 def pretrain(
@@ -59,6 +60,7 @@ def pretrain(
     ] = None,
     workers: Workers = "auto",  # type: ignore[assignment]
     time_limit: Limit = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train on all data in one place, and write the weights that other experiments may start from (init = FILE)."""
     started = time.monotonic()
@@ -73,9 +75,9 @@ def pretrain(
     given = None if experiment is None else pretraining_plan(read_plan(experiment, overrides or ()))
     file = file_of(resume) if resume else out or file_of(Path("runs") / (given.name if given else ""))
     folder = resume or folder_of(file)
-    if resume is None and file.exists():
-        raise ExperimentError(f"{file} exists already. Give another --out.")
-    plan = _execute("pretrain", given, folder, resume is None, workers, limit)
+    if resume is None and file.exists() and not overwrite:
+        raise ExperimentError(f"{file} exists already. Give another --out, or --overwrite.")
+    plan = _execute("pretrain", given, folder, resume is None, workers, limit, overwrite=overwrite)
     write_start(LoadedArm.of(folder, plan), file)
     say(f"Weights: {file}")
 
@@ -126,10 +128,12 @@ def _execute(
     limit: TimeLimit,
     engine: str = "in-process",
     *,
+    overwrite: bool = False,
     use_cache: bool = True,
 ) -> Plan:
     """Run a plan in its folder and print the tables."""
     from omnifm.callbacks.progress import LiveProgress
+    from omnifm.callbacks.round_lines import RoundLines
     from omnifm.results.write import terminal_tables
     from omnifm.runs.backend import make_backend
     from omnifm.runs.run import execute_locked, has_begun
@@ -137,8 +141,18 @@ def _execute(
 
     begun = partial(has_begun, folder)
     backend, live = make_backend(engine, workers or auto_workers()), LiveProgress(err)
+    lines = [] if err.is_terminal else [RoundLines(err)]
     guard = kept("rounds", folder, begun)
     with stoppable(command, "rounds", folder, begun), live:
-        plan = execute_locked(given, folder, backend, [limit, live], fresh=fresh, guard=guard, use_cache=use_cache)
+        plan = execute_locked(
+            given,
+            folder,
+            backend,
+            [limit, live, *lines],
+            fresh=fresh,
+            overwrite=overwrite,
+            guard=guard,
+            use_cache=use_cache,
+        )
     print_tables(terminal_tables(folder), folder)
     return plan

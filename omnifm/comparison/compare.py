@@ -26,6 +26,7 @@ from omnifm.data.recorded_dataset import load_recorded, warn_of_no_record
 from omnifm.results.write import write_results
 from omnifm.runs.arm import make_arm
 from omnifm.runs.backend import LocalBackend
+from omnifm.runs.clearing import clear
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays
 from omnifm.utils.errors import IncompatibleError, NonFiniteLossError, OutOfTime
@@ -205,12 +206,13 @@ def compare_locked(
     limit: TimeLimit,
     callbacks: Sequence[Callback] = (),
     guard: AbstractContextManager[object] | None = None,
+    overwrite: bool = False,
     use_cache: bool = True,
 ) -> None:
     """Create a comparison of a ``fresh`` design, or resume the folder's, and run it, its folder locked.
 
-    ``guard`` is entered after the folder has been checked and before anything runs; ``use_cache`` is as in
-    :class:`Comparison`.
+    ``guard`` is entered after the folder has been checked and before anything runs. With ``overwrite`` a run or
+    comparison that the folder holds is removed first. ``use_cache`` is as in :class:`Comparison`.
 
     Raises:
         FolderInUseError: another process holds the folder.
@@ -220,6 +222,8 @@ def compare_locked(
         folder.check_begun()  # else a lock file would be left in an unrelated folder
     with locked(folder.path):
         if given and fresh:
+            if overwrite:
+                clear(folder.path)
             folder.check_free()
             folder.keep_weights(fresh, given.weights)
             folder.data.forget()  # of a comparison that never began

@@ -126,10 +126,11 @@ class ComparisonFolder:
         """
         if self.has_begun():
             raise ExperimentError(
-                f"{self.path} holds a comparison already. Give another --out, or resume it: --resume {self.path}."
+                f"{self.path} holds a comparison already. Give another --out, or resume it: --resume {self.path}. "
+                f"--overwrite removes it."
             )
         if self.document.exists():
-            raise ExperimentError(f"{self.path} holds a run already. Give another --out.")
+            raise ExperimentError(f"{self.path} holds a run already. Give another --out, or --overwrite it.")
 
     def open(self, document: Document, options: ComparisonOptions) -> None:
         """Create the folder and its files.
@@ -151,11 +152,8 @@ class ComparisonFolder:
         Raises:
             ExperimentError: there is none, or it has changed since; names the difference.
         """
-        self.check_begun()
+        old = self.design()
         remove_strays(self.path)
-        old_options = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
-        old_document = read_plan(self.document).document
-        old = ComparisonOptions(**{**old_options, "sweep": tuple(old_options["sweep"])}).design(old_document)
         if document is None:
             return old
         given = options.design(document)
@@ -165,6 +163,16 @@ class ComparisonFolder:
                 f"to continue the old one, or start a new one with another --out."
             )
         return given
+
+    def design(self) -> Design:
+        """Return the design of the comparison in this folder, which is not changed.
+
+        Raises:
+            ExperimentError: there is none, or its files are damaged.
+        """
+        self.check_begun()
+        asked = json.loads(self.record.read_text(encoding="utf-8"))["asked"]
+        return ComparisonOptions(**{**asked, "sweep": tuple(asked["sweep"])}).design(read_plan(self.document).document)
 
     def cell(self, cell: Cell) -> ArmFolder:
         """Return the folder of a cell."""

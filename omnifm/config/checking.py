@@ -55,11 +55,12 @@ def validator(kind: type) -> TypeAdapter[Any]:
 
 
 def _message(kind: type, error: Any, prefix: tuple[str, ...]) -> str:
-    place = [*prefix, *(str(step) for step in error["loc"])]
+    place = [*prefix, *_written(kind, error["loc"])]
     key = ".".join(place)
     if error["type"] == "unexpected_keyword_argument":
         return f"Unknown key {key!r}. {did_you_mean(place[-1], _keys_at(kind, error['loc'][:-1]))}"
     text = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be").rstrip(".")
+    text = text.replace("a valid array", "a list").replace("an object", "a table")  # as TOML calls them
     if words := _WORDS.get(error["type"]):
         text = words.format(**error.get("ctx", {}))
     end = "" if text.endswith("?") else "."
@@ -69,12 +70,27 @@ def _message(kind: type, error: Any, prefix: tuple[str, ...]) -> str:
     return f"{said}{shown}{end}"
 
 
+def _written(kind: Any, path: Sequence[Any]) -> list[str]:
+    """Return the steps of a path as one writes them: without the kind of a source, by which pydantic found its keys."""
+    return [
+        str(step)
+        for place, step in enumerate(path)
+        if isinstance(step, int) or _type_at(kind, path[:place]) is not Source
+    ]
+
+
 def _keys_at(kind: Any, path: Sequence[Any]) -> list[str]:
     """Return the keys that the dataclass at ``path`` below ``kind`` accepts."""
+    kind = _type_at(kind, path)
+    return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+
+
+def _type_at(kind: Any, path: Sequence[Any]) -> Any:
+    """Return the annotation at ``path`` below the dataclass ``kind``."""
     for step in path:
         inner = typing.get_type_hints(kind).get(step) if dataclasses.is_dataclass(kind) else None
         kind = inner if inner is not None else _member(kind, step)
-    return [f.name for f in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    return kind
 
 
 def _member(kind: Any, step: Any) -> Any:

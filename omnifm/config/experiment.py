@@ -215,6 +215,7 @@ def make_experiment(document: Mapping[str, Any]) -> Experiment:
     for key in document:
         if key not in _PLAIN and key not in known:
             raise ExperimentError(f"Unknown key {key!r}. {did_you_mean(key, (*_PLAIN, *known))}")
+    _check_name(document.get("name"))
     plain: Experiment = checked(Experiment, {k: v for k, v in document.items() if k in _PLAIN}, ())
     _check_device(plain.device)
     sections = {name: checked(kind, document.get(name, {}), (name,)) for name, kind in known.items()}
@@ -254,11 +255,21 @@ def to_document(experiment: Experiment) -> Document:
     return {**plain, **{name: values for name, values in sections.items() if name in used and values}}
 
 
+def _check_name(name: Any) -> None:
+    """Refuse a name that cannot be a folder's: a run goes to ``runs/NAME``."""
+    if isinstance(name, str) and (not name.strip(". ") or any(letter in name for letter in "/\\\0")):
+        raise ExperimentError(
+            f"name = {name!r}: a run's folder is called so (runs/NAME). Leave out slashes; --out puts it anywhere."
+        )
+
+
 def _check_device(name: str) -> None:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
+        if reason.startswith("Could not run"):  # a list of all that torch was built for
+            reason = f"this torch was built without {torch.device(name).type}, or the machine has none"
         raise ExperimentError(f"device = {name!r} cannot be used on this machine: {reason}. Use 'cpu'.") from None
 
 

@@ -7,6 +7,7 @@ source only: that an image of one set shows no sign of another set's disease, no
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -96,16 +97,14 @@ class FederatedDataset:
     files: Mapping[str, ReadFile] = field(default_factory=dict, repr=False)
 
     def client(self, name: str) -> ClientData:
-        """Return the hospital of this name.
+        """Return the hospital of this name; a DataError says which is nearest, if there is none."""
+        known = {client.name: client for client in self.clients}
+        if name not in known:
+            raise DataError(f"There is no client {name!r}. {did_you_mean(name, known)}")
+        return known[name]
 
-        Raises:
-            DataError: there is none.
-        """
-        for client in self.clients:
-            if client.name == name:
-                return client
-        names = [client.name for client in self.clients]
-        raise DataError(f"There is no client {name!r}. {did_you_mean(name, names)}")
+    def _repr_html_(self) -> str:
+        return importlib.import_module("omnifm.data.notebook").dataset_html(self)  # type: ignore[no-any-return]
 
 
 def load_dataset(

@@ -15,6 +15,7 @@ from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.images import pixels
 from omnifm.data.modality_profiles import ModalityProfile
 from omnifm.data.subset import ClientData, Subset
+from omnifm.utils.fonts import all_scripts
 
 SAMPLES = 6
 MOST_CLIENTS = 16
@@ -63,6 +64,11 @@ def picture(
         profiles: of the modalities, drawn below the clients: how bright their images are, and their spectra.
         low_pass: the fraction of the spectrum that the adapter reads, marked in the spectra.
     """
+    with all_scripts():
+        _draw(dataset, path, profiles, low_pass)
+
+
+def _draw(dataset: FederatedDataset, path: Path, profiles: Sequence[ModalityProfile], low_pass: float) -> None:
     shown = dataset.clients[:MOST_CLIENTS]
     groups = sorted({client.group for client in dataset.clients})
     # Made without pyplot, so that neither a display nor global state is needed.

@@ -41,6 +41,7 @@ class InProcess:
             importlib.import_module(module)  # else every worker does, which takes seconds
         folder = states or ClientStateStore.temporary()
         self.runtime, self._states = runtime, StoredStates(folder)
+        self._seconds: dict[str, float] = {}
         self._process_pool = ProcessPoolEngine(runtime, folder, workers) if workers > 1 else None
         if self._process_pool is None:
             keep_heap()
@@ -63,6 +64,11 @@ class InProcess:
     def samples(self) -> dict[str, int]:
         """The clients' numbers of training samples; in a private run, of patients with noise."""
         return {name: self.runtime.samples(name, self._states.folder) for name in self.runtime.clients}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each client's last update took where it was computed."""
+        return self._seconds
 
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
@@ -100,10 +106,11 @@ class InProcess:
             if self._process_pool is None
             else self._process_pool.update(broadcast, clients, digests, messages)
         )
-        for name, (upload, digest) in zip(clients, done, strict=True):
+        for name, (upload, digest, seconds) in zip(clients, done, strict=True):
             digests.pop(name, None)
             if digest is not None:
                 digests[name] = digest
+            self._seconds[name] = seconds
             yield upload
 
     def evaluate(

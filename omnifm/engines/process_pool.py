@@ -77,8 +77,8 @@ class ProcessPoolEngine:
 
     def update(
         self, broadcast: Broadcast, clients: Sequence[str], states: Mapping[str, str], messages: Messages
-    ) -> Iterator[tuple[Upload, str | None]]:
-        """Train the clients; yield the upload and the new state of each, in order."""
+    ) -> Iterator[tuple[Upload, str | None, float]]:
+        """Train the clients; yield the upload, the new state and the seconds of each, in order."""
         reference = self._publish(broadcast)
         pending: dict[str, _Training] = {}
 
@@ -86,10 +86,10 @@ class ProcessPoolEngine:
             pending[client] = _Training(reference, self._addressed(client, states, messages), self._memory.claim())
             return pending[client]
 
-        for client, (size, state) in zip(clients, self._worker_pool.run(clients, request), strict=True):
+        for client, (size, state, seconds) in zip(clients, self._worker_pool.run(clients, request), strict=True):
             done = pending.pop(client)
             self._let_go(done.client)
-            yield self._memory.read(done.region, size, Upload, release=True), state
+            yield self._memory.read(done.region, size, Upload, release=True), state, seconds
 
     def evaluate(
         self,
@@ -136,13 +136,14 @@ class ProcessPoolEngine:
         return _BroadcastRef(self._sent, self._memory.write(self._board, broadcast))
 
     def _work(self, request: _Training | _Evaluation) -> Any:
-        """Handle a request in a worker: return the size of the upload and the new state, or the scores."""
+        """Handle a request in a worker: return the upload's size, the new state and the seconds, or the scores."""
         broadcast = self._received(request.reference)
         if isinstance(request, _Evaluation):
             return [self._evaluated(broadcast, client, request.split, request.point) for client in request.clients]
         name, state, _ = request.client
-        upload, after = self._runtime.update_stored(self._own(broadcast, request.client), name, state, self._states)
-        return self._memory.write(request.region, upload), after
+        received = self._own(broadcast, request.client)
+        upload, after, seconds = self._runtime.update_stored(received, name, state, self._states)
+        return self._memory.write(request.region, upload), after, seconds
 
     def _evaluated(self, broadcast: Broadcast, client: _Client, split: Split, point: EvaluationPoint) -> Scores:
         received = self._own(broadcast, client)

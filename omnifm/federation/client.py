@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -68,10 +69,15 @@ class ClientRuntime:
 
     def update_stored(
         self, broadcast: Broadcast, name: str, digest: str | None, states: ClientStateStore
-    ) -> tuple[Upload, str | None]:
-        """Train one client whose state is stored in a folder; return its upload and the digest of its new state."""
+    ) -> tuple[Upload, str | None, float]:
+        """Train one client whose state is stored in a folder.
+
+        Returns:
+            Its upload, the digest of its new state, and the seconds that this took.
+        """
+        started = time.perf_counter()
         upload, after = self.update(broadcast, name, states.read(name, digest), states.vault(name))
-        return upload, states.keep(name, after)
+        return upload, states.keep(name, after), time.perf_counter() - started
 
     def evaluate(
         self,

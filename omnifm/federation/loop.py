@@ -78,6 +78,11 @@ class Engine(Protocol):
         """The clients' numbers of training samples, as agreed before training."""
         ...
 
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """How long each client's last update took, as far as it is known; nothing is decided by it."""
+        ...
+
     def restore(self, states: Mapping[str, ClientState]) -> None:
         """Replace the clients' states."""
         ...
@@ -195,7 +200,9 @@ class Federation:
             for upload in uploads:
                 check_interrupts()
                 told = {"loss": upload.loss, "samples": upload.samples, **upload.notes}
-                names = ("loss", "samples", *((SUMMED_CLIENTS,) if self.summed else ("accepted", "epsilon")))
+                names = ("loss", "samples", "seconds", *((SUMMED_CLIENTS,) if self.summed else ("accepted", "epsilon")))
+                if upload.client in (took := self.engine.seconds) and "epsilon" not in told:
+                    told["seconds"] = round(took[upload.client], 3)
                 clients[upload.client] = {name: told[name] for name in names if told.get(name) is not None}
                 # each client of a sum sends eight bytes for the four of a number
                 sizes.append(2 * upload.notes[SUMMED_CLIENTS] * upload.size if self.summed else upload.size)

@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from omnifm.data.subset import ClientData
+from omnifm.utils.errors import ExperimentError
+
 Normalisation = Literal["group", "batch", "batch-personal"]
 GROUPS = 8
 
@@ -53,3 +56,21 @@ def measured_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+
+
+@contextmanager
+def can_normalise(client: ClientData) -> Iterator[None]:
+    """Say what to do where batch normalisation is asked for the spread of a single value in each channel.
+
+    Raises:
+        ExperimentError: in place of torch's ValueError; names the client.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ExperimentError(
+            f"Client {client.name!r} has a single training image and the network's features are 1 x 1, where batch "
+            f"normalisation has nothing to measure. Use norm = 'group' or a larger data.size, or leave the client out."
+        ) from None

@@ -115,7 +115,10 @@ def _read(folder: Path, picture: dict[str, str] | None) -> PictureFile | None:
     if picture is None:
         return None
     try:
-        data = (folder / picture["file"]).read_bytes()
+        path = (folder / picture["file"]).resolve()
+        if not path.is_relative_to(folder.resolve()):  # of a run that others have made
+            return None
+        data = path.read_bytes()
     except OSError:
         return None
     return PictureFile(picture.get("title", ""), data) if data.startswith(_PNG) and len(data) > 24 else None

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from omnifm.callbacks.metrics_log import MetricsLog
 from omnifm.config.toml import parse
@@ -165,6 +166,8 @@ def _read_run(folder: Path, document: dict[str, Any], common: dict[str, Any]) ->
 
 def _read_comparison(folder: Path, common: dict[str, Any]) -> ResultFolder:
     document = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    if "arms" not in document and "asked" in document:
+        return _read_begun_comparison(folder, document, common)
     return ResultFolder(
         name=str(document.get("name", folder.name)),
         arms=[_read_arm(folder, arm) for arm in document["arms"]],
@@ -172,6 +175,36 @@ def _read_comparison(folder: Path, common: dict[str, Any]) -> ResultFolder:
         seeds=[int(seed) for seed in document["seeds"]],
         levels=[float(level) for level in document["levels"]],
         tuning_seeds=[int(seed) for seed in document.get("tuning", {}).get("seeds", [])],
+        asked=dict(document.get("asked", {})),
+        **common,
+    )
+
+
+def _read_begun_comparison(folder: Path, document: dict[str, Any], common: dict[str, Any]) -> ResultFolder:
+    """Read a comparison whose record has not been written yet: the cells that are there.
+
+    Until an arm has a tested cell nobody knows which point it chose: each of several points is then an arm.
+    """
+    found: dict[str, dict[str, list[CellRecord]]] = {}
+    for path in sorted(folder.glob("cells/*/p*-s*-r*/experiment.toml")):
+        points = found.setdefault(unquote(path.parent.parent.name), {})
+        points.setdefault(path.parent.name.partition("-")[0], []).append(_read_cell(path.parent))
+    arms = []
+    for name, points in found.items():
+        chosen = {point: cells for point, cells in points.items() if any(cell.result for cell in cells)} or points
+        for point, cells in chosen.items():
+            algorithm = str(parse(cells[0].settings).get("algorithm", name))
+            label = name if len(chosen) == 1 else f"{name} ({point})"
+            kind = _RUN_KINDS.get(algorithm, "own")
+            arms.append(ArmRecord(name=label, algorithm=algorithm, kind=kind, cells=cells))
+    cells, experiment = [cell for arm in arms for cell in arm.cells], parse(common["experiment"])
+    own = float(experiment.get("federation", {}).get("participation", 1.0))
+    return ResultFolder(
+        name=str(experiment.get("name", folder.name)),
+        arms=arms,
+        metric=next((cell.result["main_metric"] for cell in cells if cell.result), None),
+        seeds=sorted({cell.seed for cell in cells}),
+        levels=list(dict.fromkeys([own, *(cell.level for cell in cells)])),
         asked=dict(document.get("asked", {})),
         **common,
     )

@@ -24,6 +24,7 @@ from omnifm.data.data_record import DataRecord
 from omnifm.results.write import write_results
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
+from omnifm.runs.clearing import clear
 from omnifm.runs.run_arm import run_arm
 from omnifm.utils.atomic_write import remove_strays, write_atomically
 from omnifm.utils.errors import ExperimentError
@@ -41,9 +42,11 @@ def create(out: Path, plan: Plan) -> Plan:
     """
     make_callbacks(plan.document)
     if (out / "comparison.json").exists():
-        raise ExperimentError(f"{out} holds a comparison already. Give another --out.")
+        raise ExperimentError(f"{out} holds a comparison already. Give another --out, or --overwrite it.")
     if has_begun(out):
-        raise ExperimentError(f"{out} holds a run already. Continue it with --resume {out}, or give another --out.")
+        raise ExperimentError(
+            f"{out} holds a run already. Continue it with --resume {out}, give another --out, or --overwrite it."
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
         DataRecord(out).forget()  # of a run that never began
@@ -120,13 +123,14 @@ def execute_locked(
     callbacks: Sequence[Callback] = (),
     *,
     fresh: bool = True,
+    overwrite: bool = False,
     guard: AbstractContextManager[object] | None = None,
     use_cache: bool = True,
 ) -> Plan:
     """Create a run, or resume one, and execute it, its folder locked.
 
-    ``guard`` is entered after the run is created and before it is executed. Without ``use_cache`` images are read anew
-    and not kept. Returns the plan.
+    With ``overwrite`` a run or comparison that the folder holds is removed first. ``guard`` is entered after the run is
+    created and before it is executed. Without ``use_cache`` images are read anew and not kept. Returns the plan.
 
     Raises:
         FolderInUseError: another process holds the folder.
@@ -135,6 +139,8 @@ def execute_locked(
     if not fresh:
         plan_of(out, "no run to resume")  # else a lock file would be left in an unrelated folder
     with locked(out):
+        if overwrite and fresh:
+            clear(out)
         plan = create(out, given) if given and fresh else reopen(out, given)
         with guard or nullcontext():
             execute(plan if use_cache else without_cache(plan), out, backend, callbacks)

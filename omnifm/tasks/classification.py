@@ -7,7 +7,8 @@ A row carries ``target`` ``(C,)`` over the union, ``allowed`` ``(C,)`` with the 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -71,6 +72,8 @@ class Classification(Task):
     main_metric = "accuracy"
     needs = "exclusive"
     axes = (2,)
+    sources = ("phantom", "manifest", "image_folder", "medmnist", "breakhis")
+    networks: ClassVar[Mapping[str, type]] = {"compact": CompactEncoder, "resnet18": ResNet18Encoder}
 
     def __init__(self, settings: ClassificationSettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape

@@ -7,8 +7,9 @@ and ``chroma`` ``(2, height, width)``, the colour of the first, which the fused 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import AfterValidator
@@ -95,6 +96,9 @@ class ImageFusion(Task):
 
     main_metric = "qabf"
     needs = "chroma"
+    sources = ("phantom_pairs", "manifest", "image_pairs")
+    learning_rate, optimizer = 0.004, "adamw"
+    networks: ClassVar[Mapping[str, type]] = {"u2fusion": DenseEncoder}
     score_range = (0.0, 1.1)
     imports = ("monai.metrics",)
     images = 2

@@ -8,7 +8,8 @@ regions (Isensee et al., nnU-Net for Brain Tumor Segmentation, BrainLes 2020): b
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,9 @@ class Segmentation(Task):
 
     main_metric = "dice"
     needs = "mask"
+    sources = ("phantom_regions", "manifest", "masked_folder", "brats")
+    learning_rate, optimizer = 0.005, "adamw"
+    networks: ClassVar[Mapping[str, type]] = {"unet": UNetEncoder}
     imports = ("monai.metrics",)
 
     def __init__(self, settings: SegmentationSettings, shape: DataShape) -> None:

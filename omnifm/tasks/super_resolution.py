@@ -6,7 +6,8 @@ bicubic enlargement is what it has learned. That plain enlargement is always eva
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -78,6 +79,9 @@ class SuperResolution(Task):
     """The task (see ``Task``)."""
 
     main_metric = "psnr"
+    sources = ("phantom", "manifest", "image_folder", "tile_folder")
+    learning_rate, optimizer = 0.002, "adamw"
+    networks: ClassVar[Mapping[str, type]] = {"edsr": FeatureExtractor}
     score_range = (-100.0, 100.0)
     imports = ("monai.metrics",)
 

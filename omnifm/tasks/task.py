@@ -6,6 +6,7 @@ spectral adapter to the federation, is the same for every task.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -123,6 +124,9 @@ class Task:
     spatial axes its network takes: data that do not fit are refused before anything runs. ``images`` is how many
     registered images make one example. ``no_program`` says why networks of this task cannot be exported as a program,
     where they cannot.
+
+    For those who begin: ``sources`` are the kinds of data that serve it, one that needs no download first;
+    ``learning_rate`` and ``optimizer`` suit such data; ``networks`` are those that it can be built with, by name.
     """
 
     main_metric: ClassVar[str]
@@ -133,6 +137,10 @@ class Task:
     personal: tuple[str, ...] = ()
     classes: int = 0
     imports: ClassVar[tuple[str, ...]] = ()
+    sources: ClassVar[tuple[str, ...]] = ("phantom", "manifest", "image_folder")
+    learning_rate: ClassVar[float] = 0.02
+    optimizer: ClassVar[str] = "sgd"
+    networks: ClassVar[Mapping[str, type]] = {}
     images: ClassVar[int] = 1
     no_program: str = ""
 

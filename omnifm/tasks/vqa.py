@@ -7,10 +7,10 @@ types of all hospitals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -81,6 +81,9 @@ class VQA(Task):
     main_metric = "accuracy"
     needs = "question"
     axes = (2,)
+    sources = ("phantom_questions", "manifest", "vqa_rad", "slake", "vqa_med")
+    learning_rate, optimizer = 0.002, "adamw"
+    networks: ClassVar[Mapping[str, type]] = {"compact": CompactAnswerer, "llava": LlavaAnswerer}
 
     def __init__(self, settings: VQASettings, shape: DataShape) -> None:
         self.settings, self.shape = settings, shape

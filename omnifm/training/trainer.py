@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import PATIENT, Batch, ClientData, Subset
-from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
+from omnifm.networks.normalisation import can_normalise, layers_with_statistics, measured_statistics
 from omnifm.tasks.task import Scores, Task
 from omnifm.training.epoch import EpochLosses, check_finite, shuffled_batches
 from omnifm.training.hooks import LocalTraining, Phase, change_gradients, trained_alone
@@ -223,7 +223,7 @@ class Trainer:
 
     def output(self, batch: Batch) -> Output:
         """Run the model on a batch at the precision of the settings; the output is float32."""
-        with autocast(self.device, self.settings.precision):
+        with autocast(self.device, self.settings.precision), can_normalise(self.client):
             output: Output = self.model(batch)
         return output._replace(prediction=as_float32(output.prediction), features=output.features.float())
 
@@ -247,7 +247,7 @@ class Trainer:
         forward = self.model.measured
         with measured_statistics(self.model), deterministic(self.device):
             for batch in self._batches(self.client.train, order, augmented=False):
-                with autocast(self.device, self.settings.precision):
+                with autocast(self.device, self.settings.precision), can_normalise(self.client):
                     forward(batch)
 
     @property

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,7 @@ def _take(descriptor: int, folder: Path) -> None:
     if sys.platform == "win32":
         return
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _try(descriptor)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise FolderInUseError(
@@ -85,6 +86,19 @@ def _take(descriptor: int, folder: Path) -> None:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise
         _log.warning("The file system of %s has no locks: see that no other run writes into it.", folder)
+
+
+def _try(descriptor: int) -> None:
+    """Take the lock; try again for a moment, as one who asks :func:`is_held` has it for as long."""
+    for last in (False, False, True):
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if last or error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _holder(folder: Path) -> str:
@@ -96,4 +110,8 @@ def _holder(folder: Path) -> str:
 
 
 def _unwritable(folder: Path, error: OSError) -> ExperimentError:
+    for place in (folder, *folder.parents):
+        if place.is_symlink() and not place.exists():
+            to = place.readlink()
+            return ExperimentError(f"{place} is a link to {to}, which does not exist. Create that, or remove the link.")
     return ExperimentError(f"The folder {folder} cannot be written: {error.strerror}.")

@@ -1,4 +1,4 @@
-"""Lists of names in sentences."""
+"""Lists of names, and times, in sentences."""
 
 from __future__ import annotations
 
@@ -12,3 +12,14 @@ def joined(names: Iterable[str], most: int | None = None) -> str:
         found = [*found[:most], f"{len(found) - most} others"]
     *first, last = found
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``45 s``, ``12 min``, ``3 h 20 min``, ``4 days``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours < 48 else f"{round(hours / 24)} days"

@@ -32,7 +32,7 @@ def test_they_are_made_in_the_order_of_the_file() -> None:
         (["diary"], "give a table for each callback, as [[callbacks]]"),
         ([{"kind": "dairy", "file": "a"}], "callbacks.0.kind: there is no 'dairy'. Did you mean 'diary'?"),
         ([{"kind": ["diary"]}], "callbacks.0.kind: there is no ['diary']"),
-        ([{"file": "a"}], "callbacks.0.kind: this key is required. Known: diary, mlflow, tensorboard."),
+        ([{"file": "a"}], "callbacks.0.kind: this key is required. Known: diary, mlflow, tensorboard, wandb."),
         ([{"kind": "diary"}], "callbacks.0.file: this key is required"),
         ([{"kind": "diary", "file": "a", "pauze": 1}], "Unknown key 'callbacks.0.pauze'. Did you mean 'pause'?"),
         ([{"kind": "diary", "file": "a"}, {"kind": "diary", "file": 1}], "callbacks.1.file: must be a valid"),
@@ -44,14 +44,14 @@ def test_what_does_not_fit_is_named(tables: Any, words: str) -> None:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "package"), [("tensorboard", "TensorBoard"), ("mlflow", "MLflow")])
+@pytest.mark.parametrize(("kind", "package"), [("tensorboard", "TensorBoard"), ("mlflow", "MLflow"), ("wandb", "W&B")])
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
     monkeypatch.setattr(f"omnifm.callbacks.{kind}.find_spec", lambda name: None)
     with pytest.raises(ExperimentError, match=rf"{package} is not installed here: pip install 'omnifm\[tracking\]'"):
         made({"kind": kind})
 
 
-@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow", "wandb"])
 def test_what_is_shipped_is_made_from_its_name_alone(kind: str) -> None:
     if importlib.util.find_spec(kind) is None:
         pytest.skip(f"needs the package {kind}: pip install 'omnifm[tracking]'")

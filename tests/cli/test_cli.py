@@ -81,7 +81,10 @@ def test_resuming_where_no_run_is(tmp_path: Path) -> None:
 def test_a_folder_that_holds_a_run(experiment: Path, whole: Path) -> None:
     before = hashes(whole)
     outcome = omnifm("run", experiment, "--out", whole)
-    refused(outcome, f"{whole} holds a run already. Continue it with --resume {whole}, or give another --out.")
+    refused(
+        outcome,
+        f"{whole} holds a run already. Continue it with --resume {whole}, give another --out, or --overwrite it.",
+    )
     assert hashes(whole) == before
 
 
@@ -202,15 +205,16 @@ def test_a_slip_in_the_options(arguments: list[str]) -> None:
 
 def test_help_names_the_commands() -> None:
     text = omnifm("--help").text
-    assert all(command in text for command in ("run", "report", "data"))
+    assert all(command in text for command in ("run", "report", "data", "watch", "init", "list"))
 
 
 def test_the_data_are_shown(experiment: Path, tmp_path: Path) -> None:
     outcome = omnifm("data", "show", experiment, "--out", tmp_path / "seen.png")
     assert outcome.status == 0
-    rows = [re.findall(r"[^\s│]+", line) for line in outcome.text.splitlines() if line.startswith("│")]
+    rows = [line.split() for line in outcome.text.splitlines() if line.startswith(("CT", "MRI", "PET"))]
     assert rows == [[name, name, "12", "4", "4", "20", "left", "6,", "right", "6"] for name in ("CT", "MRI", "PET")]
     assert f"Picture: {tmp_path / 'seen.png'}" in outcome.text
+    assert not set(outcome.text) & set("│┃┏╭─━"), "what is no terminal gets a plain table"
     with Image.open(tmp_path / "seen.png") as image:
         assert image.width > 1000
         assert len(np.unique(np.asarray(image.convert("L")))) > 50
@@ -306,7 +310,7 @@ def test_ctrl_c_in_a_real_process(experiment: Path, whole: Path, tmp_path: Path)
         process.kill()
         process.wait()
     assert process.returncode == 130, text
-    assert text == f"{STOPPED}'{out}'\n"
+    assert Outcome(0, text).said == f"{STOPPED}'{out}'\n"
     assert len(workers) == 2
     assert not any(map(living, workers))
     assert omnifm("run", "--resume", out, "--workers", 1).status == 0
@@ -328,7 +332,7 @@ def test_a_request_to_end(
         os.kill(process.pid, signal.SIGCONT)
         outcome = process.wait()
     assert outcome.status == 128 + number
-    assert outcome.text == f"{STOPPED}{out}\n"
+    assert outcome.said == f"{STOPPED}{out}\n"
     assert not is_held(out)
     assert len(children) == (0 if workers == 1 else 2)
     assert not any(map(living, children))
@@ -348,7 +352,7 @@ def test_nobody_waits_for_a_long_training_that_is_stopped(experiment: Path, tmp_
         os.kill(process.pid, signal.SIGINT)
         outcome = process.wait()
     assert outcome.status == 130
-    assert outcome.text == f"{STOPPED}{out}\n"
+    assert outcome.said == f"{STOPPED}{out}\n"
     assert time.monotonic() - started < 5
 
 
@@ -357,7 +361,15 @@ def test_a_file_gets_no_progress_bar(experiment: Path, tmp_path: Path) -> None:
         outcome = process.wait()
     assert outcome.status == 0
     assert not set(outcome.text) & {"\x1b", "\r", "\x08"}
-    assert outcome.text == omnifm("report", tmp_path / "run").text
+    assert outcome.said == omnifm("report", tmp_path / "run").text
+    number = r"\d+\.\d+"
+    *rounds, test = outcome.rounds
+    for place, line in enumerate(rounds, start=1):
+        score = f", accuracy {number}" if place % 2 == 0 else ""
+        left = r", \d+ s left" if place < ROUNDS else ""
+        assert re.fullmatch(rf"fedavg {place}/{ROUNDS}: loss {number}{score}, {number} s{left}", line)
+    assert len(rounds) == ROUNDS
+    assert test.startswith("fedavg: test accuracy 0.")
 
 
 @linux
@@ -371,7 +383,7 @@ def test_ctrl_c_again_and_again_does_no_harm(experiment: Path, whole: Path, tmp_
             time.sleep(0.001)
         outcome = process.wait()
     # The first second of them is one request; any later one ends the process, which loses no finished round.
-    assert (outcome.status, outcome.text) in ((130, f"{STOPPED}{out}\n"), (-signal.SIGINT, ""))
+    assert (outcome.status, outcome.said) in ((130, f"{STOPPED}{out}\n"), (-signal.SIGINT, ""))
     wait_until(lambda: not any(map(living, children)), seconds=5)
     assert omnifm("run", "--resume", out, "--workers", 1).status == 0
     assert hashes(out) == hashes(whole)
@@ -428,7 +440,7 @@ def test_a_run_by_and_by(experiment: Path, whole: Path, tmp_path: Path) -> None:
     for number in range(1, ROUNDS):
         outcome = omnifm(*start, "--workers", 1, "--time-limit", "0.001s")
         assert outcome.status == 75
-        assert outcome.text == f"Time is up. {STOPPED.removeprefix('Stopped. ')}{out}\n"
+        assert outcome.said == f"Time is up. {STOPPED.removeprefix('Stopped. ')}{out}\n"
         assert reached(out / "fedavg", number)(), "one round each time"
         assert not reached(out / "fedavg", number + 1)()
         start = ("run", "--resume", out)

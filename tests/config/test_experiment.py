@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from omnifm.config.experiment import Experiment, make_experiment, make_plan, read_plan, to_document
 from omnifm.config.overrides import differences
@@ -84,7 +85,7 @@ def test_an_empty_file_is_the_default_named_by_the_file(tmp_path: Path) -> None:
         ({"classification": {"widht": 8}}, "Unknown key 'classification.widht'. Did you mean 'width'?"),
         (
             {"data": {"sources": [{"kind": "medmnist", "set": "octmnist", "limits": 5}]}},
-            "'data.sources.0.medmnist.limits'. Did you mean 'limit'?",
+            "'data.sources.0.limits'. Did you mean 'limit'?",
         ),
     ],
     ids=str,
@@ -322,3 +323,45 @@ def test_values_of_toml_that_fit_nowhere(tmp_path: Path, value: str) -> None:
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
     with pytest.raises(ExperimentError, match=r"device = .* cannot be used on this machine: .*Use 'cpu'\."):
         make_experiment({"device": device})
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is one here")
+def test_a_device_of_another_kind_of_machine_is_one_sentence() -> None:
+    with pytest.raises(ExperimentError) as caught:
+        make_experiment({"device": "mps"})
+    reason = "this torch was built without mps, or the machine has none"
+    assert str(caught.value) == f"device = 'mps' cannot be used on this machine: {reason}. Use 'cpu'."
+
+
+@pytest.mark.parametrize("name", ["x/y", "../x", "/x", "a\\b", "..", ".", "", " ", "a\0"])
+def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
+    with pytest.raises(
+        ExperimentError, match=r"name = .*a run's folder is called so \(runs/NAME\)\. Leave out slashes"
+    ):
+        make_experiment({"name": name})
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"kind": "phantom", "patients": 0}, "data.sources.0.patients: must be 1 or more (given: 0)."),
+        ({"kind": "phantom", "patient": 3}, "Unknown key 'data.sources.0.patient'. Did you mean 'patients'?"),
+        ({"kind": "phantom", "modalities": ["T1", 3]}, "data.sources.0.modalities.1: must be a valid string"),
+        ({"kind": "image_folder", "modality": "CT"}, "data.sources.0.folder: this key is required."),
+        ({"kind": "image_folder", "folder": [1], "modality": "CT"}, "data.sources.0.folder: must be a valid string."),
+    ],
+)
+def test_a_key_is_named_as_it_is_written(source: Any, words: str) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        make_experiment({"data": {"sources": [source]}})
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [({"federation": 3}, "federation: must be a table"), ({"omnifm": {"circle": 3}}, "omnifm.circle: must be a list")],
+)
+def test_values_are_called_as_in_toml(document: Any, words: str) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        make_experiment(document)
+    assert str(caught.value).startswith(words)

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,18 @@ def test_one_worker_and_two_give_the_same_bits(algorithm: str, changes: dict[str
     assert same_checkpoint(one, two)
     assert set(one.clients) == {"CT-1", "CT-2", "MRI"}
     assert one.best["before_local_training"][1] > 0
+
+
+@forks
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_seconds_of_each_client_are_known(workers: int) -> None:
+    arm = small_arm("fedavg")
+    with InProcess(arm.runtime, workers) as engine:
+        started, names = time.perf_counter(), ["CT-1", "CT-2", "MRI"]
+        list(engine.update(arm.algorithm.broadcast(arm.start().server), names))
+        whole = time.perf_counter() - started
+        assert set(engine.seconds) == set(names)
+        assert all(0 < seconds < whole for seconds in engine.seconds.values())
 
 
 @forks

@@ -76,6 +76,10 @@ class FakeEngine:
         return dict.fromkeys(NAMES, 10)
 
     @property
+    def seconds(self) -> dict[str, float]:
+        return {"CT-1": 2.0, "MRI": 0.12345}
+
+    @property
     def states(self) -> dict[str, ClientState]:
         return dict(self._states)
 
@@ -317,7 +321,9 @@ def test_event_of_a_round_tells_what_was_sent() -> None:
     diary = Diary()
     federation(FakeEngine(), diary, participation=0.4, rounds=1).run(start())
     (event,) = diary.rounds
-    assert event.clients == {name: {"loss": 0.5, "samples": 10} for name in sample(NAMES, 0.4, 0, 1)}
+    took = {"CT-1": {"seconds": 2.0}, "MRI": {"seconds": 0.123}}
+    chosen = sample(NAMES, 0.4, 0, 1)
+    assert event.clients == {name: {"loss": 0.5, "samples": 10, **took.get(name, {})} for name in chosen}
     assert (event.bytes_down, event.bytes_up) == (2 * 8, 2 * 8)
     assert event.seconds >= 0
 

@@ -112,6 +112,13 @@ def test_the_folder_holds_all_that_is_promised(whole: Path) -> None:
     assert {"started", "python", "platform", "omnifm", "torch"} <= versions.keys()
 
 
+def test_every_line_of_the_log_has_its_time(whole: Path) -> None:
+    lines = [json.loads(line) for line in (whole / "fedavg/metrics.jsonl").read_text().splitlines()]
+    times = [line["time"] for line in lines]
+    assert times == sorted(times)
+    assert time.time() - 3600 < times[0] <= times[-1] < time.time() + 1
+
+
 def test_the_log_tells_every_round_and_evaluation_once(whole: Path) -> None:
     points = ("before_local_training", "after_local_training")
     lines: list[tuple[Any, ...]] = []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,13 +11,13 @@ from torch import Tensor, nn
 from omnifm.algorithms.bank_broadcast import use_bank
 from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.tensors import Tensors
-from omnifm.data.subset import Batch
+from omnifm.data.subset import Batch, Subset
 from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.training.hooks import GradientHook, LocalTraining, Phase
 from omnifm.training.model import Output
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
-from omnifm.utils.errors import NonFiniteLossError
+from omnifm.utils.errors import ExperimentError, NonFiniteLossError
 
 WEIGHT = "network.weight"
 
@@ -52,6 +53,20 @@ def test_a_last_single_row_joins_the_batch_before(count: int, sizes: list[int]) 
     batches = recorded(count, batch_size=4)
     assert [len(batch) for batch in batches] == sizes
     assert sorted(target for batch in batches for target in batch) == list(range(count))
+
+
+def test_an_only_image_of_one_feature_under_batch_normalisation_is_told() -> None:
+    arm = small_arm("fedavg", classification={"norm": "batch"})
+    runtime, client = arm.runtime, arm.runtime.clients["CT-1"]
+    whole = client.train
+    one = replace(client, train=Subset(whole._table, whole._patients, whole._rows[:1]))
+    trainer = Trainer(runtime.model, runtime.task, one, runtime.training, runtime.personal, 0)
+    trainer.load(runtime.initial)
+    pool = torch.nn.AdaptiveAvgPool2d(1)
+    runtime.model.network.backbone[0].register_forward_hook(lambda module, given, output: pool(output))
+    words = r"Client 'CT-1' has a single training image and .* 1 x 1, .*Use norm = 'group' or a larger data\.size"
+    with pytest.raises(ExperimentError, match=words):
+        trainer.fit(1)
 
 
 def test_every_epoch_shuffles_anew() -> None:

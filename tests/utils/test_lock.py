@@ -88,6 +88,22 @@ def test_another_process_is_refused_with_the_name_of_the_holder(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_one_who_only_asks_bars_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    tried, real = [], fcntl.lockf
+
+    def asked_meanwhile(*arguments: int) -> None:
+        tried.append(arguments)
+        if len(tried) < 3:  # is_held of another process has it for as long
+            raise OSError(errno.EAGAIN, "in use")
+        real(*arguments)
+
+    monkeypatch.setattr(fcntl, "lockf", asked_meanwhile)
+    with locked(tmp_path):
+        assert len(tried) == 3
+
+
 def test_a_killed_holder_holds_nothing_though_its_children_live(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     with another(hold_and_fork, folder, tmp_path / "child") as pid:
@@ -170,3 +186,18 @@ def test_one_at_a_time_holds_others_off(tmp_path: Path) -> None:
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("below", ["", "run", "a/run"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "runs").symlink_to(tmp_path / "nowhere")
+    words = f"{tmp_path / 'runs'} is a link to {tmp_path / 'nowhere'}, which does not exist. Create that, or remove"
+    with pytest.raises(ExperimentError) as told, locked(tmp_path / "runs" / below):
+        pass
+    assert str(told.value).startswith(words)
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to("runs")
+    with pytest.raises(ExperimentError, match="is a link to runs, which does not exist"), locked(tmp_path / "runs/x"):
+        pass

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from omnifm.utils.words import joined
+from omnifm.utils.words import duration, joined
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,11 @@ def test_names_are_listed_up_to_a_limit(names: str, text: str) -> None:
 
 def test_without_a_limit_all_are_named() -> None:
     assert joined("abcd") == "a, b, c and d"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (45, "45 s"), (99, "99 s"), (720, "12 min"), (12_000, "3 h 20 min"), (345_600, "4 days")],
+)
+def test_times(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

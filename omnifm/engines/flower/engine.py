@@ -66,6 +66,7 @@ class FlowerEngine:
         self.set_aside = set_aside
         self._experiment, self._weights = public_config(arm.experiment), weights
         self._digests: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}  # until each hospital's last answer came
         self._ahead: dict[str, Reply] = {}
         self._ahead_of = 0
         self._scores: dict[tuple[Split, EvaluationPoint], dict[str, Scores]] = {}
@@ -296,5 +297,6 @@ class FlowerEngine:
             done["epsilon"] = round(reply.upload.notes["epsilon"], 3)
         self.events.update_status({name: {**done, "trouble": reason}})
         if reply:
+            self.seconds[name] = seconds
             spent: dict[str, Any] = {f"{what}_seconds": round(value, 3) for what, value in reply.seconds.items()}
             self.events.log("answer", name, **{"round": broadcast.round, "seconds": round(seconds, 3), **spent})
