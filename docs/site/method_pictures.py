@@ -47,7 +47,7 @@ DOCS = Path(__file__).resolve().parents[1]
 EARLY = 2
 """After how many rounds the bank is drawn first: when circles form."""
 
-Pixels = NDArray[np.float32]
+Pixels = NDArray[np.floating[Any]]
 
 
 def images(patients: Sequence[str], size: int = 96) -> dict[str, Pixels]:
@@ -147,12 +147,9 @@ def print_agreements(folder: Path) -> None:
         places = [pair / modality for modality in pair.name.split("-")]
         names = sorted(path.name for path in places[0].glob("*.png"))
         names = names[:: max(1, len(names) // 24)][:24]
-        one, two = (
-            np.stack([np.asarray(Image.open(place / n).convert("L"), np.float32) / 255 for n in names])
-            for place in places
-        )
+        one, two = (np.stack([np.asarray(Image.open(place / n).convert("L")) for n in names]) for place in places)
         for low, high in ((0, RHO), (0.5, 1)):
-            same, other = agreements([(one, two)], low, high)
+            same, other = agreements([(one / 255, two / 255)], low, high)
             print(f"{pair.name}, {low:g} to {high:g} of Nyquist: one patient {same:.2f}, two patients {other:.2f}")
 
 

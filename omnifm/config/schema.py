@@ -54,7 +54,8 @@ def experiment_schema(more: Mapping[str, type], callbacks: Mapping[str, type]) -
     kinds: dict[str, type] = {**tasks.task_settings(), **algorithms.ALGORITHM_SETTINGS, **more}
     chosen: dict[tuple[str, str], type] = {("rule", name): kind for name, kind in AGGREGATORS.items()}
     chosen |= {("kind", name): kind for name, kind in callbacks.items()}
-    inputs = [(name, "validation", validator(kind)) for name, kind in {"": Experiment, **kinds, **chosen}.items()]
+    every: dict[Any, type] = {"": Experiment, **kinds, **chosen}
+    inputs = [(name, "validation", validator(kind)) for name, kind in every.items()]
     schemas, shared = TypeAdapter.json_schemas(inputs, schema_generator=_Described)  # type: ignore[arg-type]
     found = {name: schema for (name, _), schema in schemas.items()}
     definitions = shared["$defs"]
