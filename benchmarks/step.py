@@ -33,6 +33,7 @@ from omnifm.spectral.spectrum import low_pass_log_amplitude
 from omnifm.tasks.classification import Classification, ClassificationSettings
 from omnifm.tasks.task import DataShape, Encoded, TaskNetwork
 from omnifm.training.model import FederatedModel
+from omnifm.training.optimizer import make_optimizer
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 
@@ -151,7 +152,7 @@ def stepper(algorithm: str, network: str, size: int, batch_size: int) -> Callabl
     trainer = Trainer(runtime.model, runtime.task, client, runtime.training, runtime.personal, 0)
     use_bank(trainer, full_bank())
     weights = trainer.trainable
-    optimizer = trainer._optimizer(list(weights.values()))
+    optimizer = make_optimizer(runtime.training, trainer.learning_rate, list(weights.values()))
     batch = runtime.task.setup_client(client.train).whole()
 
     def step() -> None:

@@ -79,7 +79,7 @@ def starter_text(task: str, algorithm: str, file: Path) -> str:
     for what, name, known in (("task", task, TASKS), ("algorithm", algorithm, algorithms.ALGORITHM_SETTINGS)):
         if name not in known:
             raise ExperimentError(f"There is no {what} {name!r}. {did_you_mean(name, known)}")
-    schema = experiment_schema({})
+    schema = experiment_schema({}, {})
     made: Any = TASKS[task].make  # its class
     sources: tuple[str, ...] = made.sources
     sections = [

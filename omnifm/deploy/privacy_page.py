@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 
 from omnifm.algorithms.kinds import Kind
 from omnifm.checkpoint.kept_weights import SCRATCH
 from omnifm.config.experiment import Experiment, Plan
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
+from omnifm.deploy.guarantee import guarantee
 from omnifm.deploy.privacy_words import (
     ANSWERING,
     CONNECTION,
     JOINING,
     NEVER,
-    NO_PRIVACY,
-    NO_PROMISE,
     POLICY,
-    PRIVACY,
     PRIVATE,
     PRIVATE_TENSORS,
-    PROMISE,
     SCORING,
-    SEEN_ALONE,
     SUMMED,
     SUMS,
     TENSORS,
@@ -110,7 +104,7 @@ def _section(
     yield from _titled("With each evaluation", _listed(SCORING, found))
     yield from _titled("How often", _how_often(found))
     yield from _titled("What never leaves", _kept(found))
-    yield from _titled("With which guarantee", _guarantee(found))
+    yield from _titled("With which guarantee", guarantee(found))
     yield from _titled("What these figures rest on", _basis(found, dataset))
 
 
@@ -208,21 +202,6 @@ def _kept(found: Disclosure) -> Iterator[str]:
     yield from (line.format_map(_words(found)) for line in NEVER)
     for part, size in found.kept_bytes.items():
         yield f"The part {part!r} of the network, {_bytes(size)}."
-
-
-def _guarantee(found: Disclosure) -> Iterator[str]:
-    plan, values = found.arm.runtime.privacy, asdict(found.arm.experiment.privacy)
-    if plan:
-        epsilon = plan.budget.epsilon
-        promised = {"epsilon": epsilon, "delta": plan.budget.delta, "factor": math.exp(epsilon)}
-        yield from (line.format_map(promised) for line in PROMISE)
-    keys = [key for key, value in values.items() if value and (plan or key in ("clip", "secure_aggregation"))]
-    yield from (PRIVACY[key].format_map(values) for key in keys if PRIVACY[key])
-    if not plan and not values["clip"]:
-        yield "Uploads are not clipped ([privacy] clip = 0)."
-    if not values["secure_aggregation"]:
-        yield SEEN_ALONE
-    yield from NO_PROMISE if plan else NO_PRIVACY
 
 
 def _basis(found: Disclosure, dataset: FederatedDataset | None) -> Iterator[str]:

@@ -65,7 +65,7 @@ def test_the_regions_of_messages_are_given_back() -> None:
     team = ProcessPoolEngine(arm.runtime, states, 2)
     try:
         for _ in range(3):
-            for upload, _ in team.update(broadcast, names, {}, sent):
+            for upload, *_ in team.update(broadcast, names, {}, sent):
                 del upload
             list(team.evaluate(broadcast, names, {}, "test", "before_local_training", sent))
         # The broadcast's, and for each of three clients that of its message and that of its upload.

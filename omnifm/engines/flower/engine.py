@@ -62,13 +62,11 @@ class FlowerEngine:
         weights: str = "",
     ) -> None:
         self.name, self.arm, self.membership, self.clients = name, arm, membership, clients
-        self.checkpoints, self.settings, self.events = checkpoints, settings, clients.events
-        self.set_aside = set_aside
-        self._experiment, self._weights = public_config(arm.experiment), weights
+        self.checkpoints, self.settings, self.events, self.set_aside = checkpoints, settings, clients.events, set_aside
+        self._experiment, self._weights, self._ahead_of = public_config(arm.experiment), weights, 0
         self._digests: dict[str, str] = {}
         self.seconds: dict[str, float] = {}  # until each hospital's last answer came
         self._ahead: dict[str, Reply] = {}
-        self._ahead_of = 0
         self._scores: dict[tuple[Split, EvaluationPoint], dict[str, Scores]] = {}
 
     def __enter__(self) -> FlowerEngine:
