@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.columns import Column, Shared, row_chunks
+from omnifm.data.packed import Packed
 from omnifm.data.patient_rows import ClientSplit
 
 _log = logging.getLogger("omnifm")
 
-_SPARSE = 256
-"""Images are first compared by so many of their values, which most differ in, and only then by all."""
+_MIDDLE = 256
+"""Images are first compared by so many values of their middle, which most differ in, and only then by all."""
+_TOGETHER = 1024
 
 
 def warn_of_duplicates(images: Column, shares: Sequence[ClientSplit]) -> None:
@@ -51,12 +55,8 @@ def _same(images: Column) -> dict[int, str]:
     different = images.values if isinstance(images, Shared) else images
     shared = images.index.tolist() if isinstance(images, Shared) else None
     alike: dict[bytes, list[int]] = defaultdict(list)
-    row = 0
-    for part in row_chunks(different):
-        values = part.flatten(1)
-        for key in values[:, :: max(1, values.shape[1] // _SPARSE)].contiguous().numpy():
-            alike[key.tobytes()].append(row)
-            row += 1
+    for row, middle in enumerate(_middles(different)):
+        alike[middle.tobytes()].append(row)
     keys = {
         row: content_of(different.index_select(0, torch.tensor([row])))
         for rows in alike.values()
@@ -66,6 +66,21 @@ def _same(images: Column) -> dict[int, str]:
     if shared is not None:
         return {row: keys[number] for row, number in enumerate(shared)}
     return keys
+
+
+def _middles(images: Column) -> Iterator[NDArray[Any]]:
+    """Yield values from the middle of each image; of those in a file, no others are read."""
+    if isinstance(images, Packed):
+        flat = images.values.reshape(len(images.values), -1)
+        parts = (flat[start : start + _TOGETHER] for start in range(0, len(flat), _TOGETHER))
+    else:
+        parts = (part.flatten(1).numpy() for part in row_chunks(images, _TOGETHER))
+    for part in parts:
+        first = max(0, part.shape[1] - _MIDDLE) // 2
+        middles = part[:, first : first + _MIDDLE].copy()
+        if isinstance(images, Packed) and images.file is not None:
+            images.file.touched(middles)
+        yield from middles
 
 
 def content_of(image: Tensor) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from omnifm.data.columns import Column, Shared
 from omnifm.data.duplicates import warn_of_duplicates
+from omnifm.data.packed import Packed
 from omnifm.data.patient_rows import ClientSplit
 
 
@@ -53,6 +54,11 @@ def test_the_same_image_twice_in_training_is_no_matter() -> None:
 )
 def test_an_image_in_training_and_in_test_is_told(numbers: tuple[int, ...], words: str) -> None:
     assert warning(images(*numbers), *SHARES).startswith(words)
+
+
+def test_images_in_the_cache_are_compared_too() -> None:
+    values = (images(0, 1, 2, 0, 4, 5, 6) * 100).to(torch.uint8).numpy()
+    assert warning(Packed(values, unit=True), *SHARES).startswith("1 images for validation or test")
 
 
 def test_of_questions_the_image_counts() -> None:
