@@ -131,7 +131,7 @@ def _of_source(source: Any, data: DataSettings, axes: int, channels: int, wanted
     pages: Pages = chosen if chosen in ("first", "middle") else "volume"
     return Preparation(
         intensity=getattr(source, "intensity", None) or data.intensity,
-        modality=known[0] if len(known) == 1 and _reads_by_modality(source, data) else "",
+        modality=known[0] if len(known) == 1 and _reads_by_modality(source, data, named) else "",
         size=data.size,
         channels=channels,
         axes=axes,
@@ -141,10 +141,10 @@ def _of_source(source: Any, data: DataSettings, axes: int, channels: int, wanted
     )
 
 
-def _reads_by_modality(source: Any, data: DataSettings) -> bool:
-    """Return whether the modality that a source names makes a difference to how its images are read: of CT."""
+def _reads_by_modality(source: Any, data: DataSettings, named: Sequence[str]) -> bool:
+    """Return whether the modality of a source's images makes a difference to how they are read: of CT."""
     rule = getattr(source, "intensity", None) or data.intensity
-    return rule.rule == "auto" and any(name.upper() == "CT" for name in _modalities(source))
+    return rule.rule == "auto" and any(name.upper() == "CT" for name in named)
 
 
 def _modalities(source: Any) -> tuple[str, ...]:

@@ -416,7 +416,7 @@ def test_bf16_is_near_float32_and_keeps_what_is_learned_in_float32() -> None:
     exact, near = (trainer.fit(1, seen.hooks) for trainer in trainers)
     assert seen.tokens.dtype == torch.float32
     assert near.loss != exact.loss
-    assert near.loss == pytest.approx(exact.loss, rel=0.02)
+    assert near.loss == pytest.approx(exact.loss, rel=0.05)
     floats = [t for t in rough.state_dict().values() if t.is_floating_point()]
     assert {t.dtype for t in floats} == gradients
     assert {t.dtype for t in floats} == {torch.float32}

@@ -58,9 +58,9 @@ def test_all_five_groups_are_known_when_an_experiment_is_read() -> None:
         ),
         (
             {"data": {"sources": [{"kind": "stripes", "image": 1}]}},
-            "Unknown key 'data.sources.0.stripes.image'. Did you",
+            "Unknown key 'data.sources.0.image'. Did you",
         ),
-        ({"data": {"sources": [{"kind": "stripes", "images": "1"}]}}, "data.sources.0.stripes.images: must be a valid"),
+        ({"data": {"sources": [{"kind": "stripes", "images": "1"}]}}, "data.sources.0.images: must be a valid"),
         ({"coarse": {"widht": 8}}, "Unknown key 'coarse.widht'. Did you mean 'width'?"),
     ],
 )
