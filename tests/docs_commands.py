@@ -29,6 +29,7 @@ NOT_RUN = {
     r"--algorithms all|--ablate": "trains a dozen algorithms; tests/comparison designs them",
     r"^omnifm compare --resume": "needs the comparison before it; tests/comparison resumes one",
     r"examples/results/": "is a study of hours",
+    r"^omnifm watch": "serves a page until Ctrl-C; tests/watch follows a run",
     r"^omnifm deploy (check|register|status|run|audit)": "needs a running deployment; tests/deploy has one",
     r"examples/demo_flower\.py|benchmarks/flower_faults\.py": "starts a network of processes: tests/engines/flower",
     r"own_algorithm\.py|mine\.py compare": "is run by test_example_files.py, with own_algorithm.py",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -354,7 +355,10 @@ def _check(trial: Trial) -> None:
     for arm in ARMS:
         assert log_lines(out / arm) == log_lines(whole / arm), f"another log of {arm}"
         assert result(out / arm) == result(whole / arm), f"another result of {arm}"
-    files = [{str(path.relative_to(run)) for path in run.rglob("*")} for run in (out, whole)]
+    # The names of what is known of the data follow from a key that each run draws for itself.
+    files = [
+        {re.sub("-[0-9a-f]{32}", "", str(path.relative_to(run))) for path in run.rglob("*")} for run in (out, whole)
+    ]
     assert files[0] == files[1], f"too many: {sorted(files[0] - files[1])}; missing: {sorted(files[1] - files[0])}"
     left = list(trial.temporary.iterdir())
     assert not left, f"temporary files are left: {left}"

@@ -54,5 +54,11 @@ def read_toml(path: Path, what: str, failure: type[OmniFMError], remedy: str = "
 
 
 def to_toml(document: Document) -> str:
-    """Return a document as TOML text."""
-    return tomli_w.dumps(document)
+    """Return a document as TOML text; keys without a value (None) are left out, since TOML cannot say that."""
+    return tomli_w.dumps(_with_values(document))
+
+
+def _with_values(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_values(each) for key, each in value.items() if each is not None}
+    return [_with_values(each) for each in value] if isinstance(value, list | tuple) else value

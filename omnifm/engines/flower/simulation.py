@@ -17,7 +17,6 @@ from queue import Queue
 from threading import Event, Thread
 from typing import Any, cast
 
-import tomli_w
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
@@ -25,6 +24,7 @@ from flwr.serverapp import Grid, ServerApp
 from omnifm.callbacks.callback import Callback
 from omnifm.checkpoint.client_store import file_name
 from omnifm.config.experiment import Plan
+from omnifm.config.toml import to_toml
 from omnifm.data.federated_dataset import load_dataset
 from omnifm.engines.flower.agreed_policy import agreed_policy
 from omnifm.engines.flower.certificates import make_authority
@@ -165,5 +165,5 @@ def _write_client_configs(plan: Plan, folder: Path) -> dict[str, Path]:
             "policy": policy,
         }
         files[client.name] = place / "client.toml"
-        files[client.name].write_text(tomli_w.dumps(content), encoding="utf-8")
+        files[client.name].write_text(to_toml(content), encoding="utf-8")
     return files

@@ -53,7 +53,8 @@ def test_messages_reach_their_hospitals(town: Town, tmp_path: Path) -> None:
 
     def rounds(arm: Path) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in (arm / "metrics.jsonl").read_text().splitlines()]
-        return [{**line, "seconds": 0} for line in lines]
+        clients = [{name: {**one, "seconds": 0} for name, one in line["clients"].items()} for line in lines]
+        return [{**line, "seconds": 0, "time": 0, "clients": one} for line, one in zip(lines, clients, strict=True)]
 
     for arm in ("messenger", "omnifm"):
         assert rounds(tmp_path / "deployed" / arm) == rounds(tmp_path / "here" / arm)
