@@ -260,5 +260,6 @@ def _assembled(experiment: Experiment, task: Task, algorithm: Algorithm, data_sp
         )
     wanted = algorithm.adapter if settings.use == "auto" else settings.use == "on"
     network = task.network()
-    adapter = SpectralAdapter(settings, data_spec.channels, data_spec.axes, network.width) if wanted else None
+    form = (data_spec.channels, data_spec.axes, network.width, task.normalised_tokens)
+    adapter = SpectralAdapter(settings, *form) if wanted else None
     return FederatedModel(network, adapter, algorithm.companion(network, task))

@@ -85,11 +85,12 @@ class SpectralAdapter(nn.Module):
         channels: channels of the image whose spectrum is read.
         axes: its spatial axes, 2 or 3.
         dim: width of the tokens.
+        normalised: whether the tokens that it gives out are normalised.
     """
 
     bank: Tensor
 
-    def __init__(self, settings: AdapterSettings, channels: int, axes: int, dim: int) -> None:
+    def __init__(self, settings: AdapterSettings, channels: int, axes: int, dim: int, normalised: bool = False) -> None:
         super().__init__()
         self.settings = settings
         self.spectrum: Callable[[Tensor], Tensor] = partial(
@@ -101,7 +102,7 @@ class SpectralAdapter(nn.Module):
             if settings.prefix
             else None
         )
-        self.prompting = PrefixSuffixPrompting(dim, settings.heads, settings.suffix)
+        self.prompting = PrefixSuffixPrompting(dim, settings.heads, settings.suffix, normalised=normalised)
         self.register_buffer("bank", torch.zeros(0, settings.token_dim), persistent=False)
 
     def use_bank(self, entries: Float[Tensor, "n token_dim"] | None) -> None:

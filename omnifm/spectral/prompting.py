@@ -14,10 +14,13 @@ class PrefixSuffixPrompting(nn.Module):
 
     The prefix ``Z`` comes from the shared bank; the suffix ``c`` is this client's own learned token and never leaves
     it. Above ``full_attention_up_to`` tokens, ``r`` attends to ``[Z ; c]`` only: the cost stays linear.
-    The layer's two output projections start at zero, so that an untrained layer passes ``r`` on unchanged.
+    The layer's two output projections start at zero, so that an untrained layer passes ``r`` on unchanged; with
+    ``normalised``, normalised at the end.
     """
 
-    def __init__(self, dim: int, heads: int, suffix: bool = True, full_attention_up_to: int = 256) -> None:
+    def __init__(
+        self, dim: int, heads: int, suffix: bool = True, full_attention_up_to: int = 256, normalised: bool = False
+    ) -> None:
         super().__init__()
         self.heads, self.full_attention_up_to = heads, full_attention_up_to
         self.suffix = nn.Parameter(torch.randn(1, 1, dim) * 0.02) if suffix else None
@@ -26,6 +29,7 @@ class PrefixSuffixPrompting(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.norm_feed_forward = nn.LayerNorm(dim)
         self.feed_forward = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+        self.norm_out = nn.LayerNorm(dim) if normalised else nn.Identity()
         for last in (self.out, self.feed_forward[-1]):
             assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
@@ -44,5 +48,5 @@ class PrefixSuffixPrompting(nn.Module):
         keys = torch.cat(prompts if dense else [*before, queries, *after], dim=1)
         attended = attend(self.query(queries), self.key(keys), self.value(keys), self.heads)
         tokens = tokens + self.out(attended)
-        mixed: Tensor = tokens + self.feed_forward(self.norm_feed_forward(tokens))
+        mixed: Tensor = self.norm_out(tokens + self.feed_forward(self.norm_feed_forward(tokens)))
         return mixed

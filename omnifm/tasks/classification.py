@@ -70,6 +70,7 @@ class Classification(Task):
     """The task (see ``Task``)."""
 
     main_metric = "accuracy"
+    normalised_tokens = False
     needs = "exclusive"
     axes = (2,)
     sources = ("phantom", "manifest", "image_folder", "medmnist", "breakhis")

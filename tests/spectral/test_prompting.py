@@ -89,6 +89,13 @@ def test_untrained_layer_passes_the_tokens_on(up_to: int) -> None:
     assert torch.equal(layer(tokens, prefix), tokens)
 
 
+def test_an_untrained_layer_may_normalise_the_tokens() -> None:
+    tokens, prefix = sequences()
+    found = PrefixSuffixPrompting(DIM, heads=2, normalised=True)(tokens, prefix)
+    expected = (tokens - tokens.mean(dim=2, keepdim=True)) / tokens.std(dim=2, correction=0, keepdim=True)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_the_suffix_is_one_parameter_of_that_name_or_none() -> None:
     assert [n for n, _ in trained().named_parameters() if "suffix" in n] == ["suffix"]
     assert not [n for n, _ in trained(suffix=False).named_parameters() if "suffix" in n]
