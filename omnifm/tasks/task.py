@@ -118,8 +118,9 @@ class Task:
 
     ``main_metric`` chooses the best round on validation data, higher is better, within ``score_range``;
     ``lower_is_better`` names the metrics for which it is the other way round. ``personal`` names parts of the network
-    that this task's settings keep at the client. ``normalised_tokens`` is whether the adapter normalises the tokens that
-    it gives to the decoder: decoders of every position need it, a pooled readout does not. ``classes`` is how many classes :meth:`labels` tells apart, 0 for a
+    that this task's settings keep at the client. ``normalised_tokens`` is whether the adapter normalises the tokens
+    that it gives to the decoder: decoders of every position need it, a pooled readout does not. ``classes`` is how many
+    classes :meth:`labels` tells apart, 0 for a
     task without any. ``imports`` names modules that the task imports when it first needs them: an engine imports them
     once, before its workers start. ``needs`` is the field of the data that it cannot do without, and ``axes`` how many
     spatial axes its network takes: data that do not fit are refused before anything runs. ``images`` is how many
