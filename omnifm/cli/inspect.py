@@ -41,23 +41,22 @@ def show_data(
     first = next(iter(read_plan(experiment, overrides or ()).arms.values()))
     dataset = load_dataset(first.data, first.partition, first.seed)
     console.print(_dataset_table(dataset))
-    profiles = modality_profiles(dataset, lambda images, grid: low_pass_log_amplitude(images, 1.0, grid))
+    profiles = modality_profiles(dataset.clients, lambda images, grid: low_pass_log_amplitude(images, 1.0, grid))
     try:
-        picture(dataset, out, profiles, first.adapter.rho)
+        picture(dataset.clients, dataset.label_names, out, profiles, first.adapter.rho)
     except (OSError, ValueError) as error:
         raise ExperimentError(f"The picture {out} cannot be written: {error}.") from None
     say(f"Picture: {out}")
 
 
 def _dataset_table(dataset: FederatedDataset) -> Table:
-    from omnifm.data.show import describe
+    from omnifm.data.show import describe, label_text
 
     table = Table("client", "modality")
     for column in ("train", "validation", "test", "patients"):
         table.add_column(column, justify="right")
     table.add_column("training images of each class")
-    for row in describe(dataset):
+    for row in describe(dataset.clients, dataset.label_names):
         counts: list[Any] = [row["train"], row["validation"], row["test"], row["patients"]]
-        labels = ", ".join(f"{name.rsplit('/', 1)[-1]} {count}" for name, count in row["labels"].items())
-        table.add_row(escape(row["client"]), escape(row["group"]), *map(str, counts), escape(labels))
+        table.add_row(escape(row["client"]), escape(row["group"]), *map(str, counts), escape(label_text(row)))
     return table

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnifm.data.federated_dataset import FederatedDataset
-from omnifm.data.subset import evenly_spaced
+from omnifm.data.subset import ClientData, evenly_spaced
 
 BINS = 64
 MOST_IMAGES = 200
@@ -37,16 +36,16 @@ class ModalityProfile:
     spectrum: NDArray[np.float64]
 
 
-def modality_profiles(dataset: FederatedDataset, spectrum: Spectrum) -> list[ModalityProfile]:
+def modality_profiles(clients: Sequence[ClientData], spectrum: Spectrum) -> list[ModalityProfile]:
     """Return the profile of each group of modalities, sorted by name.
 
     Args:
-        dataset: the clients.
+        clients: those of a data set.
         spectrum: that of the network's adapter.
     """
     found = []
-    for group in sorted({client.group for client in dataset.clients}):
-        members = [client.train for client in dataset.clients if client.group == group]
+    for group in sorted({client.group for client in clients}):
+        members = [client.train for client in clients if client.group == group]
         each = max(1, MOST_IMAGES // len(members))
         images = torch.cat(
             [train.batch(torch.tensor(evenly_spaced(len(train), each)))["image"] for train in members[:MOST_IMAGES]]

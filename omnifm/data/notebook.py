@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from markupsafe import Markup
 from PIL import Image
 
 from omnifm.data.images import pixels
-from omnifm.data.show import describe
-
-if TYPE_CHECKING:
-    from omnifm.data.federated_dataset import FederatedDataset
-    from omnifm.data.subset import ClientData
+from omnifm.data.show import describe, label_text
+from omnifm.data.subset import ClientData
 
 SHOWN_CLIENTS = 50
 _SHOWN_IMAGES = 4
@@ -33,21 +30,17 @@ _HEAD = Markup("<thead><tr>{}</tr></thead>").format(
 )
 
 
-def dataset_html(dataset: FederatedDataset) -> str:
+def dataset_html(clients: Sequence[ClientData], label_names: Sequence[str]) -> str:
     """Return a table as HTML, with the first training images of each client in it."""
-    shown = dataset.clients[:SHOWN_CLIENTS]
+    shown = clients[:SHOWN_CLIENTS]
     rows = [
-        _ROW.format(**{**row, "labels": _labels(row["labels"])}, images=_images(client))
-        for client, row in zip(shown, describe(dataset), strict=False)
+        _ROW.format(**{**row, "labels": label_text(row)}, images=_images(client))
+        for client, row in zip(shown, describe(shown, label_names), strict=True)
     ]
-    more = len(dataset.clients) - len(shown)
+    more = len(clients) - len(shown)
     rest = Markup("<p>and {} more clients</p>").format(more) if more else Markup("")
     body = Markup("").join(rows)
     return str(Markup("<table>{}<tbody>{}</tbody></table>{}").format(_HEAD, body, rest))
-
-
-def _labels(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name.rsplit('/', 1)[-1]} {count}" for name, count in counts.items())
 
 
 def _images(client: ClientData) -> Markup:

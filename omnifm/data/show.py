@@ -11,7 +11,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.images import pixels
 from omnifm.data.modality_profiles import ModalityProfile
 from omnifm.data.subset import ClientData, Subset
@@ -37,7 +36,7 @@ class ClientRow(TypedDict):
     labels: dict[str, int]
 
 
-def describe(dataset: FederatedDataset) -> list[ClientRow]:
+def describe(clients: Sequence[ClientData], label_names: Sequence[str]) -> list[ClientRow]:
     """Return a line for each client; ``labels`` holds only the classes that occur in its training data."""
     return [
         ClientRow(
@@ -47,35 +46,51 @@ def describe(dataset: FederatedDataset) -> list[ClientRow]:
             validation=len(client.validation),
             test=len(client.test),
             patients=len({*client.train.patients, *client.validation.patients, *client.test.patients}),
-            labels=_label_counts(client.train, dataset.label_names) if dataset.label_names else {},
+            labels=_label_counts(client.train, label_names) if label_names else {},
         )
-        for client in dataset.clients
+        for client in clients
     ]
 
 
+def label_text(row: ClientRow) -> str:
+    """Return the training samples of each class, without the set that a class is named with."""
+    return ", ".join(f"{name.rsplit('/', 1)[-1]} {count}" for name, count in row["labels"].items())
+
+
 def picture(
-    dataset: FederatedDataset, path: Path, profiles: Sequence[ModalityProfile] = (), low_pass: float = 0.25
+    clients: Sequence[ClientData],
+    label_names: Sequence[str],
+    path: Path,
+    profiles: Sequence[ModalityProfile] = (),
+    low_pass: float = 0.25,
 ) -> None:
     """Write a PNG with a row for each (of the first) clients: training images and counts of classes.
 
     Args:
-        dataset: the clients.
+        clients: those of a data set.
+        label_names: its classes or regions; none where it has none.
         path: of the picture.
         profiles: of the modalities, drawn below the clients: how bright their images are, and their spectra.
         low_pass: the fraction of the spectrum that the adapter reads, marked in the spectra.
     """
     with all_scripts():
-        _draw(dataset, path, profiles, low_pass)
+        _draw(clients, label_names, path, profiles, low_pass)
 
 
-def _draw(dataset: FederatedDataset, path: Path, profiles: Sequence[ModalityProfile], low_pass: float) -> None:
-    shown = dataset.clients[:MOST_CLIENTS]
-    groups = sorted({client.group for client in dataset.clients})
+def _draw(
+    clients: Sequence[ClientData],
+    label_names: Sequence[str],
+    path: Path,
+    profiles: Sequence[ModalityProfile],
+    low_pass: float,
+) -> None:
+    shown = clients[:MOST_CLIENTS]
+    groups = sorted({client.group for client in clients})
     # Made without pyplot, so that neither a display nor global state is needed.
     heights = [1.95] * len(shown) + [0.3] + [3.2] * bool(profiles)
     figure = Figure(figsize=(13, sum(heights)), dpi=120, facecolor="white")
     bands = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)
-    for band, client, row in zip(bands[:, 0], shown, describe(dataset), strict=False):
+    for band, client, row in zip(bands[:, 0], shown, describe(shown, label_names), strict=False):
         colour = CLIENT_COLOURS[groups.index(client.group) % len(CLIENT_COLOURS)]
         name = client.name if client.name == client.group else f"{client.name} ({client.group})"
         sizes = f"{row['train']} for training, {row['validation']} for validation, {row['test']} for test"
@@ -85,10 +100,10 @@ def _draw(dataset: FederatedDataset, path: Path, profiles: Sequence[ModalityProf
         axes = band.subplots(1, SAMPLES + 2, width_ratios=[1] * SAMPLES + [1.2, 2])
         band.subplots_adjust(left=0.01, right=0.97, top=0.79, bottom=0.02, wspace=0.06)
         axes[-2].set_axis_off()
-        _draw_samples(axes[:-2], client, dataset.label_names)
+        _draw_samples(axes[:-2], client, label_names)
         _draw_counts(axes[-1], row["labels"], colour)
-    if len(dataset.clients) > len(shown):
-        bands[len(shown), 0].text(0.01, 0.3, f"and {len(dataset.clients) - len(shown)} more clients", color=GREY)
+    if len(clients) > len(shown):
+        bands[len(shown), 0].text(0.01, 0.3, f"and {len(clients) - len(shown)} more clients", color=GREY)
     if profiles:
         _draw_profiles(bands[-1, 0], profiles, low_pass)
     figure.savefig(path, format="png")

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.modality_profiles import BINS, MOST_IMAGES, modality_profiles
 from omnifm.data.show import picture
 from omnifm.data.subset import ClientData, Subset
@@ -32,7 +31,7 @@ def wave(cycles: int, rows: int = 4, side: int = 16) -> Tensor:
 
 def test_each_modality_has_its_intensities_and_frequencies() -> None:
     clients = (client("a", "CT", wave(2)), client("b", "CT", wave(2)), client("c", "MR", wave(5, rows=500)))
-    first, second = modality_profiles(FederatedDataset(clients, ()), spectrum)
+    first, second = modality_profiles(clients, spectrum)
     assert (first.group, first.images, second.group, second.images) == ("CT", 8, "MR", MOST_IMAGES)
     for profile, cycles in ((first, 2), (second, 5)):
         assert profile.histogram.shape == (BINS,)
@@ -43,12 +42,12 @@ def test_each_modality_has_its_intensities_and_frequencies() -> None:
 
 
 def test_volumes_have_profiles_too(tmp_path: Path) -> None:
-    dataset = FederatedDataset((client("a", "CT", torch.rand(3, 1, 8, 8, 8)),), ())
-    (profile,) = modality_profiles(dataset, spectrum)
+    clients = (client("a", "CT", torch.rand(3, 1, 8, 8, 8)),)
+    (profile,) = modality_profiles(clients, spectrum)
     assert len(profile.spectrum) == 4
-    picture(dataset, tmp_path / "x.png", [profile])
+    picture(clients, (), tmp_path / "x.png", [profile])
     with Image.open(tmp_path / "x.png") as drawn:
         height = drawn.height
-    picture(dataset, tmp_path / "x.png")
+    picture(clients, (), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as drawn:
         assert drawn.height < height

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.data.show import MOST_CLIENTS, describe, picture
 from omnifm.data.subset import ClientData, Subset
 
@@ -25,7 +24,7 @@ def client(name: str, classes: int = 3, channels: int = 1) -> ClientData:
 
 
 def test_describe_counts_samples_patients_and_classes() -> None:
-    (row,) = describe(FederatedDataset((client("north"),), ("set/a", "set/b", "c")))
+    (row,) = describe((client("north"),), ("set/a", "set/b", "c"))
     assert row == {
         "client": "north",
         "group": "CT",
@@ -39,7 +38,7 @@ def test_describe_counts_samples_patients_and_classes() -> None:
 
 def test_picture_is_a_png(tmp_path: Path) -> None:
     names = ("a long name of a class that is cut", *(f"class {number}" for number in range(11)))
-    picture(FederatedDataset((client("north", 12), client("south", 12, channels=3)), names), tmp_path / "x.png")
+    picture((client("north", 12), client("south", 12, channels=3)), names, tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.format == "PNG"
         assert image.width > 1000
@@ -47,19 +46,19 @@ def test_picture_is_a_png(tmp_path: Path) -> None:
 
 def test_picture_of_images_without_findings(tmp_path: Path) -> None:
     plain = examples(4, 3).with_constant("target", torch.zeros(3, dtype=torch.uint8))
-    picture(FederatedDataset((ClientData("north", "CT", plain, plain, plain),), ("a", "b", "c")), tmp_path / "x.png")
+    picture((ClientData("north", "CT", plain, plain, plain),), ("a", "b", "c"), tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0
 
 
 def test_picture_of_many_clients_stays_small(tmp_path: Path) -> None:
-    picture(FederatedDataset(tuple(client(f"h{number}") for number in range(40)), ("a", "b", "c")), tmp_path / "x.png")
+    picture(tuple(client(f"h{number}") for number in range(40)), ("a", "b", "c"), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as image:
         assert image.height < 300 * MOST_CLIENTS
 
 
 def test_hospitals_without_labels(tmp_path: Path) -> None:
     plain = Subset({"image": torch.rand(8, 3, 8, 8)}, tuple("abcdefgh"))
-    dataset = FederatedDataset((ClientData("north", "histology", plain, plain, plain),), ())
-    assert describe(dataset)[0]["labels"] == {}
-    picture(dataset, tmp_path / "x.png")
+    clients = (ClientData("north", "histology", plain, plain, plain),)
+    assert describe(clients, ())[0]["labels"] == {}
+    picture(clients, (), tmp_path / "x.png")
     assert (tmp_path / "x.png").stat().st_size > 0
