@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -61,9 +61,24 @@ def trained_alone(trainable: dict[str, Parameter], names: frozenset[str] | None)
             parameter.requires_grad_(True).grad = None
 
 
+def objective_of(loss: Tensor, output: Output, batch: Batch, all_hooks: Sequence[LocalTraining]) -> Tensor:
+    """Return the loss of a task with all that the network and the hooks add to it: a scalar."""
+    objective = loss if output.extra_loss is None else loss + output.extra_loss
+    for hooks in all_hooks:
+        if hooks.extra_loss is not None:
+            objective = objective + hooks.extra_loss(output, batch)
+    return objective
+
+
+def change_gradients(weights: dict[str, Parameter], all_hooks: Sequence[LocalTraining]) -> None:
+    """Let the hooks change the gradients; a weight without influence on the loss gets a gradient of zero."""
+    for hooks in all_hooks:
+        if hooks.gradient_hook is not None:
+            _change_gradients(weights, hooks.gradient_hook)
+
+
 @torch.no_grad()
-def change_gradients(weights: dict[str, Parameter], hook: GradientHook) -> None:
-    """Let an algorithm's hook change the gradients; a weight without influence on the loss gets a gradient of zero."""
+def _change_gradients(weights: dict[str, Parameter], hook: GradientHook) -> None:
     for weight in weights.values():
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)

@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import Batch
-from omnifm.training.hooks import LocalTraining
+from omnifm.training.hooks import LocalTraining, objective_of
 from omnifm.utils.device import fork_rng
 from omnifm.utils.signals import check_interrupts
 
@@ -43,13 +43,7 @@ class PatientObjective(nn.Module):
         """Return the loss with all that the network and the algorithm add to it."""
         (trainer,) = self._trainer
         output = trainer.output(batch)
-        objective = trainer.task.loss(output.prediction, batch)
-        if output.extra_loss is not None:
-            objective = objective + output.extra_loss
-        for hooks in self._hooks:
-            if hooks.extra_loss is not None:
-                objective = objective + hooks.extra_loss(output, batch)
-        return objective
+        return objective_of(trainer.task.loss(output.prediction, batch), output, batch, self._hooks)
 
     def gradients(self, weights: Tensors, patients: Sequence[PatientBatch]) -> Iterator[Tensor]:
         """Yield the gradients of these weights, flat and in their order, ``(patients, numbers)``, a batch at a time."""

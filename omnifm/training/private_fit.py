@@ -67,9 +67,7 @@ def private_fit(
                     total = _clipped_sum(found, private.patient_clip, size, trainer.device)
                     total = private.noised(Release.WEIGHTS, total, private.patient_clip, *name)
                     _set_gradients(weights, total / (private.sampling * told))
-                    for hooks in all_hooks:
-                        if hooks.gradient_hook is not None:
-                            change_gradients(dict(weights), hooks.gradient_hook)
+                    change_gradients(weights, all_hooks)
                     optimizer.step()
                     steps += 1
     return told, steps

@@ -17,7 +17,7 @@ from omnifm.data.subset import PATIENT, Batch, ClientData, Subset
 from omnifm.networks.normalisation import can_normalise, layers_with_statistics, measured_statistics
 from omnifm.tasks.task import Scores, Task
 from omnifm.training.epoch import EpochLosses, check_finite, shuffled_batches
-from omnifm.training.hooks import LocalTraining, Phase, change_gradients, trained_alone
+from omnifm.training.hooks import LocalTraining, Phase, change_gradients, objective_of, trained_alone
 from omnifm.training.model import FederatedModel, Output
 from omnifm.training.optimizer import make_optimizer
 from omnifm.training.private import PrivateRound
@@ -205,16 +205,11 @@ class Trainer:
             weight.grad = None  # frees memory for the forward pass
         output = self.output(batch)
         loss = self.task.loss(output.prediction, batch)
-        objective = loss if output.extra_loss is None else loss + output.extra_loss
-        for hooks in all_hooks:
-            if hooks.extra_loss is not None:
-                objective = objective + hooks.extra_loss(output, batch)
+        objective = objective_of(loss, output, batch, all_hooks)
         objective.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(weights.values(), self.settings.clip_norm)
-        for hooks in all_hooks:
-            if hooks.gradient_hook is not None:
-                change_gradients(weights, hooks.gradient_hook)
+        change_gradients(weights, all_hooks)
         optimizer.step()
         for hooks in all_hooks:
             if hooks.on_batch is not None:
