@@ -15,6 +15,7 @@ from rich.text import Text
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.circle_changes import CircleChanges
 from omnifm.callbacks.events import ArmStart, CheckpointEvent, EvaluationEvent, RoundEvent
+from omnifm.callbacks.scalars import mean_loss
 from omnifm.utils.words import duration
 
 _RECENT = 10
@@ -40,8 +41,9 @@ class RoundLines(Callback):
 
     def on_round_end(self, event: RoundEvent) -> None:
         """Keep what the line will say."""
-        losses = [one["loss"] for one in event.clients.values()]
-        self._parts = [f"loss {sum(losses) / len(losses):.3f}"] if losses else ["no client has answered"]
+        self._parts = [] if event.clients else ["no client has answered"]
+        if (loss := mean_loss(event)) is not None:
+            self._parts.append(f"loss {loss:.3f}")
         if event.rejected:
             self._parts.append(f"{len(event.rejected)} uploads do not count")
         if change := self._circles.after(event):
@@ -63,7 +65,8 @@ class RoundLines(Callback):
         spans = [after - before for before, after in pairwise(self._times)]
         done, rounds = event.checkpoint.server.round, event.arm.rounds
         left = f", {duration(median(spans) * (rounds - done))} left" if done < rounds else ""
-        self._say(f"{event.arm.name} {done}/{rounds}: {', '.join(self._parts)}, {spans[-1]:.1f} s{left}")
+        said = ", ".join([*self._parts, f"{spans[-1]:.1f} s"])
+        self._say(f"{event.arm.name} {done}/{rounds}: {said}{left}")
 
     def _say(self, text: str) -> None:
         now = datetime.now().strftime("%H:%M:%S")

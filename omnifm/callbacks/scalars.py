@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from omnifm.callbacks.events import EvaluationEvent, RoundEvent
 
 
+def mean_loss(event: RoundEvent) -> float | None:
+    """Return the mean of the clients' losses; None where none tells one, as in a private run."""
+    losses = [one["loss"] for one in event.clients.values() if "loss" in one]
+    return sum(losses) / len(losses) if losses else None
+
+
 def round_scalars(event: RoundEvent) -> Iterator[tuple[str, float]]:
     """Yield ``train/...``: the clients' mean loss, weighted by their samples, the bytes and seconds of the round.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from events_of import arm_in, evaluation, round_of, start
@@ -37,6 +38,19 @@ def play_round(lines: RoundLines, clock: Clock, arm: ArmInfo, number: int, secon
     lines.on_evaluate(evaluation(arm, number, 0.5))
     clock.now += seconds
     lines.on_checkpoint(CheckpointEvent(arm, start(arm, number).checkpoint))
+
+
+def test_a_private_round_has_no_loss(tmp_path: Path) -> None:
+    arm = arm_in(tmp_path)
+    private = replace(round_of(arm, 1, 1.0), clients={"CT": {"samples": 10, "epsilon": 0.5}})
+
+    def play(lines: RoundLines, clock: Clock) -> None:
+        lines.on_arm_start(start(arm))
+        lines.on_round_end(private)
+        clock.now += 2.0
+        lines.on_checkpoint(CheckpointEvent(arm, start(arm, 1).checkpoint))
+
+    assert written(play)[-1].startswith("fedavg 1/4: 2.0 s")
 
 
 def test_a_line_a_round_with_the_time_left(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.circle_changes import CircleChanges, circles_of
 from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, RunEnd
+from omnifm.callbacks.scalars import mean_loss
 from omnifm.engines.flower.status_log import Events
 
 
@@ -26,8 +27,8 @@ class EventLog(Callback):
     def on_round_end(self, event: RoundEvent) -> None:
         """Log the clients of a round, and their loss."""
         name, names = event.arm.name, ", ".join(sorted(event.clients))
-        losses = [one["loss"] for one in event.clients.values() if "loss" in one]
-        loss = f"; loss {sum(losses) / len(losses):.3f}" if losses else ""
+        mean = mean_loss(event)
+        loss = "" if mean is None else f"; loss {mean:.3f}"
         text = f"{name} {event.round}/{event.arm.rounds} with {names}{loss}, {event.seconds:.1f} s"
         self.events.log("round", text=text, arm=name, round=event.round)
         self.events.update_status(circles=circles_of(event.report))
