@@ -28,7 +28,8 @@ FORBIDDEN = ("other error", "crash", "hang", "not one line that names it")
 
 def outcome(path: Path) -> str:
     """Read a file, and say what came of it."""
-    from omnifm.data.reading import IntensityRule, prepared_image, read_image
+    from omnifm.data.reading import IntensityRule, read_image
+    from omnifm.data.reading.prepare import shaped
     from omnifm.data.tables import read_table
     from omnifm.utils.errors import DataError
 
@@ -36,7 +37,8 @@ def outcome(path: Path) -> str:
         if path.suffix in TABLES:
             read_table(path)
         else:
-            prepared_image(read_image(path), IntensityRule(), "", size=8, channels=1)
+            image = read_image(path)
+            shaped(IntensityRule().apply(image), size=8, channels=1, colour=image.colour)
     except DataError as error:
         named = path.name in str(error) and "\n" not in str(error)
         return "refused" if named else f"not one line that names it: {error}"

@@ -15,7 +15,6 @@ from torch import Tensor
 from omnifm.data.cache.prepared_rows import ItemRows, prepared_once
 from omnifm.data.colour import to_luminance_and_chroma
 from omnifm.data.patients import PatientPattern, patient_in
-from omnifm.data.reading import MedicalImage
 from omnifm.data.reading.files import IMAGES, images_among, subfolders, warn_of_others
 from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.source import Loading
@@ -181,7 +180,7 @@ def _read_pair(paths: tuple[Path, Path], readers: tuple[SourceImages, SourceImag
     if first.size != second.size:
         sizes = " and ".join(f"{image.size[1]} x {image.size[0]}" for image in (first, second))
         raise DataError(f"{paths[0]} and {paths[1]}: are {sizes} pixels. Register them on one grid.")
-    if not _is_grey(second):
+    if not second.is_grey:
         raise DataError(
             f"{paths[1]}: is in colour, but the second of a pair must be grey: the colour of what is fused is the "
             "first's. Save it as grey, or swap the two modalities."
@@ -192,8 +191,3 @@ def _read_pair(paths: tuple[Path, Path], readers: tuple[SourceImages, SourceImag
     ]
     luminance, chroma = to_luminance_and_chroma(made[0])
     return torch.cat([luminance, made[1]], dim=1), chroma
-
-
-def _is_grey(image: MedicalImage) -> bool:
-    """Return whether an image has no colour, even if stored with three channels."""
-    return not image.colour or bool((image.values == image.values[..., :1]).all())

@@ -133,7 +133,7 @@ def _grey(mask: MedicalImage) -> NDArray[Any] | None:
     """Return the values of a mask, or None where it shows colours."""
     if not mask.colour:
         return mask.values
-    return mask.values[..., 0] if (mask.values == mask.values[..., :1]).all() else None
+    return mask.values[..., 0] if mask.is_grey else None
 
 
 def _packed(mask: MedicalImage) -> NDArray[Any]:

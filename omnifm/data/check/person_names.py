@@ -40,10 +40,5 @@ def names_in(texts: Iterable[str], known: Collection[str] = ()) -> list[bool]:
     return [any(not harmless & set(pair) for pair in found) for found in pairs]
 
 
-def is_name(text: str) -> bool:
-    """Return whether one text, such as an entry of a header, looks as if it held a name."""
-    return names_in([text])[0]
-
-
 def _pairs(text: str) -> list[tuple[str, str]]:
     return [(one.lower(), other.lower()) for one, other in (*_TWO_WORDS.findall(text), *_DICOM.findall(text))]

@@ -40,7 +40,7 @@ class ReadExample:
         """The digest of all pixels, the same for copies in other formats and under other names."""
         total = blake2b(digest_size=16)
         for image in (*self.row.images, *([self.row.pair] if self.row.pair is not None else [])):
-            values = image.values[..., 0] if image.colour and _is_grey(image.values) else image.values
+            values = image.values[..., 0] if image.colour and image.is_grey else image.values
             total.update(f"{values.shape}{values.dtype.kind}".encode())
             total.update(np.ascontiguousarray(values).tobytes())
         return total.hexdigest()
@@ -144,7 +144,3 @@ PIXEL_RULES: list[PixelRule] = [
     header_names,
 ]
 """What is looked for in each example that is read, in this order."""
-
-
-def _is_grey(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
-    return bool((values == values[..., :1]).all())

@@ -57,12 +57,10 @@ def listed(
             ]
     numbers = frame.index.to_numpy()
     # What an example lacks for one of several things that a table can teach, it may have for another.
-    every = [set(manifest.problems(role)) for role in roles]
-    shared = set.intersection(*every)
+    every = [list(manifest.problems(role)) for role in roles]
+    shared = set.intersection(*map(set, every))
     problems = dict.fromkeys(
-        problem if problem in shared else replace(problem, severity="warning")
-        for role in roles
-        for problem in manifest.problems(role)
+        problem if problem in shared else replace(problem, severity="warning") for found in every for problem in found
     )
     return Examples(
         pd.DataFrame({name: pd.Series(list(values), dtype="str") for name, values in rows.items()}),

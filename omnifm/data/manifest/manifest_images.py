@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.colour import to_luminance_and_chroma
-from omnifm.data.images import resize, to_channels
+from omnifm.data.images import to_channels
 from omnifm.data.mask_regions import Region, check_same_grid, one_region, regions_in
 from omnifm.data.reading import IntensityRule, MedicalImage, read_image
 from omnifm.data.reading.files import files_at
+from omnifm.data.reading.prepare import resized
 from omnifm.data.source import Loading
 from omnifm.data.source_images import SourceImages, SourcePages
-from omnifm.data.volumes import between, shrunk_volume
+from omnifm.data.volumes import between
 from omnifm.utils.errors import DataError
 
 
@@ -118,7 +119,7 @@ class RowReader:
         pair = None if files.pair is None else self._images(files.modality).read(files.pair)
         if pair is not None:
             _check_size(pair, first, "the image that it is paired with")
-            if pair.colour and not (pair.values == pair.values[..., :1]).all():
+            if not pair.is_grey:
                 raise DataError(
                     f"{pair.path}: is in colour, but the second of a pair must be grey: the colour of what is fused is "
                     "the first's. Save it as grey, or swap the two."
@@ -165,7 +166,7 @@ class RowReader:
             examples = [one[:, heights].transpose(0, 1) for one in examples]
         else:
             examples = [one[None] for one in examples]
-        shrunk = [_shrunk(one, self.loading.size) for one in examples]
+        shrunk = [resized(one, self.loading.size) for one in examples]
         fields = {"image": shrunk[0].clamp(0, 1)}
         if mask is not None:
             fields["mask"] = (shrunk[1] >= 0.5).to(torch.uint8)
@@ -179,10 +180,6 @@ class RowReader:
         units = self._images(modality).units(image)
         unit = torch.from_numpy(np.stack(units) if len(units) > 1 else units[0].reshape(image.values.shape))
         return unit.movedim(-1, 0) if image.colour else unit[None]
-
-
-def _shrunk(planes: Tensor, size: int) -> Tensor:
-    return shrunk_volume(planes, size) if planes.dim() == 5 else resize(planes, size)
 
 
 def _check_size(image: MedicalImage, other: MedicalImage, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from omnifm.data.reading.intensity import Intensity, IntensityRule
 from omnifm.data.reading.medical_image import FileGrid, MedicalImage
-from omnifm.data.reading.prepare import prepared_image
 from omnifm.data.reading.read import Pages, read_image
 
-__all__ = ["FileGrid", "Intensity", "IntensityRule", "MedicalImage", "Pages", "prepared_image", "read_image"]
+__all__ = ["FileGrid", "Intensity", "IntensityRule", "MedicalImage", "Pages", "read_image"]

@@ -113,7 +113,7 @@ def read_frames(path: Path) -> Frames:
         if colour:
             return Frames(frames, colour, stored_range(frames, dataset))
         rescaled = [_rescaled(frame, dataset, number) for number, frame in enumerate(frames)]
-        limits = _widest([limits for _, limits in rescaled])
+        limits = widest([limits for _, limits in rescaled])
         values = np.stack([values for values, _ in rescaled])
         if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
             low, high = limits or (values.min(), values.max())
@@ -183,7 +183,8 @@ def stored_range(stored: NDArray[Any], dataset: Dataset) -> tuple[float, float] 
     return (float(low), float(high)) if low <= stored.min() and stored.max() <= high else type_range(stored)
 
 
-def _widest(ranges: list[tuple[float, float] | None]) -> tuple[float, float] | None:
+def widest(ranges: list[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """Return the range that holds all of these; None if one of them is not known."""
     known = [limits for limits in ranges if limits is not None]
     if len(known) < len(ranges):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +17,7 @@ from omnifm.data.reading.dicom import (
     quiet,
     read_frames,
     read_header,
+    widest,
     window_of,
 )
 from omnifm.data.reading.files import is_dicom, is_litter
@@ -54,18 +54,17 @@ def read_dicom(path: Path) -> MedicalImage:
     return _image(path, [path], [header], read_frames(path), places)
 
 
-def read_series(folder: Path, files: Sequence[Path] = ()) -> MedicalImage:
+def read_series(folder: Path) -> MedicalImage:
     """Return the volume of a series, sorted by the positions of its slices.
 
     Args:
         folder: of the series; names it in messages.
-        files: those of the series; all of DICOM in the folder, if none are given.
 
     Raises:
         DataError: there is no DICOM, or several series, a slice is missing or there twice, or a file is damaged.
     """
     found = (path for path in sorted(folder.iterdir()) if is_dicom(path) and not is_litter(path))
-    paths = list(files) or [path for path in found if holds_image(path)]
+    paths = [path for path in found if holds_image(path)]
     if not paths:
         raise DataError(f"{folder}: is a folder without DICOM. Name an image, or put the files of one series there.")
     headers = [read_header(path) for path in paths]
@@ -85,11 +84,10 @@ def read_series(folder: Path, files: Sequence[Path] = ()) -> MedicalImage:
     read = [read_frames(paths[index]) for index in order]
     if len({(frames.colour, frames.values.shape) for frames in read}) > 1:
         raise DataError(f"{folder}: some of its images are in colour, others grey. Put each series in its own folder.")
-    ranges = [frames.value_range for frames in read]
     whole = Frames(
         np.concatenate([frames.values for frames in read]),
         read[0].colour,
-        None if None in ranges else (min(r[0] for r in ranges if r), max(r[1] for r in ranges if r)),
+        widest([frames.value_range for frames in read]),
     )
     chosen = [paths[index] for index in order]
     return _image(folder, chosen, [headers[index] for index in order], whole, [places[index] for index in order])

@@ -79,6 +79,11 @@ class MedicalImage:
         """Whether it has three spatial axes."""
         return len(self.size) == 3
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether it has no colour, even if it is stored with three channels."""
+        return not self.colour or bool((self.values == self.values[..., :1]).all())
+
     def to_file_grid(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Return a mask of this image on the file's own grid.
 

@@ -8,22 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from omnifm.data.images import resize, to_channels
-from omnifm.data.reading.intensity import IntensityRule
-from omnifm.data.reading.medical_image import MedicalImage
 from omnifm.data.volumes import shrunk_volume
-
-
-def prepared_image(image: MedicalImage, rule: IntensityRule, modality: str, size: int, channels: int) -> Tensor:
-    """Return an image as ``(channels, size, size)``, a volume as ``(channels, size, size, size)``, float32 in [0, 1].
-
-    Args:
-        image: as it was read.
-        rule: which numbers become 0 and 1.
-        modality: as the settings of its source say.
-        size: a side of what a network takes, in pixels; the aspect ratio is not kept.
-        channels: 1 (grey) or 3 (colour).
-    """
-    return shaped(rule.apply(image, modality), size, channels, colour=image.colour)[0]
 
 
 def shaped(unit: NDArray[np.float32], size: int, channels: int, *, colour: bool) -> Tensor:

@@ -31,7 +31,7 @@ def regions_seen(masks: Sequence[Path]) -> tuple[dict[str, Any], list[str]]:
             image = read_image(masks[index])
         except DataError:
             continue  # `data check` names what cannot be read
-        if image.colour and not (image.values == image.values[..., :1]).all():
+        if not image.is_grey:
             colours |= {tuple(int(part) for part in colour) for colour in _different(image.values)}
         else:
             grey = image.values[..., 0] if image.colour else image.values

@@ -56,9 +56,8 @@ def starter(layout: FolderLayout, root: Path, out: Path, task: str, learned: str
         rows = rows[rows[learned] != ""] if learned != "label" or ";" not in "".join(rows["label"]) else rows
     rows = rows.reset_index(drop=True)
     if layout.source is not None:
-        folder = layout.source["folder"]
-        source, partition = {**layout.source, "folder": folder}, {"kind": "iid", "clients": CLIENTS}
-        data = {"root": str(root), "size": 32, "sources": [source]}
+        partition = {"kind": "iid", "clients": CLIENTS}
+        data = {"root": str(root), "size": 32, "sources": [dict(layout.source)]}
         return Starter(None, _experiment(task, root, data, partition, batch=16), ("Three clients divide the images.",))
     partition, smallest, sentence = _partition(rows)
     axes = layout.settings.get("axes", 2)
@@ -118,7 +117,7 @@ def _form(images: Sequence[str], root: Path, axes: int) -> tuple[int, bool]:
         except DataError:
             continue  # `data check` names it
         sides.append(min(image.size[-2:] if axes == 2 else image.size))
-        colour = colour or (image.colour and not (image.values == image.values[..., :1]).all())
+        colour = colour or not image.is_grey
     usual = sorted(sides)[len(sides) // 2] if sides else 0
     sizes = _SIZES[axes]
     return max((size for size in sizes if size <= usual), default=sizes[0]), colour

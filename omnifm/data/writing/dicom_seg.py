@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnifm.data.reading import MedicalImage
+from omnifm.data.reading.dicom import frames_of
 from omnifm.utils.atomic_write import replacing
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _frames(image: MedicalImage, masks: NDArray[np.bool_], sources: Sequence[Dat
     Raises:
         ValueError: the masks are of one slice of a volume.
     """
-    frames = len(sources) if len(sources) > 1 else int(sources[0].get("NumberOfFrames") or 1)
+    frames = len(sources) if len(sources) > 1 else frames_of(sources[0])
     if not image.is_volume:
         if frames > 1:
             raise ValueError("the masks are of one of its slices")
