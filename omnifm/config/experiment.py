@@ -70,6 +70,11 @@ class FederationSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "evaluate", tuple(point for point in EVALUATION_POINTS if point in self.evaluate))
 
+    @property
+    def rounds_evaluated(self) -> int:
+        """How many rounds are followed by an evaluation on validation data, if none ends the run early."""
+        return -(-self.rounds // self.evaluate_every)
+
 
 @settings
 class ChecksSettings:

@@ -191,8 +191,9 @@ def _how_often(found: Disclosure) -> Iterator[str]:
     else:
         yield f"It trains in {federation.rounds} rounds{early}."
     each = f"at {points} point{'s' if points > 1 else ''} ({', '.join(federation.evaluate)})"
+    evaluated = federation.rounds_evaluated
     yield (
-        f"It is evaluated on its validation data after {found.rounds_evaluated} of the rounds, {each}, and at the end "
+        f"It is evaluated on its validation data after {evaluated} of the rounds, {each}, and at the end "
         f"on its test data, once at each point."
     )
     yield "A message that was lost is sent again, and a run that was stopped may be resumed: each answer is logged."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ class Exported:
     model: ClientModel
     lacking: int = 0
 
-    @property
+    @cached_property
     def description(self) -> dict[str, Any]:
         """What a program needs to use the model, and where it comes from."""
         loaded, task, spec = self.loaded, self.model.task, self.model.spec
@@ -63,7 +64,7 @@ class Exported:
         groups = [one.group for one in stats if self.client in (None, one.name)]
         return "+".join(dict.fromkeys(part for group in groups for part in group.split("+")))
 
-    @property
+    @cached_property
     def round(self) -> int:
         """The round that validation chose."""
         return self.loaded.best_round
@@ -78,10 +79,14 @@ class Exported:
         """The arm's experiment as plain tables."""
         return to_document(self.loaded.experiment)
 
-    @property
+    @cached_property
+    def _results(self) -> pd.DataFrame:
+        return read_results(self.loaded.run)
+
+    @cached_property
     def scores(self) -> pd.DataFrame:
         """A row for each split and metric of the chosen round as received, with its spread over the clients."""
-        found = read_results(self.loaded.run)
+        found = self._results
         point = self.loaded.experiment.federation.evaluate[0]
         chosen = found[(found["arm"] == self.loaded.name) & (found["point"] == point) & (found["round"] == self.round)]
         groups = chosen.groupby(["split", "metric"], sort=False)["value"]
@@ -91,7 +96,7 @@ class Exported:
     @property
     def own_scores(self) -> Mapping[str, float]:
         """The client's own test scores, if it is one client's model."""
-        found = read_results(self.loaded.run)
+        found = self._results
         own = found[
             (found["arm"] == self.loaded.name)
             & (found["point"] == self.loaded.experiment.federation.evaluate[0])

@@ -37,11 +37,6 @@ class Program:
     example: Batch
     expected: dict[str, Tensor]
 
-    @property
-    def arguments(self) -> tuple[Tensor] | tuple[Tensor, Batch]:
-        """The example as the program takes it."""
-        return arguments(self.example)
-
 
 def arguments(inputs: Batch) -> tuple[Tensor] | tuple[Tensor, Batch]:
     """Return inputs as a program takes them: the image, then the others, if there are any, by name."""

@@ -27,7 +27,7 @@ from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Engine, Federation
 from omnifm.networks.size import size_limited
 from omnifm.privacy.settings import make_steps
-from omnifm.runs.arm_algorithm import acceptance_of, algorithm_of, secure_sum_of, training_of
+from omnifm.runs.arm_algorithm import acceptance_of, adapter_wanted, algorithm_of, secure_sum_of, training_of
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.runs.privacy_plan import checked_plan
 from omnifm.spectral.adapter import SpectralAdapter
@@ -219,7 +219,7 @@ def _build_arm(
         seed=experiment.seed,
         rounds=experiment.federation.rounds,
         steps=make_steps(experiment.privacy),
-        acceptance=None if experiment.privacy.private else acceptance_of(experiment.federation, algorithm),
+        acceptance=acceptance_of(experiment, algorithm),
         secure_sum=secure_sum_of(experiment, algorithm),
         privacy=plan,
     )
@@ -258,8 +258,7 @@ def _assembled(experiment: Experiment, task: Task, algorithm: Algorithm, data_sp
             f"adapter.use = 'off': {experiment.algorithm!r} makes its prototypes in the adapter. Leave adapter.use "
             f"out, or choose the algorithm that it builds upon."
         )
-    wanted = algorithm.adapter if settings.use == "auto" else settings.use == "on"
     network = task.network()
     form = (data_spec.channels, data_spec.axes, network.width, task.normalised_tokens)
-    adapter = SpectralAdapter(settings, *form) if wanted else None
+    adapter = SpectralAdapter(settings, *form) if adapter_wanted(experiment, algorithm) else None
     return FederatedModel(network, adapter, algorithm.companion(network, task))

@@ -10,7 +10,7 @@ from omnifm.algorithms.aggregation.summed_mean import SummedMean
 from omnifm.algorithms.algorithm import Algorithm
 from omnifm.algorithms.composition import BuildContext
 from omnifm.algorithms.registry import make_algorithm
-from omnifm.config.experiment import Experiment, FederationSettings
+from omnifm.config.experiment import Experiment
 from omnifm.federation.acceptance import Acceptance
 from omnifm.federation.loop import sampled
 from omnifm.federation.secure_sum import SecureSum, reason_against_size, reason_against_sums
@@ -18,10 +18,16 @@ from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import IncompatibleError
 
 
-def acceptance_of(settings: FederationSettings, algorithm: Algorithm) -> Acceptance | None:
+def adapter_wanted(experiment: Experiment, algorithm: Algorithm) -> bool:
+    """Return whether the network has a spectral adapter."""
+    return algorithm.adapter if experiment.adapter.use == "auto" else experiment.adapter.use == "on"
+
+
+def acceptance_of(experiment: Experiment, algorithm: Algorithm) -> Acceptance | None:
     """Return how clients compare what they receive with their own weights; None if they do not."""
+    settings = experiment.federation
     wanted = algorithm.compares if settings.acceptance == "auto" else settings.acceptance == "on"
-    possible = not (algorithm.pools_data or algorithm.fixed_start)
+    possible = not (algorithm.pools_data or algorithm.fixed_start or experiment.privacy.private)
     return Acceptance(settings.acceptance_every) if wanted and possible else None
 
 

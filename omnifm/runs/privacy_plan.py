@@ -7,6 +7,7 @@ from omnifm.config.experiment import Experiment
 from omnifm.networks.normalisation import layers_with_statistics
 from omnifm.privacy.budget import Planned, make_budget
 from omnifm.privacy.client_round import PrivacyPlan
+from omnifm.runs.arm_algorithm import adapter_wanted
 from omnifm.tasks.task import Task
 from omnifm.training.model import FederatedModel
 from omnifm.training.private_fit import steps_per_epoch
@@ -25,14 +26,14 @@ def privacy_plan(experiment: Experiment, algorithm: Algorithm) -> PrivacyPlan | 
     if not settings.private:
         return None
     trainings = federation.rounds + ("after_local_training" in federation.evaluate)
-    adapter = experiment.adapter.use == "on" or (experiment.adapter.use == "auto" and algorithm.adapter)
-    prototypes = -(-trainings // settings.prototypes_every) if adapter and algorithm.offers_prototypes else 0
+    adapted = adapter_wanted(experiment, algorithm)
+    prototypes = -(-trainings // settings.prototypes_every) if adapted and algorithm.offers_prototypes else 0
     points = len(federation.evaluate)
     planned = Planned(
         trainings=trainings,
         steps=algorithm.epochs(experiment.training) * steps_per_epoch(settings.sampling),
         prototypes=prototypes,
-        validations=points * -(-federation.rounds // federation.evaluate_every),
+        validations=points * federation.rounds_evaluated,
         tests=points,
     )
     return PrivacyPlan(settings, make_budget(settings, planned))

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any, Literal
 
 from omnifm.config.toml import parse
+from omnifm.results.formatting import percent
 from omnifm.results.result_folder import ArmRecord, CellRecord, ResultFolder, finite
 
 RECENT_ROUNDS = 10
@@ -74,7 +75,7 @@ def tracks(folder: ResultFolder, held: bool) -> list[Track]:
     found = []
     for arm in folder.arms:
         for cell in arm.cells:
-            level = f", {100 * cell.level:g} % a round" if many else ""
+            level = f", {percent(cell.level)} a round" if many else ""
             label = f"{arm.name}, seed {cell.seed}{level}" if folder.is_comparison else arm.name
             found.append(Track(arm, cell, label, held, folder.is_comparison))
     return found

@@ -75,12 +75,6 @@ class Disclosure:
         return {part: size for part, size in found.items() if size}
 
     @property
-    def rounds_evaluated(self) -> int:
-        """How many rounds are followed by an evaluation on validation data, if none ends the run early."""
-        federation = self.arm.experiment.federation
-        return -(-federation.rounds // federation.evaluate_every)
-
-    @property
     def request_bytes(self) -> int:
         """The size of the largest request, about: its tensors and the experiment, with a full bank of prototypes."""
         arm, experiment = self.arm, self.arm.experiment

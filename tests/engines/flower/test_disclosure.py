@@ -49,7 +49,7 @@ def test_what_leaves_is_what_was_announced(town: Town, tmp_path: Path) -> None:
         bytes_up = [line["bytes_up"] for line in metrics if line["event"] == "round"]
         assert len(bytes_up) == experiment.federation.rounds
         splits = [line["split"] for line in metrics if line["event"] == "evaluation"]
-        assert splits == ["validation"] * found.rounds_evaluated + ["test"]
+        assert splits == ["validation"] * found.arm.experiment.federation.rounds_evaluated + ["test"]
         assert all(line["sent"].keys() == largest.keys() for line in own)
         assert max(line["answer_bytes"] for line in own) <= found.answer_bytes + ABOUT
         assert max(line["request_bytes"] for line in own) <= found.request_bytes + ABOUT
@@ -112,7 +112,7 @@ def test_each_class_more_is_a_row_of_the_head() -> None:
 @pytest.mark.parametrize(("every", "times"), [(1, 6), (4, 2), (5, 2), (6, 1), (9, 1)])
 def test_the_last_round_is_always_evaluated(every: int, times: int) -> None:
     found = announced({"algorithm": "fedavg", "federation": {"rounds": ROUNDS, "evaluate_every": every}})
-    assert found.rounds_evaluated == times
+    assert found.arm.experiment.federation.rounds_evaluated == times
 
 
 def told(visit: Visit, config: ClientConfig) -> list[tuple[str, str]]:
