@@ -61,7 +61,7 @@ class Joined:
                 values = part.index_select(dim, rows[mine] - (end - part.shape[0]))
                 found = values.new_empty((len(rows), *values.shape[1:])) if found is None else found
                 found[mine] = values
-        assert found is not None  # rows lie in the table
+        assert found is not None  # rows are rows of the table
         return found
 
 

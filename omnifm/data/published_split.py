@@ -1,4 +1,4 @@
-"""Published splits that lie in the folders of a set: ``train``, ``val``, ``test``, above or below its classes."""
+"""Published splits in the folders of a set: ``train``, ``val``, ``test``, above or below its classes."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def png(path: Path, seed: int = 0, side: int = 16) -> Path:
 
 
 def turned_volume(path: Path) -> Path:
-    """Write a volume that lies in its file as few do: axes swapped and turned, voxels of three lengths."""
+    """Write a volume that is stored as few are: axes swapped and turned, voxels of three lengths."""
     affine = np.array([[0, 0, -2.0, 30], [1.5, 0, 0, -12], [0, -1.0, 0, 9], [0, 0, 0, 1]])
     values = np.random.default_rng(1).integers(0, 900, (12, 20, 10)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(values, affine), path)

@@ -35,7 +35,7 @@ def is_litter(path: Path, folder: Path | None = None) -> bool:
     """Return whether a file or folder is what systems and programs leave behind, and no one's data.
 
     Names that begin with a dot (``.DS_Store``, ``._x.png``, ``.ipynb_checkpoints``), ``__MACOSX``, ``Thumbs.db`` and
-    the like; with ``folder``, whatever lies in such a folder below it.
+    the like; with ``folder``, whatever is in such a folder below it.
     """
     parts = path.relative_to(folder).parts if folder is not None else (path.name,)
     return any(part.startswith(".") or part.lower() in _LITTER for part in parts)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class FileGrid:
-    """How the axes of an image lie in its file.
+    """How the axes of an image are stored in its file.
 
     ``shape`` are the sides of the file's own grid: ``(i, j, k)``, as NIfTI and ITK count, of what has an affine; else
     as the image has them. ``order`` are its axes in the order ``(depth, height, width)``, and ``flipped`` says for each
@@ -51,7 +51,7 @@ class MedicalImage:
         spacing: mm from one voxel to the next, one number a spatial axis of ``values``, where the file says.
         affine: ``(4, 4)`` from the voxels ``(i, j, k)`` of the file's grid to mm (right, anterior, superior), as in
             NIfTI; None where the file places its voxels nowhere.
-        grid: how the axes of ``values`` lie in the file.
+        grid: how the axes of ``values`` are stored in the file.
         modality: as DICOM's header says (``CT``, ``MR``, ``DX``); empty of other formats.
         window: centre and width for showing it, as the header says.
         value_range: the lowest and the highest number that type or header allow; None where they say nothing.

@@ -12,7 +12,7 @@ from omnifm.utils.words import joined
 
 _HOSPITAL = re.compile(r"^(?:hospital|site|cent(?:er|re)|institution|clinic)[-_ ]?\w+$", re.IGNORECASE)
 _MOST = 0.9
-"""So many of the images must lie in folders of a level for it to mean something."""
+"""So many of the images must be in folders of a level for it to mean something."""
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,13 @@ def image_places(paths: Sequence[Path]) -> ImagePlaces:
 
 
 def _in_narrow_folders(paths: Sequence[Path]) -> set[Path]:
-    """Return what lies in folders of masks that are not folders of everything."""
+    """Return what is in folders of masks that are not folders of everything."""
     wrapping = _shared_by_all([path.parts[:-1] for path in paths])
     return {path for path in paths if any(of_masks(part) for part in path.parts[wrapping:-1])}
 
 
 def _label_folders(paths: Sequence[Path]) -> set[Path]:
-    """Return what lies in a folder ``labels`` beside a folder ``images``: there, labels are drawn."""
+    """Return what is in a folder ``labels`` beside a folder ``images``: there, labels are drawn."""
     folders = {parent for path in paths for parent in path.parents}
     beside = {parent.parent for parent in folders if of_images(parent.name)}
     drawn = {folder for folder in folders if folder.name.lower() in ("label", "labels") and folder.parent in beside}
