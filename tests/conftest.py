@@ -64,6 +64,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], omnifm.
     return functools.cache(lambda task: train(task, tmp_path_factory.mktemp(task)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _charts_described() -> Iterator[None]:
+    """Let charts in reports be their descriptions only, but where a module asks for ``charts_drawn``."""
+    from described_charts import described
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omnifm.results.charts.svg", described)
+        yield
+
+
+@pytest.fixture(scope="module")
+def charts_drawn() -> Iterator[None]:
+    from described_charts import drawn
+
+    with drawn():
+        yield
+
+
 @pytest.fixture
 def restored_signals() -> Iterator[None]:
     """Give the signals that ask for the end their handlers back after the test."""

@@ -21,6 +21,8 @@ from small_run import write_experiment
 from omnifm.cli import app
 from omnifm.config.experiment import read_plan
 
+pytestmark = pytest.mark.usefixtures("charts_drawn")
+
 EVERY = [(page, command) for page in PAGES for command in commands(page)]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

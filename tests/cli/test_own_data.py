@@ -13,7 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from small_run import Outcome, omnifm
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("charts_drawn")]
 
 SMALL = ["--workers", "1", "--set", "federation.rounds=1", "--set", "federation.evaluate_every=1"]
 SMALL += ["--set", "federation.evaluate=['before_local_training']", "--set", "adapter.grid=7", "--set", "data.size=16"]

@@ -9,6 +9,8 @@ import pytest
 from omnifm.results.charts import GREY, arm_styles, dot_chart, forest_chart, heat_maps, label, line_chart, small_charts
 from omnifm.results.result_folder import ArmRecord
 
+pytestmark = pytest.mark.usefixtures("charts_drawn")
+
 HOSTILE = "<b>$x_1$</b> & \x07"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from omnifm.results.circle_charts import circle_chart, size_chart
 
+pytestmark = pytest.mark.usefixtures("charts_drawn")
+
 NONE = math.nan
 HOSTILE = "<b>$x_1$</b>"
 

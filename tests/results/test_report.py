@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from comparison_folder import arm, failed_arm, write_comparison_folder
-from markupsafe import Markup
+from described_charts import drawn
 from page import Page, headings
 from run_folder import EVALUATION_POINTS, change_result, change_rounds, write_run
 
-from omnifm.results import charts
 from omnifm.results.findings import read_findings
 from omnifm.results.report import report_html
 
@@ -26,10 +25,9 @@ def report_of(out: Path) -> str:
     return report_html(read_findings(out))
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a chart be its description only: drawing takes longer than all else."""
-    monkeypatch.setattr(charts, "svg", lambda figure, description: Markup('<svg aria-label="{}"/>').format(description))
+def drawn_report(out: Path) -> str:
+    with drawn():
+        return report_of(out)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def text(run: Path) -> str:
-    return report_of(run)
+    return drawn_report(run)
 
 
 def score(name: str, seed: int, level: float, point: str, place: int) -> float:
@@ -71,7 +69,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared(comparison: Path) -> str:
-    return report_of(comparison)
+    return drawn_report(comparison)
 
 
 @pytest.mark.parametrize("kind", ["text", "compared"])
@@ -156,7 +154,7 @@ def test_participation_at_both_points(compared: str) -> None:
     assert [cell for cell in table[1] if cell] == ["50 %", "100 %", "50 %", "100 %"]
 
 
-def test_many_arms_get_a_chart_each(comparison: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_arms_get_a_chart_each(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnifm.results.report.FEW_ARMS", 3)
     text = report_of(comparison)
     label = re.search(r'aria-label="(Validation accuracy before local training by MB per hospital[^"]*)"', text)
@@ -167,7 +165,7 @@ def test_many_arms_get_a_chart_each(comparison: Path, quick: None, monkeypatch: 
     assert all(f" {name}: local:" in label[1] for name in ("omnifm", "fedavg", "no-bank", "omnifm x=1", "alone"))
 
 
-def test_other_metrics_and_what_is_lower_is_better(tmp_path: Path, quick: None) -> None:
+def test_other_metrics_and_what_is_lower_is_better(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", ARMS)
     for place, name in enumerate(ARMS):
         numbers = {"psnr": 30.123 + place, "hd95_core": 12.5 - place}
@@ -189,7 +187,7 @@ def test_other_metrics_and_what_is_lower_is_better(tmp_path: Path, quick: None) 
     assert "Test HD95, core by hospital after local training, mean over seeds. Lower is better." in text
 
 
-def test_confusion_is_of_the_classes_that_occur(text: str, run: Path, tmp_path: Path, quick: None) -> None:
+def test_confusion_is_of_the_classes_that_occur(text: str, run: Path, tmp_path: Path) -> None:
     mistakes = text[text.index('id="mistakes"') : text.index('id="pictures"')]
     assert "T1: 9 of 12 right" in mistakes
     assert "glioma" in mistakes
@@ -213,7 +211,7 @@ def test_the_bank_in_shares_of_a_row(text: str) -> None:
     assert [bank.count(f">{share}</text>") for share in (75, 25)] == [2, 2]
 
 
-def test_circles_have_a_section_where_there_are_any(run: Path, tmp_path: Path, quick: None) -> None:
+def test_circles_have_a_section_where_there_are_any(run: Path, tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", ARMS, ("T1", "CT", "T2"))
     circles = {"circles": {"0": ["T1", "T2"]}}
     accepted = {"T1": [1, 0, 0], "CT": [1, 1, 1], "T2": [1, 1, 0.5]}
@@ -235,7 +233,7 @@ def test_circles_have_a_section_where_there_are_any(run: Path, tmp_path: Path, q
     assert "Circles" not in headings(report_of(run))
 
 
-def test_sizes_of_circles_have_a_chart(tmp_path: Path, quick: None) -> None:
+def test_sizes_of_circles_have_a_chart(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", ARMS, [f"H{number}" for number in range(70)])
     change_rounds(out / "omnifm", {2: {"circles": [30, 20]}, 3: {"circles": [30, 25]}}, {})
     text = report_of(out)
@@ -245,7 +243,7 @@ def test_sizes_of_circles_have_a_chart(tmp_path: Path, quick: None) -> None:
     assert "15 hospitals are each alone" in section
 
 
-def test_it_tells_how_to_run_it_again(comparison: Path, text: str, tmp_path: Path, quick: None) -> None:
+def test_it_tells_how_to_run_it_again(comparison: Path, text: str, tmp_path: Path) -> None:
     assert "omnifm run experiment.toml --out ../again\nomnifm run --resume ." in text
     copy = shutil.copytree(comparison, tmp_path / "c")
     path = copy / "comparison.json"
@@ -256,25 +254,25 @@ def test_it_tells_how_to_run_it_again(comparison: Path, text: str, tmp_path: Pat
 
 
 def test_same_folder_same_bytes(run: Path, text: str, tmp_path: Path) -> None:
-    assert report_of(shutil.copytree(run, tmp_path / "elsewhere")) == text
+    assert drawn_report(shutil.copytree(run, tmp_path / "elsewhere")) == text
 
 
 @pytest.mark.parametrize("clients", [(HOSTILE, "T1"), ("_T2 \n\x07", "医院 é"), ("a" * 200, '" onload="x')])
 def test_names_are_escaped(tmp_path: Path, clients: tuple[str, str]) -> None:
-    text = report_of(write_run(tmp_path / "r", {"a & <b>$": "omnifm", "_x [y] 'z'": "fedavg"}, clients))
+    text = drawn_report(write_run(tmp_path / "r", {"a & <b>$": "omnifm", "_x [y] 'z'": "fedavg"}, clients))
     assert "script" not in Page(text).tags
     assert "onload" not in re.sub(r'"[^"]*"|>[^<]*<', "", text)
     assert "<b>$" not in text
 
 
-def test_names_of_a_comparison_are_escaped(tmp_path: Path, quick: None) -> None:
+def test_names_of_a_comparison_are_escaped(tmp_path: Path) -> None:
     arms = [arm(HOSTILE, "omnifm", about=HOSTILE), failed_arm("<b>x</b>", HOSTILE), arm("_y", "<i>kind</i>")]
     page = Page(report_of(write_comparison_folder(tmp_path / "c", arms, score, (HOSTILE, "CT"))))
     assert not {"script", "i"} & set(page.tags)
     assert any(HOSTILE in cell for table in page.tables for row in table for cell in row)
 
 
-def test_sections_without_matter_are_left_out(tmp_path: Path, quick: None) -> None:
+def test_sections_without_matter_are_left_out(tmp_path: Path) -> None:
     out = write_run(tmp_path / "r", {"local": "local"}, clients=("T1",))
     only: dict[str, Any] = {"T1": {"numbers": {"dice": 0.5}, "tables": {}}}
     change_result(
@@ -284,7 +282,7 @@ def test_sections_without_matter_are_left_out(tmp_path: Path, quick: None) -> No
     assert headings(report_of(out)) == ["Results", "Hospital by hospital", "Reproduce"]
 
 
-def test_unfinished_runs(run: Path, tmp_path: Path, quick: None) -> None:
+def test_unfinished_runs(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     (out / "omnifm" / "result.json").unlink()
     text = report_of(out)
@@ -298,12 +296,12 @@ def test_unfinished_runs(run: Path, tmp_path: Path, quick: None) -> None:
     assert headings(report_of(out)) == ["Reproduce"]
 
 
-def test_a_comparison_of_which_nothing_was_played(tmp_path: Path, quick: None) -> None:
+def test_a_comparison_of_which_nothing_was_played(tmp_path: Path) -> None:
     text = report_of(write_comparison_folder(tmp_path / "c", [failed_arm("moon", "nan")], score))
     assert headings(text) == ["Results", "Tuning", "Reproduce"]
 
 
-def test_missing_and_broken_values_do_no_harm(run: Path, tmp_path: Path, quick: None) -> None:
+def test_missing_and_broken_values_do_no_harm(run: Path, tmp_path: Path) -> None:
     out = shutil.copytree(run, tmp_path / "r")
     broken: dict[str, Any] = {"T1": {"numbers": {"accuracy": float("nan"), "auc": 0.7}}, "CT": {"numbers": {}}}
     panels = {"T1": [{"given": [{"title": "", "file": "pictures/gone.png"}], "caption": "?", "right": None}], "CT": []}
@@ -319,12 +317,12 @@ def test_missing_and_broken_values_do_no_harm(run: Path, tmp_path: Path, quick: 
 def test_a_large_run_stays_small_enough_to_be_sent(tmp_path: Path) -> None:
     arms = {f"arm-{number:02d}": kind for number, kind in enumerate(["local", "omnifm", *["fedavg"] * 6])}
     out = write_run(tmp_path / "r", arms, [f"hospital {number:02d}" for number in range(40)], rounds=3)
-    text = report_of(out)
+    text = drawn_report(out)
     Page(text)
     assert len(text) < 10_000_000
 
 
-def test_a_private_run_says_what_it_promised_and_spent(tmp_path: Path, quick: None) -> None:
+def test_a_private_run_says_what_it_promised_and_spent(tmp_path: Path) -> None:
     out = write_run(tmp_path / "run", {"fedavg": "fedavg", "open": "fedavg"})
     assert "differentially" not in report_of(out)
     result = json.loads((out / "fedavg" / "result.json").read_text())
