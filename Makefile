@@ -29,16 +29,16 @@ check: .venv/ready
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml omnifm
 
 test: check
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # The same, with the coverage of omnifm by the fast tests. The slow ones are not measured: they kill processes, which
 # would leave half-written measurements.
 coverage: check
-	$(BIN)/pytest -n 2 -m "not slow" --cov --cov-report=term
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term
+	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 test-fast: .venv/ready
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 # DATA is the folder of real images (docs/data.md); without it only the phantom studies run.
 results: .venv/ready
