@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 GRID = {"grid": {"training": {"learning_rate": [0.05, 0.1]}}, "participation": [0.4]}
 ASKED = ("--algorithms", "fedavg,scaffold", "--seeds", 2, "--workers", 1)
+FEW = ("--algorithms", "fedavg", "--seeds", 1, "--workers")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc")
 
 
@@ -106,10 +107,10 @@ def test_no_test_data_are_read_before_all_training_is_done(tmp_path: Path, monke
         return real(*arguments, **more)
 
     monkeypatch.setattr("omnifm.comparison.compare.run_arm", noted)
-    assert omnifm("compare", write(tmp_path / "e"), *ASKED, "--out", tmp_path / "out").status == 0
+    assert omnifm("compare", write(tmp_path / "e"), *FEW, 1, "--out", tmp_path / "out").status == 0
     assert order == sorted(order)
-    assert order.count(True) == 16  # 4 arms, 2 seeds, 2 levels
-    assert order.count(False) == 4 * (2 + 1 + 2)  # two points, the other seed, and both seeds at the other level
+    assert order.count(True) == 6  # 3 arms at 2 levels
+    assert order.count(False) == 3 * (2 + 1)  # two points, and the other level
 
 
 def test_weights_are_let_go(whole: Path) -> None:
@@ -279,9 +280,6 @@ def test_the_report_is_made_again_from_the_folder(whole: Path, tmp_path: Path) -
     assert len(terminal_tables(copy)) == 3
 
 
-FEW = ("--algorithms", "fedavg", "--seeds", 1, "--workers")
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The experiment and the folder of a comparison of three cells, two rounds each."""
@@ -319,7 +317,7 @@ def test_workers_share_the_limit_and_end_after_a_round(small: tuple[Path, Path],
 
 def test_one_evaluation_point_chooses_evaluates_and_reports(tmp_path: Path) -> None:
     out, only = tmp_path / "out", ("--set", 'federation.evaluate=["before_local_training"]')
-    outcome = omnifm("compare", write(tmp_path / "e"), *ASKED, *only, "--out", out)
+    outcome = omnifm("compare", write(tmp_path / "e"), *FEW, 1, *only, "--out", out)
     assert outcome.status == 0, outcome.text
     for arm in record(out)["arms"]:
         best = json.loads((out / f"cells/{arm['name']}/p0-s0-r100/trained.json").read_text())["best"]
