@@ -191,8 +191,8 @@ def log(out: Path, *kinds: str) -> list[dict[str, Any]]:
 def test_a_reply_like_this_ends_no_run(
     town: Town, tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    algorithm = "omnifm"
-    plan, grid = town.plan(algorithm), town.grid(tmp_path / "hospitals")
+    # In the second round there is a bank, to lie about.
+    plan, grid = town.plan("omnifm", federation={"rounds": 2}), town.grid(tmp_path / "hospitals")
     grid.answered = Liar("CT", REPLIES[what])
     server_run(plan, grid, tmp_path / "deployed")
     assert (tmp_path / "deployed/report.html").exists()
@@ -235,7 +235,8 @@ HELLOS: dict[str, Change] = {
 
 @pytest.mark.parametrize("what", HELLOS)
 def test_an_introduction_like_this_ends_no_run(town: Town, tmp_path: Path, what: str) -> None:
-    plan, grid = town.plan("fedavg", deploy={"wait_for": 2, "grace": 5.0}), town.grid(tmp_path / "hospitals")
+    changes: dict[str, Any] = {"deploy": {"wait_for": 2, "grace": 5.0}, "federation": {"rounds": 1}}
+    plan, grid = town.plan("fedavg", **changes), town.grid(tmp_path / "hospitals")
     grid.answered = Liar("CT", HELLOS[what], hello=True)
     server_run(plan, grid, tmp_path / "deployed")
     assert json.loads((tmp_path / "deployed/status.json").read_text())["phase"] == "finished"

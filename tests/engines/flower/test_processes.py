@@ -44,7 +44,7 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(plugin), os.environ.get("PYTHONPATH", "")]))
     folders = {"a": "CT", "b": "MRI"}
     sources = write_images(tmp_path / "data", folders)
-    content = document(tmp_path / "data", sources, "omnifm", "fairest")
+    content = {**document(tmp_path / "data", sources, "omnifm"), "omnifm": {"base": "fairest"}}
     content["federation"] = {"rounds": 2, "evaluate_every": 2, "evaluate": ["before_local_training"]}
     content["deploy"] = {"hospitals": ["CT", "MRI"], "deadline": 120.0, "poll": 0.2}
     files = {
@@ -54,7 +54,7 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path, monkeypatch: 
             data={"root": str(tmp_path / "data"), "sources": [source]},
             policy={
                 "tasks": ["*"],
-                "algorithms": ["fedavg", "omnifm", "fairest"],
+                "algorithms": ["omnifm", "fairest"],
                 "min_cluster": 1,
                 "minimum_patients": 1,
             },
@@ -74,9 +74,8 @@ def test_over_the_network_the_weights_are_the_same(tmp_path: Path, monkeypatch: 
         plan = make_plan(content)
         runs.execute(runs.create(tmp_path / "here", plan), tmp_path / "here", LocalBackend())
     assert hashes(out) == hashes(tmp_path / "here"), said
-    assert len(hashes(out)) == 2
     answers = [json.loads(line) for line in (out / "deploy.jsonl").read_text().splitlines()]
     rounds = [line["round"] for line in answers if line["event"] == "answer" and line["client"] == "CT"]
-    assert rounds == 2 * [1, 2, 3, 3]  # trained in two rounds, judged after them, tested: a message each
+    assert rounds == [1, 2, 3, 3]  # trained in two rounds, judged after them, tested: a message each
     assert not list(out.rglob("*.png"))
     assert list((tmp_path / "hospitals/CT/state/hospitals/CT/runs").rglob("*.safetensors"))
