@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import runpy
 import signal
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import jaxtyping
 import pytest
+
+gc.disable()  # until all is imported, which stays: to look through it for garbage again and again takes seconds
 
 # In tests, and nowhere else, the shapes in the annotations of omnifm.spectral are checked on every call.
 jaxtyping.install_import_hook("omnifm.spectral", "beartype.beartype")
@@ -37,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(ROOT / "tests/engines/flower"):
             item.add_marker("flower")
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, but never look for it among what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
