@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import re
+import runpy
 import signal
 import sys
 import time
@@ -20,9 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+from described_charts import described
 from PIL import Image
 
 from omnifm import cli
+from omnifm.results import charts
 from omnifm.utils.signals import SIGNALS
 
 ROUNDS = 6
@@ -104,13 +107,18 @@ def omnifm(*arguments: object) -> Outcome:
 
 
 class Process:
-    """The command in a process of its own, forked off one that has imported everything; ``prepare`` is done first."""
+    """The command in a process of its own, forked off one that has imported everything; ``prepare`` is done first.
 
-    def __init__(self, log: Path, *arguments: object, prepare: Callable[[], None] | None = None) -> None:
+    Or a ``program`` in its place: a file of Python.
+    """
+
+    def __init__(
+        self, log: Path, *arguments: object, prepare: Callable[[], None] | None = None, program: Path | None = None
+    ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["omnifm.cli", "omnifm.runs.run", "torch._dynamo"])
         self.log = log
-        self.process = context.Process(target=_command, args=(log, [str(a) for a in arguments], prepare))
+        self.process = context.Process(target=_command, args=(log, [str(a) for a in arguments], prepare, program))
         self.process.start()
 
     @property
@@ -122,8 +130,8 @@ class Process:
     def alive(self) -> bool:
         return self.process.is_alive()
 
-    def wait(self) -> Outcome:
-        self.process.join(60)
+    def wait(self, seconds: float | None = 60) -> Outcome:
+        self.process.join(seconds)
         if self.process.exitcode is None:
             self.process.kill()
             raise AssertionError(f"still running after a minute: {self.log.read_text()}")
@@ -134,16 +142,27 @@ class Process:
         self.process.join()
 
 
-def _command(log: Path, arguments: list[str], prepare: Callable[[], None] | None) -> None:
+def _command(log: Path, arguments: list[str], prepare: Callable[[], None] | None, program: Path | None) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["omnifm", *arguments]
+    sys.argv = [str(program or "omnifm"), *arguments]
+    charts.svg = described
     if prepare is not None:
         prepare()
-    cli.main()
+    if program is None:
+        cli.main()
+    else:
+        sys.path.insert(0, str(program.parent))
+        runpy.run_path(str(program), run_name="__main__")
+
+
+def played(program: Path, folder: Path, *arguments: object) -> Outcome:
+    """Run a file of Python in a process of its own; what it prints goes through a file in ``folder``."""
+    with ended(Process(folder / f"{program.stem}.log", *arguments, program=program)) as process:
+        return process.wait(None)
 
 
 def wait_until(condition: Callable[[], bool], process: Process | None = None, seconds: float = 60) -> None:

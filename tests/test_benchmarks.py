@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from small_run import played
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -23,9 +24,8 @@ if sys.platform != "linux":
 def figures(tmp_path: Path, script: str, *arguments: object) -> dict[str, Any]:
     """Run a benchmark and return what it wrote with ``--json``."""
     path = tmp_path / "figures.json"
-    command = [sys.executable, BENCHMARKS / f"{script}.py", *arguments, "--json", path]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    outcome = played(BENCHMARKS / f"{script}.py", tmp_path, *arguments, "--json", path)
+    assert outcome.status == 0, outcome.text
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
@@ -147,12 +147,11 @@ def test_attacks(tmp_path: Path) -> None:
         "label flip",
     ]
     out = tmp_path / "attacks.jsonl"
-    command = [sys.executable, BENCHMARKS / "attacks.py", *small, *chosen, "--out", out]
     shown = []
     for _ in range(2):
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        shown.append(done.stdout)
+        outcome = played(BENCHMARKS / "attacks.py", tmp_path, *small, *chosen, "--out", out)
+        assert outcome.status == 0, outcome.text
+        shown.append(outcome.text)
     assert shown[0] == shown[1]  # and nothing was run again
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == 6

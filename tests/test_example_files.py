@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import tomli_w
 from plugin import REGISTRIES
-from small_run import omnifm, write_experiment
+from small_run import omnifm, played, write_experiment
 
 from omnifm.comparison.comparison_folder import ComparisonOptions
 from omnifm.config.experiment import read_plan
@@ -45,8 +44,8 @@ def test_an_algorithm_of_ones_own(tmp_path: Path) -> None:
     assert len(script.read_text(encoding="utf-8").splitlines()) < 40
     experiment = write_experiment(tmp_path, arms={}, federation={"rounds": 1}, fair={"q": 2.0})
     arguments = ["compare", str(experiment), "--algorithms", "fedavg,fair", "--seeds", "1", "--out", str(out)]
-    done = subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    outcome = played(script, tmp_path, *arguments)
+    assert outcome.status == 0, outcome.text
     with (out / "table.csv").open(encoding="utf-8") as file:
         assert {row["arm"] for row in csv.DictReader(file)} == {"fedavg", "fair", "local", "alone"}
     assert "q = 2.0" in next(out.glob("cells/fair/*/experiment.toml")).read_text(encoding="utf-8")
@@ -54,22 +53,21 @@ def test_an_algorithm_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_averaging_by_hand() -> None:
+def test_averaging_by_hand(tmp_path: Path) -> None:
     script = EXAMPLES / "minimal.py"
     assert len(script.read_text(encoding="utf-8").splitlines()) < 70
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [f"round {number}" for number in range(1, 6)]
+    outcome = played(script, tmp_path)
+    assert outcome.status == 0, outcome.text
+    assert [line.split(":")[0] for line in outcome.text.splitlines()] == [f"round {number}" for number in range(1, 6)]
 
 
 @pytest.mark.slow
 @pytest.mark.process
 def test_its_parameters_are_held_to(tmp_path: Path) -> None:
     experiment = write_experiment(tmp_path, arms={}, fair={"p": 2.0})
-    command = [sys.executable, str(EXAMPLES / "own_algorithm.py"), "run", str(experiment)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Unknown key 'fair.p'. Known: q." in done.stderr
+    outcome = played(EXAMPLES / "own_algorithm.py", tmp_path, "run", experiment)
+    assert outcome.status == 1
+    assert "Unknown key 'fair.p'. Known: q." in outcome.text
 
 
 @contextmanager
