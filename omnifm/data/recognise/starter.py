@@ -62,8 +62,9 @@ def starter(layout: FolderLayout, root: Path, out: Path, task: str, learned: str
     partition, smallest, sentence = _partition(rows)
     axes = layout.settings.get("axes", 2)
     settings = {key: value for key, value in layout.settings.items() if learned == "mask" or key in ("axes", "slices")}
-    if axes == 3 and learned != "mask":  # networks for other tasks take images
-        axes, settings = 2, {**{k: v for k, v in settings.items() if k != "axes"}, "slices": 8}
+    if axes == 3 and learned != "mask":  # networks for other tasks take images, and a question is about a single one
+        taken = {"pages": "middle"} if learned == "answer" else {"slices": 8}
+        axes, settings = 2, {k: v for k, v in settings.items() if k != "axes"} | taken
     size, colour = _form(rows["image"], root, axes)
     source = {"kind": "manifest", "table": MANIFEST, **({"learn": learned} if _needs_saying(rows, learned) else {})}
     if "modality" in rows and rows["modality"].nunique() == 1:  # one place to correct it, and prediction reads it there
