@@ -118,7 +118,8 @@ def _check_prediction(row: dict[str, Any], folder: Path) -> None:
         with Image.open(mask) as drawn_on, Image.open(image) as given_to:
             assert drawn_on.size == given_to.size
         return
-    drawn, given = nibabel.load(mask), nibabel.load(image)
+    drawn: Any = nibabel.load(mask)
+    given: Any = nibabel.load(image)
     assert drawn.shape == given.shape
     np.testing.assert_allclose(drawn.affine, given.affine, atol=1e-5)
     assert set(np.unique(drawn.get_fdata())) <= {0, 1, 2}
