@@ -26,6 +26,12 @@ PARALLEL = frozenset({"__init__", "registry", "settings"})
 COMMANDS = frozenset({"app", "main"})
 """What Typer and Flower look for by these names."""
 
+EXTRAS = (
+    *("flwr", "grpc", "cryptography", "Crypto", "highdicom", "gdcm", "jpeg_ls", "pylibjpeg", "openjpeg"),
+    *("transformers", "peft", "onnx", "onnxruntime", "onnxscript", "dp_accounting", "mlflow", "tensorboard", "wandb"),
+)
+"""What the extras of the package bring, by the names of the modules."""
+
 FORBIDDEN = ["ward", "ledger", "roster", "letters", "desk", "afar", "crew", "cohort", "yardstick", "playing"]
 ORDINARY = r"letters(,| and) digits|lower-case letters|capital letters|Electronics Letters"
 """Where a forbidden word is no name for a thing of ours."""
@@ -55,6 +61,20 @@ def test_no_import_runs_upwards() -> None:
     done = python("from importlinter.cli import lint_imports; raise SystemExit(lint_imports())")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.slow
+def test_only_what_needs_flower_needs_an_extra() -> None:
+    """Every other module can be imported where nothing but the library's own dependencies is installed."""
+    done = python(
+        "import importlib, pkgutil, sys\n"
+        f"sys.modules |= dict.fromkeys({EXTRAS!r})\n"
+        "import omnifm\n"
+        "for module in pkgutil.walk_packages(omnifm.__path__, 'omnifm.'):\n"
+        "    if not module.name.startswith(('omnifm.deploy.', 'omnifm.engines.flower.', 'omnifm.__main__')):\n"
+        "        importlib.import_module(module.name)\n"
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("path", BLIND, ids=lambda path: str(path.relative_to(ROOT)))

@@ -133,6 +133,14 @@ class Algorithm:
         """Return a note to print beside this algorithm's results; usually empty."""
         return ""
 
+    def caution(self, patients: Mapping[str, int]) -> str:
+        """Return a sentence on what these clients cannot take part in; usually empty.
+
+        Args:
+            patients: how many patients each client has for training.
+        """
+        return ""
+
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Return the server's state before the first round.
 

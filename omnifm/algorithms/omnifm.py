@@ -42,6 +42,7 @@ from omnifm.spectral.bank import BankSettings, KnowledgeBank
 from omnifm.training.model import FederatedModel
 from omnifm.training.trainer import Trainer
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.words import joined
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,19 @@ class OmniFM(ComposedAlgorithm):
     def needs_uploads(self) -> str:
         """The bank and the circles."""
         return "its bank holds the prototypes of each client, and its circles follow who retrieves whose"
+
+    def caution(self, patients: Mapping[str, int]) -> str:
+        """Say where too few clients are large enough for the bank, whose prototypes tell who is like whom."""
+        fewest = self.bank.min_cluster
+        large = [name for name, count in patients.items() if count >= fewest]
+        if not self.in_circles or self.circles != "bank" or len(large) > 1 or len(patients) < 2:
+            return ""
+        who = f"only {large[0]} has" if large else "no client has"
+        return (
+            f"Nobody learns with anybody: {who} bank.min_cluster = {fewest} patients for training, and only prototypes "
+            f"of so many show who is like whom, so that each client trains its {joined(self.in_circles)} by itself. "
+            "Lower bank.min_cluster, or bring more patients."
+        )
 
     def init(self, shared: Tensors, trainable: Collection[str], clients: Sequence[ClientStats]) -> ServerState:
         """Initialise the base, an empty bank and the circles."""

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from omnifm.callbacks.callback import Callback
 from omnifm.callbacks.circle_changes import CircleChanges
-from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, UploadEvent
+from omnifm.callbacks.events import ArmStart, EvaluationEvent, RoundEvent, RoundStart, RunEnd, RunInfo, UploadEvent
 
 
 class LiveProgress(Progress, Callback):
@@ -29,10 +29,23 @@ class LiveProgress(Progress, Callback):
         self._score = ""
         self._circles = CircleChanges()
 
+    def on_run_start(self, info: RunInfo) -> None:
+        """Show that the data are being read."""
+        self._bar = self.add_task("reading the data", total=None, note="")
+
     def on_arm_start(self, event: ArmStart) -> None:
         """Show the arm's bar."""
+        self._data_are_read()
         self._circles.restart(event)
         self._bar, self._score = self.add_task(event.arm.name, total=event.arm.rounds, note=""), ""
+
+    def on_run_end(self, event: RunEnd) -> None:
+        """Leave nothing that says that work goes on, where every arm was finished before."""
+        self._data_are_read()
+
+    def _data_are_read(self) -> None:
+        if self._bar in self.task_ids and self._tasks[self._bar].total is None:
+            self.remove_task(self._bar)
 
     def on_round_start(self, event: RoundStart) -> None:
         """Show how many rounds are done."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ out, err = _Output(), SafeConsole(stderr=True)
 def say(text: str) -> None:
     """Print a line that may hold a path, to be copied."""
     out.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is being done until the block ends; what is yielded changes the text."""
+    if not err.is_terminal:
+        yield lambda text: None
+        return
+    with err.status(escape(text)) as status:
+        yield lambda text: status.update(escape(text))
 
 
 def print_tables(tables: Iterable[RenderableType], folder: Path) -> None:

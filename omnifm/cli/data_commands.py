@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnifm.cli.console import err, out, say
+from omnifm.cli.console import out, say, working
 from omnifm.cli.inspect import show_data
 from omnifm.cli.options import Set
 
@@ -31,9 +32,10 @@ def init_data(
     modality: Annotated[str, typer.Option(help="The modality of all images, if nothing says it.")] = "",
 ) -> None:
     """Look at a folder of images, and write a manifest and an experiment that runs."""
-    from omnifm.data.recognise.written import write_starter
+    with working(f"Looking at {folder}"):
+        from omnifm.data.recognise.written import write_starter
 
-    written = write_starter(folder, out, task=task, label=label, table=table, modality=modality)
+        written = write_starter(folder, out, task=task, label=label, table=table, modality=modality)
     for heading, sentences in written.said.items():
         if sentences:
             say(f"{heading}:")
@@ -41,7 +43,8 @@ def init_data(
                 say(f"  - {sentence}")
     for path in written.files:
         say(f"Written: {path}")
-    say(f"Next: omnifm data check {written.files[-1]}, then omnifm run {written.files[-1]}")
+    experiment = shlex.quote(str(written.files[-1]))
+    say(f"Next: omnifm data check {experiment}, then omnifm run {experiment}")
 
 
 @data_app.command("check")
@@ -51,18 +54,20 @@ def check_data(
     no_decode: Annotated[bool, typer.Option("--no-decode", help="Do not read images: quick, and sees less.")] = False,
 ) -> None:
     """List every problem of the data, with its file and row and what to do; exit status 1 if one is an error."""
-    from rich.progress import track
+    with working(f"Looking at the data of {file}") as tell:
+        from omnifm.data.check.finding import lines_of
+        from omnifm.runs.data_check import check_file
 
-    from omnifm.runs.data_check import check_file
+        def shown(rows: range) -> Iterator[int]:
+            for row in rows:
+                tell(f"Reading image {row + 1} of {len(rows)}")
+                yield row
 
-    def shown(rows: range) -> Iterable[int]:
-        return track(rows, "Reading images", console=err, transient=True, disable=not err.is_terminal)
-
-    findings = check_file(file, overrides or (), decode=not no_decode, progress=shown)
+        findings = check_file(file, overrides or (), decode=not no_decode, progress=shown)
     for severity, style in (("error", "bold red"), ("warning", "yellow")):
-        for finding in (one for one in findings if one.severity == severity):
+        for line in lines_of([one for one in findings if one.severity == severity]):
             out.print(f"[{style}]{severity.capitalize()}:[/] ", end="")
-            say(str(finding))
+            say(line)
     _conclude(findings)
 
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omnifm.cli.console import out as console
-from omnifm.cli.console import print_tables, say
+from omnifm.cli.console import print_tables, say, working
 from omnifm.cli.options import Set
 from omnifm.utils.errors import ExperimentError
 
@@ -32,14 +32,15 @@ def show_data(
     out: Annotated[Path, typer.Option(help="The file of the picture.")] = Path("data.png"),
 ) -> None:
     """Show the clients' data: a table, and a picture of samples, labels, intensities and spectra."""
-    from omnifm.config.experiment import read_plan
-    from omnifm.data.federated_dataset import load_dataset
-    from omnifm.data.modality_profiles import modality_profiles
-    from omnifm.data.show import picture
-    from omnifm.spectral.spectrum import low_pass_log_amplitude
+    with working(f"Reading the data of {experiment}"):
+        from omnifm.config.experiment import read_plan
+        from omnifm.data.federated_dataset import load_dataset
+        from omnifm.data.modality_profiles import modality_profiles
+        from omnifm.data.show import picture
+        from omnifm.spectral.spectrum import low_pass_log_amplitude
 
-    first = next(iter(read_plan(experiment, overrides or ()).arms.values()))
-    dataset = load_dataset(first.data, first.partition, first.seed)
+        first = next(iter(read_plan(experiment, overrides or ()).arms.values()))
+        dataset = load_dataset(first.data, first.partition, first.seed)
     console.print(_dataset_table(dataset))
     profiles = modality_profiles(dataset.clients, lambda images, grid: low_pass_log_amplitude(images, 1.0, grid))
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from omnifm.cli.console import err, say
+from omnifm.cli.console import err, say, working
 from omnifm.utils.errors import ExperimentError
 
 
@@ -29,17 +30,26 @@ def predict(
     modality: Annotated[str, typer.Option(help="Of the images, where the run prepared several differently.")] = "",
 ) -> None:
     """Predict images with a trained model: labels, masks, larger or fused images, answers."""
-    from omnifm.export.loaded_arm import LoadedArm
-    from omnifm.prediction.predict import PREDICTIONS
-    from omnifm.prediction.predict import predict as predicted
-    from omnifm.prediction.requests import requests_of
-    from omnifm.results.result_folder import is_comparison
-    from omnifm.runs import run as runs
+    with working("Loading the model") as tell:
+        from omnifm.export.loaded_arm import LoadedArm
+        from omnifm.prediction.predict import PREDICTIONS
+        from omnifm.prediction.predict import predict as predicted
+        from omnifm.prediction.requests import requests_of
+        from omnifm.results.result_folder import is_comparison
+        from omnifm.runs import run as runs
 
-    if is_comparison(run):
-        raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Predict with a run.")
-    loaded = LoadedArm.of(run, runs.plan_of(run), arm)
-    found = predicted(loaded, requests_of(images or [], table, question), client=client, modality=modality, out=out)
+        if is_comparison(run):
+            raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Predict with a run.")
+        loaded, numbers = LoadedArm.of(run, runs.plan_of(run), arm), count(1)
+        requests = requests_of(images or [], table, question)
+        found = predicted(
+            loaded,
+            requests,
+            client=client,
+            modality=modality,
+            out=out,
+            each=lambda name: tell(f"Predicting {next(numbers)} of {len(requests)}: {name}"),
+        )
     say(found.chosen)
     for name, reason in found.failed.items():
         err.print(f"Not predicted: {reason if name in reason else f'{name}: {reason}'}", markup=False, soft_wrap=True)

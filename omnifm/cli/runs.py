@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnifm.cli.console import err, print_tables, say
+from omnifm.cli.console import err, print_tables, say, working
 from omnifm.cli.options import Limit, NoCache, Overwrite, Set, Workers, new_folder
 from omnifm.cli.resume import kept, stoppable
 from omnifm.utils.errors import ExperimentError
@@ -95,15 +95,18 @@ def export(
     ] = "safetensors",
 ) -> None:
     """Write the model of a run's best round, as received: weights to start from, or a program for other libraries."""
-    from omnifm.export.formats import export_model
-    from omnifm.export.loaded_arm import LoadedArm
-    from omnifm.results.result_folder import is_comparison
-    from omnifm.runs import run as runs
+    with working("Loading the model") as tell:
+        from omnifm.export.formats import export_model
+        from omnifm.export.loaded_arm import LoadedArm
+        from omnifm.results.result_folder import is_comparison
+        from omnifm.runs import run as runs
 
-    if is_comparison(run):
-        raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
-    folder = folder or run / "export" / file_format
-    lacking = export_model(LoadedArm.of(run, runs.plan_of(run), arm), folder, file_format, client)
+        if is_comparison(run):
+            raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
+        folder = folder or run / "export" / file_format
+        loaded = LoadedArm.of(run, runs.plan_of(run), arm)
+        tell(f"Writing the model as {file_format}")
+        lacking = export_model(loaded, folder, file_format, client)
     if lacking:
         note = "" if client else ", which are each hospital's own (of a run on this machine, --client NAME adds them)"
         err.print(f"Shared weights only: it lacks {len(lacking)} tensors{note}.", markup=False, soft_wrap=True)

@@ -100,7 +100,8 @@ class Comparison:
             self.checked.unfit[arm.name] = str(error)
         else:
             self.checked.metric = made.task.main_metric
-            self.checked.remarks[arm.name] = made.algorithm.remark(made.runtime.model.network)
+            remarks = (made.algorithm.remark(made.runtime.model.network), made.caution)
+            self.checked.remarks[arm.name] = " ".join(filter(None, remarks))
 
     def _load(self, experiment: Experiment) -> FederatedDataset:
         key = experiment.data, experiment.partition, experiment.seed

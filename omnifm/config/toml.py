@@ -47,6 +47,8 @@ def read_toml(path: Path, what: str, failure: type[OmniFMError], remedy: str = "
         return parse(path.read_text(encoding="utf-8-sig"))  # Windows' editors begin a file with a byte order mark
     except FileNotFoundError:
         raise failure(f"There is no {what} {path}{remedy and f': {remedy}'}.") from None
+    except IsADirectoryError:
+        raise failure(f"{path} is a folder, and no {what}: give the one that is in it.") from None
     except tomllib.TOMLDecodeError as error:
         raise failure(f"{path} is not valid TOML: {error}.") from None
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from omnifm.callbacks.circle_changes import ReportedCircles
 from omnifm.deploy.deployment_plan import ServerSide, read_side
+from omnifm.deploy.event_lines import last_events
 from omnifm.deploy.operator import control
 from omnifm.engines.flower.control import RegisteredNode
 from omnifm.utils.errors import DeploymentError
@@ -24,7 +25,7 @@ from omnifm.utils.lock import is_held
 from omnifm.utils.printable import printable
 from omnifm.utils.words import joined
 
-STATUS, EVENTS = "status.json", "deploy.jsonl"
+STATUS = "status.json"
 _COLOURS = {"online": "green", "offline": "red", "registered": "yellow"}
 _WORDS = {"online": "connected", "offline": "gone", "registered": "never seen"}
 
@@ -139,21 +140,6 @@ def where_it_is(run: Path, status: Mapping[str, Any], now: datetime) -> str:
     over = phase == "finished" or is_held(run)
     rest = "" if over else f". It was stopped: resume with  omnifm deploy run OPERATOR --resume {shlex.quote(run.name)}"
     return f"{run}: {phase}{round_}{updated}{rest}"
-
-
-def last_events(run: Path, count: int) -> list[str]:
-    """Return the last events, a line each; one that a crash cut short is left out."""
-    path = run / EVENTS
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if count and path.exists() else []
-    found = []
-    for line in lines[-count - 1 :]:
-        try:
-            event = dict(json.loads(line))
-        except (ValueError, TypeError, RecursionError):
-            continue
-        what = (event.get("client", ""), event.get("event", ""), event.get("text", ""))
-        found.append(printable(f"{event.get('time', '')}  {': '.join(str(part) for part in what if part)}"))
-    return found[-count:]
 
 
 def ago(then: datetime, now: datetime) -> str:

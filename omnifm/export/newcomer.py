@@ -19,7 +19,10 @@ from omnifm.utils.device import deterministic
 from omnifm.utils.errors import ExperimentError
 
 _SHARE_MORE = "Train with the statistics of normalisation alone personal: omnifm.personal = ['statistics']."
-_TRAIN_ON = "After this round no circle has weights: train for more rounds, or without circles (omnifm.circle = [])."
+_TRAIN_ON = (
+    "After this round no circle has weights: no two clients were found alike. Train for more rounds, on more patients, "
+    "or without circles (omnifm.circle = [])."
+)
 
 
 def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[FederatedModel, Placement]:

@@ -28,7 +28,7 @@ def newcomer(loaded: LoadedArm, images: Tensor, question: str = "") -> tuple[Cli
         model = loaded.model_for(images, **asked)
     except ExperimentError as error:
         raise ExperimentError(
-            f"{error} Or name the client whose model to use: {', '.join(loaded.clients[:8])}."
+            f"{error} Or name the client whose model to use: {', '.join(loaded.clients[:8])} (--client)."
         ) from None
     uncertain = f" ({len(images)}: more make that more reliable)" if len(images) < FEW else ""
     return model, (

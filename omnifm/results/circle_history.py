@@ -139,6 +139,15 @@ def circle_history(arm: ArmRecord) -> CircleHistory | None:
     return CircleHistory(arm.name, sizes, numbers, shares, retrieved(cell, order))
 
 
+def circle_sentence(arm: ArmRecord) -> str:
+    """Say who learned with whom in an arm, or that nobody did; nothing of an algorithm without circles."""
+    if history := circle_history(arm):
+        return history.sentence
+    looked = any(circles_of(line.get("report") or {}) is not None for cell in arm.cells[:1] for line in cell.rounds)
+    alone = "no two hospitals were found alike, so that each has trained alone what only those that are alike share."
+    return f"{arm.name}: {alone}" if looked else ""
+
+
 def _sizes(circles: ReportedCircles) -> list[int]:
     found = [len(names) for names in circles.values()] if isinstance(circles, Mapping) else circles
     return sorted(found, reverse=True)

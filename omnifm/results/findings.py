@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnifm.results import summary
-from omnifm.results.circle_history import CircleHistory, circle_history
+from omnifm.results.circle_history import CircleHistory, circle_history, circle_sentence
 from omnifm.results.formatting import decimal_places, percent
 from omnifm.results.frame import to_frame
 from omnifm.results.result_folder import ArmRecord, ResultFolder, finite, mean, read_folder
@@ -125,6 +125,12 @@ class Findings:
         """The circles of the arms of a run that have any."""
         arms = [] if self.folder.is_comparison else self.folder.arms
         return [history for arm in arms if (history := circle_history(arm))]
+
+    @cached_property
+    def circle_sentences(self) -> dict[str, str]:
+        """Who learned with whom, by arm; of a run only."""
+        arms = [] if self.folder.is_comparison else self.folder.arms
+        return {arm.name: sentence for arm in arms if (sentence := circle_sentence(arm))}
 
     @cached_property
     def comparisons(self) -> dict[str, pd.DataFrame]:

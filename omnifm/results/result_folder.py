@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from omnifm.callbacks.metrics_log import MetricsLog
 from omnifm.config.toml import parse
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.words import joined
 
 POINTS = {"before_local_training": "before local training", "after_local_training": "after local training"}
 """The evaluation points, in order; the first one with results is the one that ranks arms."""
@@ -123,6 +124,12 @@ def is_comparison(folder: Path) -> bool:
     return (folder / "comparison.json").exists()
 
 
+def runs_near(folder: Path) -> str:
+    """Return a sentence that says which runs are in a folder that is none itself, or how one is named."""
+    names = sorted(path.parent.name for path in folder.glob("*/versions.json"))
+    return f"Give a run in it: {joined(names, 5)}." if names else "Give the folder of a run, such as runs/NAME."
+
+
 def read_folder(folder: Path) -> ResultFolder:
     """Read the folder of a run or of a comparison.
 
@@ -139,7 +146,7 @@ def read_folder(folder: Path) -> ResultFolder:
             return _read_comparison(folder, common)
         return _read_run(folder, document, common)
     except FileNotFoundError as error:
-        raise ExperimentError(f"{folder} holds no {kind}: there is no {error.filename}.") from None
+        raise ExperimentError(f"{folder} holds no {kind}: there is no {error.filename}. {runs_near(folder)}") from None
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise ExperimentError(f"The {kind} in {folder} cannot be read: {error!r}.") from None
 

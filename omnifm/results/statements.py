@@ -18,7 +18,7 @@ def statements(found: Findings) -> list[str]:
         reason = "No arm that trains clients together has results: nothing can be ranked."
         return ["Sweeps are shown but not ranked." if found.sweeps else reason, *notes]
     texts = [_best(found, point, name) for point, name in found.folder.points.items()]
-    circles = [history.sentence for history in found.circles if history.arm == found.anchor]
+    circles = [sentence for arm, sentence in found.circle_sentences.items() if arm == found.anchor]
     return [*filter(None, texts), *circles, *notes, _limits(found)]
 
 

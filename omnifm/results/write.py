@@ -33,7 +33,7 @@ def write_results(folder: Path) -> None:
     found = read_findings(folder)
     tables = all_tables(found)
     latex = [table.to_latex() for table in tables if table.key != "clients"]
-    circles = [history.sentence for history in found.circles]
+    circles = list(found.circle_sentences.values())
     test = found.frame[found.frame["split"] == "test"]
     files = {
         "report.html": report_html(found),
@@ -66,7 +66,7 @@ def terminal_tables(folder: Path) -> list[RenderableType]:
     if len(found.folder.clients) <= TERMINAL_CLIENTS:
         shown += [table for table in tables if table.key == "clients"][:1]
     printed: list[RenderableType] = [table.to_rich() for table in shown] or ["No arm is finished yet."]
-    return [*printed, *(Text(history.sentence) for history in found.circles)]
+    return [*printed, *map(Text, found.circle_sentences.values())]
 
 
 def summary_frame(found: Findings) -> pd.DataFrame:

@@ -83,6 +83,12 @@ class Arm:
         clients = [stats.get(name) or ClientStats.of(runtime.clients[name]) for name in self.participants]
         return Checkpoint(self.algorithm.init(shared, trainable, clients))
 
+    @property
+    def caution(self) -> str:
+        """What the clients cannot take part in for want of patients; usually nothing. Their data are here."""
+        training = {name: client.train for name, client in self.runtime.clients.items()}
+        return self.algorithm.caution({name: len(set(part.patients)) for name, part in training.items()})
+
     def info(self, run: RunInfo | None = None, name: str = "", folder: Path = Path()) -> ArmInfo:
         """Return the description of this arm for callbacks."""
         experiment, federation = self.experiment, self.experiment.federation

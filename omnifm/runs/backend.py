@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from omnifm.federation.loop import Engine
 from omnifm.runs.arm import Arm, DataSpec, make_arm
 from omnifm.utils.errors import DataError, ExperimentError, did_you_mean
 
+_log = logging.getLogger("omnifm")
 BACKENDS = {
     "in-process": "omnifm.runs.backend:LocalBackend",
     "flower-simulation": "omnifm.engines.flower.simulation:SimulationBackend",
@@ -93,7 +95,10 @@ class LocalBackend:
     def arm(self, experiment: Experiment, kept: KeptWeights | None) -> Arm:
         """Put an arm together, the data loaded if they are not there yet."""
         dataset = self._dataset or self._load(experiment.data, experiment.partition, experiment.seed)
-        return make_arm(experiment, dataset, kept)
+        arm = make_arm(experiment, dataset, kept)
+        if caution := arm.caution:
+            _warn(caution)
+        return arm
 
     def data_spec(self, arm: Arm) -> DataSpec:
         """Return what was known from the beginning."""
@@ -103,6 +108,12 @@ class LocalBackend:
         """Return the engine; a GPU serves one client after another."""
         assert isinstance(checkpoints.states, ClientStateStore)
         return InProcess(arm.runtime, self._workers if arm.experiment.device == "cpu" else 1, checkpoints.states)
+
+
+@cache
+def _warn(text: str) -> None:
+    """Warn once, however many arms or runs of a comparison it is of."""
+    _log.warning(text)
 
 
 def make_backend(name: str, workers: int) -> Backend:

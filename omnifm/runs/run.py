@@ -21,6 +21,7 @@ from omnifm.config.experiment import Plan, determining, read_plan, without_cache
 from omnifm.config.overrides import differences
 from omnifm.config.toml import to_toml
 from omnifm.data.data_record import DataRecord
+from omnifm.results.result_folder import runs_near
 from omnifm.results.write import write_results
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import Backend
@@ -89,7 +90,7 @@ def plan_of(out: Path, lacking: str = "no run") -> Plan:
     """
     path = out / "experiment.toml"
     if not path.exists():
-        raise ExperimentError(f"{out} holds {lacking}: there is no {path}.")
+        raise ExperimentError(f"{out} holds {lacking}: there is no {path}. {runs_near(out)}")
     return read_plan(path)
 
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from omnifm.comparison.comparison_folder import ComparisonFolder
-from omnifm.deploy.status import last_events
+from omnifm.deploy.event_lines import last_events
 from omnifm.results.formatting import metric_title
 from omnifm.results.result_folder import POINTS, CellRecord, ResultFolder, finite, mean, read_folder
 from omnifm.utils.errors import OmniFMError

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers import made_holdings, random_units, same, small_arm
@@ -199,3 +201,15 @@ def test_by_default_the_backbone_is_averaged_in_circles_and_statistics_stay_at_h
     assert {name.rsplit(".", 1)[-1] for name in kept} == {"running_mean", "running_var", "num_batches_tracked"}
     assert kept | in_circles == {name for name in arm.runtime.initial if name.startswith("network.backbone.")}
     assert not kept & in_circles
+
+
+def test_where_too_few_clients_are_large_enough_for_circles_it_is_said() -> None:
+    made = OmniFM(bank=BankSettings(min_cluster=5), circle=("backbone",), circles="bank")
+    assert made.caution({"a": 5, "b": 5, "c": 1}) == ""
+    assert made.caution({"a": 1}) == "", "who is alone anyway needs no circle"
+    text = made.caution({"a": 5, "b": 4, "c": 3})
+    assert text.startswith("Nobody learns with anybody: only a has bank.min_cluster = 5 patients for training")
+    assert text.endswith("each client trains its backbone by itself. Lower bank.min_cluster, or bring more patients.")
+    assert "no client has bank.min_cluster = 5" in made.caution({"a": 4, "b": 4})
+    for without in (replace(made, circles="group"), replace(made, circles="off"), replace(made, circle=()), FedAvg()):
+        assert without.caution({"a": 1, "b": 1}) == ""

@@ -8,7 +8,16 @@ import torch
 from helpers import small_arm
 from rich.console import Console
 
-from omnifm.callbacks.events import ArmInfo, ArmStart, EvaluationEvent, RoundEvent, RoundStart, UploadEvent
+from omnifm.callbacks.events import (
+    ArmInfo,
+    ArmStart,
+    EvaluationEvent,
+    RoundEvent,
+    RoundStart,
+    RunEnd,
+    RunInfo,
+    UploadEvent,
+)
 from omnifm.callbacks.progress import LiveProgress, StageProgress
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Upload
@@ -51,6 +60,21 @@ def test_it_tells_round_clients_loss_and_validation() -> None:
     last = [line for line in shown(terminal=True).splitlines() if "fedavg" in line][-1]
     assert "1/2" in last
     assert "2/2 clients  loss 0.125  accuracy 0.500" in last
+
+
+def test_until_the_rounds_begin_the_data_are_being_read() -> None:
+    screen = io.StringIO()
+    with LiveProgress(Console(file=screen, force_terminal=True, width=120, color_system=None)) as live:
+        live.on_run_start(RunInfo())
+        live.refresh()
+        assert "reading the data" in screen.getvalue()
+        live.on_run_end(RunEnd(RunInfo()))
+        assert not live.tasks
+        live.on_run_start(RunInfo())
+        started(live, "fedavg")
+        assert [task.description for task in live.tasks] == ["fedavg"]
+        started(live, "omnifm")
+        assert [task.description for task in live.tasks] == ["fedavg", "omnifm"]
 
 
 def test_a_bar_is_full_when_the_rounds_are_over_early() -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import made_folders
+import nibabel
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from pydicom.data import get_testdata_file
 from small_run import Outcome, omnifm
 
@@ -33,33 +38,115 @@ def done(*arguments: object) -> Outcome:
     return outcome
 
 
-JOURNEYS: dict[str, tuple[Callable[[Path], Path], str, list[str], list[str]]] = {
-    "masks beside": (
-        made_folders.masks_beside_images,
-        "dice",
-        ["--task", "segmentation", "--modality", "US"],
-        ["segmentation.depth=2"],
+@dataclass(frozen=True)
+class Journey:
+    """What a user has and wants: a folder, the options of ``data init`` and ``predict``, and a metric in the report."""
+
+    make: Callable[[Path], Path]
+    new: Callable[[Path], object]
+    metric: str
+    init: tuple[str, ...] = ()
+    predict: tuple[str, ...] = ()
+    small: tuple[str, ...] = ("classification.width=8",)
+
+
+def picture(new: Path) -> None:
+    """Write an image of another size and form than those of the training."""
+    made_folders.save(new / "Müller 1.png", made_folders.noise(1, 20, 30))
+
+
+def volume(new: Path) -> None:
+    """Write a volume of another size than those of the training, turned and moved."""
+    affine = np.array([[0, -2.0, 0, 5], [1.5, 0, 0, -7], [0, 0, 3.0, 11], [0, 0, 0, 1]])
+    new.mkdir()
+    values = np.random.default_rng(0).random((20, 22, 12), np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, affine), new / "v.nii.gz")
+
+
+MASKS_BESIDE = (made_folders.masks_beside_images, picture)
+JOURNEYS = {
+    "masks beside": Journey(*MASKS_BESIDE, "accuracy", ("--task", "classification", "--modality", "US")),
+    "masks beside, drawn": Journey(
+        *MASKS_BESIDE, "dice", ("--task", "segmentation", "--modality", "US"), (), ("segmentation.depth=2",)
     ),
-    "table of labels": (made_folders.labels_in_a_table, "accuracy", [], ["classification.width=8"]),
-    "dicom series": (made_folders.dicom_series, "accuracy", [], ["classification.width=8", "data.sources.0.slices=2"]),
-    "nnunet": (made_folders.nnunet_volumes, "dice", [], ["segmentation.depth=2"]),
-    "questions": (made_folders.questions_in_a_table, "accuracy", [], ["vqa.compact.width=16", "vqa.compact.layers=1"]),
+    "table of labels": Journey(made_folders.labels_in_a_table, picture, "accuracy"),
+    "dicom series": Journey(
+        made_folders.dicom_series,
+        lambda new: made_folders.dicom_series(new, patients=1, slices=3),
+        "accuracy",
+        small=("classification.width=8", "data.sources.0.slices=2"),
+    ),
+    "nnunet": Journey(made_folders.nnunet_volumes, volume, "dice", small=("segmentation.depth=2",)),
+    "questions": Journey(
+        made_folders.questions_in_a_table,
+        picture,
+        "accuracy",
+        predict=("--question", "Is it bright?"),
+        small=("vqa.compact.width=16", "vqa.compact.layers=1"),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", JOURNEYS)
-def test_from_a_folder_to_a_federation_of_three(tmp_path: Path, name: str) -> None:
-    make, metric, options, small = JOURNEYS[name]
-    make(tmp_path / "mine")
-    said = done("data", "init", "mine", *options).text
-    assert "Recognised" in said
+def test_from_a_folder_to_predictions_of_a_federation_of_three(tmp_path: Path, name: str) -> None:
+    journey = JOURNEYS[name]
+    journey.make(tmp_path / "mine")
+    journey.new(tmp_path / "new")
+    assert "Recognised" in done("data", "init", "mine", *journey.init).text
     done("data", "check", "experiment.toml")
-    changes = [part for change in small for part in ("--set", change)]
-    done("run", "experiment.toml", "--out", "run", *SMALL, *changes)
+    changes = [part for change in journey.small for part in ("--set", change)]
+    said = done("run", "experiment.toml", "--out", "run", *SMALL, *changes).text
+    assert "Nobody learns with anybody" not in said
     assert (tmp_path / "run/report.html").stat().st_size > 10_000
     results = pd.read_csv(tmp_path / "run/results.csv")
     assert results["client"].nunique() == 3
-    assert metric in set(results["metric"])
+    assert journey.metric in set(results["metric"])
+    said = done("predict", "run", "new", "--client", results["client"][0], *journey.predict).text
+    assert "(1 of 1 images)" in said
+    (row,) = pd.read_csv(tmp_path / "predictions/predictions.csv").to_dict("records")
+    _check_prediction(row, tmp_path)
+
+
+def _check_prediction(row: dict[str, Any], folder: Path) -> None:
+    """Check that a row says something that the training has taught, or that its mask lies on the image."""
+    if "mask" not in row:
+        taught = (folder / "manifest.csv").read_text()
+        assert f",{row.get('predicted', row.get('answer'))}" in taught
+        return
+    mask, image = folder / "predictions" / row["mask"], folder / row["file"]
+    if mask.suffix == ".png":
+        with Image.open(mask) as drawn_on, Image.open(image) as given_to:
+            assert drawn_on.size == given_to.size
+        return
+    drawn: Any = nibabel.load(mask)
+    given: Any = nibabel.load(image)
+    assert drawn.shape == given.shape
+    np.testing.assert_allclose(drawn.affine, given.affine, atol=1e-5)
+    assert set(np.unique(drawn.get_fdata())) <= {0, 1, 2}
+
+
+def test_from_another_folder_it_is_told_where_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_folders.labels_in_a_table(tmp_path / "mine")
+    said = done("data", "init", "mine", "--out", "a b").text
+    assert "Next: omnifm data check 'a b/experiment.toml', then omnifm run 'a b/experiment.toml'" in said
+    monkeypatch.chdir(tmp_path / "a b")
+    for command in (("run",), ("data", "check"), ("data", "show")):
+        outcome = omnifm(*command, "experiment.toml")
+        assert outcome.status == 1
+        assert f"there is no folder a b (data.root) in {tmp_path / 'a b'}. Run omnifm where" in outcome.text
+
+
+def test_what_is_given_in_place_of_an_experiment_or_a_run(tmp_path: Path) -> None:
+    made_folders.labels_in_a_table(tmp_path / "mine", count=18)
+    assert "mine is a folder, and no experiment file: give the one" in omnifm("data", "check", "mine").text
+    for name in ("b", "a"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "versions.json").touch()
+    for command in (("predict", "runs", "mine"), ("report", "runs"), ("export", "runs")):
+        outcome = omnifm(*command)
+        assert outcome.status == 1
+        assert "runs holds no run: there is no runs/experiment.toml. Give a run in it: a and b." in outcome.text
+    assert "Give the folder of a run, such as runs/NAME." in omnifm("report", "nothing").text
 
 
 def test_the_commands_of_the_page_run(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from live import make_deployment
 from rich.console import Console
 from small_run import omnifm
 
-from omnifm.deploy.status import ago, circle_lines, client_table, last_events, latest_run, read_status, where_it_is
+from omnifm.deploy.event_lines import last_events
+from omnifm.deploy.status import ago, circle_lines, client_table, latest_run, read_status, where_it_is
 from omnifm.engines.flower.control import RegisteredNode
 from omnifm.engines.flower.status_log import Events
 from omnifm.utils.errors import DeploymentError

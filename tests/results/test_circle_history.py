@@ -111,3 +111,10 @@ def test_without_acceptance_and_retrievals_the_table_has_circles_alone(tmp_path:
     table = circle_table(found)
     assert table.cells["", "% retrieved from its circle"].tolist() == ["–"] * 5  # noqa: RUF001
     assert table.cells.shape == (5, 1)
+
+
+def test_where_nobody_was_in_a_circle_it_is_said(tmp_path: Path) -> None:
+    assert histories(tmp_path, {}, {}) == []
+    found = read_findings(tmp_path / "r")
+    assert list(found.circle_sentences) == ["omnifm"], "and nothing of an algorithm without circles"
+    assert found.circle_sentences["omnifm"].startswith("omnifm: no two hospitals were found alike")

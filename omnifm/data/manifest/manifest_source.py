@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -146,6 +147,11 @@ class ManifestSource:
 
     def manifest(self, loading: Loading) -> Manifest:
         """Return the table, or as much of it as ``limit`` takes."""
+        if not loading.root.is_dir():
+            raise DataError(
+                f"{loading.root / self.table}: cannot be read, since there is no folder {loading.root} (data.root) in "
+                f"{Path.cwd()}. Run omnifm where that folder is, or correct data.root."
+            )
         manifest = Manifest.read(loading.root / self.table, self.columns)
         chosen = evenly_spaced(len(manifest.frame), self.limit)
         return manifest if len(chosen) == len(manifest.frame) else Manifest(manifest.path, manifest.frame.iloc[chosen])

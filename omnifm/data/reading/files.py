@@ -125,9 +125,9 @@ def warn_of_others(folder: Path, others: Sequence[Path], masks: Sequence[Path] =
     if others:
         kinds = Counter(suffix_of(path) or "no ending" for path in others)
         listed = joined([f"{count} x {kind}" for kind, count in kinds.most_common()], most=5)
-        _log.warning(
-            "%s: %d files were passed over, which hold no image (%s): %s.", folder, len(others), IMAGES, listed
-        )
+        many = len(others)
+        counted = "1 file was passed over, which holds" if many == 1 else f"{many} files were passed over, which hold"
+        _log.warning("%s: %s no image (%s): %s.", folder, counted, IMAGES, listed)
     if masks:
         _log.warning(
             "%s: %d files were passed over, which look like masks of the images beside them, such as %s. "

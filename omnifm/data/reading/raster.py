@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from omnifm.data.limits import MOST_PIXELS, MOST_VOXELS, check_extent
 from omnifm.data.reading.medical_image import MedicalImage, as_stored, type_range
@@ -44,6 +44,9 @@ def read_raster(path: Path) -> MedicalImage:
         raise
     except Image.DecompressionBombError:
         raise DataError(f"{path}: has more than {MOST_PIXELS:,} pixels, which are not read. {SHRINK}") from None
+    except UnidentifiedImageError:  # whose own text names an object of Python
+        why = "cannot identify its format" if path.stat().st_size else "it is empty"
+        raise DataError(f"{path}: cannot be read as an image ({why}). Replace or remove the file.") from None
     except Exception as error:  # a damaged file can end in any error of the library, of a dozen formats
         raise DataError(f"{path}: cannot be read as an image ({error}). Replace or remove the file.") from error
     return MedicalImage(

@@ -35,6 +35,8 @@ def read_image(path: Path, pages: Pages = "volume", volume: int | None = None) -
     """
     if path.is_dir():
         image = read_series(path)
+    elif not path.exists():
+        raise DataError(f"{path}: there is no such file. Correct its path, or put the file there.")
     else:
         check_regular(path)
         image = _read_file(path, volume)

@@ -58,8 +58,11 @@ class FolderContents:
                 else:
                     others[suffix_of(path) or "no ending"] += 1
         if not any(kinds[kind] for kind in kinds if kind != "texts"):
-            there = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5)) or "nothing"
-            raise DataError(f"{root}: holds no image, volume, series or table of a known format, but {there}.")
+            there = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
+            raise DataError(
+                f"{root}: holds no image, volume, series or table of a known format, but {there or 'nothing at all'}. "
+                "Give the folder that holds your images."
+            )
         found = {kind: tuple(sorted(paths)) for kind, paths in kinds.items()}
         return cls(root, **found, others=dict(others), litter=litter)
 

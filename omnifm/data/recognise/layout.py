@@ -32,6 +32,7 @@ class FolderLayout:
         guessed: what is likely, and should be looked at, a sentence each.
         source: in place of a manifest, the entry of a source that reads the folder as it is.
         teaches: what can be learned: keys of :data:`TEACHES`, the likeliest first.
+        of_table: whether it was read from a table, and so as the hints ``label`` and ``table`` say.
     """
 
     name: str
@@ -41,6 +42,7 @@ class FolderLayout:
     recognised: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
     source: dict[str, Any] | None = None
+    of_table: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from omnifm.data.medmnist import SETS
 from omnifm.data.reading.files import VOLUMES, stem_of, suffix_of
+from omnifm.data.recognise.column_words import column_called
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import with_content
 from omnifm.data.recognise.layout import FolderLayout, Hints
@@ -146,7 +147,18 @@ def bids(contents: FolderContents, hints: Hints) -> FolderLayout | None:
             rows["label"] = [people[chosen].get(patient, "") for patient in rows["patient"]]
             recognised.append(f"The label is the column {chosen!r} of {table}.")
             teaches.insert(0, "label")
-    return FolderLayout("BIDS", with_content(rows), tuple(teaches), settings, tuple(recognised), tuple(guessed))
+        if site := column_called(people, "institution"):
+            rows["institution"] = [people[site].get(patient, "") for patient in rows["patient"]]
+            recognised.append(f"The institution is the column {site!r} of {table}.")
+    return FolderLayout(
+        "BIDS",
+        with_content(rows),
+        tuple(teaches),
+        settings,
+        tuple(recognised),
+        tuple(guessed),
+        of_table=table is not None and not hints.table,
+    )
 
 
 def _label_column(people: pd.DataFrame, hints: Hints, path: Path) -> str:

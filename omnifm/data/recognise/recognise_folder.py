@@ -29,17 +29,26 @@ def recognise(contents: FolderContents, hints: Hints, task: str = "") -> tuple[F
     if task and task not in TEACHES.values():
         raise DataError(f"A manifest cannot serve task = {task!r} by itself. {did_you_mean(task, TEACHES.values())}")
     wanted = next((learned for learned, known in TEACHES.items() if known == task), "")
-    others = []
+    given = [f"--{name} {value!r}" for name, value in (("label", hints.label), ("table", hints.table)) if value]
+    others, untabled = [], []
     for recogniser in RECOGNISERS:
         layout = recogniser(contents, hints)
         if layout is None or not len(layout.rows):
             continue
-        if not wanted or wanted in layout.teaches:
+        if given and not layout.of_table:
+            untabled.append(layout.name)
+        elif not wanted or wanted in layout.teaches:
             learned = wanted or layout.teaches[0]
             return layout, TEACHES[learned], learned
-        others.append(f"{layout.name} (for {joined(TEACHES[learned] for learned in layout.teaches)})")
+        else:
+            others.append(f"{layout.name} (for {joined(TEACHES[learned] for learned in layout.teaches)})")
     if others:
         raise DataError(f"{contents.root}: holds nothing for task = {task!r}; it was recognised as {joined(others)}.")
+    if untabled:
+        raise DataError(
+            f"{contents.root}: no table in it names the images, of which {joined(given)} could say something. "
+            f"Without it, the folder is taken for {untabled[0]}."
+        )
     raise DataError(
         f"{contents.root}: its layout is not recognised ({_held(contents)}). Put images in a folder for each class, "
         "images and masks in folders of these names, or a table with a column of paths beside them."

@@ -22,6 +22,8 @@ MANIFEST = "manifest.csv"
 CLIENTS = 3
 """So many clients, where there are patients enough and neither hospitals nor modalities divide the images."""
 
+USUAL_CLUSTER = 5
+"""So many patients are behind a prototype at least, where ``bank.min_cluster`` is not set."""
 _PATHS = ("image", "mask", "pair")
 _LOOKED_AT = 16
 """So many images are looked into for their size and colour, evenly spaced."""
@@ -59,11 +61,12 @@ def starter(layout: FolderLayout, root: Path, out: Path, task: str, learned: str
         partition = {"kind": "iid", "clients": CLIENTS}
         data = {"root": str(root), "size": 32, "sources": [dict(layout.source)]}
         return Starter(None, _experiment(task, root, data, partition, batch=16), ("Three clients divide the images.",))
-    partition, smallest, sentence = _partition(rows)
+    partition, smallest, patients, sentence = _partition(rows)
     axes = layout.settings.get("axes", 2)
     settings = {key: value for key, value in layout.settings.items() if learned == "mask" or key in ("axes", "slices")}
-    if axes == 3 and learned != "mask":  # networks for other tasks take images
-        axes, settings = 2, {**{k: v for k, v in settings.items() if k != "axes"}, "slices": 8}
+    if axes == 3 and learned != "mask":  # networks for other tasks take images, and a question is about a single one
+        taken = {"pages": "middle"} if learned == "answer" else {"slices": 8}
+        axes, settings = 2, {k: v for k, v in settings.items() if k != "axes"} | taken
     size, colour = _form(rows["image"], root, axes)
     source = {"kind": "manifest", "table": MANIFEST, **({"learn": learned} if _needs_saying(rows, learned) else {})}
     if "modality" in rows and rows["modality"].nunique() == 1:  # one place to correct it, and prediction reads it there
@@ -80,10 +83,14 @@ def starter(layout: FolderLayout, root: Path, out: Path, task: str, learned: str
         if column in manifest:
             manifest[column] = manifest[column].map(lambda cell: _moved(cell, root, out))
     experiment = _experiment(task, root, data, partition, batch=max(2, min(16, smallest // 2)))
+    small = patients < USUAL_CLUSTER
+    if small:  # or no client would have a prototype, and nobody find out who is like whom
+        experiment["bank"] = {"min_cluster": patients}
     shape = " x ".join([str(data["size"])] * axes)
     chosen = (
         sentence,
         f"Images become {shape}, {'in colour' if 'channels' in data else 'grey'}: data.size, data.channels.",
+        *([f"A prototype is of {patients} patient(s) or more, for want of more: bank.min_cluster."] if small else []),
     )
     return Starter(manifest, experiment, chosen)
 
@@ -123,8 +130,8 @@ def _form(images: Sequence[str], root: Path, axes: int) -> tuple[int, bool]:
     return max((size for size in sizes if size <= usual), default=sizes[0]), colour
 
 
-def _partition(rows: pd.DataFrame) -> tuple[dict[str, Any], int, str]:
-    """Return the first partition that is possible, on how much its smallest client trains, and what was chosen.
+def _partition(rows: pd.DataFrame) -> tuple[dict[str, Any], int, int, str]:
+    """Return the first partition that is possible, the fewest rows and patients of a client's training, and a remark.
 
     By hospital where there are several; by modality where there are three or more; else as many clients as there are
     patients for, up to :data:`CLIENTS`.
@@ -150,7 +157,8 @@ def _partition(rows: pd.DataFrame) -> tuple[dict[str, Any], int, str]:
             continue
         finally:
             log.setLevel(level)
-        return way, min(len(share.train) for share in shares), sentence
+        fewest = min(len({facts.patients[row] for row in share.train}) for share in shares)
+        return way, min(len(share.train) for share in shares), fewest, sentence
     raise DataError(f"There are too few patients to divide into clients with training, validation and test: {reason}")
 
 

@@ -10,27 +10,19 @@ import pandas as pd
 
 from omnifm.data.manifest.manifest_table import YES_NO, marked, parts
 from omnifm.data.published_split import split_of
-from omnifm.data.reading.files import stem_of
+from omnifm.data.reading.files import VOLUMES, stem_of, suffix_of
+from omnifm.data.recognise.column_words import ROLES, column_called
+from omnifm.data.recognise.dicom_layout import PSEUDONYMS, header_facts
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import with_content
 from omnifm.data.recognise.image_places import ImagePlaces, image_places
 from omnifm.data.recognise.layout import FolderLayout, Hints
 from omnifm.data.recognise.path_words import modality_in, split_word
+from omnifm.data.recognise.pseudonyms import pseudonym_key
 from omnifm.data.tables import read_table
 from omnifm.utils.errors import DataError, did_you_mean
 from omnifm.utils.words import joined
 
-_WORDS = {
-    "label": "label labels class classes diagnosis dx category target finding findings disease grade pathology type y",
-    "patient": "patient patient_id patientid patient id pid subject subject_id subjectid case case_id person lesion_id",
-    "split": "split set subset partition fold usage",
-    "modality": "modality",
-    "institution": "institution hospital site center centre clinic source_hospital",
-    "question": "question q",
-    "answer": "answer a",
-    "type": "question_type content_type q_type",
-    "mask": "mask mask_path segmentation",
-}
 _SEEN = 0.5
 """So many of a column's cells must be names of images for it to be the column of images."""
 _FEW = 20
@@ -39,20 +31,24 @@ _FEW = 20
 
 def label_table(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     """Recognise tables whose rows name images, with labels, questions or masks in other columns."""
-    images = [*contents.images, *contents.dicom]
-    if not images:
+    if not contents.images and not contents.dicom:
         return None
     places = image_places(contents.images)
     of_masks = {path for image in places.images for path in image.masks}
-    known = _Names([path for path in images if path not in of_masks])
-    tables = {path: table for path, table in _tables(contents, hints) if known.column_of(table)}
-    if not tables:
+    of_series = {path.parent for path in contents.dicom} - {Path()}
+    files = [path for path in (*contents.images, *contents.dicom) if path not in of_masks]
+    listed = list(_tables(contents, hints))
+    for known in (_Names(files), _Names(sorted(of_series))):
+        if tables := {path: table for path, table in listed if known.column_of(table)}:
+            break
+    else:
         if hints.table:
             raise DataError(f"{contents.root / hints.table}: no column of it names the images of the folder.")
         return None
     path, table = _single(contents, tables)
     column = known.column_of(table)
-    found = {role: name for role in _WORDS if (name := _called(table, role, column))}
+    others = [name for name in table if name != column]
+    found = {role: name for role in ROLES if (name := column_called(others, role))}
     if hints.label:
         if hints.label not in table:
             raise DataError(
@@ -82,7 +78,8 @@ def label_table(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     rows = rows[~missing].reset_index(drop=True)
     if "split" in rows:
         _check_split(rows, found["split"], guessed)
-    if "modality" not in rows:
+    _add_from_headers(rows, contents, hints, recognised)
+    if "modality" not in rows or not (rows["modality"] != "").any():
         word = hints.modality or modality_in(contents.root.resolve().name) or "unknown"
         rows["modality"] = word
         if word == "unknown":
@@ -92,10 +89,13 @@ def label_table(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     if not teaches and not hints.table:
         return None  # a table that says nothing about the images
     kind = "questions" if "answer" in teaches else "labels" if "label" in teaches else "images"
+    volumes = rows["image"].map(lambda path: suffix_of(Path(path)) in VOLUMES or Path(path) in of_series)
     return FolderLayout(
         f"a table of {kind}",
         with_content(rows),
         (*teaches, *([] if "answer" in teaches else ["image"])),
+        {"axes": 3} if volumes.any() else {},
+        of_table=True,
         recognised=tuple(recognised),
         guessed=tuple(guessed),
     )
@@ -165,12 +165,6 @@ def _split_of(path: Path) -> str:
     return next((word for word in words if split_of(word)), "")
 
 
-def _called(table: pd.DataFrame, role: str, taken: str) -> str:
-    words = _WORDS[role].split()
-    found = {name.strip().lower().replace(" ", "_"): name for name in table if name != taken}
-    return next((found[word] for word in words if word in found), "")
-
-
 def _add_labels(
     rows: pd.DataFrame,
     table: pd.DataFrame,
@@ -207,6 +201,23 @@ def _add_masks(rows: pd.DataFrame, places: ImagePlaces, known: _Names, recognise
         rows["mask"] = rows["image"].map(lambda path: ";".join(mask.as_posix() for mask in masks.get(path, ())))
     if "mask" in rows:
         recognised.append(f"{(rows['mask'] != '').sum()} images have masks.")
+
+
+def _add_from_headers(rows: pd.DataFrame, contents: FolderContents, hints: Hints, recognised: list[str]) -> None:
+    """Add what the table does not say of DICOM images and their headers do: the modality, the patient as a digest."""
+    first = {path.parent.as_posix(): path for path in reversed(contents.dicom)}
+    first |= {path.as_posix(): path for path in contents.dicom}
+    lacking = [role for role in ("patient", "modality") if role not in rows]
+    if not lacking or not any(cell in first for cell in rows["image"]):
+        return
+    key = pseudonym_key()
+    facts = [header_facts(contents.root / first[cell], key) if cell in first else None for cell in rows["image"]]
+    for role in lacking:
+        rows[role] = ["" if fact is None else getattr(fact, role) for fact in facts]
+    if "modality" in lacking and hints.modality:
+        rows["modality"] = hints.modality
+    if "patient" in lacking and rows["patient"].any():
+        recognised.append(PSEUDONYMS)
 
 
 def _check_split(rows: pd.DataFrame, column: str, guessed: list[str]) -> None:

@@ -76,3 +76,14 @@ def test_a_thumbnail_in_a_tiff_is_no_page(tmp_path: Path) -> None:
     big, small = Image.new("L", (8, 6), 9), Image.new("L", (4, 3), 9)
     big.save(tmp_path / "x.tif", save_all=True, append_images=[small])
     assert read_image(tmp_path / "x.tif", "refuse").size == (6, 8)
+
+
+def test_what_is_no_image_is_told_in_plain_words(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    with pytest.raises(DataError, match=r"x\.png: there is no such file\. Correct its path"):
+        read_image(path)
+    for content, why in ((b"", "it is empty"), (b"hello", "cannot identify its format")):
+        path.write_bytes(content)
+        with pytest.raises(DataError) as refused:
+            read_image(path)
+        assert str(refused.value) == f"{path}: cannot be read as an image ({why}). Replace or remove the file."

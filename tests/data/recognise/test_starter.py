@@ -12,8 +12,9 @@ from made_folders import labels_in_a_table, masks_beside_images, noise, save
 from omnifm.config.experiment import make_plan
 from omnifm.data.preparation import preparation_of
 from omnifm.data.recognise.layout import FolderLayout
-from omnifm.data.recognise.starter import Starter, starter
+from omnifm.data.recognise.starter import USUAL_CLUSTER, Starter, starter
 from omnifm.data.recognise.written import write_starter
+from omnifm.spectral.bank import BankSettings
 from omnifm.utils.errors import DataError
 
 
@@ -80,3 +81,16 @@ def test_prediction_reads_images_as_the_table_says(tmp_path: Path) -> None:
         data = next(iter(make_plan(experiment).arms.values())).data
         assert preparation_of(data, 2, 1, named).modality == "CT"
     assert preparation_of(data, 2, 1, "MR").modality == ""
+
+
+def test_small_clients_have_prototypes_too(tmp_path: Path) -> None:
+    """Else nobody could find out who is like whom, and each client would learn alone."""
+    assert BankSettings().min_cluster == USUAL_CLUSTER
+    small = made(tmp_path / "a", label=list("ab") * 9, modality=["CT"] * 18, patient=list(range(18)))
+    assert small.experiment["bank"] == {"min_cluster": 4}
+    assert any("A prototype is of 4 patient(s) or more" in sentence for sentence in small.chosen)
+    assert make_plan(small.experiment).arms["omnifm"].bank.min_cluster == 4
+    large = made(tmp_path / "b", label=list("ab") * 18, modality=["CT"] * 36)
+    assert "bank" not in large.experiment
+    repeated = made(tmp_path / "c", label=list("ab") * 18, modality=["CT"] * 36, patient=[n // 3 for n in range(36)])
+    assert repeated.experiment["bank"] == {"min_cluster": 2}, "patients count, and not images"
