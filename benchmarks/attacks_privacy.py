@@ -87,7 +87,7 @@ def tokens_of(trainer: Trainer, examples: Subset) -> Tensor:
     adapter = trainer.model.adapter
     assert adapter is not None
     with torch.inference_mode():
-        return torch.cat([adapter.spectral_tokens(b["image"]) for b, _ in trainer.predict(examples)])
+        return torch.cat([adapter.keys_of(b["image"]) for b, _ in trainer.predict(examples)])
 
 
 def losses_of(trainer: Trainer, examples: Subset) -> Tensor:

@@ -40,8 +40,8 @@ from omnifm.privacy.vault import ClientVault
 from omnifm.tasks.task import Encoded, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
 from omnifm.training.private import Release
+from omnifm.training.private_trainer import PrivateTrainer
 from omnifm.training.settings import TrainingSettings
-from omnifm.training.trainer import Trainer
 
 DELTA, CONFIDENCE = 1e-5, 0.95
 _TRIED = (10, 25, 50, 100)
@@ -130,7 +130,7 @@ def moved(images: Tensor, plan: PrivacyPlan) -> Tensor:
     private.claim_training()
     told = private.patients(Release.PATIENTS, len(images))
     client, model = ClientData("A", "A", examples, examples, examples), FederatedModel(Numbers(images.shape[1]), None)
-    trainer = Trainer(model, Linear(), client, training, frozenset(), 0, private=private)
+    trainer = PrivateTrainer(model, Linear(), client, training, frozenset(), 0, private=private)
     trainer.fit(1)
     return -trainer.tensors()["network.weight"] * told * settings.sampling
 

@@ -105,7 +105,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[10, 50, 500, 5000], help="multiples of five")
     parser.add_argument("--participation", type=float, default=0.01, help="share of the clients a round")
     parser.add_argument("--sampled", type=int, default=50, help="the fixed number of clients a round")
-    parser.add_argument("--algorithms", nargs="+", default=["fedavg", "omnifm"])
+    arms = "as in a comparison, and the arms of an ablation"
+    parser.add_argument("--algorithms", nargs="+", default=["fedavg", "omnifm", "no-circles"], help=arms)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--capacities", type=int, nargs="*", default=[256, 4096, 65536, 2**20])

@@ -36,7 +36,7 @@ from omnifm.utils.errors import ExperimentError
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 _NAME = "checked"
-_BARE_ADAPTER = {"use": "on", "retrieval": False, "alignment": 0.0}
+_BARE_ADAPTER = {"use": "on", "retrieval": False, "keys": "fixed", "alignment": 0.0}
 
 
 def check_algorithm(algorithm: Algorithm, *, neutral: Algorithm | None = None) -> None:

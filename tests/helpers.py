@@ -21,6 +21,7 @@ from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import Arm, make_arm
 from omnifm.tasks.task import Encoded, Panel, Scores, Task, TaskNetwork
 from omnifm.training.model import FederatedModel
+from omnifm.training.private_trainer import PrivateTrainer
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 
@@ -184,7 +185,8 @@ def quadratic_trainer(
     personal = changes.pop("personal", frozenset())
     task, seed = Quadratic(changes.pop("curvature", 1.0)), changes.pop("seed", 0)
     model = FederatedModel(task.network(), None)
-    return Trainer(model, task, client, settings or plain_sgd(), personal, seed, **changes)
+    kind = PrivateTrainer if "private" in changes else Trainer
+    return kind(model, task, client, settings or plain_sgd(), personal, seed, **changes)
 
 
 def uneven(

@@ -24,8 +24,8 @@ from omnifm.utils.words import joined
 WRITTEN = "<!-- Written by benchmarks/results.py from the comparisons' folders: do not edit. -->\n"
 HOLDS = {True: "yes", False: "**no**", None: "these seeds cannot decide"}
 GLANCE_NOTE = (
-    "Test accuracy, mean over hospitals ± standard deviation over three seeds, of the studies that end in `-untuned`: "
-    "one learning rate for all rows."
+    "Test accuracy, mean over hospitals ± standard deviation over three seeds, of `intra-`, `mixed-` and "
+    "`cross-untuned`: one learning rate for all rows."
 )
 BY_CLIENT = (OWN, "omnifm-groups", ORACLE, "fedbn", "fedavg", "fedavg-plain", "paper")
 

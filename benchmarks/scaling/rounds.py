@@ -20,6 +20,7 @@ from process_tree import processor_seconds
 
 from omnifm.callbacks.callback import Callback, Stop
 from omnifm.callbacks.events import RoundEvent, RoundStart
+from omnifm.comparison.arms import ABLATION, KNOWN
 from omnifm.runs.arm_folder import ArmFolder
 from omnifm.runs.backend import LocalBackend
 from omnifm.runs.run_arm import run_arm
@@ -118,7 +119,8 @@ def main() -> None:
     rounds = WARM_UP + given.rounds
     # The last round's evaluation of all clients is never reached.
     federation = {"rounds": rounds + 1, "evaluate_every": rounds + 1, "participation": given.sampled / given.clients}
-    experiment = experiment_of(given.clients, given, algorithm=given.algorithm, federation=federation)
+    arm_of = {**KNOWN, **{arm.name: arm for arm in ABLATION}}
+    experiment = experiment_of(given.clients, given, **{**arm_of[given.algorithm].changes, "federation": federation})
     before = time.perf_counter()
     dataset = dataset_of(experiment)
     load = time.perf_counter() - before

@@ -81,6 +81,11 @@ class Algorithm:
         return False
 
     @property
+    def learned_keys(self) -> bool:
+        """Whether the keys of the adapter are learned, unless the experiment decides."""
+        return False
+
+    @property
     def needs_uploads(self) -> str:
         """Why the server must see single uploads, so that sums of them are not enough; "" if they are.
 

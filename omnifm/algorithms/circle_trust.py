@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 
 DECAY = 0.95
 """Weight of a report relative to the next one of the same client."""
-ENOUGH = 8.0
-"""Total weight of reports before a member counts: that of two comparisons, each of which is reported for five rounds.
-One comparison alone is too noisy: on a few dozen validation images it has divided circles of great use."""
-USEFUL, USELESS = 0.5, 0.25
-"""A circle divides if its members accept less than ½ on average; a member that accepts less than ¼ leaves it."""
+ENOUGH, SURE = 8.0, 10.5
+"""Total weight of reports before a circle is judged, and before a member leaves it: that of two and of three
+comparisons, each of which is reported for five rounds. Comparisons on a few dozen validation images are noisy: fewer
+have divided circles of great use."""
+USEFUL, USELESS = 0.35, 0.15
+"""A circle divides if its members accept less than the first on average; a member that accepts less than the second
+leaves it. Members of useful circles accept ½ or more most of the time, and hardly anything in one of no use."""
 _BEYOND, _SHARPEST = 1.5, 64.0
 
 MeanAffinity = Callable[[], Mapping[str, float]]
@@ -52,7 +54,8 @@ class Trust:
             return self
         mean = {name: total / weight for name, (total, weight) in known.items()}
         useless = sum(mean.values()) / len(mean) < USEFUL
-        leaving = set(members) if useless else {name for name, share in mean.items() if share < USELESS}
+        sure = {name for name, (_, weight) in known.items() if weight >= SURE}
+        leaving = set(members) if useless else {name for name in sure if mean[name] < USELESS}
         if not leaving:
             return self
         sharp, affinities = dict(self.sharp), affinity()

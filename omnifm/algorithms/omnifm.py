@@ -115,6 +115,11 @@ class OmniFM(ComposedAlgorithm):
         return bool(self.at_home or self.in_circles)
 
     @property
+    def learned_keys(self) -> bool:
+        """As in the paper, where everything is averaged over all clients."""
+        return not self.compares
+
+    @property
     def personal(self) -> tuple[str, ...]:
         """The base's personal parts and those that the settings name."""
         return (*self.base.personal, *self.at_home)

@@ -65,7 +65,7 @@ def nearest_circle(
     if not known:
         return Placement()
     with torch.no_grad():
-        tokens = torch.cat([adapter.spectral_tokens(part) for part in torch.split(images, 64)]).cpu()
+        tokens = torch.cat([adapter.keys_of(part) for part in torch.split(images, 64)]).cpu()
     prototypes, _ = spherical_k_means(tokens, settings.prototypes, generator("newcomer"), settings.min_cluster)
     retrieved = circles[retrieve(tokens, bank.tokens, adapter.settings.neighbours)[1]]
     counts = {circle: int((retrieved == circle).sum()) for circle in known}

@@ -58,7 +58,7 @@ def private_prototypes(
     for rows in patients:
         images = trainer.task.prepare_batch(train.batch(rows))["image"].to(trainer.device)
         with torch.inference_mode():
-            tokens = adapter.spectral_tokens(images).cpu()
+            tokens = adapter.keys_of(images).cpu()
         mean = tokens.mean(dim=0)
         sums[int((anchors @ mean).argmax()) if len(anchors) else 0] += mean
         if neighbours:

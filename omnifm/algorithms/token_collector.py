@@ -46,6 +46,6 @@ class TokenCollector:
 
     def _add(self, output: Output, batch: Batch) -> None:
         if output.adapter is not None:
-            self._tokens.append(output.adapter.spectral.detach())
+            self._tokens.append(output.adapter.keys.detach())
             self._rows.append(output.adapter.retrieved.flatten())
             self._patients.append(batch[PATIENT])

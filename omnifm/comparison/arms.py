@@ -96,6 +96,7 @@ ABLATION = (
     _variant("no-eca", "ablation", "mean of the prototypes in place of attention", adapter={"fusion": False}),
     _variant("no-prefix", "ablation", "no prefix", adapter={"prefix": False}),
     _variant("no-suffix", "ablation", "no suffix", adapter={"suffix": False}),
+    _variant("learned-keys", "ablation", "prototypes of learned tokens, as in the paper", adapter={"keys": "learned"}),
     _variant("no-spalign", "ablation", "no spectral-proximal loss", adapter={"alignment": 0.0}),
     _variant(
         "random-prototypes", "control", "as many fixed random vectors", omnifm={"retrieve": "random", **_DECLARED}

@@ -20,7 +20,7 @@ _log = logging.getLogger("omnifm")
 
 _MIDDLE = 256
 """Images are first compared by so many values of their middle, which most differ in, and only then by all."""
-_TOGETHER = 1024
+_TOGETHER, _WHOLE = 1024, 64  # so many middles, and whole images, are read at a time
 
 
 def warn_of_duplicates(images: Column, shares: Sequence[ClientSplit]) -> None:
@@ -57,12 +57,8 @@ def _same(images: Column) -> dict[int, str]:
     alike: dict[bytes, list[int]] = defaultdict(list)
     for row, middle in enumerate(_middles(different)):
         alike[middle.tobytes()].append(row)
-    keys = {
-        row: content_of(different.index_select(0, torch.tensor([row])))
-        for rows in alike.values()
-        if len(rows) > 1 or shared is not None
-        for row in rows
-    }
+    asked = [row for rows in alike.values() if len(rows) > 1 or shared is not None for row in rows]
+    keys = dict(zip(asked, _contents(different, asked), strict=True))
     if shared is not None:
         return {row: keys[number] for row, number in enumerate(shared)}
     return keys
@@ -81,6 +77,12 @@ def _middles(images: Column) -> Iterator[NDArray[Any]]:
         if isinstance(images, Packed) and images.file is not None:
             images.file.touched(middles)
         yield from middles
+
+
+def _contents(images: Column, rows: Sequence[int]) -> Iterator[str]:
+    """Yield the digest of each of these images."""
+    for part in torch.split(torch.tensor(rows, dtype=torch.int64), _WHOLE):
+        yield from map(content_of, images.index_select(0, part))
 
 
 def content_of(image: Tensor) -> str:

@@ -33,7 +33,7 @@ def patient_of(path: Path, folder: Path, pattern: str) -> str:
     Raises:
         DataError: the path does not match.
     """
-    return patient_in(path.relative_to(folder).as_posix(), pattern, path)
+    return patient_in("/".join(path.parts[len(folder.parts) :]), pattern, path)
 
 
 def patient_in(text: str, pattern: str, place: Path) -> str:

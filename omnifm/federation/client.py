@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 
@@ -25,6 +25,7 @@ from omnifm.privacy.vault import ClientVault
 from omnifm.tasks.task import Panel, Scores, Task
 from omnifm.training.model import FederatedModel
 from omnifm.training.private_scores import private_scores
+from omnifm.training.private_trainer import PrivateTrainer
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 from omnifm.training.weight_cache import WeightCache
@@ -216,7 +217,8 @@ class ClientRuntime:
 
     def _trainer(self, name: str, round_number: int, private: ClientRound | None = None) -> Trainer:
         self.model.reset()
-        return Trainer(
+        kind = Trainer if private is None else partial(PrivateTrainer, private=private)
+        return kind(
             self.model,
             self.task,
             self.clients[name],
@@ -226,7 +228,6 @@ class ClientRuntime:
             progress=(min(round_number, self.rounds) - 1) / self.rounds,
             weights=self.weights,
             initial=self.initial,
-            private=private,
         )
 
 

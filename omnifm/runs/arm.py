@@ -28,7 +28,14 @@ from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import Engine, Federation
 from omnifm.networks.size import size_limited
 from omnifm.privacy.settings import make_steps
-from omnifm.runs.arm_algorithm import acceptance_of, adapter_wanted, algorithm_of, secure_sum_of, training_of
+from omnifm.runs.arm_algorithm import (
+    acceptance_of,
+    adapter_settings,
+    adapter_wanted,
+    algorithm_of,
+    secure_sum_of,
+    training_of,
+)
 from omnifm.runs.initial_weights import origin_of, start_from
 from omnifm.runs.privacy_plan import checked_plan
 from omnifm.spectral.adapter import SpectralAdapter
@@ -264,7 +271,7 @@ def _build_model(experiment: Experiment, task: Task, algorithm: Algorithm, data_
 
 def _assembled(experiment: Experiment, task: Task, algorithm: Algorithm, data_spec: DataSpec) -> FederatedModel:
     """Make the modules, whose weights torch's generator draws."""
-    settings = experiment.adapter
+    settings = adapter_settings(experiment, algorithm)
     if algorithm.adapter and settings.use == "off":
         raise IncompatibleError(
             f"adapter.use = 'off': {experiment.algorithm!r} makes its prototypes in the adapter. Leave adapter.use "

@@ -14,6 +14,7 @@ from omnifm.config.experiment import Experiment
 from omnifm.federation.acceptance import Acceptance
 from omnifm.federation.loop import sampled
 from omnifm.federation.secure_sum import SecureSum, reason_against_size, reason_against_sums
+from omnifm.spectral.adapter import AdapterSettings
 from omnifm.training.settings import TrainingSettings
 from omnifm.utils.errors import IncompatibleError
 
@@ -21,6 +22,14 @@ from omnifm.utils.errors import IncompatibleError
 def adapter_wanted(experiment: Experiment, algorithm: Algorithm) -> bool:
     """Return whether the network has a spectral adapter."""
     return algorithm.adapter if experiment.adapter.use == "auto" else experiment.adapter.use == "on"
+
+
+def adapter_settings(experiment: Experiment, algorithm: Algorithm) -> AdapterSettings:
+    """Return the settings of the adapter, in which its keys are learned or fixed."""
+    settings = experiment.adapter
+    if settings.keys != "auto":
+        return settings
+    return replace(settings, keys="learned" if algorithm.learned_keys else "fixed")
 
 
 def acceptance_of(experiment: Experiment, algorithm: Algorithm) -> Acceptance | None:

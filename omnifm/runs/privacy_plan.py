@@ -10,7 +10,7 @@ from omnifm.privacy.client_round import PrivacyPlan
 from omnifm.runs.arm_algorithm import adapter_wanted
 from omnifm.tasks.task import Task
 from omnifm.training.model import FederatedModel
-from omnifm.training.private_fit import steps_per_epoch
+from omnifm.training.private_trainer import steps_per_epoch
 from omnifm.utils.errors import IncompatibleError
 
 

@@ -16,7 +16,7 @@ from omnifm.spectral.bank import retrieve
 from omnifm.spectral.fusion import PrototypeFusion
 from omnifm.spectral.prompting import PrefixSuffixPrompting
 from omnifm.spectral.spectrum import low_pass_log_amplitude
-from omnifm.spectral.tokenizer import FreqMixTokenizer
+from omnifm.spectral.tokenizer import FreqMixTokenizer, fixed_tokenizer
 from omnifm.utils.settings import Count, NotNegative, settings
 
 
@@ -35,6 +35,9 @@ class AdapterSettings:
         rho: the share of each axis of the spectrum that the low-pass keeps.
         grid: the side of the grid that the spectrum is resampled to; odd, so that it has a middle.
         token_dim: the length of a spectral token.
+        keys: what an image is retrieved by, and what prototypes are made of: ``learned``, its spectral token, as in the
+            paper; ``fixed``, that of a tokenizer which is never trained, so that the keys of all clients, rounds and
+            runs can be compared; ``auto`` is learned with ``omnifm.variant = "paper"``, and fixed otherwise.
         neighbours: how many prototypes an image retrieves from the bank.
         prefix_tokens: how many tokens the prefix has.
         heads: the heads of each attention.
@@ -51,6 +54,7 @@ class AdapterSettings:
     rho: Annotated[float, Field(gt=0, le=1)] = 0.25
     grid: Annotated[int, Field(ge=3), AfterValidator(_odd)] = 15
     token_dim: Count = 64
+    keys: Literal["auto", "fixed", "learned"] = "auto"
     neighbours: Count = 8
     prefix_tokens: Count = 4
     heads: Count = 4
@@ -65,12 +69,12 @@ class AdapterSettings:
 class AdapterOutput(NamedTuple):
     """The adapter's output.
 
-    ``tokens`` ``(batch, L, dim)`` go to the decoder; ``spectral`` ``(batch, token_dim)`` are the spectral tokens;
-    ``alignment`` is the weighted spectral-proximal loss, a scalar; ``retrieved`` ``(batch, k)`` are bank rows.
+    ``tokens`` ``(batch, L, dim)`` go to the decoder; ``keys`` ``(batch, token_dim)`` are what the images were retrieved
+    by; ``alignment`` is the weighted spectral-proximal loss, a scalar; ``retrieved`` ``(batch, k)`` are bank rows.
     """
 
     tokens: Float[Tensor, "batch length dim"]
-    spectral: Float[Tensor, "batch token_dim"]
+    keys: Float[Tensor, "batch token_dim"]
     alignment: Float[Tensor, ""]
     retrieved: Int[Tensor, "batch k"]
 
@@ -81,7 +85,7 @@ class SpectralAdapter(nn.Module):
     ``spectrum`` turns images into low-pass log-amplitude spectra; an exported copy has one in real arithmetic.
 
     Args:
-        settings: shape and switches.
+        settings: shape and switches; keys that are not ``learned`` are fixed.
         channels: channels of the image whose spectrum is read.
         axes: its spatial axes, 2 or 3.
         dim: width of the tokens.
@@ -96,7 +100,11 @@ class SpectralAdapter(nn.Module):
         self.spectrum: Callable[[Tensor], Tensor] = partial(
             low_pass_log_amplitude, rho=settings.rho, grid=settings.grid
         )
-        self.tokenizer = FreqMixTokenizer(channels, settings.grid**axes, settings.token_dim)
+        form = channels, settings.grid**axes, settings.token_dim
+        self.tokenizer = FreqMixTokenizer(*form)
+        self.keys = None if settings.keys == "learned" else fixed_tokenizer(*form)
+        if self.keys is not None:
+            self.tokenizer.load_state_dict(self.keys.state_dict())  # so that tokens are near to prototypes at first
         self.fusion = (
             PrototypeFusion(dim, settings.token_dim, settings.prefix_tokens, settings.heads, settings.fusion)
             if settings.prefix
@@ -115,14 +123,14 @@ class SpectralAdapter(nn.Module):
     ) -> AdapterOutput:
         """Condition tokens ``(batch, L, dim)`` of ``image`` ``(batch, channels, *size)`` on the bank."""
         with torch.autocast(image.device.type, enabled=False):
-            spectral, context, alignment, retrieved = self._retrieve(image)
+            keys, context, alignment, retrieved = self._retrieve(image)
         prefix = None if self.fusion is None else self.fusion(tokens, context)
-        return AdapterOutput(self.prompting(tokens, prefix), spectral, alignment, retrieved)
+        return AdapterOutput(self.prompting(tokens, prefix), keys, alignment, retrieved)
 
-    def spectral_tokens(self, image: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch token_dim"]:
-        """Return the spectral tokens ``(batch, token_dim)``, norm 1, of images ``(batch, channels, *size)``."""
-        tokens: Tensor = self.tokenizer(self.spectrum(image))
-        return tokens
+    def keys_of(self, image: Float[Tensor, "batch channels *size"]) -> Float[Tensor, "batch token_dim"]:
+        """Return what images ``(batch, channels, *size)`` are retrieved by: ``(batch, token_dim)``, of norm 1."""
+        keys: Tensor = (self.tokenizer if self.keys is None else self.keys)(self.spectrum(image))
+        return keys
 
     def _retrieve(
         self, image: Float[Tensor, "batch channels *size"]
@@ -132,17 +140,18 @@ class SpectralAdapter(nn.Module):
         Float[Tensor, ""],
         Int[Tensor, "batch k"],
     ]:
-        """Return the spectral token, the tokens to fuse, the alignment loss and the retrieved bank rows.
+        """Return the keys, the tokens to fuse, the alignment loss and the retrieved bank rows.
 
         Always in float32: the entries of the bank must be comparable between clients.
         """
         settings = self.settings
-        spectral = self.spectral_tokens(image)
-        own = spectral.unsqueeze(1)
+        spectrum = self.spectrum(image)
+        token = self.tokenizer(spectrum)
+        keys, own = token if self.keys is None else self.keys(spectrum), token.unsqueeze(1)
         if not settings.retrieval or not len(self.bank):
             nothing = torch.zeros(image.shape[0], 0, dtype=torch.int64, device=image.device)
-            return spectral, own, spectral.new_zeros(()), nothing
-        prototypes, retrieved = retrieve(spectral, self.bank, settings.neighbours)
-        alignment = settings.alignment * spectral_proximal_loss(spectral, prototypes)
+            return keys, own, token.new_zeros(()), nothing
+        prototypes, retrieved = retrieve(keys, self.bank, settings.neighbours)
+        alignment = settings.alignment * spectral_proximal_loss(token, prototypes)
         context = torch.cat([own, prototypes], dim=1) if settings.own_token else prototypes
-        return spectral, context, alignment, retrieved
+        return keys, context, alignment, retrieved

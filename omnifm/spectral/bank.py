@@ -29,7 +29,8 @@ class BankSettings:
             others is unknown.
         age_limit: after how many rounds without refreshment an entry is dropped.
         merge_above: from this cosine similarity on, a new prototype refreshes an entry of its client instead of
-            becoming a new one.
+            becoming a new one. So 0 keeps hardly more than the latest prototypes of each client: were older ones, which
+            are much the same, to add up, each client would retrieve ever more of its own.
         frequency_decay: the share of the retrieval frequency that remains after a round.
     """
 
@@ -39,7 +40,7 @@ class BankSettings:
     floor: CountOrZero = 8
     client_floor: CountOrZero = 2
     age_limit: Count = 10
-    merge_above: float = 0.98
+    merge_above: float = 0.0
     frequency_decay: Fraction = 0.9
 
 

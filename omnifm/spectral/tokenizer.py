@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+_SEED = 0  # of every fixed tokenizer, whatever the run's
+
+
+def fixed_tokenizer(channels: int, bins: int, dim: int) -> FreqMixTokenizer:
+    """Return a tokenizer that no gradient acts on, a random projection; whenever it is made, it is the same one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        return FreqMixTokenizer(channels, bins, dim).requires_grad_(False)
 
 
 class FreqMixTokenizer(nn.Module):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from omnifm.data.subset import Batch
 from omnifm.utils.errors import NonFiniteLossError
-
-if TYPE_CHECKING:
-    from omnifm.training.trainer import Trainer
 
 
 class EpochLosses:
@@ -45,7 +41,9 @@ def shuffled_batches(count: int, batch_size: int, order: torch.Generator) -> Ite
     yield from batches
 
 
-def check_finite(losses: list[Tensor], trainer: Trainer, where: Callable[[int], str], before: int = 0) -> None:
+def check_finite(
+    losses: list[Tensor], client: str, learning_rate: float, where: Callable[[int], str], before: int = 0
+) -> None:
     """Check the losses of many batches at once, since each check waits for the device.
 
     Raises:
@@ -54,7 +52,6 @@ def check_finite(losses: list[Tensor], trainer: Trainer, where: Callable[[int], 
     for place, loss in enumerate(torch.stack(losses).tolist(), start=before + 1):
         if not math.isfinite(loss):
             raise NonFiniteLossError(
-                f"The loss of client {trainer.client.name!r} is {loss} {where(place)}. Lower "
-                f"training.learning_rate (now {trainer.settings.learning_rate:g}) or training.clip_norm, or look at "
-                f"its images."
+                f"The loss of client {client!r} is {loss} {where(place)}. Lower training.learning_rate (now "
+                f"{learning_rate:g}) or training.clip_norm, or look at its images."
             )

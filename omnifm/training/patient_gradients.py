@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,9 @@ from torch.func import functional_call, grad, vmap
 from omnifm.core.tensors import Tensors
 from omnifm.data.subset import Batch
 from omnifm.training.hooks import LocalTraining, objective_of
+from omnifm.training.trainer import Trainer
 from omnifm.utils.device import fork_rng
 from omnifm.utils.signals import check_interrupts
-
-if TYPE_CHECKING:
-    from omnifm.training.trainer import Trainer
 
 _NUMBERS = 1 << 25
 """So many numbers of gradients are in memory at a time, or a batch of patients, if that is less."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,6 @@ from omnifm.training.hooks import LocalTraining, Phase, change_gradients, object
 from omnifm.training.model import FederatedModel, Output
 from omnifm.training.optimizer import make_optimizer
 from omnifm.training.private import PrivateRound
-from omnifm.training.private_fit import private_fit
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.weight_cache import WeightCache
 from omnifm.utils.device import as_float32, autocast, deterministic, fork_rng, to_device
@@ -49,9 +48,11 @@ class Trainer:
 
     The model can have been used for another client before; ``weights`` are its tensors, and ``initial`` the values of
     those that the first :meth:`load` does not set. ``personal`` are the names of the tensors that stay at this client;
-    all others are shared. ``progress`` is the share of the planned rounds that are done. ``private`` adds the noise of
-    a private run.
+    all others are shared. ``progress`` is the share of the planned rounds that are done.
     """
+
+    private: PrivateRound | None = None
+    """What adds noise to all that leaves, in a private run."""
 
     def __init__(
         self,
@@ -64,7 +65,6 @@ class Trainer:
         progress: float = 0.0,
         weights: WeightCache | None = None,
         initial: Mapping[str, Tensor] | None = None,
-        private: PrivateRound | None = None,
     ) -> None:
         self._model, self.task, self.client, self.settings = model, task, client, settings
         self._common_weights = weights
@@ -72,10 +72,8 @@ class Trainer:
         self.personal = personal
         self.seed = seed
         self.progress = progress
-        self.private = private
         self.last_fit: Fit | None = None
         self._added: list[LocalTraining] = []
-        self._fits = 0
         self.device = next(model.parameters()).device
 
     @property
@@ -160,21 +158,19 @@ class Trainer:
         Raises:
             NonFiniteLossError: the loss became NaN or infinite; names client, round and batch.
         """
-        local_training = local_training or LocalTraining()
-        all_hooks = [local_training, *self._added]
         self._weights.changed()
-        if self.private is not None:
-            self._fits += 1
-            patients, steps = private_fit(self, self.private, round_number, all_hooks, self._fits)
-            self.last_fit = Fit(patients, steps, None)
-            return self.last_fit
+        self.last_fit = self._trained(round_number, [local_training or LocalTraining(), *self._added])
+        return self.last_fit
+
+    def _trained(self, round_number: int, all_hooks: Sequence[LocalTraining]) -> Fit:
+        """Train by the hooks, and by the phases of the first of them."""
         stream = (self.seed, self.client.name, round_number, "train")
         train = self.task.setup_client(self.client.train)
         order = generator(*stream)
         steps, epoch = 0, EpochLosses()
         with fork_rng(self.device, derive_seed(*stream)), deterministic(self.device):
             self.model.train()
-            for phase in local_training.phases or (Phase(self.settings.epochs),):
+            for phase in all_hooks[0].phases or (Phase(self.settings.epochs),):
                 with trained_alone(self.trainable, phase.names) as weights:
                     optimizer = make_optimizer(self.settings, self.learning_rate, list(weights.values()))
                     for _ in range(phase.epochs):
@@ -185,13 +181,10 @@ class Trainer:
                                 hooks.on_epoch()
                         for batch in self._batches(train, order, augmented=True):
                             epoch.record(batch, *self._step(batch, weights, optimizer, all_hooks))
-                        check_finite(
-                            epoch.objectives, self, lambda place: f"in round {round_number}, batch {place}", steps
-                        )
+                        self._check_finite(epoch, lambda place: f"in round {round_number}, batch {place}", steps)
                         steps += len(epoch.objectives)
         self.measure_statistics(round_number)
-        self.last_fit = Fit(len(train), steps, epoch.loss())
-        return self.last_fit
+        return Fit(len(train), steps, epoch.loss())
 
     def _step(
         self,
@@ -269,9 +262,12 @@ class Trainer:
                 loss = self.task.loss(output.prediction, batch)
                 epoch.record(batch, loss, loss)
                 metric.update(output.prediction, batch)
-            check_finite(epoch.objectives, self, lambda _: f"on its {split} data")
+            self._check_finite(epoch, lambda _: f"on its {split} data")
             scores = metric.compute()
         return Scores({**scores.numbers, "loss": epoch.loss()}, scores.tables)
+
+    def _check_finite(self, epoch: EpochLosses, where: Callable[[int], str], before: int = 0) -> None:
+        check_finite(epoch.objectives, self.client.name, self.settings.learning_rate, where, before)
 
     @torch.inference_mode()
     def predict(self, examples: Subset, places: Tensor | None = None) -> Iterator[tuple[Batch, Output]]:

@@ -118,7 +118,7 @@ def test_server_side_retrieval_gives_the_same_prototypes(arm: Arm) -> None:
     (_, output), *_ = trainer.predict(trainer.client.train)
     assert output.adapter is not None
     at_server = bank_from_state(server.memory, server.notes).tokens
-    _, rows = retrieve(output.adapter.spectral, at_server, NEIGHBOURS)
+    _, rows = retrieve(output.adapter.keys, at_server, NEIGHBOURS)
     assert torch.equal(output.adapter.retrieved, rows)
 
 
@@ -174,7 +174,7 @@ def uploads_for(state: ServerState, uploads: list[Upload]) -> list[Upload]:
     return [Upload(u.client, u.samples, u.loss, u.change, {**u.extra, **retrieved}, u.notes) for u in uploads]
 
 
-SILENT = {"use": "on", "retrieval": False, "alignment": 0.0}
+SILENT = {"use": "on", "retrieval": False, "keys": "fixed", "alignment": 0.0}
 
 
 def test_a_bank_without_influence_is_fedavg() -> None:

@@ -178,7 +178,8 @@ def test_a_personal_backbone_stays(algorithm: str, parts: set[str]) -> None:
 
 
 def test_all_arms_start_from_the_same_network() -> None:
-    arms = {name: small_arm(name) for name in ALL} | {"with adapter": small_arm("fedavg", adapter={"use": "on"})}
+    settings = {"use": "on", "keys": "learned"}
+    arms = {name: small_arm(name) for name in ALL} | {"with adapter": small_arm("fedavg", adapter=settings)}
     first = arms["fedavg"].runtime.initial
     assert len(first) > 20
     for name, arm in arms.items():
@@ -189,6 +190,16 @@ def test_all_arms_start_from_the_same_network() -> None:
         {n: v for n, v in arms[a].runtime.initial.items() if n not in first} for a in ("omnifm", "with adapter")
     ]
     assert same(*adapters)
+
+
+def test_keys_are_learned_as_in_the_paper_or_as_the_settings_say_and_else_fixed() -> None:
+    def learned(**changes: Any) -> bool:
+        return small_arm("omnifm", **changes).runtime.model.adapter.keys is None
+
+    assert learned()  # the paper's form
+    assert learned(omnifm={}, adapter={"keys": "learned"})
+    assert not learned(omnifm={})
+    assert not learned(adapter={"keys": "fixed"})
 
 
 def test_another_seed_starts_elsewhere() -> None:

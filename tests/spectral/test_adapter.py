@@ -14,7 +14,7 @@ DIM, TOKEN_DIM, K = 8, 6, 3
 
 def adapter(trained: bool = True, axes: int = 2, **changes: Any) -> SpectralAdapter:
     """Return an adapter, the same for the same switches; ``trained`` moves all weights from their start."""
-    settings = AdapterSettings(grid=5, token_dim=TOKEN_DIM, neighbours=K, prefix_tokens=2, heads=2)
+    settings = AdapterSettings(grid=5, token_dim=TOKEN_DIM, neighbours=K, prefix_tokens=2, heads=2, keys="learned")
     torch.manual_seed(0)
     made = SpectralAdapter(AdapterSettings(**{**vars(settings), **changes}), 1, axes, DIM)
     for place, (_, parameter) in enumerate(sorted(made.named_parameters())):
@@ -44,7 +44,7 @@ def test_tokens_in_tokens_out(axes: int) -> None:
     tokens, image = given(axes)
     out = made(tokens, image)
     assert out.tokens.shape == tokens.shape
-    assert out.spectral.shape == (4, TOKEN_DIM)
+    assert out.keys.shape == (4, TOKEN_DIM)
     assert out.alignment.shape == ()
     assert out.retrieved.shape == (4, K)
 
@@ -56,20 +56,52 @@ def test_untrained_adapter_changes_nothing() -> None:
 
 def test_retrieves_the_nearest_entries_of_the_bank() -> None:
     out = output(adapter())
-    similarity = out.spectral.detach().numpy() @ BANK.numpy().T
+    similarity = out.keys.detach().numpy() @ BANK.numpy().T
     assert out.retrieved.tolist() == np.argsort(-similarity, axis=1)[:, :K].tolist()
 
 
 def test_alignment_is_lambda_times_the_distance_from_the_centroid() -> None:
     out = output(adapter(alignment=0.3))
     centroid = BANK[out.retrieved].mean(dim=1)
-    expected = 0.3 * ((out.spectral - centroid) ** 2).sum() / 4
+    expected = 0.3 * ((out.keys - centroid) ** 2).sum() / 4
     torch.testing.assert_close(out.alignment, expected)
 
 
 def test_alignment_trains_the_tokenizer_alone() -> None:
     made = adapter()
     output(made).alignment.backward()
+    reached = {name.split(".")[0] for name, p in made.named_parameters() if p.grad is not None}
+    assert reached == {"tokenizer"}
+
+
+def test_fixed_keys_are_the_same_whatever_is_drawn_or_learned() -> None:
+    torch.manual_seed(5)
+    one = SpectralAdapter(AdapterSettings(), 1, 2, DIM)
+    torch.manual_seed(6)
+    other = SpectralAdapter(AdapterSettings(keys="fixed"), 1, 2, DIM)
+    _, image = given()
+    keys = one.keys_of(image)
+    torch.testing.assert_close(one.tokenizer(one.spectrum(image)), keys)  # at first
+    with torch.no_grad():
+        for parameter in one.tokenizer.parameters():
+            parameter.add_(0.1)
+    assert torch.equal(one.keys_of(image), keys)
+    assert torch.equal(other.keys_of(image), keys)
+    assert one.keys is not None
+    assert not any(parameter.requires_grad for parameter in one.keys.parameters())
+
+
+def test_with_fixed_keys_the_learned_token_is_aligned_with_what_was_retrieved() -> None:
+    made = adapter(keys="fixed", alignment=0.3)
+    out = output(made)
+    _, image = given()
+    similarity = made.keys_of(image).detach().numpy() @ BANK.numpy().T
+    assert out.retrieved.tolist() == np.argsort(-similarity, axis=1)[:, :K].tolist()
+    token = made.tokenizer(made.spectrum(image))
+    assert not torch.allclose(token, out.keys, atol=1e-2)
+    expected = 0.3 * ((token - BANK[out.retrieved].mean(dim=1)) ** 2).sum() / 4
+    torch.testing.assert_close(out.alignment, expected)
+    out.alignment.backward()
     reached = {name.split(".")[0] for name, p in made.named_parameters() if p.grad is not None}
     assert reached == {"tokenizer"}
 
@@ -89,7 +121,7 @@ def test_empty_bank_gives_no_alignment_and_the_own_token(bank: torch.Tensor | No
     assert out.retrieved.shape == (4, 0)
     tokens, _ = given()
     assert made.fusion is not None
-    own = made.prompting(tokens, made.fusion(tokens, out.spectral[:, None]))
+    own = made.prompting(tokens, made.fusion(tokens, out.keys[:, None]))
     assert torch.equal(out.tokens, own)
 
 
@@ -111,7 +143,7 @@ def test_prefix_is_fused_from_what_was_retrieved(own_token: bool, fusion: bool) 
     made = adapter(own_token=own_token, fusion=fusion)
     out = output(made)
     tokens, _ = given()
-    own = [out.spectral[:, None]] if own_token else []
+    own = [out.keys[:, None]] if own_token else []
     asked = torch.cat([*own, BANK[out.retrieved]], dim=1)
     assert made.fusion is not None
     mean = made.fusion.value(asked.mean(dim=1, keepdim=True)).expand(-1, 2, -1)
@@ -154,7 +186,7 @@ def test_what_the_bank_is_asked_with_is_float32_at_any_precision() -> None:
     exact = output(made)
     with torch.autocast("cpu", torch.bfloat16):
         rough = output(made)
-    assert torch.equal(rough.spectral, exact.spectral)
+    assert torch.equal(rough.keys, exact.keys)
     assert torch.equal(rough.retrieved, exact.retrieved)
     assert rough.alignment == exact.alignment
     torch.testing.assert_close(rough.tokens.float(), exact.tokens, rtol=0.1, atol=0.1)

@@ -12,7 +12,8 @@ BATCH = made_dataset().clients[0].train.batch(torch.arange(6))
 
 
 def model(adapter: str = "on", norm: str = "batch") -> FederatedModel:
-    return small_arm("fedavg", adapter={"use": adapter}, classification={"norm": norm}).runtime.model
+    settings = {"use": adapter, "keys": "learned"}
+    return small_arm("fedavg", adapter=settings, classification={"norm": norm}).runtime.model
 
 
 def below(made: FederatedModel, *places: str) -> set[str]:
@@ -95,6 +96,8 @@ def test_a_part_of_which_nothing_is_learned_has_nothing_to_keep() -> None:
     assert made.personal_names(["everything"]) == kept | below(made, "adapter")
     with pytest.raises(ExperimentError, match="No part of the network is called 'heads'"):
         made.personal_names(["heads"])
+    fixed = small_arm("fedavg", adapter={"use": "on", "keys": "fixed"}).runtime.model
+    assert fixed.personal_names(["adapter.keys"]) == SUFFIX
 
 
 @pytest.mark.parametrize("part", ["heads", "head.", "hea", "tokenizer.norms", ""])
@@ -175,7 +178,7 @@ def test_features_are_the_tokens_after_the_adapter(adapter: str) -> None:
         assert torch.equal(features, tokens)
     else:
         assert torch.equal(features, seen.tokens)
-        assert torch.equal(out.adapter.spectral, seen.spectral)
+        assert torch.equal(out.adapter.keys, seen.keys)
 
 
 def test_a_companion_stands_between_the_features_and_the_decoder() -> None:

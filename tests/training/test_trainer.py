@@ -432,12 +432,12 @@ def test_bf16_judges_as_it_trains() -> None:
     assert (output.prediction.dtype, output.features.dtype) == (torch.float32, torch.float32)
 
 
-def test_spectral_tokens_are_the_same_at_any_precision() -> None:
+def test_keys_are_the_same_at_any_precision() -> None:
     seen = []
     for trainer in (precise("float32"), precise("bf16")):
         (_, output), *_ = trainer.predict(trainer.client.test)
         seen.append(output.adapter)
-    assert torch.equal(seen[0].spectral, seen[1].spectral)
+    assert torch.equal(seen[0].keys, seen[1].keys)
     assert torch.equal(seen[0].retrieved, seen[1].retrieved)
     assert not torch.equal(seen[0].tokens, seen[1].tokens.float())
 

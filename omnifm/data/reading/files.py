@@ -37,7 +37,7 @@ def is_litter(path: Path, folder: Path | None = None) -> bool:
     Names that begin with a dot (``.DS_Store``, ``._x.png``, ``.ipynb_checkpoints``), ``__MACOSX``, ``Thumbs.db`` and
     the like; with ``folder``, whatever is in such a folder below it.
     """
-    parts = path.relative_to(folder).parts if folder is not None else (path.name,)
+    parts = path.parts[len(folder.parts) :] if folder is not None else (path.name,)
     return any(part.startswith(".") or part.lower() in _LITTER for part in parts)
 
 
@@ -86,7 +86,7 @@ def images_among(paths: Iterable[Path], folder: Path) -> tuple[list[Path], list[
     DICOM without an image, such as a report, is among the others.
     """
     found: tuple[list[Path], list[Path]] = ([], [])
-    for path in sorted(paths):
+    for path in sorted(paths, key=lambda path: path.parts):  # as paths are compared, but faster
         if not path.is_dir() and not is_litter(path, folder):
             image = is_image(path) and (not is_dicom(path) or holds_image(path))
             found[not image].append(path)
@@ -98,11 +98,11 @@ def without_masks(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
     A name that ends so counts as a mask only where there is an image of which it is.
     """
-    known = {(path.parent, stem_of(path)) for path in paths}
+    known = {str(path).removesuffix(path.name) + stem_of(path) for path in paths}
     found: tuple[list[Path], list[Path]] = ([], [])
     for path in paths:
         match = _MASK.fullmatch(stem_of(path))
-        found[match is not None and (path.parent, match["image"]) in known].append(path)
+        found[match is not None and str(path.with_name(match["image"])) in known].append(path)
     return found
 
 

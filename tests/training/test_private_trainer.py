@@ -14,7 +14,7 @@ from omnifm.core.records import ClientState
 from omnifm.data.subset import ClientData, Subset
 from omnifm.training.patient_gradients import PatientBatch, PatientObjective
 from omnifm.training.private import Release, rows_by_patient
-from omnifm.training.private_fit import steps_per_epoch
+from omnifm.training.private_trainer import steps_per_epoch
 from omnifm.training.trainer import Trainer
 
 
