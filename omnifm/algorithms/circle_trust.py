@@ -12,7 +12,7 @@ ENOUGH, SURE = 8.0, 10.5
 """Total weight of reports before a circle is judged, and before a member leaves it: that of two and of three
 comparisons, each of which is reported for five rounds. Comparisons on a few dozen validation images are noisy: fewer
 have divided circles of great use."""
-USEFUL, USELESS = 0.35, 0.15
+USEFUL, USELESS = 0.4, 0.15
 """A circle divides if its members accept less than the first on average; a member that accepts less than the second
 leaves it. Members of useful circles accept ½ or more most of the time, and hardly anything in one of no use."""
 _BEYOND, _SHARPEST = 1.5, 64.0

@@ -27,14 +27,14 @@ def test_older_reports_fade() -> None:
     assert trust.accepted == {"a": (0.95, 1.95)}
 
 
-@pytest.mark.parametrize(("a", "b"), [(1.0, 0.5), (0.5, 0.5), (1.0, 0.3)])
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.5), (0.5, 0.5), (0.5, 0.35)])
 def test_a_circle_of_use_stays(a: float, b: float) -> None:
     trust = after(10, a=a, b=b)
     assert trust.judged(["a", "b"], pairs(ab=0.8), ALIKE) is trust
 
 
 def test_a_useless_circle_is_held_together_no_more() -> None:
-    trust = after(10, a=0.9, b=0.0).judged(["a", "b"], pairs(ab=0.8), ALIKE)
+    trust = after(10, a=0.6, b=0.0).judged(["a", "b"], pairs(ab=0.8), ALIKE)
     assert trust.sharp.keys() == {"a", "b"}
     assert 0.8 ** trust.sharp["a"] == pytest.approx(ALIKE**1.5)
     assert trust.accepted == {}
@@ -42,12 +42,15 @@ def test_a_useless_circle_is_held_together_no_more() -> None:
 
 def test_those_who_are_much_more_alike_may_stay_together() -> None:
     near = pairs(ab=0.95, ac=0.7, ad=0.7, bc=0.7, bd=0.7, cd=0.95)
-    trust = after(10, a=0.3, b=0.4, c=0.4, d=0.3).judged(list("abcd"), near, ALIKE)
+    trust = after(10, a=0.2, b=0.4, c=0.4, d=0.2).judged(list("abcd"), near, ALIKE)
     assert 0.95 ** trust.sharp["a"] > ALIKE > 0.7 ** trust.sharp["a"]
 
 
-def test_one_that_takes_nothing_leaves_alone() -> None:
-    trust = after(10, a=1.0, b=1.0, c=0.0).judged(["a", "b", "c"], pairs(ab=0.8, ac=0.6, bc=0.6), ALIKE)
+def test_one_that_takes_nothing_for_three_comparisons_leaves_alone() -> None:
+    near, shares = pairs(ab=0.8, ac=0.6, bc=0.6), {"a": 1.0, "b": 1.0, "c": 0.0}
+    two = after(14, **shares)
+    assert two.judged(["a", "b", "c"], near, ALIKE) is two
+    trust = after(15, **shares).judged(["a", "b", "c"], near, ALIKE)
     assert trust.sharp.keys() == {"c"}
     assert trust.accepted.keys() == {"a", "b"}
 
