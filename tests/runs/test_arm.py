@@ -257,17 +257,20 @@ def test_circles_have_parts_of_the_network(part: str) -> None:
 
 def test_the_size_of_a_network_is_counted_once_and_held_to_every_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     made, dataset = small_arm("fedavg").experiment, made_dataset()
-    counted = list[int]()
-    count = arms.count_parameters
-    monkeypatch.setattr(arms, "count_parameters", lambda *given: counted.append(1) or count(*given))
+    counted, count = list[int](), arms.count_parameters
+
+    def noted(*given: Any) -> int:
+        counted.append(count(*given))
+        return counted[-1]
+
+    monkeypatch.setattr(arms, "count_parameters", noted)
     monkeypatch.setattr(arms, "_counted", {})
     for _ in range(3):
         arms.check_size(made, dataset, 10**6)
     assert len(counted) == 1
     with pytest.raises(NetworkSizeError):
         arms.check_size(made, dataset, 100)
-    wide = replace(
-        made, sections={**made.sections, "classification": replace(made.sections["classification"], width=64)}
-    )
+    settings: Any = made.sections["classification"]
+    wide = replace(made, sections={**made.sections, "classification": replace(settings, width=64)})
     with pytest.raises(NetworkSizeError):
         arms.check_size(wide, dataset, 10_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import omnifm
@@ -117,9 +118,13 @@ def test_circles_are_counted_from_the_newest_entry(tmp_path: Path, monkeypatch: 
     for number in range(1, 30):
         log.write(run="r", arm="a", round=number, trained=True, circle=1, circle_rounds=number)
         log.write(run="other", arm="a", round=number, trained=True, circle=2, circle_rounds=number)
-    read = list[bytes]()
-    entry = audit_log._entry
-    monkeypatch.setattr(audit_log, "_entry", lambda line: read.append(line) or entry(line))
+    read, entry = list[bytes](), audit_log._entry
+
+    def noted(line: bytes) -> dict[str, Any] | None:
+        read.append(line)
+        return entry(line)
+
+    monkeypatch.setattr(audit_log, "_entry", noted)
     assert log.rounds_in_circle("r", "a", 30, 1) == 30
     assert log.rounds_in_circle("r", "a", 30, 2) == 1
     assert log.rounds_in_circle("r", "a", 11, 1) == 11, "a resumed run goes on from an earlier round"
