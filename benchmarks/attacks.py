@@ -60,12 +60,25 @@ def gaussian(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> 
     return torch.randn(own.shape, generator=chance)
 
 
+def boosted(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
+    return 5 * own
+
+
 def a_little(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
     """As far from the mean as some of the honest are: Baruch et al., A Little Is Enough, NeurIPS 2019."""
     needed = HOSPITALS // 2 + 1 - MALICIOUS
     z = NormalDist().inv_cdf((HOSPITALS - MALICIOUS - needed) / (HOSPITALS - MALICIOUS))
+    return _deviations_off(honest, max(z, 0.3))
+
+
+def a_little_more(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
+    """The same, as far as that paper goes where it is not bound by the number of hospitals."""
+    return _deviations_off(honest, 1.5)
+
+
+def _deviations_off(honest: Sequence[Tensor], deviations: float) -> Tensor:
     stacked = torch.stack(list(honest))
-    return stacked.mean(dim=0) - max(z, 0.3) * stacked.std(dim=0)
+    return stacked.mean(dim=0) - deviations * stacked.std(dim=0)
 
 
 ATTACKS: dict[str, Forge | None] = {
@@ -74,8 +87,11 @@ ATTACKS: dict[str, Forge | None] = {
     "scaling": scaling,
     "gaussian": gaussian,
     "label flip": None,  # is in the data
+    "boosted labels": boosted,  # the same, and the upload is longer
     "a little": a_little,
+    "a little more": a_little_more,
 }
+WRONG_LABELS = ("label flip", "boosted labels")
 
 
 class Poisoned(InProcess):
@@ -137,7 +153,7 @@ def accuracy(rule: str, attack: str, seed: int, given: argparse.Namespace) -> fl
     )
     dataset = load_dataset(experiment.data, experiment.partition, seed)
     malicious = frozenset(client.name for client in dataset.clients[-MALICIOUS:]) if attack != "none" else frozenset()
-    if attack == "label flip":
+    if attack in WRONG_LABELS:
         clients = tuple(with_wrong_labels(one) if one.name in malicious else one for one in dataset.clients)
         dataset = FederatedDataset(clients, dataset.label_names, dataset.vocabulary)
     arm = make_arm(experiment, dataset)

@@ -8,7 +8,7 @@ upload, the weights, and images of candidates, of whom one or half were in train
 
 - *re-identification* from prototypes: of one trained patient and other candidates, which is nearest to a prototype? How
   often it is the patient, in multiples of chance, for prototypes over at least five patients (the default), for single
-  tokens (which no policy permits), and with noise;
+  tokens (which no policy permits), and with noise; ``reidentification.py`` measures it more closely;
 - *membership*: the area under the ROC curve of the distance to the nearest prototype, and of the loss of the uploaded
   weights, for trained patients against others;
 - *inversion of a gradient*: the change of the linear head after one step on one patient, of four and of sixteen gives
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from reidentification import auc, found_first
 from torch import Tensor
 
 from omnifm.config.experiment import make_experiment
@@ -96,21 +97,6 @@ def losses_of(trainer: Trainer, examples: Subset) -> Tensor:
         return torch.cat([F.cross_entropy(o.prediction, b["target"].argmax(1), reduction="none") for b, o in batches])
 
 
-def auc(inside: Tensor, outside: Tensor) -> float:
-    """Return how often a trained patient scores higher than another."""
-    higher = (inside[:, None] > outside[None]).double() + 0.5 * (inside[:, None] == outside[None]).double()
-    return float(higher.mean())
-
-
-def found_first(inside: Tensor, outside: Tensor, candidates: int) -> float:
-    """Return how often a trained patient scores highest among itself and others, in multiples of chance.
-
-    The others are drawn from those outside, with replacement: the patient is first if all of them score lower.
-    """
-    lower = (inside[:, None] > outside[None]).double().mean(dim=1)
-    return float((lower ** (candidates - 1)).mean()) * candidates
-
-
 def from_uploads(given: argparse.Namespace, epsilon: float, name: str, **changes: Any) -> Line:
     """Attack the prototypes and weights of one hospital; others are drawn from its test patients, who are like them."""
     arm, dataset = build(given, epsilon, **changes)
@@ -130,7 +116,7 @@ def from_uploads(given: argparse.Namespace, epsilon: float, name: str, **changes
         "what": name,
         "epsilon": epsilon,
         "prototypes": count,
-        "times_chance": mean([found_first(*pair, given.candidates) for pair in pairs]),
+        "times_chance": mean([found_first(*pair, min(given.candidates, len(pair[1]) + 1)) for pair in pairs]),
         "membership_prototypes": mean([auc(*pair) for pair in pairs], 0.5),
         "membership_weights": weights,
     }

@@ -5,6 +5,7 @@ It is built from properties of the data, not from the data: the server of a depl
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -175,16 +176,27 @@ def count_parameters(experiment: Experiment, data_spec: DataSpec, most: int = 0)
     return size.numbers
 
 
+_counted: dict[tuple[str, DataSpec], int] = {}
+"""How many numbers the network has that was counted last, by all that it depends on."""
+
+
 def check_size(experiment: Experiment, dataset: FederatedDataset, most: int) -> None:
     """Check that the network for these data holds no more than so many numbers, before it takes the memory for them.
 
-    One that cannot be built without its memory is not counted here.
+    One that cannot be built without its memory is not counted here. The number is remembered: a hospital asks for that
+    of the same network in every round.
 
     Raises:
         NetworkSizeError: it holds more.
     """
+    data_spec = describe_data(experiment, dataset)
+    key = json.dumps(to_document(experiment)), data_spec
+    if 0 < _counted.get(key, 0) <= most:
+        return
     with suppress(RuntimeError, ValueError):
-        count_parameters(experiment, describe_data(experiment, dataset), most)
+        numbers = count_parameters(experiment, data_spec, most)
+        _counted.clear()
+        _counted[key] = numbers
 
 
 def _task(experiment: Experiment, shape: DataShape) -> Task:

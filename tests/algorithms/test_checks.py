@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,3 +81,16 @@ def test_what_was_changed_does_not(
     arm, broadcast, upload = omnifm
     with pytest.raises(ValueError, match=message):
         arm.algorithm.check(spoil(upload), broadcast)
+
+
+def test_finite_numbers_too_large_for_a_norm_pass(omnifm: tuple[Arm, Broadcast, Upload]) -> None:
+    arm, broadcast, upload = omnifm
+    arm.algorithm.check(_with("change", HEAD, lambda value: torch.full_like(value, 3e38))(upload), broadcast)
+    for odd in (float("nan"), float("inf")):
+        spoilt = _with("change", HEAD, partial(_first_column, odd=odd))(upload)
+        with pytest.raises(ValueError, match=f"{HEAD}' holds numbers that are not finite"):
+            arm.algorithm.check(spoilt, broadcast)
+
+
+def _first_column(value: torch.Tensor, odd: float) -> torch.Tensor:
+    return value.index_fill(1, torch.tensor([0]), odd)

@@ -18,7 +18,9 @@ from omnifm.core.records import ServerState, Upload
 from omnifm.core.tensors import Tensors
 from omnifm.data.client_stats import ClientStats
 from omnifm.engines.in_process import InProcess
+from omnifm.networks.size import NetworkSizeError
 from omnifm.privacy.clip import ClipNorm
+from omnifm.runs import arm as arms
 from omnifm.runs.arm import Arm
 from omnifm.utils.errors import ExperimentError, IncompatibleError
 
@@ -251,3 +253,24 @@ def test_circles_have_parts_of_the_network(part: str) -> None:
         small_arm("omnifm", omnifm={"circle": ["backbone", part]})
     with pytest.raises(ExperimentError, match="No part of the network is called 'backbon'"):
         small_arm("omnifm", omnifm={"circle": ["backbon"]})
+
+
+def test_the_size_of_a_network_is_counted_once_and_held_to_every_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, dataset = small_arm("fedavg").experiment, made_dataset()
+    counted, count = list[int](), arms.count_parameters
+
+    def noted(*given: Any) -> int:
+        counted.append(count(*given))
+        return counted[-1]
+
+    monkeypatch.setattr(arms, "count_parameters", noted)
+    monkeypatch.setattr(arms, "_counted", {})
+    for _ in range(3):
+        arms.check_size(made, dataset, 10**6)
+    assert len(counted) == 1
+    with pytest.raises(NetworkSizeError):
+        arms.check_size(made, dataset, 100)
+    settings: Any = made.sections["classification"]
+    wide = replace(made, sections={**made.sections, "classification": replace(settings, width=64)})
+    with pytest.raises(NetworkSizeError):
+        arms.check_size(wide, dataset, 10_000)

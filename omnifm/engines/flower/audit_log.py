@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -51,33 +50,49 @@ class AuditLog:
             self._append(line)
 
     def rounds_in_circle(self, run: str, arm: str, number: int, circle: int | None) -> int:
-        """Count for how many rounds in a row, round ``number`` included, the hospital has trained in this circle."""
-        found: dict[int, int | None] = {}
-        for entry in self._entries():
-            if entry.get("trained") and "circle" in entry and (entry.get("run"), entry.get("arm")) == (run, arm):
-                found[entry.get("round", 0)] = entry["circle"]
-        before = [found[other] for other in sorted(found, reverse=True) if other < number]
-        return 1 + sum(1 for _ in takewhile(lambda other: other == circle, before))
+        """Count for how many rounds in a row, round ``number`` included, the hospital has trained in this circle.
+
+        The newest entry of an earlier round says how many there were before; older versions did not write that down.
+        """
+        seen = set[int]()
+        for entry in self._newest_of(run):
+            before = entry.get("round", 0)
+            if entry.get("arm") != arm or not entry.get("trained") or "circle" not in entry:
+                continue
+            if before >= number or before in seen:
+                continue
+            if entry["circle"] != circle:
+                break
+            if "circle_rounds" in entry:
+                return 1 + len(seen) + int(entry["circle_rounds"])
+            seen.add(before)
+        return 1 + len(seen)
 
     def parts(self) -> list[Path]:
         """Return the files of the log, the oldest first."""
         aside = sorted(self.path.parent.glob(f"{self.path.stem}-[0-9]*{self.path.suffix}"))
         return [*aside, *([self.path] if self.path.exists() else [])]
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
-        """Yield the entries of the present file and the one before it; what is none is passed over, with a warning."""
-        for path in self.parts()[-2:]:
-            for number, line in _lines(path):
+    def _newest_of(self, run: str) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a run in the present file and the one before it, the newest first.
+
+        What is none is passed over, with a warning. Lines of other runs are not read: a log can be long.
+        """
+        name = json.dumps(run).encode()
+        for path in reversed(self.parts()[-2:]):
+            for number, line in _newest_first(path):
+                if name not in line:
+                    continue
                 entry = _entry(line)
                 if entry is None:
                     _log.warning("The audit log %s: line %d %s; it is passed over.", path, number, _problem(line))
-                else:
+                elif entry.get("run") == run:
                     yield entry
 
     def _last_line(self) -> bytes:
         for path in reversed(self.parts()):
-            if lines := [line for line in path.read_bytes().split(b"\n") if line.strip()]:
-                return lines[-1]
+            for _, line in _newest_first(path):
+                return line
         return b""
 
     def _put_aside(self) -> None:
@@ -124,6 +139,17 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if line.strip():
             yield number, line
+
+
+def _newest_first(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield what :func:`_lines` does, from the end."""
+    data = path.read_bytes()
+    end = len(data)
+    while end >= 0:
+        start = data.rfind(b"\n", 0, end) + 1
+        if data[start:end].strip():
+            yield data.count(b"\n", 0, start) + 1, data[start:end]
+        end = start - 1
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

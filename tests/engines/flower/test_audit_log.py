@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_run import omnifm
 from visit import Visit
 
+from omnifm.engines.flower import audit_log
 from omnifm.engines.flower.audit_log import AuditLog, audited
 from omnifm.engines.flower.messages import Reply
 
@@ -109,3 +111,23 @@ def test_circles_are_counted(tmp_path: Path) -> None:
     assert log.rounds_in_circle("r", "a", 4, 1) == 5
     assert log.rounds_in_circle("r", "a", 4, 2) == 1
     assert log.rounds_in_circle("other", "a", 4, 1) == 1
+
+
+def test_circles_are_counted_from_the_newest_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    for number in range(1, 30):
+        log.write(run="r", arm="a", round=number, trained=True, circle=1, circle_rounds=number)
+        log.write(run="other", arm="a", round=number, trained=True, circle=2, circle_rounds=number)
+    read, entry = list[bytes](), audit_log._entry
+
+    def noted(line: bytes) -> dict[str, Any] | None:
+        read.append(line)
+        return entry(line)
+
+    monkeypatch.setattr(audit_log, "_entry", noted)
+    assert log.rounds_in_circle("r", "a", 30, 1) == 30
+    assert log.rounds_in_circle("r", "a", 30, 2) == 1
+    assert log.rounds_in_circle("r", "a", 11, 1) == 11, "a resumed run goes on from an earlier round"
+    assert len(read) < 30, "what a round costs does not grow with the log"
+    assert log.rounds_in_circle("none", "a", 30, 1) == 1
+    assert len(read) < 30
