@@ -164,8 +164,10 @@ def compared(algorithm: str, given: argparse.Namespace, folder: Path) -> None:
         whole = (
             given.rounds * given.hospitals * statistics.median(getattr(one.whole, clock) for one in rounds["without"])
         )
-        told = ", ".join(f"{name} {each[name] / share:.2f}" for name in sorted(each, key=lambda name: -each[name]))
-        print(f"{algorithm}, {clock}, ms a hospital and round: {told}; in all {100 * sum(each.values()) / whole:.2f} %")
+        listed = ", ".join(f"{name} {each[name] / share:.2f}" for name in sorted(each, key=lambda name: -each[name]))
+        print(
+            f"{algorithm}, {clock}, ms a hospital and round: {listed}; in all {100 * sum(each.values()) / whole:.2f} %"
+        )
 
 
 def _excess(with_checks: list[float], without: list[float]) -> str:
