@@ -14,7 +14,7 @@ from omnifm.spectral.bank import BankSettings, KnowledgeBank, retrieve
 from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.utils.seeding import generator
 
-FARTHER = 3.0
+FARTHER = 2.0
 """A newcomer is like a circle up to this multiple of the distance of its farthest member from the others."""
 
 

@@ -309,7 +309,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ExperimentError, match="cannot be read"):
+    with pytest.raises(ExperimentError, match="is a folder, and no experiment file"):
         read_plan(tmp_path)
 
 

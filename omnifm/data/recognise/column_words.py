@@ -16,7 +16,7 @@ _WORDS = {
     "type": "question_type content_type q_type",
     "mask": "mask mask_path segmentation",
 }
-ROLES = tuple(_WORDS)
+NAMED_ROLES = tuple(_WORDS)
 """What a column can say of an image, by the names of a manifest's columns."""
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from omnifm.data.manifest.manifest_table import YES_NO, marked, parts
 from omnifm.data.published_split import split_of
 from omnifm.data.reading.files import VOLUMES, stem_of, suffix_of
-from omnifm.data.recognise.column_words import ROLES, column_called
+from omnifm.data.recognise.column_words import NAMED_ROLES, column_called
 from omnifm.data.recognise.dicom_layout import PSEUDONYMS, header_facts
 from omnifm.data.recognise.folder_contents import FolderContents
 from omnifm.data.recognise.folder_layouts import with_content
@@ -48,7 +48,7 @@ def label_table(contents: FolderContents, hints: Hints) -> FolderLayout | None:
     path, table = _single(contents, tables)
     column = known.column_of(table)
     others = [name for name in table if name != column]
-    found = {role: name for role in ROLES if (name := column_called(others, role))}
+    found = {role: name for role in NAMED_ROLES if (name := column_called(others, role))}
     if hints.label:
         if hints.label not in table:
             raise DataError(
