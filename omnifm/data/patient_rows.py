@@ -7,7 +7,6 @@ here. Published splits are kept: their rows stay what they were published as.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -69,10 +68,15 @@ def patients_of(rows: Rows) -> list[PatientRows]:
             modalities=distinct([rows.modalities[row] for row in mine]),
             institutions=distinct([rows.institutions[row] for row in mine]),
             split=next((rows.splits[row] for row in mine if rows.splits[row]), None),
-            label=Counter(rows.classes[row] for row in mine).most_common(1)[0][0],
+            label=_commonest([rows.classes[row] for row in mine]),
         )
         for name, mine in gathered.items()
     ]
+
+
+def _commonest(classes: list[int]) -> int:
+    """Return the class of most rows, the first of several."""
+    return max(dict.fromkeys(classes), key=classes.count)  # of few rows much faster than a Counter
 
 
 def grouped(patients: list[PatientRows], key: Callable[[PatientRows], tuple[str, ...]], what: str) -> Assignment:

@@ -177,7 +177,8 @@ def count_parameters(experiment: Experiment, data_spec: DataSpec, most: int = 0)
 
 
 _counted: dict[tuple[str, DataSpec], int] = {}
-"""How many numbers the network has that was counted last, by all that it depends on."""
+"""How many numbers the networks have that were counted last, by all that they depend on."""
+_MOST_COUNTED = 16
 
 
 def check_size(experiment: Experiment, dataset: FederatedDataset, most: int) -> None:
@@ -195,7 +196,8 @@ def check_size(experiment: Experiment, dataset: FederatedDataset, most: int) -> 
         return
     with suppress(RuntimeError, ValueError):
         numbers = count_parameters(experiment, data_spec, most)
-        _counted.clear()
+        if len(_counted) >= _MOST_COUNTED:
+            _counted.clear()
         _counted[key] = numbers
 
 
