@@ -144,12 +144,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _newest_first(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield what :func:`_lines` does, from the end."""
     data = path.read_bytes()
-    end = len(data)
+    end, number = len(data), data.count(b"\n") + 1
     while end >= 0:
         start = data.rfind(b"\n", 0, end) + 1
         if data[start:end].strip():
-            yield data.count(b"\n", 0, start) + 1, data[start:end]
-        end = start - 1
+            yield number, data[start:end]
+        end, number = start - 1, number - 1
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
