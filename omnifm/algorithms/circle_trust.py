@@ -54,8 +54,8 @@ class Trust:
             return self
         mean = {name: total / weight for name, (total, weight) in known.items()}
         useless = sum(mean.values()) / len(mean) < USEFUL
-        sure = {name for name, (_, weight) in known.items() if weight >= SURE}
-        leaving = set(members) if useless else {name for name in sure if mean[name] < USELESS}
+        sure = {name for name, share in mean.items() if share < USELESS and known[name][1] >= SURE}
+        leaving = set(members) if useless else sure
         if not leaving:
             return self
         sharp, affinities = dict(self.sharp), affinity()

@@ -8,6 +8,7 @@ from typing import Annotated
 import regex
 from pydantic import AfterValidator
 
+from omnifm.data.reading.files import parts_below
 from omnifm.utils.errors import DataError
 
 
@@ -33,7 +34,7 @@ def patient_of(path: Path, folder: Path, pattern: str) -> str:
     Raises:
         DataError: the path does not match.
     """
-    return patient_in("/".join(path.parts[len(folder.parts) :]), pattern, path)
+    return patient_in("/".join(parts_below(path, folder)), pattern, path)
 
 
 def patient_in(text: str, pattern: str, place: Path) -> str:

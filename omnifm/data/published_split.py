@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from omnifm.data.reading.files import parts_below
 from omnifm.data.subset import evenly_spaced
 from omnifm.utils.errors import DataError
 
@@ -45,7 +46,7 @@ def published_split(paths: Sequence[Path], folder: Path) -> tuple[str, ...] | No
     """
     found = []
     for path in paths:
-        splits = {split for part in path.parts[len(folder.parts) : -1] if (split := split_of(part))}
+        splits = {split for part in parts_below(path, folder)[:-1] if (split := split_of(part))}
         if len(splits) > 1:
             raise DataError(f"{path}: lies in the folders of two splits ({' and '.join(sorted(splits))}). Move it.")
         found.append(splits.pop() if splits else "")

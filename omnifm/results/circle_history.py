@@ -139,11 +139,9 @@ def circle_history(arm: ArmRecord) -> CircleHistory | None:
     return CircleHistory(arm.name, sizes, numbers, shares, retrieved(cell, order))
 
 
-def circle_sentence(arm: ArmRecord) -> str:
-    """Say who learned with whom in an arm, or that nobody did; nothing of an algorithm without circles."""
-    if history := circle_history(arm):
-        return history.sentence
-    looked = any(circles_of(line.get("report") or {}) is not None for cell in arm.cells[:1] for line in cell.rounds)
+def nobody_together(arm: ArmRecord) -> str:
+    """Say of an arm without a :func:`circle_history` that nobody was alike; nothing of an algorithm without circles."""
+    looked = any(circles_of(line.get("report") or {}) is not None for line in arm.cells[0].rounds)
     alone = "no two hospitals were found alike, so that each has trained alone what only those that are alike share."
     return f"{arm.name}: {alone}" if looked else ""
 

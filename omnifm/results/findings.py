@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnifm.results import summary
-from omnifm.results.circle_history import CircleHistory, circle_history, circle_sentence
+from omnifm.results.circle_history import CircleHistory, circle_history, nobody_together
 from omnifm.results.formatting import decimal_places, percent
 from omnifm.results.frame import to_frame
 from omnifm.results.result_folder import ArmRecord, ResultFolder, finite, mean, read_folder
@@ -123,14 +124,18 @@ class Findings:
     @cached_property
     def circles(self) -> list[CircleHistory]:
         """The circles of the arms of a run that have any."""
-        arms = [] if self.folder.is_comparison else self.folder.arms
-        return [history for arm in arms if (history := circle_history(arm))]
+        return [history for arm in self._arms_of_run if (history := circle_history(arm))]
 
     @cached_property
     def circle_sentences(self) -> dict[str, str]:
         """Who learned with whom, by arm; of a run only."""
-        arms = [] if self.folder.is_comparison else self.folder.arms
-        return {arm.name: sentence for arm in arms if (sentence := circle_sentence(arm))}
+        found = {history.arm: history.sentence for history in self.circles}
+        every = {arm.name: found.get(arm.name) or nobody_together(arm) for arm in self._arms_of_run}
+        return {name: sentence for name, sentence in every.items() if sentence}
+
+    @property
+    def _arms_of_run(self) -> Sequence[ArmRecord]:
+        return [] if self.folder.is_comparison else self.folder.arms
 
     @cached_property
     def comparisons(self) -> dict[str, pd.DataFrame]:

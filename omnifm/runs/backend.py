@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,8 +22,8 @@ from omnifm.engines.in_process import InProcess
 from omnifm.federation.loop import Engine
 from omnifm.runs.arm import Arm, DataSpec, make_arm
 from omnifm.utils.errors import DataError, ExperimentError, did_you_mean
+from omnifm.utils.warn_once import warn_once
 
-_log = logging.getLogger("omnifm")
 BACKENDS = {
     "in-process": "omnifm.runs.backend:LocalBackend",
     "flower-simulation": "omnifm.engines.flower.simulation:SimulationBackend",
@@ -97,7 +96,7 @@ class LocalBackend:
         dataset = self._dataset or self._load(experiment.data, experiment.partition, experiment.seed)
         arm = make_arm(experiment, dataset, kept)
         if caution := arm.caution:
-            _warn(caution)
+            warn_once(caution)
         return arm
 
     def data_spec(self, arm: Arm) -> DataSpec:
@@ -108,12 +107,6 @@ class LocalBackend:
         """Return the engine; a GPU serves one client after another."""
         assert isinstance(checkpoints.states, ClientStateStore)
         return InProcess(arm.runtime, self._workers if arm.experiment.device == "cpu" else 1, checkpoints.states)
-
-
-@cache
-def _warn(text: str) -> None:
-    """Warn once, however many arms or runs of a comparison it is of."""
-    _log.warning(text)
 
 
 def make_backend(name: str, workers: int) -> Backend:

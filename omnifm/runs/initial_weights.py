@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -19,10 +17,10 @@ from omnifm.tasks.task import DataShape
 from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel
 from omnifm.training.weight_cache import learned_state_dict
 from omnifm.utils.errors import ExperimentError
+from omnifm.utils.warn_once import warn_once
 
 _PARTS = ("network.", "adapter.")
 _NAMED = 4
-_log = logging.getLogger("omnifm")
 
 
 def origin_of(experiment: Experiment, shape: DataShape) -> Origin:
@@ -86,7 +84,7 @@ def start_from(model: FederatedModel, init: str, path: Path, here: Origin) -> No
             value.copy_(given[name])
     reasons = {"the labels are others than the file's": of_labels, "the file does not hold them": missing}
     if reported := [f"{_named(names)} ({why})" for why, names in reasons.items() if names]:
-        _warn(f"init = {init!r}: not taken from it are {', and '.join(reported)}.")
+        warn_once(f"init = {init!r}: not taken from it are {', and '.join(reported)}.")
 
 
 def _depends_on_labels(now: Tensor, then: Tensor, counts: set[int]) -> bool:
@@ -111,9 +109,3 @@ def _named(names: list[str]) -> str:
         return ", ".join(names)
     parts = Counter(".".join(name.split(".")[:2]) for name in names)
     return ", ".join(f"{part} ({count} tensors)" for part, count in parts.items())
-
-
-@cache
-def _warn(text: str) -> None:
-    """Warn once, however many arms start from the same file."""
-    _log.warning(text)

@@ -37,7 +37,8 @@ class AdapterSettings:
         token_dim: the length of a spectral token.
         keys: what an image is retrieved by, and what prototypes are made of: ``learned``, its spectral token, as in the
             paper; ``fixed``, that of a tokenizer which is never trained, so that the keys of all clients, rounds and
-            runs can be compared; ``auto`` is learned with ``omnifm.variant = "paper"``, and fixed otherwise.
+            runs can be compared; ``auto`` is learned where all but the suffix is averaged over all clients, as with
+            ``omnifm.variant = "paper"``, and fixed otherwise.
         neighbours: how many prototypes an image retrieves from the bank.
         prefix_tokens: how many tokens the prefix has.
         heads: the heads of each attention.

@@ -25,11 +25,12 @@ from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.runs import initial_weights as start
 from omnifm.runs.arm import Arm
 from omnifm.utils.errors import CheckpointError, ExperimentError
+from omnifm.utils.warn_once import warn_once
 
 
 @pytest.fixture(autouse=True)
 def _fresh_warnings() -> None:
-    start._warn.cache_clear()
+    warn_once.cache_clear()
 
 
 def given(folder: Path, arm: Arm | None = None, tensors: Tensors | None = None, **changes: Any) -> Path:

@@ -37,21 +37,21 @@ def write_volume(path: Path, seed: int) -> None:
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
 
 
-def test_of_volumes_that_a_table_names_slices_are_taken(tmp_path: Path) -> None:
-    rows = ["scan,diagnosis"]
+def volumes_in_a_table(folder: Path, header: str, row: str, below: str = "") -> None:
+    """Write twelve volumes and a table of them; in ``row``, ``{name}`` is a volume's name and ``{word}`` a or b."""
     for number in range(12):
-        write_volume(tmp_path / f"scans/s{number}.nii.gz", number)
-        rows.append(f"s{number},{'ab'[number % 2]}")
-    (tmp_path / "labels.csv").write_text("\n".join(rows))
+        write_volume(folder / below / f"s{number}.nii.gz", number)
+    rows = [row.format(name=f"s{number}", word="ab"[number % 2]) for number in range(12)]
+    (folder / "table.csv").write_text("\n".join([header, *rows]))
+
+
+def test_of_volumes_that_a_table_names_slices_are_taken(tmp_path: Path) -> None:
+    volumes_in_a_table(tmp_path, "scan,diagnosis", "{name},{word}", below="scans")
     assert source_of(tmp_path, "label", "classification")["slices"] == 8
 
 
 def test_a_question_about_a_volume_is_about_its_middle(tmp_path: Path) -> None:
-    rows = ["image,question,answer"]
-    for number in range(12):
-        write_volume(tmp_path / f"s{number}.nii.gz", number)
-        rows.append(f"s{number}.nii.gz,what is it?,{'ab'[number % 2]}")
-    (tmp_path / "asked.csv").write_text("\n".join(rows))
+    volumes_in_a_table(tmp_path, "image,question,answer", "{name}.nii.gz,what is it?,{word}")
     source = source_of(tmp_path, "answer", "vqa")
     assert source["pages"] == "middle"
     assert "slices" not in source
