@@ -76,7 +76,7 @@ def make_study(name: str, epsilon: float, seed: int, given: argparse.Namespace) 
             "training": {
                 "batch_size": 16,
                 "learning_rate": given.rate or about["private_rate" if epsilon else "rate"],
-                "momentum": 0.0 if epsilon else 0.9,
+                "momentum": 0.9,
                 "weight_decay": 0.0,
                 "schedule": "cosine",
                 "epochs": given.epochs,
