@@ -1,8 +1,8 @@
 """Pictures of patients' images out of what leaves a hospital: ``python benchmarks/inversion.py``.
 
-    python benchmarks/inversion.py [--data phantom] [--data pneumonia] [--root DATA] [--seeds 3] [--only spectra ...]
-        [--size 32] [--patients 40] [--known 1000] [--candidates 100] [--tries 8] [--steps 300] [--epochs 60]
-        [--cache FOLDER] [--draw PICTURE] [--json FILE]
+    python benchmarks/inversion.py [--data phantom] [--data pneumonia] [--root DATA] [--seeds 3] [--first-seed 0]
+        [--only spectra ...] [--size 32] [--patients 40] [--known 1000] [--candidates 100] [--tries 6] [--steps 200]
+        [--epochs 60] [--cache FOLDER] [--draw PICTURE] [--json FILE]
 
 The attacker is the server. It has images of its own of the same kind, and what one hospital sends:
 
@@ -77,12 +77,13 @@ def main() -> None:
     parser.add_argument("--root", default="data", help="folder of the sets that are not the phantom")
     parser.add_argument("--only", action="append", choices=ATTACKS)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=32, help="of an image, in pixels a side, 25 to 32")
     parser.add_argument("--patients", type=int, default=40, help="under attack")
     parser.add_argument("--known", type=int, default=1000, help="images that the attacker has")
     parser.add_argument("--candidates", type=int, default=100)
-    parser.add_argument("--tries", type=int, default=8, help="patients whose gradients are inverted in small groups")
-    parser.add_argument("--steps", type=int, default=300, help="of each optimisation")
+    parser.add_argument("--tries", type=int, default=6, help="patients whose gradients are inverted in small groups")
+    parser.add_argument("--steps", type=int, default=200, help="of each optimisation")
     parser.add_argument("--epochs", type=int, default=60, help="of each decoder's training")
     parser.add_argument("--epsilon", type=float, default=8.0)
     parser.add_argument("--cache", default="", help="folder for prepared images")
@@ -97,20 +98,20 @@ def main() -> None:
         material = Material(data, given.root, given.cache, sizes)
         found: dict[str, list[Likeness]] = {}
         shown: list[Attempt] = []
-        for seed in range(given.seeds):
+        for seed in range(given.first_seed, given.first_seed + given.seeds):
             draw = Draw.of(material, generator(seed, "inversion"))
             for one in attempts(material, draw, seed, given):
                 found.setdefault(one.name, []).append(likeness(one.pictures, one.images, material.images[draw.others]))
                 print(data, seed, one.name, *(f"{float(part.mean()):.3f}" for part in found[one.name][-1]), flush=True)
-                shown += [one] if seed == 0 else []
+                shown += [one] if seed == given.first_seed else []
+                if given.json:  # after each, since all of them take long
+                    given.json.write_text(json.dumps([*lines, *lines_of(data, found)], indent=1))
         lines += lines_of(data, found)
         if given.draw and number == 0:
             draw_sheet(shown, given.draw)
     for line in lines:
         values = (f"{line[part]:.2f} ± {line[f'{part}_error']:.2f}" for part in Likeness._fields)
         print(f"| {line['data']} | {line['what']} | {line['images']} | {' | '.join(values)} |")
-    if given.json:
-        given.json.write_text(json.dumps(lines, indent=1))
 
 
 if __name__ == "__main__":

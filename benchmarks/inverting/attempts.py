@@ -22,7 +22,7 @@ from omnifm.utils.seeding import generator
 
 MEAN = "the mean of the attacker's own images"
 _STARTS, _PROJECTIONS = 4, 200
-_HOSPITALS = 200
+_HOSPITALS = 60
 """How many hospitals the attacker makes of its own images to learn what prototypes are like."""
 
 _LITTLE, _MUCH = 0.01, 100.0
