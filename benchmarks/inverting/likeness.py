@@ -9,18 +9,21 @@ from torch import Tensor
 
 from omnifm.metrics.similarity import psnr, ssim
 
+_CLEAR = 0.95
+
 
 class Likeness(NamedTuple):
     """One value per image, ``(n,)`` each.
 
     ``found`` is 1 where the picture is more like its image than like any of the other candidates, by correlation, and
-    0 elsewhere.
+    0 elsewhere; ``clear`` is 1 where the correlation with its image is above 0.95.
     """
 
     correlation: Tensor
     psnr: Tensor
     ssim: Tensor
     found: Tensor
+    clear: Tensor
 
 
 def likeness(pictures: Tensor, images: Tensor, others: Tensor) -> Likeness:
@@ -30,7 +33,9 @@ def likeness(pictures: Tensor, images: Tensor, others: Tensor) -> Likeness:
     """
     pictures = pictures.float().clamp(0, 1)
     right, wrong = correlation(pictures, images).diagonal(), correlation(pictures, others).amax(dim=1)
-    return Likeness(right, psnr(pictures, images), ssim(pictures, images), (right > wrong).float())
+    return Likeness(
+        right, psnr(pictures, images), ssim(pictures, images), (right > wrong).float(), (right > _CLEAR).float()
+    )
 
 
 def correlation(one: Tensor, two: Tensor) -> Tensor:
