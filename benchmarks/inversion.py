@@ -13,9 +13,9 @@ The attacker is the server. It has images of its own of the same kind, and what 
   with and without privacy at epsilon 8;
 - *chosen*: the same after an epoch on 40, of weights that the server chose so that the change holds images.
 
-Told is how like the patient's image a picture is: correlation, PSNR (dB) and SSIM; how often it is more like it than like
-all other candidates, who are in nobody's hands; and how often the correlation is above 0.95; with the standard error
-over images. Chance is what the mean of the attacker's images gives.
+Told is how like the patient's image a picture is: correlation, PSNR (dB) and SSIM; how often it is more like it than
+like all other candidates, who are in nobody's hands; and how often the correlation is above 0.95; with the standard
+error over images. Chance is what the mean of the attacker's images gives.
 """
 
 from __future__ import annotations
