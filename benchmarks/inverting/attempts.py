@@ -16,7 +16,7 @@ from inverting.phases import amplitude_of, best_of, registered, retrieved, zero_
 from reidentification import keys_of
 from torch import Tensor
 
-from omnifm.spectral.kmeans import spherical_k_means
+from omnifm.spectral.prototypes import fixed_prototypes
 from omnifm.spectral.spectrum import low_pass_log_amplitude
 from omnifm.utils.seeding import generator
 
@@ -71,10 +71,10 @@ def of_spectra(material: Material, draw: Draw, epochs: int, seed: int) -> Iterat
 def of_prototypes(material: Material, draw: Draw, epochs: int, seed: int) -> Iterator[Attempt]:
     """Pictures from prototypes as they leave by default, compared with each image behind them."""
     chance = generator(seed, "prototypes")
-    made = [_prototypes(material, _hospital(draw, chance), chance) for _ in range(_HOSPITALS)]
+    made = [_prototypes(material, _hospital(draw, chance)) for _ in range(_HOSPITALS)]
     targets = [_means(material.images[rows], owner, len(found)) for rows, found, owner in made]
     decode = trained_decoder(torch.cat([found for _, found, _ in made]), torch.cat(targets), chance, epochs)
-    rows, found, owner = _prototypes(material, draw.attacked, chance)
+    rows, found, owner = _prototypes(material, draw.attacked)
     yield Attempt("prototype, decoder", decode(found)[owner], material.images[rows])
 
 
@@ -83,12 +83,11 @@ def _hospital(draw: Draw, chance: torch.Generator) -> Tensor:
     return draw.known[torch.randperm(len(draw.known), generator=chance)[: len(draw.attacked)]]
 
 
-def _prototypes(material: Material, rows: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the rows, a hospital's prototypes of augmented images as in training, and to which each image belongs."""
+def _prototypes(material: Material, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the rows, a hospital's prototypes of their images, and to which each image belongs."""
     arm = material.spectral
-    keys = keys_of(arm, arm.task.augment({"image": material.images[rows]}, chance)["image"])
-    bank = arm.experiment.bank
-    found = spherical_k_means(keys, bank.prototypes, chance, bank.min_cluster)[0]
+    keys = keys_of(arm, material.images[rows])
+    found = fixed_prototypes(keys, arm.experiment.bank)[0]
     return rows, found, (keys @ found.T).argmax(dim=1)
 
 

@@ -40,16 +40,16 @@ class Material:
         self._source = {**SOURCES[data], **({"patients": needed} if data == "phantom" else {})}
         self._about = {"root": root, "cache": cache, "size": sizes.pixels}
 
-    def arm(self, algorithm: str, epsilon: float = 0.0, width: int = 24, augment: bool = False) -> Arm:
-        """Return an arm of the compact network on these images."""
-        return make_arm(self._experiment(algorithm, epsilon, width, augment), self._dataset)
+    def arm(self, algorithm: str, epsilon: float = 0.0, width: int = 24) -> Arm:
+        """Return an arm of the compact network on these images, without augmentation."""
+        return make_arm(self._experiment(algorithm, epsilon, width), self._dataset)
 
-    def _experiment(self, algorithm: str, epsilon: float, width: int, augment: bool) -> Experiment:
+    def _experiment(self, algorithm: str, epsilon: float, width: int) -> Experiment:
         privacy: dict[str, Any] = {"privacy": {"epsilon": epsilon}} if epsilon else {}
         return make_experiment(
             {
                 "algorithm": algorithm,
-                "classification": {"width": width, "norm": "group", "augment": augment},
+                "classification": {"width": width, "norm": "group", "augment": False},
                 "data": {**self._about, "sources": [self._source]},
                 "partition": {"kind": "institution", "validation": 0.05, "test": 0.05},
                 "federation": {"rounds": 2, "evaluate": ["before_local_training"]},
@@ -59,7 +59,7 @@ class Material:
 
     @cached_property
     def _dataset(self) -> FederatedDataset:
-        experiment = self._experiment("fedavg", 0.0, 24, False)
+        experiment = self._experiment("fedavg", 0.0, 24)
         return load_dataset(experiment.data, experiment.partition, experiment.seed)
 
     @property
@@ -75,7 +75,7 @@ class Material:
     @cached_property
     def spectral(self) -> Arm:
         """The arm that makes keys and prototypes, by the defaults."""
-        return self.arm("omnifm", augment=True)
+        return self.arm("omnifm")
 
 
 class Draw(NamedTuple):
