@@ -12,9 +12,7 @@ upload, the weights, and images of candidates, of whom one or half were in train
 - *membership*: the area under the ROC curve of the distance to the nearest prototype, and of the loss of the uploaded
   weights, for trained patients against others;
 - *inversion of a gradient*: the change of the linear head after one step on one patient, of four and of sixteen gives
-  their mean feature; how often the nearest candidate is the patient, or one of them;
-- *inversion of a spectrum*: the image of zero phase from an image's whole amplitude spectrum, compared with the image,
-  beside the mean of other images: tokens hold less than the spectrum.
+  their mean feature; how often the nearest candidate is the patient, or one of them. ``inversion.py`` makes pictures.
 """
 
 from __future__ import annotations
@@ -22,13 +20,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from inverting.gradients import change_of, with_patients
 from reidentification import auc, found_first
 from torch import Tensor
 
@@ -134,19 +132,13 @@ def from_gradients(given: argparse.Namespace, epsilon: float, together: int, tri
     right, chance = 0, generator(0, "inversion")
     for _ in range(tries):
         rows = torch.randperm(len(client.train), generator=chance)[:together]
-        own = replace(client, train=Subset(client.train.whole(), client.train.patients, rows))
-        settings = replace(arm.experiment.training, batch_size=max(2, together), momentum=0.0, weight_decay=0.0)
-        plan = arm.runtime.privacy
-        if plan:  # all are drawn in one step, which is more than they would be
-            plan = replace(plan, settings=replace(plan.settings, sampling=1.0))
-        runtime = replace(arm.runtime, clients={client.name: own}, training=settings, privacy=plan)
-        sent = arm.algorithm.broadcast(arm.start().server)
-        change = runtime.update(sent, client.name, ClientState(), ClientVault())[0].change
+        runtime = with_patients(arm, client, rows, arm.experiment.training.learning_rate, together)
+        change = change_of(arm, runtime)
         bias = change["network.head.bias"]
         feature = change["network.head.weight"][bias.argmax()] / bias.max()
         trainer = runtime._trainer(client.name, 1)
-        trainer.load(sent.shared)
-        features = [pooled(trainer, part) for part in (own.train, candidates)]
+        trainer.load(arm.start().server.shared)
+        features = [pooled(trainer, part) for part in (trainer.client.train, candidates)]
         distance = [(part - feature).norm(dim=1) for part in features]
         right += bool(distance[0].min() < distance[1][: given.candidates - together].min())
     return {
@@ -160,20 +152,6 @@ def from_gradients(given: argparse.Namespace, epsilon: float, together: int, tri
 def pooled(trainer: Trainer, examples: Subset) -> Tensor:
     with torch.inference_mode():
         return torch.cat([output.features.mean(dim=1) for _, output in trainer.predict(examples)])
-
-
-def from_spectra(given: argparse.Namespace) -> Line:
-    """Compare images with their zero-phase images, and with the mean of others."""
-    _, dataset = build(given, 0.0)
-    images = dataset.clients[0].train.column("image")[:200, 0].double()
-    known = dataset.clients[1].train.column("image")[:, 0].double()
-    zero_phase = torch.fft.fftshift(torch.fft.ifft2(torch.fft.fft2(images).abs()).real, dim=(1, 2))
-
-    def alike(one: Tensor, two: Tensor) -> float:
-        pairs = torch.stack([one.flatten(1), two.expand_as(one).flatten(1)], dim=1)
-        return float(np.mean([torch.corrcoef(pair)[0, 1] for pair in pairs]))
-
-    return {"what": "spectrum", "zero_phase": alike(images, zero_phase), "mean_image": alike(images, known.mean(dim=0))}
 
 
 def main() -> None:
@@ -194,7 +172,6 @@ def main() -> None:
         lines.append(line)
         print(", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()), flush=True)
 
-    told(from_spectra(given))
     single = {"bank": {"prototypes": 10_000, "min_cluster": 1}}
     told(from_uploads(given, 0.0, "single tokens", **single))
     for epsilon in given.epsilon:
