@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.validation import MOST_SAMPLES
 from omnifm.config.experiment import ChecksSettings
-from omnifm.core.records import ServerState, Upload
+from omnifm.core import records
+from omnifm.core.records import Broadcast, ServerState, Upload
+from omnifm.core.tensors import Tensors
 from omnifm.federation.upload_checks import HELD, REMEMBERED, UploadChecks, most_samples, refusal
 
 SENT = 2.0
@@ -131,6 +134,22 @@ def test_the_share_bounds_the_weight_of_an_upload() -> None:
     checks = UploadChecks(ChecksSettings(), {"x": 10**9, "a": 10, "b": 10}, ())
     sent = [upload("x", 1.0, 10**9), upload("a", 1.0), upload("b", 1.0)]
     assert [one.samples for one in checks.passing(sent, SENT, "xab", lambda *_: None)] == [20, 10, 10]
+
+
+def test_the_norm_of_an_upload_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured, measure = list[object](), records.total_norm
+
+    def noted(tensors: Tensors) -> float:
+        measured.append(tensors)
+        return measure(tensors)
+
+    monkeypatch.setattr(records, "total_norm", noted)
+    sent, broadcast = upload("a", 3.0), Broadcast(1, {"w": torch.zeros(4), "n": torch.tensor(0)})
+    FedAvg().check(sent, broadcast)
+    assert list(UploadChecks(ChecksSettings(), {}, ()).passing([sent], SENT, "a", lambda *_: None)) == [sent]
+    assert len(measured) == 1
+    assert sent.norm == 3.0
+    assert replace(sent, change={"w": torch.full((4,), 2.0)}).norm == 4.0
 
 
 def test_what_is_not_finite_is_refused() -> None:
