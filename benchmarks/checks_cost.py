@@ -9,7 +9,8 @@ makes all checks, the other none. They take each round in turn, and must end wit
 A round is the work of one hospital (validation and training, one request) and that of the server. Told are the medians
 over rounds, and by how much the one with checks exceeds the other, in processor time and on the clock, where waiting
 for the disk counts too; the interval is that of the middle 95 % of 2,000 bootstrap samples of rounds. Then what each
-check takes by itself, measured in further rounds: of them all together, the share in a round is known best.
+check takes by itself, measured in further rounds: a hospital's at one hospital, the server's for the answers of all.
+Of them all together, the share in a round is known best.
 
 The checks are a hospital's on requests and finished uploads, its bounds on time, size and rounds, its audit log, the
 digests of requests and states, and the server's on replies, uploads and its new weights. Reading messages is none of

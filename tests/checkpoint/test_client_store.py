@@ -8,9 +8,9 @@ import pytest
 import torch
 from helpers import same_record
 
-from omnifm.checkpoint import client_store
 from omnifm.checkpoint.client_store import ClientStateStore, StoredStates
 from omnifm.core.records import ClientState
+from omnifm.core.serialization import read_aligned
 from omnifm.utils.errors import CheckpointError
 
 
@@ -59,14 +59,14 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
 
 
 def test_a_state_is_read_once_to_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, read, opened = ClientStateStore(tmp_path), client_store.read_aligned, list[Path]()
+    folder, opened = ClientStateStore(tmp_path), list[Path]()
     digest = folder.write("CT-1", state(1.0))
 
     def noted(path: Path) -> memoryview:
         opened.append(path)
-        return read(path)
+        return read_aligned(path)
 
-    monkeypatch.setattr(client_store, "read_aligned", noted)
+    monkeypatch.setattr("omnifm.checkpoint.client_store.read_aligned", noted)
     assert same_record(folder.read_checked("CT-1", digest), state(1.0))
     assert len(opened) == 1
     assert folder.read_checked("CT-1", None) == ClientState()

@@ -11,9 +11,8 @@ import torch
 from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.validation import MOST_SAMPLES
 from omnifm.config.experiment import ChecksSettings
-from omnifm.core import records
 from omnifm.core.records import Broadcast, ServerState, Upload
-from omnifm.core.tensors import Tensors
+from omnifm.core.tensors import Tensors, total_norm
 from omnifm.federation.upload_checks import HELD, REMEMBERED, UploadChecks, most_samples, refusal
 
 SENT = 2.0
@@ -137,13 +136,13 @@ def test_the_share_bounds_the_weight_of_an_upload() -> None:
 
 
 def test_the_norm_of_an_upload_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured, measure = list[object](), records.total_norm
+    measured = list[object]()
 
     def noted(tensors: Tensors) -> float:
         measured.append(tensors)
-        return measure(tensors)
+        return total_norm(tensors)
 
-    monkeypatch.setattr(records, "total_norm", noted)
+    monkeypatch.setattr("omnifm.core.records.total_norm", noted)
     sent, broadcast = upload("a", 3.0), Broadcast(1, {"w": torch.zeros(4), "n": torch.tensor(0)})
     FedAvg().check(sent, broadcast)
     assert list(UploadChecks(ChecksSettings(), {}, ()).passing([sent], SENT, "a", lambda *_: None)) == [sent]
