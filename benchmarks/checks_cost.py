@@ -9,7 +9,8 @@ makes all checks, the other none. They take each round in turn, and must end wit
 A round is the work of one hospital (validation and training, one request) and that of the server. Told are the medians
 over rounds, and by how much the one with checks exceeds the other, in processor time and on the clock, where waiting
 for the disk counts too; the interval is that of the middle 95 % of 2,000 bootstrap samples of rounds. Then what each
-check takes by itself, measured in further rounds: of them all together, the share in a round is known best.
+check takes by itself, measured in further rounds: a hospital's at one hospital, the server's for the answers of all.
+Of them all together, the share in a round is known best.
 
 The checks are a hospital's on requests and finished uploads, its bounds on time, size and rounds, its audit log, the
 digests of requests and states, and the server's on replies, uploads and its new weights. Reading messages is none of
@@ -46,6 +47,7 @@ from omnifm.engines.flower.kept_runs import KeptRuns
 from omnifm.engines.flower.messages import Reply
 from omnifm.federation import loop
 from omnifm.federation.upload_checks import UploadChecks
+from omnifm.runs import arm
 
 _WARM_UP = 2
 
@@ -75,20 +77,20 @@ HOSPITAL = (
     *(Check(client_handler, name, _granted) for name in ("reject_size", "reject_form", "reject_experiment")),
     *(Check(client_handler, name, _granted) for name in ("reject_patients", "reject_names", "reject_upload")),
     Check(client_handler, "kept_here", lambda *given: frozenset()),
-    Check(client_handler, "check_size", _nothing),
+    Check(arm, "check_size", _nothing),
     Check(client_handler, "digest_of", _granted),
     Check(client_handler, "about_upload", lambda *given: {}),
     Check(client_handler, "sha256", lambda *given: SimpleNamespace(hexdigest=_granted)),
     Check(KeptRuns, "reject_old", _granted),
     Check(KeptRuns, "begin", _begin),
     Check(AnsweredRounds, "claim", _granted),
-    Check(ClientStateStore, "check", _nothing),
+    Check(ClientStateStore, "_compare", _nothing),
     Check(AuditLog, "write", _nothing),
     Check(AuditLog, "rounds_in_circle", lambda *given: 1),
 )
 UNTIMED = (  # contexts and streams, whose time is that of the work in them, and reading
     Check(client_handler, "limited", lambda *given: nullcontext()),
-    Check(client_handler, "size_limited", lambda *given: nullcontext()),
+    Check(client_handler, "make_arm", lambda *given, most, **named: arm.make_arm(*given, **named)),
     Check(client_manager, "read_reply", Reply.from_bytes),
     Check(UploadChecks, "passing", lambda checks, uploads, *given: uploads),
 )
@@ -154,20 +156,21 @@ def compared(algorithm: str, given: argparse.Namespace, folder: Path) -> None:
         for part in ("hospital", "server", "whole"):
             told = {side: [getattr(getattr(one, part), clock) for one in rounds[side]] for side in rounds}
             print(f"{algorithm}, {clock}, {part}: {_excess(told['with'], told['without'])}", flush=True)
-    taken = defaultdict[str, list[Spent]](list)
+    taken, of_server = defaultdict[str, list[Spent]](list), {check.name for check in SERVER}
     with replaced((*HOSPITAL, *SERVER), lambda check: _timed(check, taken)):
         for _ in range(given.rounds):
             sides["with"].round()
     for clock in Spent._fields:
-        each = {name: sum(getattr(one, clock) for one in spent) for name, spent in taken.items()}
-        share = given.rounds * given.hospitals / 1000
-        whole = (
-            given.rounds * given.hospitals * statistics.median(getattr(one.whole, clock) for one in rounds["without"])
-        )
-        listed = ", ".join(f"{name} {each[name] / share:.2f}" for name in sorted(each, key=lambda name: -each[name]))
-        print(
-            f"{algorithm}, {clock}, ms a hospital and round: {listed}; in all {100 * sum(each.values()) / whole:.2f} %"
-        )
+        each = {
+            name: 1000
+            * sum(getattr(one, clock) for one in spent)
+            / given.rounds
+            / (1 if name in of_server else given.hospitals)
+            for name, spent in taken.items()
+        }
+        whole = 1000 * statistics.median(getattr(one.whole, clock) for one in rounds["without"])
+        listed = ", ".join(f"{name} {each[name]:.2f}" for name in sorted(each, key=lambda name: -each[name]))
+        print(f"{algorithm}, {clock}, ms a round: {listed}; in all {100 * sum(each.values()) / whole:.2f} %")
 
 
 def _excess(with_checks: list[float], without: list[float]) -> str:

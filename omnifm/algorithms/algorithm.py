@@ -208,7 +208,7 @@ class Algorithm:
             ValueError: it has other tensors, shapes or types, or an impossible number; says which.
         """
         check_plain(upload)
-        check_tensors(upload.change, broadcast.shared, "change")
+        check_tensors(upload.change, broadcast.shared, "change", upload.norm)
         check_tensors(upload.extra, self.expected(broadcast), "extra")
 
     def expected(self, broadcast: Broadcast) -> Mapping[str, Tensor]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from omnifm.core.records import Upload
+from omnifm.core.tensors import total_norm
 
 MOST_SAMPLES = 2**31 - 1
 MOST_NOTES = 100_000
@@ -44,8 +44,12 @@ def is_number(value: object) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
-def check_tensors(received: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+def check_tensors(
+    received: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str, norm: float | None = None
+) -> None:
     """Compare received tensors with expected ones, except for values; an expected length of 0 allows any length.
+
+    ``norm`` is that of what was received, if it is known.
 
     Raises:
         ValueError: one is missing, not expected, of another shape or type, or holds a number that is not finite.
@@ -54,16 +58,16 @@ def check_tensors(received: Mapping[str, Tensor], expected: Mapping[str, Tensor]
         raise ValueError(f"{what} {name!r} is {'missing' if name in expected else 'not expected'}")
     for name, value in received.items():
         like = expected[name]
-        fits = value.dim() == like.dim() and all(
-            want in (0, have) for have, want in zip(value.shape, like.shape, strict=True)
-        )
-        if value.dtype != like.dtype or not fits:
+        if value.dtype != like.dtype or not (value.shape == like.shape or _fits(value.shape, like.shape)):
             raise ValueError(
                 f"{what} {name!r} is {value.dtype} {tuple(value.shape)} instead of {like.dtype} {tuple(like.shape)}"
             )
-    floats = {name: value for name, value in received.items() if value.is_floating_point() and value.numel()}
-    if math.isfinite(get_total_norm(list(floats.values()))):  # of all at once; one that is too large can be infinite
+    if math.isfinite(total_norm(received) if norm is None else norm):  # of all; one that is too large can be infinite
         return
-    for name, value in floats.items():
-        if not torch.isfinite(value).all():
+    for name, value in received.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{what} {name!r} holds numbers that are not finite")
+
+
+def _fits(shape: Sequence[int], expected: Sequence[int]) -> bool:
+    return len(shape) == len(expected) and all(want in (0, have) for have, want in zip(shape, expected, strict=True))

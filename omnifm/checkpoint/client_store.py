@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from omnifm.core.records import ClientState
+from omnifm.core.serialization import read_aligned
 from omnifm.privacy.account import PrivacyAccount
 from omnifm.privacy.secret import ClientSecret
 from omnifm.privacy.vault import ClientVault
@@ -106,12 +107,19 @@ class ClientStateStore:
         Raises:
             CheckpointError: the file is missing or cut short.
         """
+        return ClientState() if digest is None else self._unpacked(client, digest, self._content(client, digest))
+
+    def read_checked(self, client: str, digest: str | None) -> ClientState:
+        """Return what :meth:`read` does, but only if it is what was written, to the last bit: :meth:`check`, read once.
+
+        Raises:
+            CheckpointError: the file is missing or damaged.
+        """
         if digest is None:
             return ClientState()
-        try:
-            return ClientState.from_bytes(self._bytes(client, digest))
-        except ValueError as error:
-            raise CheckpointError(f"{self._file(client, digest)} is damaged: {error}.") from None
+        content = self._content(client, digest)
+        self._compare(client, digest, content)
+        return self._unpacked(client, digest, content)
 
     def check(self, client: str, digest: str) -> None:
         """Check that a state is what was written, to the last bit.
@@ -119,13 +127,22 @@ class ClientStateStore:
         Raises:
             CheckpointError: the file is missing or damaged.
         """
-        if _digest(self._bytes(client, digest)) != digest:
+        self._compare(client, digest, self._content(client, digest))
+
+    def _compare(self, client: str, digest: str, content: memoryview) -> None:
+        if _digest(content) != digest:
             raise CheckpointError(f"{self._file(client, digest)} is damaged: its SHA-256 does not match its name.")
 
-    def _bytes(self, client: str, digest: str) -> bytes:
+    def _unpacked(self, client: str, digest: str, content: memoryview) -> ClientState:
+        try:
+            return ClientState.from_memory(content)
+        except ValueError as error:
+            raise CheckpointError(f"{self._file(client, digest)} is damaged: {error}.") from None
+
+    def _content(self, client: str, digest: str) -> memoryview:
         path = self._file(client, digest)
         try:
-            return path.read_bytes()
+            return read_aligned(path)
         except OSError as error:
             raise CheckpointError(f"The state of client {client!r} cannot be read: {path}: {error.strerror}.") from None
 
@@ -157,7 +174,7 @@ def file_name(name: str) -> str:
     return quote(name, safe=" ").replace(".", "%2E")
 
 
-def _digest(data: bytes | bytearray) -> str:
+def _digest(data: bytearray | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from omnifm.core.serialization import TensorBuffer, aligned, unpack_tensors
-from omnifm.core.tensors import Tensors
+from omnifm.core.tensors import Tensors, total_norm
 
 OWN_WEIGHTS = "weights"
 """Tensors of a broadcast's ``extra`` under this prefix are weights of the network that this client alone receives."""
@@ -51,8 +52,17 @@ class Record:
         Raises:
             ValueError: it is no record of this kind, or cut short.
         """
+        return cls.from_memory(aligned(data))
+
+    @classmethod
+    def from_memory(cls, memory: memoryview) -> Self:
+        """Undo :meth:`to_bytes` in place: the tensors are views of the memory, which is aligned.
+
+        Raises:
+            ValueError: it is no record of this kind, or cut short.
+        """
         try:
-            return cls.unpack(*unpack_tensors(aligned(data)))
+            return cls.unpack(*unpack_tensors(memory))
         except (KeyError, TypeError) as error:
             raise ValueError(f"no {cls.__name__}: {error!r}") from None
 
@@ -74,6 +84,11 @@ class ServerState(Record):
     round: int = 0
     memory: Tensors = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def norm(self) -> float:
+        """The L2 norm of the shared tensors, measured once."""
+        return total_norm(self.shared)
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,11 @@ class Upload(Record):
     change: Tensors
     extra: Tensors = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def norm(self) -> float:
+        """The L2 norm of its change: measured once, as several checks ask for it."""
+        return total_norm(self.change)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ client has, the copies and checks of the safetensors package cost more than the 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -100,6 +102,17 @@ def aligned(data: bytes | bytearray) -> memoryview:
     memory = memoryview(torch.empty(len(data), dtype=torch.uint8).numpy())  # type: ignore[arg-type]
     memory[:] = data
     return memory
+
+
+def read_aligned(path: Path) -> memoryview:
+    """Return what is in a file, read straight to where :func:`aligned` would lay it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        memory = memoryview(torch.empty(os.fstat(file.fileno()).st_size, dtype=torch.uint8).numpy())  # type: ignore[arg-type]
+        return memory[: file.readinto(memory)]
 
 
 def _about(dtype: str, shape: Sequence[int], start: int, end: int) -> dict[str, Any]:

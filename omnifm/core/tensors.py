@@ -39,11 +39,25 @@ def apply(shared: Mapping[str, Tensor], change: Mapping[str, Tensor]) -> Tensors
         return {name: moved(name, value) for name, value in shared.items()}
 
 
+def total_norm(tensors: Mapping[str, Tensor]) -> float:
+    """Return the L2 norm of all floating-point tensors; infinite if it does not fit into float32."""
+    norm = torch.linalg.vector_norm
+    norms = [norm(value) for value in tensors.values() if value.is_floating_point()]
+    return float(norm(torch.stack(norms))) if norms else 0.0
+
+
 def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
     """Return the SHA-256 of tensors, with their names, types and shapes, and of a text."""
     total = hashlib.sha256(plain.encode())
     for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
+        value = tensors[name]
         total.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-        total.update(value.reshape(-1).view(torch.uint8).numpy().data)  # as bytes: NumPy does not have every type
+        total.update(raw(value))
     return total.hexdigest()
+
+
+def raw(value: Tensor) -> memoryview:
+    """Return the numbers of a tensor in a row, to be hashed; copied only if they lie apart or on another device."""
+    if value.dtype == torch.bfloat16:  # NumPy does not have it
+        value = value.contiguous().view(torch.int16)
+    return value.numpy(force=True).reshape(-1).data

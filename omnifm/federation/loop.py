@@ -26,7 +26,7 @@ from omnifm.config.experiment import ChecksSettings, FederationSettings
 from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
-from omnifm.core.tensors import Tensors
+from omnifm.core.tensors import Tensors, total_norm
 from omnifm.federation.upload_checks import Norms, UploadChecks, refusal
 from omnifm.privacy.step import UploadStep, apply_on_server
 from omnifm.tasks.task import Panel, Scores
@@ -196,7 +196,8 @@ class Federation:
         def arriving() -> Iterator[Upload]:
             uploads = self.engine.update(broadcast, chosen, messages)
             if not self.summed:
-                uploads = checks.passing(uploads, broadcast, chosen, rejected.__setitem__)
+                sent = before.server.norm if broadcast.shared is before.server.shared else total_norm(broadcast.shared)
+                uploads = checks.passing(uploads, sent, chosen, rejected.__setitem__)
             for upload in uploads:
                 check_interrupts()
                 told = {"loss": upload.loss, "samples": upload.samples, **upload.notes}

@@ -6,17 +6,15 @@ engine, so that no client dominates or poisons what all of them receive.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
-import torch
-from torch import Tensor
-from torch.nn.utils import get_total_norm
-
 from omnifm.algorithms.validation import MOST_SAMPLES
 from omnifm.config.experiment import ChecksSettings
-from omnifm.core.records import Broadcast, ServerState, Upload
+from omnifm.core.records import ServerState, Upload
+from omnifm.core.tensors import total_norm
 
 Norms = tuple[tuple[str, float], ...]
 """The clients whose uploads counted last, and the largest norm that each has had."""
@@ -50,14 +48,17 @@ class UploadChecks:
         return tuple(self._norms.items())
 
     def passing(
-        self, uploads: Iterable[Upload], broadcast: Broadcast, clients: Sequence[str], reject: OnReject
+        self, uploads: Iterable[Upload], sent: float, clients: Sequence[str], reject: OnReject
     ) -> Iterator[Upload]:
-        """Yield the uploads that count, in their order; ``clients`` are those that were asked."""
+        """Yield the uploads that count, in their order.
+
+        ``sent`` is the norm of the shared tensors that they answer, ``clients`` are those that were asked.
+        """
         held: list[tuple[Upload, float]] = []
-        largest = self._settings.max_norm * (1 + _norm(broadcast.shared))
+        largest = self._settings.max_norm * (1 + sent)
         few = len(clients) <= _OTHERS
         for upload in uploads:
-            norm = _norm(upload.change)
+            norm = upload.norm
             if not norm <= largest and self._settings.max_norm:
                 reject(upload.client, f"the norm of its change, {norm:.3g}, is above {largest:.3g}")
             elif few or len(held) >= HELD or len(self._others(upload.client, [])) >= _OTHERS:
@@ -110,16 +111,10 @@ def most_samples(samples: Iterable[int], share: float) -> int:
 
 def refusal(after: ServerState) -> str:
     """Return why a round's result must not be kept, or "" if all of it is finite."""
-    for what, tensors in (("weights", after.shared), ("memory", after.memory)):
-        if not torch.isfinite(torch.tensor(_norm(tensors))):
+    for what, norm in (("weights", after.norm), ("memory", total_norm(after.memory))):
+        if not math.isfinite(norm):
             return f"the server's {what} would no longer be finite"
     return ""
-
-
-def _norm(tensors: Mapping[str, Tensor]) -> float:
-    """Return the L2 norm of all floating-point tensors; infinite if it does not fit into float32."""
-    floats = [value for value in tensors.values() if value.is_floating_point()]
-    return float(get_total_norm(floats)) if floats else 0.0
 
 
 def _copied(upload: Upload) -> Upload:

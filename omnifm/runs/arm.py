@@ -5,9 +5,8 @@ It is built from properties of the data, not from the data: the server of a depl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,21 +124,31 @@ class Arm:
 
 
 def make_arm(
-    experiment: Experiment, dataset: FederatedDataset, kept: KeptWeights | None = None, *, one_of_many: bool = False
+    experiment: Experiment,
+    dataset: FederatedDataset,
+    kept: KeptWeights | None = None,
+    *,
+    one_of_many: bool = False,
+    most: int = 0,
 ) -> Arm:
     """Build an arm for clients whose data are on this machine.
 
     Initial weights are read from the ``kept`` copies, if given. ``one_of_many`` says that other clients are elsewhere,
-    so that nothing can be said about their number.
+    so that nothing can be said about their number. The network may hold at most ``most`` numbers (0: any number).
 
     Raises:
+        NetworkSizeError: it would hold more; where they can be counted so, before it takes the memory for them.
         ExperimentError: the network has no such part as ``federation.personal`` names, the algorithm cannot serve the
             task or the optimiser, a client has the name of the pooled data, or the initial weights do not fit.
         CheckpointError: the initial weights cannot be read.
     """
     clients = {client.name: client for client in dataset.clients}
     data_spec, task = _described(experiment, dataset)
-    arm = _build_arm(experiment, task, data_spec, clients, kept, one_of_many)
+    origin = origin_of(experiment, data_spec.shape)
+    if most:
+        check_size(experiment, data_spec, origin, most)
+    with size_limited(most) if most else nullcontext():
+        arm = _build_arm(experiment, task, data_spec, origin, clients, kept, one_of_many)
     if not arm.algorithm.pools_data:
         return arm
     everyone = pooled(dataset)
@@ -160,7 +169,8 @@ def build_arm(experiment: Experiment, data_spec: DataSpec, kept: KeptWeights | N
     Raises:
         ExperimentError, CheckpointError: as :func:`make_arm`.
     """
-    return _build_arm(experiment, _task(experiment, data_spec.shape), data_spec, {}, kept)
+    task, origin = _task(experiment, data_spec.shape), origin_of(experiment, data_spec.shape)
+    return _build_arm(experiment, task, data_spec, origin, {}, kept)
 
 
 def count_parameters(experiment: Experiment, data_spec: DataSpec, most: int = 0) -> int:
@@ -177,11 +187,11 @@ def count_parameters(experiment: Experiment, data_spec: DataSpec, most: int = 0)
 
 
 _counted: dict[tuple[str, DataSpec], int] = {}
-"""How many numbers the networks have that were counted last, by all that they depend on."""
+"""How many numbers the networks have that were counted last, by the digest of the experiment and the data's form."""
 _MOST_COUNTED = 16
 
 
-def check_size(experiment: Experiment, dataset: FederatedDataset, most: int) -> None:
+def check_size(experiment: Experiment, data_spec: DataSpec, origin: Origin, most: int) -> None:
     """Check that the network for these data holds no more than so many numbers, before it takes the memory for them.
 
     One that cannot be built without its memory is not counted here. The number is remembered: a hospital asks for that
@@ -190,15 +200,13 @@ def check_size(experiment: Experiment, dataset: FederatedDataset, most: int) -> 
     Raises:
         NetworkSizeError: it holds more.
     """
-    data_spec = describe_data(experiment, dataset)
-    key = json.dumps(to_document(experiment)), data_spec
+    key = origin.experiment, data_spec
     if 0 < _counted.get(key, 0) <= most:
         return
+    if len(_counted) >= _MOST_COUNTED:
+        _counted.clear()
     with suppress(RuntimeError, ValueError):
-        numbers = count_parameters(experiment, data_spec, most)
-        if len(_counted) >= _MOST_COUNTED:
-            _counted.clear()
-        _counted[key] = numbers
+        _counted[key] = count_parameters(experiment, data_spec, most)
 
 
 def _task(experiment: Experiment, shape: DataShape) -> Task:
@@ -221,12 +229,13 @@ def _build_arm(
     experiment: Experiment,
     task: Task,
     data_spec: DataSpec,
+    origin: Origin,
     clients: Mapping[str, ClientData],
     kept: KeptWeights | None,
     one_of_many: bool = False,
 ) -> Arm:
     algorithm = algorithm_of(experiment, None if one_of_many else len(data_spec.client_stats))
-    model, origin = _build_model(experiment, task, algorithm, data_spec), origin_of(experiment, data_spec.shape)
+    model = _build_model(experiment, task, algorithm, data_spec)
     if experiment.init != SCRATCH:
         start_from(model, experiment.init, _weights(experiment.init, kept), origin)
     plan = checked_plan(experiment, algorithm, task, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from omnifm.data.subset import Batch
 from omnifm.networks.normalisation import is_normalisation, layers_with_statistics
 from omnifm.spectral.adapter import AdapterOutput, SpectralAdapter
 from omnifm.tasks.task import Prediction, TaskNetwork
-from omnifm.training.weight_cache import learned_state_dict
+from omnifm.training.weight_cache import fixed_names, learned_state_dict
 from omnifm.utils.errors import ExperimentError
 
 ALWAYS_PERSONAL = ("suffix",)
@@ -23,6 +23,11 @@ PART_WORDS = ("norm", "statistics", "everything")
 def is_part(name: str, part: str) -> bool:
     """Tell whether a tensor's dotted name contains ``part``: one or more of its consecutive components."""
     return f".{part}." in f".{name}."
+
+
+def always_personal(names: Iterable[str]) -> set[str]:
+    """Return those of the tensors' names that stay at the client whatever the settings are."""
+    return {name for name in names if name.rpartition(".")[2] in ALWAYS_PERSONAL}
 
 
 class Output(NamedTuple):
@@ -106,17 +111,9 @@ class FederatedModel(nn.Module):
         Raises:
             ExperimentError: a part matches nothing.
         """
-        names = list(self.state_dict())
-        layers = {name for name, module in self.named_modules() if is_normalisation(module)}
-        personal: set[str] = set()
+        names, personal = list(self.state_dict()), set[str]()
         for part in parts:
-            if part == "everything":
-                matching = set(names)
-            elif part in ("norm", "statistics"):
-                among = names if part == "norm" else [name for name, _ in self.named_buffers()]
-                matching = {n for n in among if n.rpartition(".")[0] in layers}
-            else:
-                matching = {n for n in names if is_part(n, part)}
+            matching = self.names_in(part, names)
             if not matching and part not in ("norm", "statistics"):
                 known = sorted(
                     {part for n in names for part in n.split(".")[:2]} | {"norm", "statistics", "everything"}
@@ -126,5 +123,14 @@ class FederatedModel(nn.Module):
                     f"them."
                 )
             personal |= matching
-        always = {n for n in names if n.rsplit(".", 1)[-1] in ALWAYS_PERSONAL}
-        return frozenset((personal | always) & learned_state_dict(self).keys())
+        return frozenset((personal | always_personal(names)) - fixed_names(self))
+
+    def names_in(self, part: str, names: Collection[str]) -> set[str]:
+        """Return those of the tensors' names that belong to a part, as :meth:`personal_names` has it."""
+        if part == "everything":
+            return set(names)
+        if part not in ("norm", "statistics"):
+            return {name for name in names if is_part(name, part)}
+        layers = {name for name, module in self.named_modules() if is_normalisation(module)}
+        among = names if part == "norm" else {name for name, _ in self.named_buffers()}.intersection(names)
+        return {name for name in among if name.rpartition(".")[0] in layers}

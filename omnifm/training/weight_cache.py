@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from omnifm.core.tensors import Tensors
 
 
+def fixed_names(network: nn.Module) -> set[str]:
+    """Return the names of a network's parameters that no gradient acts on."""
+    return {name for name, parameter in network.named_parameters(remove_duplicate=False) if not parameter.requires_grad}
+
+
 def learned_state_dict(network: nn.Module) -> Tensors:
     """Return a network's buffers and the parameters that gradients act on, not copied."""
-    fixed = {
-        name for name, parameter in network.named_parameters(remove_duplicate=False) if not parameter.requires_grad
-    }
+    fixed = fixed_names(network)
     return {name: value for name, value in network.state_dict().items() if name not in fixed}
 
 

@@ -10,6 +10,7 @@ from helpers import same_record
 
 from omnifm.checkpoint.client_store import ClientStateStore, StoredStates
 from omnifm.core.records import ClientState
+from omnifm.core.serialization import read_aligned
 from omnifm.utils.errors import CheckpointError
 
 
@@ -48,11 +49,27 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(CheckpointError, match=f"{digest}.* is damaged"):
             folder.check("CT-1", digest)
+        with pytest.raises(CheckpointError, match=f"{digest}.* is damaged"):
+            folder.read_checked("CT-1", digest)
     path.write_bytes(whole)
     folder.check("CT-1", digest)
     path.write_bytes(whole[:-1])
     with pytest.raises(CheckpointError, match=f"{digest}.* is damaged"):
         folder.read("CT-1", digest)
+
+
+def test_a_state_is_read_once_to_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, opened = ClientStateStore(tmp_path), list[Path]()
+    digest = folder.write("CT-1", state(1.0))
+
+    def noted(path: Path) -> memoryview:
+        opened.append(path)
+        return read_aligned(path)
+
+    monkeypatch.setattr("omnifm.checkpoint.client_store.read_aligned", noted)
+    assert same_record(folder.read_checked("CT-1", digest), state(1.0))
+    assert len(opened) == 1
+    assert folder.read_checked("CT-1", None) == ClientState()
 
 
 def test_writing_a_state_again_mends_its_file(tmp_path: Path) -> None:

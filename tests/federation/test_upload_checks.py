@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from omnifm.algorithms.fedavg import FedAvg
 from omnifm.algorithms.validation import MOST_SAMPLES
 from omnifm.config.experiment import ChecksSettings
 from omnifm.core.records import Broadcast, ServerState, Upload
+from omnifm.core.tensors import Tensors, total_norm
 from omnifm.federation.upload_checks import HELD, REMEMBERED, UploadChecks, most_samples, refusal
 
-BROADCAST = Broadcast(1, {"w": torch.ones(4)})
+SENT = 2.0
 Sent = Sequence[tuple[str, float]]
 
 
@@ -28,7 +30,7 @@ def passed(sent: Sent, norms: Sent = (), **settings: float) -> tuple[list[str], 
     names = [name for name, _ in sent]
     uploads = (upload(name, norm) for name, norm in sent)
     return (
-        [one.client for one in checks.passing(uploads, BROADCAST, names, rejected.__setitem__)],
+        [one.client for one in checks.passing(uploads, SENT, names, rejected.__setitem__)],
         rejected,
         checks.norms,
     )
@@ -101,7 +103,7 @@ def test_no_more_than_a_few_uploads_wait() -> None:
             yield upload(f"c{number}", 1.0)
 
     checks = UploadChecks(ChecksSettings(), {}, ())
-    for counted, _ in enumerate(checks.passing(sent(), BROADCAST, ["c"] * 3 * HELD, lambda *_: None), 1):
+    for counted, _ in enumerate(checks.passing(sent(), SENT, ["c"] * 3 * HELD, lambda *_: None), 1):
         waiting.append(given - counted)
     assert max(waiting) == HELD
     assert waiting[-1] == 0
@@ -130,7 +132,23 @@ def test_no_client_has_more_than_its_share(samples: list[int], share: float, mos
 def test_the_share_bounds_the_weight_of_an_upload() -> None:
     checks = UploadChecks(ChecksSettings(), {"x": 10**9, "a": 10, "b": 10}, ())
     sent = [upload("x", 1.0, 10**9), upload("a", 1.0), upload("b", 1.0)]
-    assert [one.samples for one in checks.passing(sent, BROADCAST, "xab", lambda *_: None)] == [20, 10, 10]
+    assert [one.samples for one in checks.passing(sent, SENT, "xab", lambda *_: None)] == [20, 10, 10]
+
+
+def test_the_norm_of_an_upload_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = list[object]()
+
+    def noted(tensors: Tensors) -> float:
+        measured.append(tensors)
+        return total_norm(tensors)
+
+    monkeypatch.setattr("omnifm.core.records.total_norm", noted)
+    sent, broadcast = upload("a", 3.0), Broadcast(1, {"w": torch.zeros(4), "n": torch.tensor(0)})
+    FedAvg().check(sent, broadcast)
+    assert list(UploadChecks(ChecksSettings(), {}, ()).passing([sent], SENT, "a", lambda *_: None)) == [sent]
+    assert len(measured) == 1
+    assert sent.norm == 3.0
+    assert replace(sent, change={"w": torch.full((4,), 2.0)}).norm == 4.0
 
 
 def test_what_is_not_finite_is_refused() -> None:

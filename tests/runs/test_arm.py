@@ -266,11 +266,11 @@ def test_the_size_of_a_network_is_counted_once_and_held_to_every_bound(monkeypat
     monkeypatch.setattr(arms, "count_parameters", noted)
     monkeypatch.setattr(arms, "_counted", {})
     for _ in range(3):
-        arms.check_size(made, dataset, 10**6)
+        arms.make_arm(made, dataset, most=10**6)
     assert len(counted) == 1
     with pytest.raises(NetworkSizeError):
-        arms.check_size(made, dataset, 100)
+        arms.make_arm(made, dataset, most=100)
     settings: Any = made.sections["classification"]
     wide = replace(made, sections={**made.sections, "classification": replace(settings, width=64)})
     with pytest.raises(NetworkSizeError):
-        arms.check_size(wide, dataset, 10_000)
+        arms.make_arm(wide, dataset, most=10_000)

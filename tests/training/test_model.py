@@ -5,7 +5,8 @@ import torch
 from helpers import made_dataset, same, small_arm
 from torch import Tensor, nn
 
-from omnifm.training.model import AuxiliaryModule, FederatedModel
+from omnifm.training.model import AuxiliaryModule, FederatedModel, always_personal
+from omnifm.training.weight_cache import learned_state_dict
 from omnifm.utils.errors import ExperimentError
 
 BATCH = made_dataset().clients[0].train.batch(torch.arange(6))
@@ -14,6 +15,16 @@ BATCH = made_dataset().clients[0].train.batch(torch.arange(6))
 def model(adapter: str = "on", norm: str = "batch") -> FederatedModel:
     settings = {"use": adapter, "keys": "learned"}
     return small_arm("fedavg", adapter=settings, classification={"norm": norm}).runtime.model
+
+
+@pytest.mark.parametrize("part", ["head", "norm", "statistics", "everything", "network.head.bias", "heads"])
+def test_names_in_a_part_are_those_of_the_learned_tensors_that_are_given(part: str) -> None:
+    made = model()
+    learned = learned_state_dict(made)
+    expected = set() if part == "heads" else made.personal_names([part])
+    assert made.names_in(part, learned) | SUFFIX == expected | SUFFIX
+    assert made.names_in(part, ["network.head.bias"]) <= {"network.head.bias"}
+    assert always_personal(learned) == SUFFIX
 
 
 def below(made: FederatedModel, *places: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Collection
@@ -52,16 +51,17 @@ class AnsweredRounds:
             today = sum(at > now - _DAY for *_, at in rounds)
             if 0 < a_day <= today:
                 return f"{today} rounds were answered within 24 hours: policy.rounds_a_day = {a_day}."
-            rounds = [one for one in rounds if one[-1] > now - _DAY or one[0] in {*kept, run}]
+            current = {*kept, run}
+            rounds = [one for one in rounds if one[-1] > now - _DAY or one[0] in current]
             self._write([*rounds, (run, arm, number, digest, now)])
             return ""
 
     def _read(self, now: float) -> list[_Round]:
         """Return the rounds. What is dated in the future, since the clock was wrong, counts as of now."""
-        if not self.path.exists():
-            return []
         try:
             rounds = _Rounds.validate_json(self.path.read_bytes())
+        except FileNotFoundError:
+            return []
         except ValueError:
             raise DeploymentError(
                 f"{self.path} is damaged, and without it nobody knows how many rounds were answered today. Remove it, "
@@ -74,4 +74,4 @@ class AnsweredRounds:
         return rounds
 
     def _write(self, rounds: list[_Round]) -> None:
-        write_atomically(self.path, json.dumps(rounds).encode())
+        write_atomically(self.path, _Rounds.dump_json(rounds))

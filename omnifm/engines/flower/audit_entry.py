@@ -9,10 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from omnifm.algorithms.kinds import Kind
 from omnifm.core.records import Upload
+from omnifm.core.tensors import raw
 from omnifm.engines.flower.client_config import ClientConfig
 from omnifm.engines.flower.client_policy import ClientPolicy
 from omnifm.engines.flower.messages import Request
@@ -64,7 +63,7 @@ def digest_of(request: Request) -> str:
     plain = (request.experiment, request.weights, request.labels, request.vocabulary, request.state)
     digest = sha256(json.dumps([*plain, shapes, [told for _, told in packed]], sort_keys=True).encode())
     for value in (tensors[name] for tensors, _ in packed for name in sorted(tensors)):
-        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+        digest.update(raw(value))
     return digest.hexdigest()
 
 

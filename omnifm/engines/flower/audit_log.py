@@ -12,12 +12,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from omnifm.utils.lock import exclusively
 
 _AHEAD = timedelta(minutes=5)
+_BLOCK = 4096
+"""The most bytes that are read from the end of a log at first."""
 _log = logging.getLogger("omnifm")
 
 
@@ -70,8 +73,16 @@ class AuditLog:
 
     def parts(self) -> list[Path]:
         """Return the files of the log, the oldest first."""
-        aside = sorted(self.path.parent.glob(f"{self.path.stem}-[0-9]*{self.path.suffix}"))
-        return [*aside, *([self.path] if self.path.exists() else [])]
+        return [*self._aside(), *([self.path] if self.path.exists() else [])]
+
+    def _aside(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.stem}-[0-9]*{self.path.suffix}"))
+
+    def _newest_parts(self) -> Iterator[Path]:
+        """Yield what :meth:`parts` returns, from the end; the folder is listed only if the present file will not do."""
+        if self.path.exists():
+            yield self.path
+        yield from reversed(self._aside())
 
     def _newest_of(self, run: str) -> Iterator[dict[str, Any]]:
         """Yield the entries of a run in the present file and the one before it, the newest first.
@@ -79,18 +90,19 @@ class AuditLog:
         What is none is passed over, with a warning. Lines of other runs are not read: a log can be long.
         """
         name = json.dumps(run).encode()
-        for path in reversed(self.parts()[-2:]):
-            for number, line in _newest_first(path):
+        for path in islice(self._newest_parts(), 2):
+            for place, line in _newest_first(path):
                 if name not in line:
                     continue
                 entry = _entry(line)
                 if entry is None:
+                    number = path.read_bytes().count(b"\n", 0, place) + 1
                     _log.warning("The audit log %s: line %d %s; it is passed over.", path, number, _problem(line))
                 elif entry.get("run") == run:
                     yield entry
 
     def _last_line(self) -> bytes:
-        for path in reversed(self.parts()):
+        for path in self._newest_parts():
             for _, line in _newest_first(path):
                 return line
         return b""
@@ -142,14 +154,21 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _newest_first(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield what :func:`_lines` does, from the end."""
-    data = path.read_bytes()
-    end, number = len(data), data.count(b"\n") + 1
-    while end >= 0:
-        start = data.rfind(b"\n", 0, end) + 1
-        if data[start:end].strip():
-            yield number, data[start:end]
-        end, number = start - 1, number - 1
+    """Yield where each line begins, and the line, from the end: most who ask need the newest few of a long log."""
+    with path.open("rb") as file:
+        start, most, first = file.seek(0, os.SEEK_END), _BLOCK, b""
+        while start:
+            end, start, most = start, max(0, start - most), 2 * most  # a long line is put together in a few steps
+            file.seek(start)
+            first, *lines = (file.read(end - start) + first).split(b"\n")
+            place = start + len(first) + sum(len(line) + 1 for line in lines)
+            for line in reversed(lines):
+                place -= len(line)
+                if line.strip():
+                    yield place, line
+                place -= 1
+        if first.strip():
+            yield 0, first
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

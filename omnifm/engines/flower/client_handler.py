@@ -51,11 +51,11 @@ from omnifm.engines.flower.secure_aggregation.credentials import Credentials, re
 from omnifm.engines.flower.secure_aggregation.exchange import SumRequest
 from omnifm.engines.flower.secure_aggregation.member import HeldUpload, SumMember, SumRefusedError
 from omnifm.federation.secure_sum import SecureSum, SumLayout
-from omnifm.networks.size import NetworkSizeError, size_limited
+from omnifm.networks.size import NetworkSizeError
 from omnifm.privacy.account import EpsilonLimit, PrivacyAccount
 from omnifm.privacy.secret import ClientSecret
 from omnifm.privacy.vault import ClientVault
-from omnifm.runs.arm import check_size, describe_data, make_arm
+from omnifm.runs.arm import describe_data, make_arm
 from omnifm.runs.privacy_plan import privacy_plan
 from omnifm.utils.errors import OmniFMError, PrivacyBudgetError
 from omnifm.utils.work_limit import WorkLimitError, limited
@@ -156,17 +156,15 @@ class ClientHandler:
         _refuse(reject_patients(policy, dataset.clients[0].train.patients))
         brought = None if experiment.init == SCRATCH else find_brought(experiment, self.config, request.weights)
         with self._timed("build"):
-            check_size(experiment, dataset, policy.parameters)
-            with size_limited(policy.parameters):
-                runtime = make_arm(experiment, dataset, brought, one_of_many=True).runtime
+            runtime = make_arm(experiment, dataset, brought, one_of_many=True, most=policy.parameters).runtime
         if experiment.privacy.secure_aggregation and runtime.secure_sum is None:
             raise Refusal(f"{experiment.algorithm!r} pools all data, of which there is no secure sum.")
-        kept = kept_here(policy, runtime.model) | runtime.personal
+        kept = kept_here(policy, runtime.model, runtime.weights.tensors) | runtime.personal
         if request.train:
             _refuse(reject_names(policy, [*broadcast.shared, *expected_change(broadcast)], kept))
         states = self._begun(request)
         with self._timed("work"):
-            before, vault = states.read(name, request.state), self._vault(request)
+            before, vault = states.read_checked(name, request.state), self._vault(request)
             scores, trained = runtime.work(broadcast, name, before, request.evaluations, request.train, vault)
         upload, after = trained or (None, None)
         noted: dict[str, Any] = {}
@@ -256,8 +254,6 @@ class ClientHandler:
         states = ClientStateStore(runs.folder / request.run / file_name(request.arm))
         kept = {*request.keep, *([request.state] if request.state else [])}
         states.keep_only({(self.config.name, digest) for digest in kept})
-        if request.state:
-            states.check(self.config.name, request.state)
         return states
 
     @contextmanager

@@ -175,7 +175,7 @@ def _against_tensors(policy: ClientPolicy, found: Disclosure) -> Iterator[tuple[
                 "every request",
                 f"The run costs epsilon {cost:.3g}: above policy.max_epsilon = {policy.max_epsilon:g}.",
             )
-    kept = kept_here(policy, runtime.model) | runtime.personal
+    kept = kept_here(policy, runtime.model, runtime.weights.tensors) | runtime.personal
     if reason := reject_size(policy, found.request_bytes):
         yield "the request of every round", reason
     broadcast = found.arm.algorithm.broadcast(found.arm.start().server)

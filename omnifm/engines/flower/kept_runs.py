@@ -7,14 +7,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnifm.utils.atomic_write import write_atomically
+from omnifm.utils.atomic_write import append_flushed, write_atomically
 
 _DAY = 24 * 3600.0
+_LONG = 4096
+"""At so many bytes the numbers of requests are written anew: the last of them alone."""
 
 
 @dataclass(frozen=True)
 class KeptRuns:
-    """Folders by run: those of the last ``days``, and at most ``most``."""
+    """Folders by run: those of the last ``days``, and at most ``most``.
+
+    The file ``issued`` in each holds the numbers of its last requests, a line each. The highest counts: of one that a
+    power cut has cut short, what is left is lower.
+    """
 
     folder: Path
     days: int
@@ -30,8 +36,10 @@ class KeptRuns:
 
         One that the server has given up may still come, or be sent again by somebody else.
         """
-        path = self.folder / run / "issued"
-        latest = int(path.read_text()) if path.exists() else 0
+        try:
+            latest = max(map(int, (self.folder / run / "issued").read_bytes().split()))
+        except FileNotFoundError:
+            latest = 0
         return "The request is older than one that was answered." if issued < latest else ""
 
     def begin(self, run: str, issued: int) -> str:
@@ -40,10 +48,16 @@ class KeptRuns:
         To make room, runs go that were not asked for lately, the longest ago first, but none of the last 24 hours: a
         server that invents runs does not have the states of the real ones removed.
         """
-        if reason := "" if (self.folder / run).exists() else self._make_room():
-            return reason
-        (self.folder / run).mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / run / "issued", str(issued).encode())
+        folder = self.folder / run
+        if not folder.exists():
+            if reason := self._make_room():
+                return reason
+            folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "issued"
+        if path.exists() and path.stat().st_size < _LONG:
+            append_flushed(path, f"\n{issued}".encode())
+        else:
+            write_atomically(path, str(issued).encode())
         return ""
 
     def _make_room(self) -> str:

@@ -7,6 +7,7 @@ import typing
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any, get_args
 
 from torch import Tensor
@@ -20,8 +21,7 @@ from omnifm.core.records import Upload
 from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
 from omnifm.privacy.settings import PrivacySettings
 from omnifm.runs.arm_algorithm import adapter_settings, adapter_wanted
-from omnifm.training.model import PART_WORDS, FederatedModel, is_part
-from omnifm.utils.errors import ExperimentError
+from omnifm.training.model import PART_WORDS, FederatedModel, always_personal, is_part
 
 LEAVES_AS: dict[Kind, UploadKind] = {
     Kind.PARAMETER: "weights",
@@ -133,15 +133,20 @@ def outside_names(experiment: Experiment) -> list[str]:
 
 
 def _texts(settings: Any) -> Iterator[str]:
-    hints: dict[str, Any] = {}
-    with suppress(NameError):  # of a class that was made inside a function: each text counts
-        hints = typing.get_type_hints(type(settings))
+    hints = _type_hints(type(settings))  # type: ignore[arg-type]
     for one in dataclasses.fields(settings):
         value = getattr(settings, one.name)
         if dataclasses.is_dataclass(value):
             yield from _texts(value)
         elif value and isinstance(value, str) and hints.get(one.name, str) is str and one.name != "base":
             yield value
+
+
+@cache
+def _type_hints(settings: type) -> dict[str, Any]:
+    with suppress(NameError):  # of a class that was made inside a function: each text counts
+        return typing.get_type_hints(settings)
+    return {}
 
 
 def reject_patients(policy: ClientPolicy, patients: Collection[str]) -> str:
@@ -152,31 +157,40 @@ def reject_patients(policy: ClientPolicy, patients: Collection[str]) -> str:
     return ""
 
 
-def kept_here(policy: ClientPolicy, model: FederatedModel) -> frozenset[str]:
-    """Return the names of the tensors that never leave by the policy; a part that a network lacks names none."""
-    names = set(model.personal_names(()))
-    for part in policy.personal:
-        with suppress(ExperimentError):
-            names |= model.personal_names([part])
-    return frozenset(names)
+def kept_here(policy: ClientPolicy, model: FederatedModel, names: Collection[str]) -> set[str]:
+    """Return those of the learned tensors' names that never leave by the policy.
+
+    A part that the network lacks names none.
+    """
+    return always_personal(names).union(*(model.names_in(part, names) for part in policy.personal))
 
 
 def reject_names(policy: ClientPolicy, names: Iterable[str], kept: Collection[str]) -> str:
     """Return why tensors of these names may not leave, or ""; ``kept`` are the names of those that never do."""
     parts = [part for part in policy.personal if part not in PART_WORDS]  # these are in `kept`
     for name in names:
-        steps = name.replace("/", ".").split(".")
-        ends = (".".join(steps[place:]) for place in range(len(steps)))
-        if any(end in kept for end in ends) or any(is_part(".".join(steps), part) for part in parts):
+        dotted = name.replace("/", ".")
+        if _ends_in(dotted, kept) or any(is_part(dotted, part) for part in parts):
             return f"{name} never leaves: it is personal, by policy.personal or by the experiment."
     return ""
 
 
+def _ends_in(dotted: str, kept: Collection[str]) -> bool:
+    """Return whether one of ``kept`` is a dotted name, or all of it from one of its components on."""
+    place = 0
+    while dotted[place:] not in kept:
+        place = dotted.find(".", place) + 1
+        if not place:
+            return False
+    return True
+
+
 def bytes_by_kind(upload: Upload, kinds: Mapping[str, Kind]) -> Counter[Kind]:
     """Return how many bytes of each kind an upload holds."""
-    tensors, found = upload.pack()[0], Counter[Kind]()
+    found = Counter[Kind]()
     for name, kind in kinds.items():
-        found[kind] += tensors[name].nbytes
+        part, _, own = name.partition("/")
+        found[kind] += getattr(upload, part)[own].nbytes
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,39 @@ def test_a_full_file_is_put_aside_and_the_oldest_go(tmp_path: Path) -> None:
     assert 10 < count < 40
     assert problems == []
     assert log.rounds_in_circle("r", "a", 40, 1) > 3
+
+
+def test_of_a_long_log_only_the_end_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = log_of(tmp_path)
+    entry = log.path.read_bytes().splitlines()[0] + b"\n"
+    log.path.write_bytes(entry * 2000)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"all of {path} was read"))
+    monkeypatch.setattr(Path, "glob", lambda *given: pytest.fail("the folder was listed"))
+    assert log.rounds_in_circle("r", "a", 1, 2) == 1
+    log.write(run="r", arm="a", round=5, trained=True, circle=2)
+    monkeypatch.undo()
+    assert json.loads(log.path.read_bytes().splitlines()[-1])["previous"] == hashlib.sha256(entry[:-1]).hexdigest()
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n \n"])
+def test_lines_are_read_from_the_end_wherever_a_block_begins(tmp_path: Path, end: bytes) -> None:
+    path, chance = tmp_path / "log", random.Random(0)
+    for longest in (3, 5000, 40_000):
+        lines = [b"x" * chance.randrange(longest) for _ in range(20)]
+        data = b"\n".join(lines) + end
+        path.write_bytes(data)
+        found = list(audit_log._newest_first(path))
+        assert [line for _, line in found][::-1] == [line for line in lines if line]
+        assert all(data[place : place + len(line)] == line for place, line in found)
+        assert all(place == 0 or data[place - 1 : place] == b"\n" for place, _ in found)
+
+
+def test_a_line_that_is_passed_over_is_named_by_its_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = log_of(tmp_path)
+    lines = log.path.read_bytes().splitlines()
+    log.path.write_bytes(b"\n".join([*lines[:3], b'{"run": "r"', *lines[3:]]) + b"\n")
+    assert log.rounds_in_circle("r", "a", 9, 1) == 5
+    assert "line 4 is not an entry" in caplog.text
 
 
 def test_circles_are_counted(tmp_path: Path) -> None:

@@ -47,3 +47,27 @@ def test_an_older_request_is_told_from_the_same_one_again(tmp_path: Path) -> Non
     assert runs.reject_old("a", 4)
     assert not runs.reject_old("a", 5)
     assert not runs.reject_old("b", 0)
+
+
+def test_the_highest_number_counts_also_after_a_power_cut(tmp_path: Path) -> None:
+    runs = begun(tmp_path, a=1)
+    for issued in (6, 7, 1042):
+        assert runs.begin("a", issued) == ""
+    path = tmp_path / "runs" / "a" / "issued"
+    with path.open("a") as file:
+        file.write("\n10")  # of 1043, whose request was not answered
+    assert runs.reject_old("a", 1041)
+    assert not runs.reject_old("a", 1042)
+    runs.begin("a", 1043)
+    assert runs.reject_old("a", 1042)
+
+
+def test_the_numbers_of_requests_take_little_room(tmp_path: Path) -> None:
+    runs, sizes = begun(tmp_path, a=1), list[int]()
+    (tmp_path / "runs" / "a" / "issued").write_text("5\n" * 2040)
+    for issued in range(10_000, 10_010):
+        runs.begin("a", issued)
+        sizes.append((tmp_path / "runs" / "a" / "issued").stat().st_size)
+        assert runs.reject_old("a", issued - 1)
+    assert 4080 < max(sizes) < 4200
+    assert min(sizes) == len("10003")

@@ -119,7 +119,7 @@ def test_a_large_network_is_refused_before_it_is_made(tmp_path: Path, monkeypatc
     def made(*arguments: Any, **more: Any) -> None:
         raise AssertionError("it was made")
 
-    monkeypatch.setattr("omnifm.engines.flower.client_handler.make_arm", made)
+    monkeypatch.setattr("omnifm.runs.arm._build_model", made)
     told = {**public_config(visit.experiment), "classification": {"width": 4096}}
     refused(visit.ask(experiment=told, broadcast=replace(broadcast, shared={}), train=True), "The network holds more")
 
