@@ -160,6 +160,25 @@ def test_attacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_bank_attacks(tmp_path: Path) -> None:
+    out, small = tmp_path / "bank.jsonl", ["--seeds", 1, "--rounds", 3, "--patients", 60, "--size", 16]
+    chosen = ["--cache", tmp_path, "--study", "bank", "--attack", "capture, -5 x", "--out", out]
+    shown = []
+    for _ in range(2):
+        outcome = played(BENCHMARKS / "bank_attacks.py", tmp_path, *small, *chosen)
+        assert outcome.status == 0, outcome.text
+        shown.append(outcome.text)
+    assert shown[0] == shown[1]  # and nothing was run again
+    assert "| capture, -5 x | 2 |" in shown[0]
+    alone, *attacked = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert alone["accuracy"].keys() == {f"{kind}-{number}" for kind in ("T2", "FLAIR") for number in (1, 2, 3)}
+    assert [line["malicious"] for line in attacked] == [1, 2]
+    for line in attacked:
+        assert line["retrieved"] > 0.1  # copies of a hospital's prototypes are as near to its images
+        assert line["joined"] == [0, 1, 1]
+
+
+@pytest.mark.slow
 def test_image_cache(tmp_path: Path) -> None:
     found = figures(tmp_path, "image_cache", "--images", 30, "--decoded", 10, "--size", 32)
     assert all(found[step]["ms"] > 0 and found[step]["peak"] >= found[step]["start"] for step in ("decode", "cached"))
