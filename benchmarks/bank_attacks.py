@@ -10,10 +10,10 @@ send wrong weights, under the aggregation rules that act within circles and with
 
 Whatever they send passes the server's checks. Only weights of circles are forged, to see what a circle is worth;
 ``attacks.py`` forges all. Malicious hospitals know all honest uploads and whose each entry of the bank is, which is
-more than they would. Told are the test accuracy of the honest hospitals; of the pairs of them those that are rightly
-together or apart after the last round; how often, from the third round on, an honest FLAIR hospital is in a circle with
-a malicious one ("joined"); and the share of malicious hospitals in the bank and in what honest FLAIR hospitals
-retrieve. A line of JSON a run is added to FILE; what stands there already is not run again.
+more than they would. Told are the test accuracy of the honest hospitals; of the pairs of them, one of which at least
+has FLAIR, those that are rightly together or apart after the last round; how often, from the third round on, an honest
+FLAIR hospital is in a circle with a malicious one ("joined"); and the share of malicious hospitals in the bank and in
+what honest FLAIR hospitals retrieve. A line of JSON a run is added to FILE; what stands there already is not run again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -53,7 +54,8 @@ def wanted(study: str, attacks: Sequence[str]) -> Iterator[Line]:
         for malicious in (1, 2):
             about = {"study": study, "attack": attack, "malicious": malicious}
             if study == "bank":
-                yield {**about, "rule": "mean", "acceptance": "every 5"}
+                rules = RULES[:2] if BANK[attack].weights else RULES[:1]
+                yield from ({**about, "rule": rule, "acceptance": "every 5"} for rule in rules)
                 continue
             # Of two in three, all rules take the side of the two.
             for rule in RULES if malicious == 1 else RULES[1:2]:
@@ -135,39 +137,36 @@ def accuracy(lines: Sequence[Line], of: str) -> str:
 
 def bank_table(lines: Sequence[Line]) -> Iterator[str]:
     """Yield a row for each attack on the bank."""
-    yield f"| attack | malicious | {ATTACKED} | T2 | right pairs | joined | of the bank | of retrievals |"
-    yield "| --- |" + " ---: |" * 7
+    yield f"| attack | malicious | rule | {ATTACKED} | T2 | right pairs | joined | of the bank | of retrievals |"
+    yield "| --- | ---: | --- |" + " ---: |" * 6
     alone = [accuracy(select(lines, study="alone"), of) for of in (ATTACKED, "T2")]
-    yield f"| every hospital alone | | {' | '.join(alone)} | | | | |"
-    for name in BANK:
-        for malicious in (1, 2):
-            found = select(lines, study="bank", attack=name, malicious=malicious)
-            if not found:
-                continue
-            cells = [name, str(malicious), *(accuracy(found, of) for of in (ATTACKED, "T2"))]
-            if all(line["accuracy"] for line in found):
-                shares = (
-                    [line["right"][-1] for line in found],
-                    [fmean(line["joined"][2:] or [0.0]) for line in found],
-                    [line["bank"] for line in found],
-                    [line["retrieved"] for line in found],
-                )
-                cells += [f"{100 * fmean(values):.0f} %" for values in shares]
-            yield f"| {' | '.join(cells)} |"
+    yield f"| every hospital alone | | | {' | '.join(alone)} | | | | |"
+    for name, malicious, rule in product(BANK, (1, 2), RULES):
+        found = select(lines, study="bank", attack=name, malicious=malicious, rule=rule)
+        if not found:
+            continue
+        cells = [name, str(malicious), f"`{rule}`", *(accuracy(found, of) for of in (ATTACKED, "T2"))]
+        if all(line["accuracy"] for line in found):
+            shares = (
+                [line["right"][-1] for line in found],
+                [fmean(line["joined"][2:] or [0.0]) for line in found],
+                [line["bank"] for line in found],
+                [line["retrieved"] for line in found],
+            )
+            cells += [f"{100 * fmean(values):.0f} %" for values in shares]
+        yield f"| {' | '.join(cells)} |"
 
 
 def circle_table(lines: Sequence[Line]) -> Iterator[str]:
     """Yield a row for each rule and acceptance: the accuracy under each attack."""
     yield f"| malicious of three | rule | acceptance | {' | '.join(CIRCLE)} |"
     yield "| --- | --- | --- |" + " ---: |" * len(CIRCLE)
-    for malicious in (1, 2):
-        for rule in RULES:
-            for acceptance in ACCEPTANCE:
-                setting = {"malicious": malicious, "rule": rule, "acceptance": acceptance}
-                found = [select(lines, study="circle", attack=name, **setting) for name in CIRCLE]
-                if any(found):
-                    cells = [accuracy(one, ATTACKED) if one else "" for one in found]
-                    yield f"| {malicious} | `{rule}` | {acceptance} | {' | '.join(cells)} |"
+    for malicious, rule, acceptance in product((1, 2), RULES, ACCEPTANCE):
+        setting = {"malicious": malicious, "rule": rule, "acceptance": acceptance}
+        found = [select(lines, study="circle", attack=name, **setting) for name in CIRCLE]
+        if any(found):
+            cells = [accuracy(one, ATTACKED) if one else "" for one in found]
+            yield f"| {malicious} | `{rule}` | {acceptance} | {' | '.join(cells)} |"
 
 
 def select(lines: Sequence[Line], **about: Any) -> list[Line]:

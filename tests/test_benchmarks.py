@@ -169,10 +169,10 @@ def test_bank_attacks(tmp_path: Path) -> None:
         assert outcome.status == 0, outcome.text
         shown.append(outcome.text)
     assert shown[0] == shown[1]  # and nothing was run again
-    assert "| capture, -5 x | 2 |" in shown[0]
+    assert "| capture, -5 x | 2 | `median` |" in shown[0]
     alone, *attacked = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert alone["accuracy"].keys() == {f"{kind}-{number}" for kind in ("T2", "FLAIR") for number in (1, 2, 3)}
-    assert [line["malicious"] for line in attacked] == [1, 2]
+    assert [line["malicious"] for line in attacked] == [1, 1, 2, 2]
     for line in attacked:
         assert line["retrieved"] > 0.1  # copies of a hospital's prototypes are as near to its images
         assert line["joined"] == [0, 1, 1]
