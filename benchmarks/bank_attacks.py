@@ -10,10 +10,10 @@ send wrong weights, under the aggregation rules that act within circles and with
 
 Whatever they send passes the server's checks. Only weights of circles are forged, to see what a circle is worth;
 ``attacks.py`` forges all. Malicious hospitals know all honest uploads and whose each entry of the bank is, which is
-more than they would. Told are the test accuracy of the honest hospitals; of the pairs of them, one of which at least
-has FLAIR, those that are rightly together or apart after the last round; how often, from the third round on, an honest
-FLAIR hospital is in a circle with a malicious one ("joined"); and the share of malicious hospitals in the bank and in
-what honest FLAIR hospitals retrieve. A line of JSON a run is added to FILE; what stands there already is not run again.
+more than they would. Told are the test accuracy of the honest hospitals; of the pairs of them those that are rightly
+together or apart after the last round; how often, from the third round on, an honest FLAIR hospital is in a circle with
+a malicious one ("joined"); and the share of malicious hospitals in the bank and in what honest FLAIR hospitals
+retrieve. A line of JSON a run is added to FILE; what stands there already is not run again.
 """
 
 from __future__ import annotations

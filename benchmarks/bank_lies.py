@@ -122,7 +122,7 @@ class Seen(Callback):
         self.circle_of = {name: int(number) for number, names in event.report["circles"].items() for name in names}
         theirs = {number for name, number in self.circle_of.items() if name in self.malicious}
         self.joined.append(fmean(self.circle_of.get(name) in theirs for name in attacked))
-        pairs = [pair for pair in combinations(self.honest, 2) if {*pair} & {*attacked}]
+        pairs = list(combinations(self.honest, 2))
         right = sum(self.together(*pair) == (group_of(pair[0]) == group_of(pair[1])) for pair in pairs)
         self.right.append(right / len(pairs) if pairs else 1.0)
 
