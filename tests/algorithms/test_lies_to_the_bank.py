@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from bank_lies import Prototyping, copies, directions, middles
+from helpers import random_units
 from torch import Tensor
 
 from omnifm.algorithms.circle_evidence import RetrievalEvidence, Retrievals
@@ -19,9 +20,9 @@ CIRCLES = [["a1", "a2", "a3"], ["b1", "b2", "b3"]]
 
 def tokens_of(kind: str, chance: torch.Generator) -> Tensor:
     """Return the tokens of a client's images, about a centre that is the same for all clients of a kind."""
-    centre = F.normalize(torch.randn(WIDTH, generator=torch.Generator().manual_seed(ord(kind))), dim=0)
+    own = 0.025 * torch.randn(WIDTH, generator=chance)
     spread = 0.175 * torch.randn(IMAGES, WIDTH, generator=chance)
-    return F.normalize(centre + 0.025 * torch.randn(WIDTH, generator=chance) + spread, dim=1)
+    return F.normalize(random_units(1, WIDTH, ord(kind)) + own + spread, dim=1)
 
 
 def after(
