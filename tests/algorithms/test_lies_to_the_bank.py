@@ -46,11 +46,11 @@ def after(
                 for name, own in tokens.items()
             ]
             owners = bank.clients.tolist()
-            rows = torch.tensor([row for row, name in enumerate(owners) if name[0] != "x" and name.startswith(about)])
+            rows = [row for row, name in enumerate(owners) if name[0] != "x" and name.startswith(about)]
             for name in names(liars):
-                made = lie(bank, rows, IMAGES // settings.min_cluster, number, chance)
+                made = lie(bank, torch.tensor(rows), IMAGES // settings.min_cluster, number, chance)
                 offers.append(Prototypes(name, "x", made, torch.full((len(made),), settings.min_cluster)))
-                both = torch.cat([rows, bank.clients.rows_of(name)])
+                both = torch.tensor([*rows, *bank.clients.rows_of(name).tolist()], dtype=torch.int64)
                 told.append(Retrievals(name, both, torch.full((len(both),), IMAGES)))
             evidence = evidence.with_round(bank, told)
         bank = bank.grow_older(settings.frequency_decay).merge(offers, settings.merge_above).prune(settings)
@@ -71,11 +71,14 @@ def test_any_number_may_flood_the_bank_with_directions_of_no_image(liars: int, s
     assert after(directions, liars, seed)[0] == CIRCLES
 
 
-def test_a_flood_gets_twice_an_equal_share_of_a_crowded_bank() -> None:
-    circles, bank = after(directions, 1, 0, settings=BankSettings(capacity=35))
+@pytest.mark.parametrize("liars", [1, 4])
+def test_a_flood_gets_the_floor_of_a_group_in_a_crowded_bank(liars: int) -> None:
+    """New entries, which nobody has retrieved, go first."""
+    settings = BankSettings(capacity=35)
+    circles, bank = after(directions, liars, 0, settings=settings)
     assert circles == CIRCLES
     assert len(bank) == 35
-    assert bank.clients.tolist().count("x0") <= 2 * 35 // 7
+    assert bank.groups.tolist().count("x") <= settings.floor
 
 
 @pytest.mark.parametrize("seed", range(3))
