@@ -72,13 +72,12 @@ def test_any_number_may_flood_the_bank_with_directions_of_no_image(liars: int, s
 
 
 @pytest.mark.parametrize("liars", [1, 4])
-def test_a_flood_gets_the_floor_of_a_group_in_a_crowded_bank(liars: int) -> None:
-    """New entries, which nobody has retrieved, go first."""
+def test_a_flood_gets_no_more_of_a_crowded_bank_than_the_floors(liars: int) -> None:
     settings = BankSettings(capacity=35)
     circles, bank = after(directions, liars, 0, settings=settings)
     assert circles == CIRCLES
     assert len(bank) == 35
-    assert bank.groups.tolist().count("x") <= settings.floor
+    assert bank.groups.tolist().count("x") <= settings.floor + settings.client_floor * liars
 
 
 @pytest.mark.parametrize("seed", range(3))
