@@ -154,20 +154,25 @@ class BankAttacked(Poisoned):
     rounds = 0
     seen: Seen
 
-    def lie(self, upload: Upload, honest: Sequence[Upload], received: Broadcast, chance: torch.Generator) -> Upload:
-        """Forge what the attack says, and check it as a server would."""
+    def lie(
+        self, upload: Upload, honest: Sequence[Upload], received: Broadcast, chance: torch.Generator
+    ) -> Upload | None:
+        """Forge what the attack says; what a server would refuse is no answer."""
         attack, circle = self.attack, expected_change(received)
         upload, own = take_bank_upload(upload)
         told = self._told(own, upload.samples, received.round, chance)
-        if attack.weights and received.round > (attack.last and self.rounds - attack.last):
+        members = [one.change for one in honest if self.seen.together(one.client, upload.client)]
+        if attack.weights and members and received.round > (attack.last and self.rounds - attack.last):
             change = {name: upload.change[name] for name in circle}
-            members = [one.change for one in honest if self.seen.together(one.client, upload.client)]
-            members = members if len(members) > 1 else [*members, change]
+            members = members if len(members) > 1 else [*members, change]  # of one alone there is no spread
             upload = replace(upload, change={**upload.change, **forged(attack.weights, change, members, chance)})
         if attack.accepted is not None:
             upload = replace(upload, notes={**upload.notes, "accepted": attack.accepted})
         upload = add_bank_upload(upload, told)
-        self.runtime.algorithm.check(upload, received)
+        try:
+            self.runtime.algorithm.check(upload, received)
+        except ValueError:
+            return None
         return upload
 
     def _told(self, own: BankUpload, samples: int, number: int, chance: torch.Generator) -> BankUpload:

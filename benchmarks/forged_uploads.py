@@ -71,8 +71,15 @@ class Poisoned(InProcess):
                 yield upload
                 continue
             chance = torch.Generator().manual_seed(derive_seed(self.seed, "attack", upload.client, broadcast.round))
-            yield self.lie(upload, honest, broadcast.with_message(messages.get(upload.client, {})), chance)
+            lie = self.lie(upload, honest, broadcast.with_message(messages.get(upload.client, {})), chance)
+            if lie is not None:
+                yield lie
 
-    def lie(self, upload: Upload, honest: Sequence[Upload], received: Broadcast, chance: torch.Generator) -> Upload:
-        """Return what a malicious hospital sends in place of its upload, the answer to what it has ``received``."""
+    def lie(
+        self, upload: Upload, honest: Sequence[Upload], received: Broadcast, chance: torch.Generator
+    ) -> Upload | None:
+        """Return what a malicious hospital sends in place of its upload, the answer to what it has ``received``.
+
+        None is no answer.
+        """
         raise NotImplementedError
