@@ -9,7 +9,7 @@ from statistics import fmean
 
 import torch
 import torch.nn.functional as F
-from forged_uploads import Forge, Poisoned, a_little_more, forged, scaling, sign_flip
+from forged_uploads import Forge, Poisoned, a_little_more, forged, gaussian, scaling, sign_flip
 from torch import Tensor
 
 from omnifm.algorithms.bank_broadcast import bank_from_state
@@ -49,6 +49,10 @@ def middles(bank: KnowledgeBank, rows: Tensor, most: int, number: int, chance: t
 
 def none(bank: KnowledgeBank, rows: Tensor, most: int, number: int, chance: torch.Generator) -> Tensor:
     return bank.tokens[:0]
+
+
+def noise(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
+    return 0.3 * gaussian(honest, own, chance)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ CIRCLE: dict[str, BankAttack] = {
     "-5 x": BankAttack("members", weights=sign_flip),
     "-30 x": BankAttack("members", weights=scaling),
     "a little": BankAttack("members", weights=a_little_more),
-    "-5 x, last two rounds": BankAttack("members", weights=sign_flip, last=2),
+    "noise, last two rounds": BankAttack("members", weights=noise, last=2),  # changes are small by then
 }
 STUDIES = {"bank": BANK, "circle": CIRCLE}
 
