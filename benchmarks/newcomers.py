@@ -99,7 +99,7 @@ def served(left_out: list[str], seed: int, rounds: int) -> Iterator[dict[str, An
             "placed_with": placement.members,
             "alike": placement.alike,
             "share": round(placement.share, 3),
-            "nearness": round(placement.nearness, 4),
+            "distance": round(placement.distance, 4),
             "usual": round(placement.usual, 4),
         }
 

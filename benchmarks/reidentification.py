@@ -1,19 +1,22 @@
-"""How far prototypes tell who was in training: ``python benchmarks/reidentification.py``.
+"""How far prototypes and counts tell who was in training: ``python benchmarks/reidentification.py``.
 
-    python benchmarks/reidentification.py [--data phantom] [--root DATA] [--seeds 5] [--draws 20] [--rounds 5]
-        [--patients 80] [--min-cluster 3 5 8 10 16] [--size 28] [--cache FOLDER] [--json FILE]
+    python benchmarks/reidentification.py [--data phantom] [--root DATA] [--seeds 2] [--draws 50] [--patients 80]
+        [--min-cluster 5 8 12 16] [--rounds 10] [--candidates 1000] [--size 28] [--cache FOLDER] [--json FILE]
 
-A hospital of so many training patients is drawn from a large set; its prototypes are made as in training, in each round
-of the keys of its augmented images, with each minimum of patients behind a prototype. Keys are those of the fixed
-tokenizer: nothing has to be trained. The attacker is the server: it has the hospital's prototypes of all rounds,
-and images of the candidates. Counted is how often a trained patient is the first of 1,000 candidates, of whom the 999
-others are from the same set and not in training; chance is 1 in 1,000. The 999 are not drawn: the probability that all
-of a draw score lower follows from how many of all others do. (Drawing with replacement from fewer would count a patient
-as found who beats those few.) In a set that is too small, there are as many candidates as it has.
+A hospital of so many training patients is drawn from a large set; what it makes of their keys (those of the fixed
+tokenizer: nothing has to be trained) is what leaves it in a run: its prototypes, which are the same in every round, and
+how often its augmented images retrieve each entry of the bank. The attacker is the server: it has these, and images of
+the candidates. Counted is how often a trained patient is the first of 1,000 candidates, of whom the 999 others are from
+the same set and not in training; chance is 1 in 1,000. The 999 are not drawn: the probability that all of a draw score
+lower follows from how many of all others do. (Drawing with replacement from fewer would count a patient as found who
+beats those few.) In a set that is too small, there are as many candidates as it has.
 
-- *nearest*: a candidate scores by the greatest similarity to a prototype, in the mean over rounds;
-- *informed*: the attacker has further images of the same set, learns from them how keys vary and how near a candidate
-  comes to the prototypes of hospitals that it is not in, and scores by how much nearer it is here.
+- *nearest*: a candidate scores by the greatest similarity to a prototype;
+- *informed*: the attacker has further images of the same set, learns from them how keys vary, and how near a candidate
+  comes to the prototypes of hospitals that it is not in, and scores by how much nearer it is here. Distances are
+  whitened; where prototypes are rounded, the error of rounding is known and part of the whitening;
+- *counts*: the attacker knows from further images what a hospital retrieves from the bank without the candidate, and
+  scores by how well the difference agrees with what the candidate retrieves, in the mean over rounds.
 
 Intervals are those of the middle 95 % of 2,000 bootstrap samples of hospitals.
 """
@@ -24,18 +27,22 @@ import argparse
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from omnifm.config.experiment import make_experiment
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.data.subset import ClientData, Subset
 from omnifm.runs.arm import Arm, make_arm
+from omnifm.spectral.bank import BankSettings, counted, retrieve
 from omnifm.spectral.kmeans import spherical_k_means
+from omnifm.spectral.prototypes import fixed_prototypes
 
 SOURCES: dict[str, dict[str, Any]] = {
     "phantom": {"kind": "phantom", "modalities": ["FLAIR"], "hospitals": 1},
@@ -48,8 +55,10 @@ SOURCES: dict[str, dict[str, Any]] = {
         "classes": ["AbdomenCT", "ChestCT", "HeadCT"],
     },
 }
-_REFERENCES, _SHARE = 4, 0.25
-"""How many hospitals the informed attacker makes of its own images a round, and its share of all images."""
+_REFERENCES, _SHARE = 12, 0.25
+"""How many hospitals the informed attacker makes of its own images, and its share of all images."""
+_OTHERS = 2
+"""Hospitals of the same modality whose prototypes are in the bank too."""
 
 
 class Attack(NamedTuple):
@@ -100,6 +109,14 @@ def first_images(client: ClientData) -> Tensor:
     return whole.column("image")[sorted(first.values())]
 
 
+def keys_of(arm: Arm, images: Tensor) -> Tensor:
+    """Return what images are retrieved by."""
+    adapter = arm.runtime.model.adapter
+    assert adapter is not None
+    with torch.inference_mode():
+        return torch.cat([adapter.keys_of(part.float()) for part in images.split(256)])
+
+
 class Drawn(NamedTuple):
     """Who is in a hospital, who the attacker has images of besides, and who the other candidates are: rows."""
 
@@ -113,74 +130,91 @@ class Drawn(NamedTuple):
         order, known = torch.randperm(count, generator=chance), round(_SHARE * (count - patients))
         return cls(order[:patients], order[patients : patients + known], order[patients + known :])
 
-
-class Round(NamedTuple):
-    """Keys: of the hospital's images as it sees them in a round, and of those of hospitals that the attacker makes."""
-
-    own: Tensor
-    references: list[Tensor]
+    def references(self, number: int, chance: torch.Generator) -> list[Tensor]:
+        """Return the rows of hospitals that the attacker makes of its own images."""
+        size = len(self.inside)
+        return [self.known[torch.randperm(len(self.known), generator=chance)][:size] for _ in range(number)]
 
 
-def rounds_of(arm: Arm, images: Tensor, drawn: Drawn, chance: torch.Generator, rounds: int) -> Iterator[Round]:
-    """Yield the rounds of a hospital."""
-    for _ in range(rounds):
-        others = [drawn.known[torch.randperm(len(drawn.known), generator=chance)] for _ in range(_REFERENCES)]
-        seen = [images[rows[: len(drawn.inside)]] for rows in (drawn.inside, *others)]
-        own, *references = [keys_of(arm, arm.task.augment({"image": one}, chance)["image"]) for one in seen]
-        yield Round(own, references)
+def prototype_attacks(keys: Tensor, drawn: Drawn, bank: BankSettings, chance: torch.Generator) -> dict[str, Tensor]:
+    """Return the scores of every image by a hospital's prototypes, under each attack."""
+    references = drawn.references(_REFERENCES, chance)
+    own, *others = [fixed_prototypes(keys[rows], bank)[0] for rows in (drawn.inside, *references)]
+    white = whitening(keys[drawn.known], own, bank)
+    near = torch.stack([-torch.cdist(keys @ white, one @ white).amin(dim=1) for one in (own, *others)])
+    usual = near[1:]
+    return {
+        "nearest": (keys @ own.T).amax(dim=1),
+        "informed": (near[0] - usual.mean(dim=0)) / (usual.std(dim=0) + 1e-3),
+    }
 
 
-def keys_of(arm: Arm, images: Tensor) -> Tensor:
-    """Return what images are retrieved by."""
-    adapter = arm.runtime.model.adapter
-    assert adapter is not None
-    with torch.inference_mode():
-        return torch.cat([adapter.keys_of(part.float()) for part in images.split(256)])
+def whitening(known: Tensor, prototypes: Tensor, bank: BankSettings) -> Tensor:
+    """Return the matrix under which the distance of a key from its cluster's prototype varies alike in all directions.
 
-
-def attacks(
-    rounds: Sequence[Round], keys: Tensor, white: Tensor, least: int, most: int, chance: torch.Generator
-) -> dict[str, Tensor]:
-    """Return the scores of every image under each attack, after one round and after all, and how many prototypes."""
-    scores = defaultdict[str, list[Tensor]](list)
-    for told in rounds:
-        prototypes, *others = [spherical_k_means(one, most, chance, least)[0] for one in (told.own, *told.references)]
-        scores["nearest"].append((keys @ prototypes.T).amax(dim=1))
-        near = [-torch.cdist(keys @ white, one @ white).amin(dim=1) for one in (prototypes, *others)]
-        usual = torch.stack(near[1:])
-        scores["informed"].append((near[0] - usual.mean(dim=0)) / (usual.std(dim=0) + 1e-3))
-        scores["prototypes"].append(torch.tensor(float(len(prototypes))))
-    made = {"prototypes": torch.stack(scores.pop("prototypes"))}
-    for name, each in scores.items():
-        made |= {f"{name}, 1 round": each[0], f"{name}, {len(each)} rounds": torch.stack(each).mean(dim=0)}
-    return made
-
-
-def whitening(keys: Tensor) -> Tensor:
-    """Return the matrix under which keys vary alike in all directions around the means of their clusters."""
-    means = spherical_k_means(keys, 40, torch.Generator().manual_seed(0), 5)[0]
-    rest = keys - means[(keys @ means.T).argmax(dim=1)]
-    directions, spread, _ = torch.linalg.svd(rest.T @ rest / len(rest) + 1e-5 * torch.eye(rest.shape[1]))
+    Of rounded prototypes, the mean square of what rounding changes is added: a patient of ten moves their mean by a
+    tenth of its distance, so that the error is as large as that of one patient of so many.
+    """
+    means = spherical_k_means(known, 40, torch.Generator().manual_seed(0), 5)[0]
+    rest = known - means[(known @ means.T).argmax(dim=1)]
+    exact, _ = fixed_prototypes(known, replace(bank, rounded=False))
+    coarse, _ = fixed_prototypes(known, bank)
+    error = float((coarse - exact).square().mean()) * bank.min_cluster if bank.rounded else 0.0
+    matrix = rest.T @ rest / len(rest) + (1e-5 + error) * torch.eye(rest.shape[1])
+    directions, spread, _ = torch.linalg.svd(matrix)
     return directions / spread.sqrt()
+
+
+def count_attack(
+    keys: Tensor, seen: Callable[[Tensor], Tensor], drawn: Drawn, bank: BankSettings, rounds: int, draw: torch.Generator
+) -> Tensor:
+    """Return the score of every image by the counts of a hospital.
+
+    ``seen`` returns the keys of the images of these rows as training sees them in a round.
+    """
+    holders = (drawn.inside, *drawn.references(_OTHERS, draw))
+    entries = torch.cat([fixed_prototypes(keys[rows], bank)[0] for rows in holders])
+    votes = retrieved(keys, entries)
+    usual = votes[drawn.known]
+    precision = torch.linalg.inv(torch.cov(usual.T) + 1e-3 * torch.eye(len(entries)))
+    counts = torch.stack([retrieved(seen(drawn.inside), entries).sum(dim=0) for _ in range(rounds)]).mean(dim=0)
+    surplus = counts - len(drawn.inside) * usual.mean(dim=0)
+    return (votes - usual.mean(dim=0)) @ precision @ surplus
+
+
+def retrieved(keys: Tensor, entries: Tensor) -> Tensor:
+    """Return for each key which entries are counted: ``(keys, entries)``, ones and zeros."""
+    rows = retrieve(keys, entries, counted(len(entries), 8))[1]
+    return F.one_hot(rows, len(entries)).sum(dim=1).float()
 
 
 def results(data: str, given: argparse.Namespace) -> Iterator[tuple[str, Attack]]:
     """Yield what is found at each hospital."""
+    kinds = {"single tokens": BankSettings(prototypes=given.patients, min_cluster=1, rounded=False)}
+    for least in given.min_cluster:
+        kinds[f"{least}, exact"] = BankSettings(min_cluster=least, rounded=False)
+        kinds[f"{least}, rounded"] = BankSettings(min_cluster=least)
     for seed in range(given.seeds):
         arm, dataset = load(data, given, seed)
-        images, most = first_images(dataset.clients[0]), arm.experiment.bank.prototypes
+        images = first_images(dataset.clients[0])
         keys = keys_of(arm, images)
         for draw in range(given.draws):
             chance = torch.Generator().manual_seed(1000 * seed + draw)
             drawn = Drawn.of(len(images), given.patients, chance)
-            rounds, white = list(rounds_of(arm, images, drawn, chance, given.rounds)), whitening(keys[drawn.known])
-            for least, offered in [(1, given.patients), *((least, most) for least in given.min_cluster)]:
-                made = attacks(rounds, keys, white, least, offered, chance)
-                yield f"{least}, prototypes a round", Attack(float(made.pop("prototypes").mean()), 0.5)
-                for name, score in made.items():
-                    inside, outside = score[drawn.inside], score[drawn.outside]
-                    candidates = min(given.candidates, len(outside) + 1)
-                    yield f"{least}, {name}", Attack(found_first(inside, outside, candidates), auc(inside, outside))
+
+            def seen(rows: Tensor, arm: Arm = arm, images: Tensor = images, chance: Any = chance) -> Tensor:
+                return keys_of(arm, arm.task.augment({"image": images[rows]}, chance)["image"])
+
+            scores = {
+                f"{name}: {attack}": score
+                for name, bank in kinds.items()
+                for attack, score in prototype_attacks(keys, drawn, bank, chance).items()
+            }
+            scores["counts"] = count_attack(keys, seen, drawn, BankSettings(), given.rounds, chance)
+            for name, score in scores.items():
+                inside, outside = score[drawn.inside], score[drawn.outside]
+                candidates = min(given.candidates, len(outside) + 1)
+                yield name, Attack(found_first(inside, outside, candidates), auc(inside, outside))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -194,13 +228,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=SOURCES, default="phantom")
     parser.add_argument("--root", default="data", help="folder of the sets that are not the phantom")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--draws", type=int, default=20, help="hospitals drawn a seed")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--draws", type=int, default=50, help="hospitals drawn a seed")
     parser.add_argument("--patients", type=int, default=80, help="in training at each hospital")
+    parser.add_argument("--rounds", type=int, default=10, help="whose counts the attacker has")
     parser.add_argument("--pool", type=int, default=1500, help="patients of the phantom to draw from")
     parser.add_argument("--candidates", type=int, default=1000)
-    parser.add_argument("--min-cluster", type=int, nargs="*", default=[3, 5, 8, 10, 16])
+    parser.add_argument("--min-cluster", type=int, nargs="*", default=[5, 8, 12, 16])
     parser.add_argument("--size", type=int, default=28, help="of an image, in pixels a side")
     parser.add_argument("--cache", default="", help="folder for prepared images")
     parser.add_argument("--json", type=Path)

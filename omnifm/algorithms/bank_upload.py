@@ -13,14 +13,18 @@ from omnifm.algorithms.private_prototypes import private_prototypes
 from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
-from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
+from omnifm.spectral.adapter import SpectralAdapter
+from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, counted
 from omnifm.spectral.kmeans import spherical_k_means
+from omnifm.spectral.prototypes import fixed_prototypes
 from omnifm.training.trainer import Trainer
 from omnifm.utils.seeding import generator
 
 PREFIX = "bank"
 """The prefix of the bank upload in an upload's ``extra``."""
 _ONE = torch.ones(())
+_TOGETHER = 64
+"""So many images are read at a time."""
 
 
 class BankUpload(NamedTuple):
@@ -34,23 +38,38 @@ class BankUpload(NamedTuple):
 def make_bank_upload(
     trainer: Trainer, collector: TokenCollector, round_number: int, settings: BankSettings, rows: Tensor | None = None
 ) -> BankUpload:
-    """Return the prototypes of the spectral tokens of the last epoch, and its retrievals.
+    """Return the client's prototypes, and its retrievals of the last epoch.
 
-    In a private run they are those of all training images, with noise. ``rows`` ``(entries,)`` are the rows of the bank
-    that the client could retrieve from; by default all.
+    Prototypes of fixed keys are those of all training images, as they are, and of learned keys those of the last epoch;
+    in a private run both are of all training images, with noise. ``rows`` ``(entries,)`` are the rows of the bank that
+    the client could retrieve from; by default all.
     """
-    client = trainer.client
+    client, adapter = trainer.client, trainer.model.adapter
+    assert adapter is not None
     if trainer.private is not None:
         tokens, sizes, retrieved, counts = private_prototypes(trainer, trainer.private, round_number, settings)
     else:
-        stream = generator(trainer.seed, client.name, round_number, "prototypes")
-        tokens, sizes = spherical_k_means(
-            collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
-        )
-        retrieved, counts = torch.unique(collector.rows, return_counts=True)
+        if adapter.keys is not None:
+            tokens, sizes = fixed_prototypes(_keys(trainer, adapter), settings, client.train.patient_numbers)
+        else:
+            stream = generator(trainer.seed, client.name, round_number, "prototypes")
+            tokens, sizes = spherical_k_means(
+                collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
+            )
+        nearest = collector.rows[:, : counted(len(adapter.bank), adapter.settings.neighbours)]
+        retrieved, counts = torch.unique(nearest, return_counts=True)
     return BankUpload(
         Prototypes(client.name, client.group, tokens, sizes), retrieved if rows is None else rows[retrieved], counts
     )
+
+
+@torch.no_grad()
+def _keys(trainer: Trainer, adapter: SpectralAdapter) -> Tensor:
+    """Return the keys ``(n, token_dim)`` of the training images, on the CPU."""
+    train = trainer.client.train
+    places = torch.split(torch.arange(len(train)), _TOGETHER)
+    batches = (trainer.task.prepare_batch(train.batch(rows)) for rows in places)
+    return torch.cat([adapter.keys_of(batch["image"].to(trainer.device)).cpu() for batch in batches])
 
 
 def add_bank_upload(upload: Upload, bank_upload: BankUpload) -> Upload:

@@ -38,7 +38,7 @@ class TokenCollector:
 
     @property
     def rows(self) -> Tensor:
-        """The row of the client's bank of every retrieval ``(samples * neighbours,)`` int64, on the CPU."""
+        """The rows of the client's bank that each image retrieved, ``(samples, neighbours)`` int64, nearest first."""
         return torch.cat(self._rows).cpu()
 
     def _clear(self) -> None:
@@ -47,5 +47,5 @@ class TokenCollector:
     def _add(self, output: Output, batch: Batch) -> None:
         if output.adapter is not None:
             self._tokens.append(output.adapter.keys.detach())
-            self._rows.append(output.adapter.retrieved.flatten())
+            self._rows.append(output.adapter.retrieved)
             self._patients.append(batch[PATIENT])

@@ -29,7 +29,7 @@ from omnifm.engines.flower.deploy_settings import deploy_settings
 from omnifm.engines.flower.disclosure import Disclosure, at_hospital, disclose, refusals
 from omnifm.engines.flower.expected_upload import ImaginedData, size_and_spec
 from omnifm.engines.flower.messages import Reply
-from omnifm.engines.flower.policy import LEAVES_AS, prototype_sets
+from omnifm.engines.flower.policy import LEAVES_AS, exact_prototypes, prototype_sets
 from omnifm.federation.loop import sampled
 from omnifm.runs.arm import describe_data
 from omnifm.utils.errors import OmniFMError
@@ -145,11 +145,14 @@ def _prototypes(found: Disclosure) -> str:
     tokens = [(len(tokens), tokens.shape[-1]) for tokens, _ in prototype_sets(found.upload, found.kinds)]
     if not tokens:
         return ""
-    fewest = found.arm.experiment.bank.min_cluster
-    return (
+    experiment = found.arm.experiment
+    made = (
         f"at most {sum(count for count, _ in tokens)} prototypes of {tokens[0][1]} numbers, each the mean of what the "
-        f"network makes of the spectra of images of at least {fewest} patients"
+        f"network makes of the spectra of images of at least {experiment.bank.min_cluster} patients"
     )
+    if experiment.privacy.private:
+        return made
+    return f"{made}, {'exact' if exact_prototypes(experiment) else 'rounded, the same in every round'}"
 
 
 def _tensors(found: Disclosure) -> Iterator[str]:

@@ -167,6 +167,7 @@ POLICY: dict[str, str] = {
     "personal": "parts of the network that never leave, whatever the experiment says",
     "prototypes": "the most prototypes of a round",
     "min_cluster": "the fewest patients behind a prototype",
+    "exact_prototypes": "whether prototypes may leave without being rounded",
     "minimum_patients": "the fewest patients in its training data with which it takes part",
     "answer_patients": "the fewest training patients who must share an answer before its text leaves",
     "megabytes": "the largest message, either way",

@@ -23,6 +23,7 @@ class BankSettings:
     Attributes:
         prototypes: the most prototypes that a client offers in a round.
         min_cluster: the fewest patients behind a prototype.
+        rounded: whether prototypes of fixed keys are rounded before they leave, so that they tell less of one patient.
         capacity: the most entries that the bank holds.
         floor: how many entries each group keeps however rarely they are retrieved, as far as the capacity allows.
         client_floor: how many entries each client keeps, as far as the capacity allows; without any, its affinity to
@@ -35,7 +36,8 @@ class BankSettings:
     """
 
     prototypes: Count = 16
-    min_cluster: Count = 5
+    min_cluster: Count = 12
+    rounded: bool = True
     capacity: Count = 256
     floor: CountOrZero = 8
     client_floor: CountOrZero = 2
@@ -73,6 +75,14 @@ def retrieve(
         best = torch.cat([part.values for part in tops], dim=1).topk(k, dim=1).indices
         indices = torch.cat([part.indices + _CHUNK * place for place, part in enumerate(tops)], dim=1).gather(1, best)
     return entries[indices], indices
+
+
+def counted(entries: int, k: int) -> int:
+    """Return how many of the ``k`` prototypes that an image retrieves are counted, the nearest, in so large a bank.
+
+    At most a quarter of the bank: were it all, everybody would retrieve everybody, however unlike they are.
+    """
+    return min(k, max(1, entries // 4))
 
 
 def _nearest(tokens: Float[Tensor, "batch dim"], entries: Float[Tensor, "n dim"], k: int) -> torch.return_types.topk:

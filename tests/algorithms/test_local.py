@@ -59,10 +59,7 @@ def test_with_the_adapter_each_client_has_a_bank_of_its_own() -> None:
     assert bank.clients.names == ("MRI",)
     assert bank.groups.names == ("MRI",)
     assert int(bank.sizes.min()) >= arm.experiment.bank.min_cluster
-    # In the second round each of its 12 images asked for three entries, or for as many as there were.
-    first = play(arm, "MRI", 1)[1]
-    held = len(bank_from_state(first.memory, first.notes))
-    assert bank.frequency.sum().item() == 12 * min(3, held)
+    assert bank.frequency.sum().item() == 12, "in the second round, of so few entries the nearest is counted"
 
 
 def test_retrieval_is_from_the_own_bank() -> None:

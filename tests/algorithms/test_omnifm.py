@@ -110,7 +110,18 @@ def test_retrieval_counts_add_up(uploads: list[Upload]) -> None:
         rows, counts = upload.extra["bank/rows"], upload.extra["bank/counts"]
         assert set(rows.tolist()) <= set(range(len(BANK)))
         assert int(counts.min()) > 0
-        assert int(counts.sum()) == upload.samples * NEIGHBOURS
+        assert int(counts.sum()) == upload.samples, "of seven entries, the nearest is counted"
+
+
+@pytest.mark.parametrize("keys", ["fixed", "learned"])
+def test_only_prototypes_of_fixed_keys_are_the_same_in_every_round_and_run(keys: str) -> None:
+    arm = small_arm("omnifm", omnifm={}, adapter={"keys": keys})
+    first = arm.algorithm.broadcast(arm.start().server)
+    elsewhere = replace(arm.runtime, seed=arm.runtime.seed + 1)
+    one, _ = arm.runtime.update(first, "CT-1", ClientState())
+    two, _ = elsewhere.update(replace(first, round=7), "CT-1", ClientState())
+    assert not same(one.change, two.change), "the round and the seed decide how it trains"
+    assert torch.equal(one.extra["bank/prototypes"], two.extra["bank/prototypes"]) == (keys == "fixed")
 
 
 def test_server_side_retrieval_gives_the_same_prototypes(arm: Arm) -> None:

@@ -25,7 +25,8 @@ def dataset() -> FederatedDataset:
 
 
 def arm_of(dataset: FederatedDataset, **changes: Any) -> Arm:
-    settings = {"federation": {"rounds": 4, "evaluate_every": 4}, "omnifm": {}, **changes}
+    bank = {"prototypes": 3, "min_cluster": 4, "rounded": False}  # eight numbers are too few to be rounded
+    settings = {"federation": {"rounds": 4, "evaluate_every": 4}, "omnifm": {}, "bank": bank, **changes}
     return small_arm("omnifm", dataset, **settings)
 
 

@@ -89,7 +89,9 @@ def test_sizes_and_rounds_are_said(tmp_path: Path) -> None:
 def test_who_is_behind_a_prototype_is_said(tmp_path: Path) -> None:
     page = show(write(tmp_path, algorithm="omnifm", bank={"min_cluster": 7, "prototypes": 11}))
     assert "at most 11 prototypes of 64 numbers" in page
-    assert "images of at least 7 patients" in page
+    assert "images of at least 7 patients, rounded, the same in every round" in page
+    exact = show(write(tmp_path, algorithm="omnifm", bank={"rounded": False}))
+    assert "images of at least 12 patients, exact" in exact
     assert "leave only in rounds in which the hospital is in a circle" in page
     assert "what share of the weights that it received it has started from" in page
     assert "prototypes of" not in show(write(tmp_path))

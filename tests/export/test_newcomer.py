@@ -25,8 +25,9 @@ def dataset() -> FederatedDataset:
 
 
 def arm_of(dataset: FederatedDataset, **omnifm: Any) -> Arm:
+    bank = {"prototypes": 3, "min_cluster": 4, "rounded": False}  # eight numbers are too few to be rounded
     settings = {"federation": {"rounds": 4, "evaluate_every": 4}, "omnifm": {"personal": ["statistics"], **omnifm}}
-    return small_arm("omnifm", dataset, **settings)
+    return small_arm("omnifm", dataset, bank=bank, **settings)
 
 
 @pytest.fixture(scope="module")

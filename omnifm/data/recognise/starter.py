@@ -22,7 +22,7 @@ MANIFEST = "manifest.csv"
 CLIENTS = 3
 """So many clients, where there are patients enough and neither hospitals nor modalities divide the images."""
 
-USUAL_CLUSTER = 5
+USUAL_CLUSTER = 12
 """So many patients are behind a prototype at least, where ``bank.min_cluster`` is not set."""
 _PATHS = ("image", "mask", "pair")
 _LOOKED_AT = 16

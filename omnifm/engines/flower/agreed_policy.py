@@ -16,6 +16,7 @@ from omnifm.engines.flower.policy import (
     FLOORS,
     algorithm_asked_for,
     algorithm_names,
+    exact_prototypes,
     local_epochs,
     outside_names,
     setting_of,
@@ -49,6 +50,7 @@ def agreed_policy(plan: Plan) -> ClientPolicy:
         "secure_aggregation": "required" if all(summed) else "allowed",
         "secure_threshold": min(one.privacy.secure_threshold for one in arms) if all(summed) else LEAST_IN_SUM,
     }
+    known |= {"exact_prototypes": any(exact_prototypes(one) for one in arms)}
     known |= _agreed_privacy(arms)
     rounds = sum(one.federation.rounds + 1 for one in arms)
     values: dict[str, Any] = {

@@ -30,13 +30,14 @@ class ClientPolicy:
     and ``token_dim`` bound the settings of the adapter, so that a token is no copy of a spectrum.
 
     What leaves: ``upload`` names the kinds, ``personal`` the parts of the network that never do; ``prototypes`` is the
-    most of them in a round, and ``min_cluster`` how many patients at least each stands for; ``minimum_patients`` is how
-    many must be in the training data, so that an upload does not reveal a few; ``answer_patients`` how many training
-    patients must have an answer to a question before its text is shared; ``megabytes`` the largest size of a message,
-    either way. With ``secure_aggregation = "required"`` no upload leaves by itself, but in sums; over how many
-    hospitals a secure sum must be at least says ``secure_threshold``. With ``max_epsilon`` above 0, only private runs
-    are answered, with a delta of at most ``max_delta``, and all of them together may cost a patient ``max_epsilon`` at
-    ``max_delta``, for good.
+    most of them in a round, ``min_cluster`` how many patients at least each stands for; ``exact_prototypes`` permits
+    those that are not rounded, such as those of learned keys; ``minimum_patients`` is how many must be in the training
+    data, so that an upload does not reveal a few; ``answer_patients`` how many training patients must have an answer to
+    a question before its text is shared; ``megabytes`` the largest size of a message, either way. With
+    ``secure_aggregation = "required"`` no upload leaves by itself, but in sums; over how many hospitals a secure sum
+    must be at least says ``secure_threshold``. With ``max_epsilon`` above 0, only private runs are answered, with a
+    delta of at most ``max_delta``, and all of them together may cost a patient ``max_epsilon`` at ``max_delta``, for
+    good.
     """
 
     tasks: Some[Annotated[str, OneOf(tasks.TASKS, ANY)]]
@@ -56,6 +57,7 @@ class ClientPolicy:
     personal: tuple[Text, ...] = ()
     prototypes: Count = 16
     min_cluster: Count = 5
+    exact_prototypes: bool = False
     minimum_patients: Count = 10
     answer_patients: Count = 5
     megabytes: Positive = 1000.0

@@ -19,6 +19,7 @@ from omnifm.config.experiment import Experiment
 from omnifm.core.records import Upload
 from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
 from omnifm.privacy.settings import PrivacySettings
+from omnifm.runs.arm_algorithm import adapter_settings, adapter_wanted
 from omnifm.training.model import PART_WORDS, FederatedModel, is_part
 from omnifm.utils.errors import ExperimentError
 
@@ -64,6 +65,11 @@ def reasons_against_experiment(policy: ClientPolicy, experiment: Experiment) -> 
         asked, bound = setting_of(experiment, setting), getattr(policy, key)
         if asked < bound if setting in FLOORS else asked > bound:
             yield f"{setting} = {asked} is {'less' if asked < bound else 'more'} than policy.{key} = {bound}."
+    if exact_prototypes(experiment) and not policy.exact_prototypes:
+        yield (
+            "Prototypes leave rounded, or not at all (policy.exact_prototypes = false): the experiment asks for exact "
+            "ones, by bank.rounded = false or by learned keys (adapter.keys, omnifm.variant)."
+        )
     yield from _against_privacy(policy, experiment.privacy)
     if 0 < policy.epochs < (epochs := local_epochs(experiment)):
         yield f"{epochs} passes over the training data a round are more than policy.epochs = {policy.epochs}."
@@ -81,6 +87,15 @@ def _against_privacy(policy: ClientPolicy, privacy: PrivacySettings) -> Iterator
         yield f"The run promises no differential privacy; policy.max_epsilon = {policy.max_epsilon:g} asks for it."
     elif privacy.delta > policy.max_delta:
         yield f"privacy.delta = {privacy.delta:g} is more than policy.max_delta = {policy.max_delta:g}."
+
+
+def exact_prototypes(experiment: Experiment) -> bool:
+    """Tell whether an experiment has prototypes leave that are neither rounded nor noised."""
+    algorithm = algorithm_asked_for(experiment)
+    leave = algorithm.offers_prototypes and "everything" not in algorithm.personal
+    if not leave or not adapter_wanted(experiment, algorithm) or experiment.privacy.private:
+        return False
+    return not experiment.bank.rounded or adapter_settings(experiment, algorithm).keys == "learned"
 
 
 def algorithm_asked_for(experiment: Experiment) -> Algorithm:

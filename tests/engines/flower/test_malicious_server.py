@@ -101,7 +101,9 @@ def test_parts_that_the_policy_names_by_their_kind_are_no_others(tmp_path: Path,
         ({"training": {"batch_size": 64}}, "policy.batch_size = 4"),
         ({"algorithm": "fedrep", "fedrep": {"head_epochs": 40}}, "The algorithm 'fedrep' is not permitted"),
         ({"algorithm": "omnifm", "omnifm": {"base": "ditto"}}, "The algorithm 'ditto' is not permitted"),
-        ({"omnifm": {"variant": "paper"}}, "never leaves"),
+        ({"bank": {"rounded": False}}, "policy.exact_prototypes = false"),
+        ({"adapter": {"keys": "learned"}}, "policy.exact_prototypes = false"),
+        ({"omnifm": {"variant": "paper"}}, "policy.exact_prototypes = false"),
         ({"omnifm": {"personal": [], "circle": []}}, "never leaves"),
     ],
     ids=str,
@@ -368,4 +370,5 @@ def test_the_policy_is_written_as_toml(tmp_path: Path) -> None:
     assert (policy["tasks"], policy["algorithms"]) == (["classification"], ["omnifm", "fedavg"])
     assert (policy["epochs"], policy["prototypes"], policy["min_cluster"]) == (1, 2, 5)
     assert (policy["upload"], policy["personal"]) == (["weights", "prototypes"], ["statistics"])
+    assert policy["exact_prototypes"] is False
     assert policy["rounds_a_day"] == 2 * (visit.experiment.federation.rounds + 1)
