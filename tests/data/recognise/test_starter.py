@@ -90,7 +90,7 @@ def test_small_clients_have_prototypes_too(tmp_path: Path) -> None:
     assert small.experiment["bank"] == {"min_cluster": 4}
     assert any("A prototype is of 4 patient(s) or more" in sentence for sentence in small.chosen)
     assert make_plan(small.experiment).arms["omnifm"].bank.min_cluster == 4
-    large = made(tmp_path / "b", label=list("ab") * 18, modality=["CT"] * 36)
+    large = made(tmp_path / "b", label=list("ab") * 36, modality=["CT"] * 72)
     assert "bank" not in large.experiment
     repeated = made(tmp_path / "c", label=list("ab") * 18, modality=["CT"] * 36, patient=[n // 3 for n in range(36)])
     assert repeated.experiment["bank"] == {"min_cluster": 2}, "patients count, and not images"

@@ -104,7 +104,7 @@ def test_parts_that_the_policy_names_by_their_kind_are_no_others(tmp_path: Path,
         ({"bank": {"rounded": False}}, "policy.exact_prototypes = false"),
         ({"adapter": {"keys": "learned"}}, "policy.exact_prototypes = false"),
         ({"omnifm": {"variant": "paper"}}, "policy.exact_prototypes = false"),
-        ({"omnifm": {"personal": [], "circle": []}}, "never leaves"),
+        ({"omnifm": {"personal": [], "circle": []}, "adapter": {"keys": "fixed"}}, "never leaves"),
     ],
     ids=str,
 )
@@ -314,7 +314,7 @@ def test_the_finished_upload_is_checked_whatever_was_asked(tmp_path: Path, monke
         return real(tokens, clusters, stream, 1, **more)
 
     visit = Bound(tmp_path, min_cluster=7)
-    monkeypatch.setattr("omnifm.algorithms.bank_upload.spherical_k_means", careless)
+    monkeypatch.setattr("omnifm.spectral.prototypes.spherical_k_means", careless)
     visit.experiment = replace(visit.experiment, bank=replace(visit.experiment.bank, min_cluster=7))
     refused(visit.train(), "A prototype of fewer than policy.min_cluster = 7 patients does not leave")
 
