@@ -14,24 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import torch
+from forged_uploads import Forge, Poisoned, a_little_more, boosted, deviations_off, forged, gaussian, scaling, sign_flip
 from torch import Tensor
 
 from omnifm.config.experiment import make_experiment
 from omnifm.core.records import Broadcast, Upload
-from omnifm.core.tensors import Tensors
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.data.subset import ClientData, Subset
-from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import make_arm
 from omnifm.utils.errors import NonFiniteLossError
-from omnifm.utils.seeding import derive_seed
 
 HOSPITALS, MALICIOUS = 8, 2
 RULES: dict[str, dict[str, Any]] = {
@@ -44,41 +42,13 @@ RULES: dict[str, dict[str, Any]] = {
     "geometric-median": {"rule": "geometric-median"},
     "centred-clipping": {"rule": "centred-clipping"},
 }
-Forge = Callable[[Sequence[Tensor], Tensor, torch.Generator], Tensor]
-"""What a malicious hospital sends for a tensor: of the honest ones, its own, and a generator."""
-
-
-def sign_flip(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
-    return -5 * own
-
-
-def scaling(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
-    return -30 * own
-
-
-def gaussian(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
-    return torch.randn(own.shape, generator=chance)
-
-
-def boosted(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
-    return 5 * own
 
 
 def a_little(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
     """As far from the mean as some of the honest are: Baruch et al., A Little Is Enough, NeurIPS 2019."""
     needed = HOSPITALS // 2 + 1 - MALICIOUS
     z = NormalDist().inv_cdf((HOSPITALS - MALICIOUS - needed) / (HOSPITALS - MALICIOUS))
-    return _deviations_off(honest, max(z, 0.3))
-
-
-def a_little_more(honest: Sequence[Tensor], own: Tensor, chance: torch.Generator) -> Tensor:
-    """The same, as far as that paper goes where it is not bound by the number of hospitals."""
-    return _deviations_off(honest, 1.5)
-
-
-def _deviations_off(honest: Sequence[Tensor], deviations: float) -> Tensor:
-    stacked = torch.stack(list(honest))
-    return stacked.mean(dim=0) - deviations * stacked.std(dim=0)
+    return deviations_off(honest, max(z, 0.3))
 
 
 ATTACKS: dict[str, Forge | None] = {
@@ -94,35 +64,19 @@ ATTACKS: dict[str, Forge | None] = {
 WRONG_LABELS = ("label flip", "boosted labels")
 
 
-class Poisoned(InProcess):
-    """An engine in which some hospitals send what an attack makes of their uploads."""
+class Attacked(Poisoned):
+    """An engine in which some hospitals send what an attack makes of all tensors of their uploads."""
 
     attack: Forge | None = None
-    malicious: frozenset[str] = frozenset()
-    seed = 0
 
-    def update(self, broadcast: Broadcast, clients: Sequence[str], *messages: Any, **named: Any) -> Iterator[Upload]:
-        """Train all, and forge."""
-        uploads = list(super().update(broadcast, clients, *messages, **named))
-        honest = [upload for upload in uploads if upload.client not in self.malicious]
-        for upload in uploads:
-            if self.attack is None or upload.client not in self.malicious:
-                yield upload
-                continue
-            chance = torch.Generator().manual_seed(derive_seed(self.seed, "attack", upload.client, broadcast.round))
-            change = self._forged(upload.change, [one.change for one in honest], chance)
-            yield replace(
-                upload, change=change, extra=self._forged(upload.extra, [one.extra for one in honest], chance)
-            )
-
-    def _forged(self, own: Tensors, honest: Sequence[Tensors], chance: torch.Generator) -> Tensors:
-        assert self.attack is not None
-        return {
-            name: self.attack([part[name] for part in honest if name in part] or [value], value, chance)
-            if value.is_floating_point()
-            else value
-            for name, value in own.items()
-        }
+    def lie(self, upload: Upload, honest: Sequence[Upload], received: Broadcast, chance: torch.Generator) -> Upload:
+        """Forge the change, and what an algorithm sends beside it."""
+        if self.attack is None:
+            return upload
+        change = forged(self.attack, upload.change, [one.change for one in honest], chance)
+        return replace(
+            upload, change=change, extra=forged(self.attack, upload.extra, [one.extra for one in honest], chance)
+        )
 
 
 def with_wrong_labels(client: ClientData) -> ClientData:
@@ -158,7 +112,7 @@ def accuracy(rule: str, attack: str, seed: int, given: argparse.Namespace) -> fl
         dataset = FederatedDataset(clients, dataset.label_names, dataset.vocabulary)
     arm = make_arm(experiment, dataset)
     honest = [client.name for client in dataset.clients[:-MALICIOUS]]
-    engine = Poisoned(arm.runtime)
+    engine = Attacked(arm.runtime)
     engine.attack, engine.malicious, engine.seed = ATTACKS[attack], malicious, seed
     with engine:
         try:

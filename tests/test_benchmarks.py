@@ -160,6 +160,24 @@ def test_attacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_bank_attacks(tmp_path: Path) -> None:
+    out, small = tmp_path / "bank.jsonl", ["--seeds", 1, "--rounds", 3, "--patients", 60, "--size", 16]
+    chosen = ["--cache", tmp_path, "--study", "bank", "--attack", "capture, -5 x", "--out", out]
+    shown = []
+    for _ in range(2):
+        outcome = played(BENCHMARKS / "bank_attacks.py", tmp_path, *small, *chosen)
+        assert outcome.status == 0, outcome.text
+        shown.append(outcome.text)
+    assert shown[0] == shown[1]  # and nothing was run again
+    assert "| capture, -5 x | 2 | `median` |" in shown[0]
+    alone, *attacked = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert alone["accuracy"].keys() == {f"{kind}-{number}" for kind in ("T2", "FLAIR") for number in (1, 2, 3)}
+    assert [line["malicious"] for line in attacked] == [1, 1, 2, 2]
+    assert all(0 < line["retrieved"] < 1 and len(line["right"]) == 3 for line in attacked)
+    assert [line["joined"][-1] for line in attacked[2:]] == [1, 1]  # two copies are as near to images as the originals
+
+
+@pytest.mark.slow
 def test_image_cache(tmp_path: Path) -> None:
     found = figures(tmp_path, "image_cache", "--images", 30, "--decoded", 10, "--size", 32)
     assert all(found[step]["ms"] > 0 and found[step]["peak"] >= found[step]["start"] for step in ("decode", "cached"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 
 DECAY = 0.95
 """Weight of a report relative to the next one of the same client."""
@@ -13,8 +14,9 @@ ENOUGH, SURE = 8.0, 10.5
 comparisons, each of which is reported for five rounds. Comparisons on a few dozen validation images are noisy: fewer
 have divided circles of great use."""
 USEFUL, USELESS = 0.4, 0.15
-"""A circle divides if its members accept less than the first on average; a member that accepts less than the second
-leaves it. Members of useful circles accept ½ or more most of the time, and hardly anything in one of no use."""
+"""A circle divides if its members accept less than the first, on average and in the median: a few that say that they
+accept nothing divide no circle of others. A member that accepts less than the second leaves it. Members of useful
+circles accept ½ or more most of the time, and hardly anything in one of no use."""
 _BEYOND, _SHARPEST = 1.5, 64.0
 
 MeanAffinity = Callable[[], Mapping[str, float]]
@@ -53,7 +55,7 @@ class Trust:
         if len(known) < len(members) / 2:
             return self
         mean = {name: total / weight for name, (total, weight) in known.items()}
-        useless = sum(mean.values()) / len(mean) < USEFUL
+        useless = max(sum(mean.values()) / len(mean), median(mean.values())) < USEFUL
         sure = {name for name, share in mean.items() if share < USELESS and known[name][1] >= SURE}
         leaving = set(members) if useless else sure
         if not leaving:

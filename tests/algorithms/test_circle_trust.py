@@ -55,6 +55,14 @@ def test_one_that_takes_nothing_for_three_comparisons_leaves_alone() -> None:
     assert trust.accepted.keys() == {"a", "b"}
 
 
+def test_one_that_says_it_takes_nothing_divides_no_circle_of_others() -> None:
+    near, shares = pairs(ab=0.8, ac=0.8, bc=0.8), {"a": 0.5, "b": 0.5, "c": 0.0}
+    for rounds, leaving in ((10, set()), (15, {"c"})):
+        assert after(rounds, **shares).judged(["a", "b", "c"], near, ALIKE).sharp.keys() == leaving
+    useless = after(10, a=0.5, b=0.2, c=0.0).judged(["a", "b", "c"], near, ALIKE)
+    assert useless.sharp.keys() == {"a", "b", "c"}
+
+
 def test_nobody_is_judged_on_a_few_reports_or_by_a_few_members() -> None:
     few = after(9, a=0.0, b=0.0)
     assert few.judged(["a", "b"], pairs(ab=0.8), ALIKE) is few
