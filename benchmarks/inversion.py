@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=32, help="of an image, in pixels a side, 25 to 32")
-    parser.add_argument("--patients", type=int, default=40, help="under attack")
+    parser.add_argument("--patients", type=int, default=40, help="under attack; 12 or more, or there is no prototype")
     parser.add_argument("--known", type=int, default=1000, help="images that the attacker has")
     parser.add_argument("--candidates", type=int, default=100)
     parser.add_argument("--tries", type=int, default=6, help="patients whose gradients are inverted in small groups")

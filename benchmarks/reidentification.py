@@ -40,7 +40,7 @@ from omnifm.config.experiment import make_experiment
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.data.subset import ClientData, Subset
 from omnifm.runs.arm import Arm, make_arm
-from omnifm.spectral.bank import BankSettings, counted, retrieve
+from omnifm.spectral.bank import BankSettings, counted_of, retrieve
 from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.spectral.prototypes import fixed_prototypes
 
@@ -184,7 +184,7 @@ def count_attack(
 
 def retrieved(keys: Tensor, entries: Tensor) -> Tensor:
     """Return for each key which entries are counted: ``(keys, entries)``, ones and zeros."""
-    rows = retrieve(keys, entries, counted(len(entries), 8))[1]
+    rows = retrieve(keys, entries, counted_of(len(entries), 8))[1]
     return F.one_hot(rows, len(entries)).sum(dim=1).float()
 
 

@@ -107,8 +107,8 @@ def test_gradient_of_one_patient_tells_more_than_the_mean_image(material: Materi
 
 
 def test_benchmark(material: Material, cache: Path, tmp_path: Path) -> None:
-    pixels, patients, known, candidates = material.sizes
-    drawn = ("--size", pixels, "--patients", patients, "--known", known, "--candidates", candidates, "--cache", cache)
+    pixels, _, known, candidates = material.sizes
+    drawn = ("--size", pixels, "--patients", 12, "--known", known, "--candidates", candidates, "--cache", cache)
     few = ("--only", "spectra", "--only", "prototypes", "--seeds", 1, "--epochs", 2)
     written = ("--json", tmp_path / "found.json", "--draw", tmp_path / "sheet.png")
     outcome = played(BENCHMARK, tmp_path, *drawn, *few, *written)

@@ -14,7 +14,7 @@ from omnifm.algorithms.token_collector import TokenCollector
 from omnifm.core.records import Upload
 from omnifm.core.tensors import Tensors, add_prefix, strip_prefix
 from omnifm.spectral.adapter import SpectralAdapter
-from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, counted
+from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes, counted_of
 from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.spectral.prototypes import fixed_prototypes
 from omnifm.training.trainer import Trainer
@@ -56,7 +56,7 @@ def make_bank_upload(
             tokens, sizes = spherical_k_means(
                 collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
             )
-        nearest = collector.rows[:, : counted(len(adapter.bank), adapter.settings.neighbours)]
+        nearest = collector.rows[:, : counted_of(len(adapter.bank), adapter.settings.neighbours)]
         retrieved, counts = torch.unique(nearest, return_counts=True)
     return BankUpload(
         Prototypes(client.name, client.group, tokens, sizes), retrieved if rows is None else rows[retrieved], counts

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from omnifm.spectral.bank import BankSettings, counted, retrieve
+from omnifm.spectral.bank import BankSettings, counted_of, retrieve
 from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.training.private import PrivateRound, Release, rows_by_patient
 from omnifm.training.trainer import Trainer
@@ -50,7 +50,7 @@ def private_prototypes(
     if len(bank) > settings.prototypes:
         stream = generator(trainer.seed, trainer.client.name, round_number, "prototypes")
         anchors, _ = spherical_k_means(bank, settings.prototypes, stream, min_cluster=1)
-    neighbours = counted(len(bank), adapter.settings.neighbours) if adapter.settings.retrieval and len(bank) else 0
+    neighbours = counted_of(len(bank), adapter.settings.neighbours) if adapter.settings.retrieval and len(bank) else 0
     sums = torch.zeros(max(1, len(anchors)), dim, dtype=torch.float64)
     hits = torch.zeros(len(bank), dtype=torch.float64)
     train = trainer.client.train

@@ -77,7 +77,7 @@ def retrieve(
     return entries[indices], indices
 
 
-def counted(entries: int, k: int) -> int:
+def counted_of(entries: int, k: int) -> int:
     """Return how many of the ``k`` prototypes that an image retrieves are counted, the nearest, in so large a bank.
 
     At most a quarter of the bank: were it all, everybody would retrieve everybody, however unlike they are.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import random_units
 
-from omnifm.spectral.bank import BankSettings, counted
+from omnifm.spectral.bank import BankSettings, counted_of
 from omnifm.spectral.prototypes import fixed_prototypes, rounded
 
 SETTINGS = BankSettings(prototypes=6, min_cluster=5)
@@ -58,4 +58,4 @@ def test_a_small_change_mostly_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize(("entries", "number"), [(0, 1), (3, 1), (8, 2), (20, 5), (35, 8), (250, 8)])
 def test_at_most_a_quarter_of_a_bank_is_counted(entries: int, number: int) -> None:
-    assert counted(entries, 8) == number
+    assert counted_of(entries, 8) == number
