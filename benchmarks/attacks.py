@@ -12,16 +12,18 @@ of JSON a run is added to FILE; what stands there already is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import torch
 from forged_uploads import Forge, Poisoned, a_little_more, boosted, deviations_off, forged, gaussian, scaling, sign_flip
+from resumable import Line, ResumableResults
 from torch import Tensor
 
 from omnifm.config.experiment import make_experiment
@@ -86,7 +88,7 @@ def with_wrong_labels(client: ClientData) -> ClientData:
     return replace(client, train=Subset(fields, client.train.patients))
 
 
-def accuracy(rule: str, attack: str, seed: int, given: argparse.Namespace) -> float | None:
+def measured(rule: str, attack: str, seed: int, given: argparse.Namespace) -> Line:
     """Return the mean accuracy at the honest hospitals, or None where the run ends in losses that are not finite."""
     source = {"kind": "phantom", "modalities": ["FLAIR"], "hospitals": HOSPITALS, "patients": given.patients}
     experiment = make_experiment(
@@ -118,14 +120,14 @@ def accuracy(rule: str, attack: str, seed: int, given: argparse.Namespace) -> fl
         try:
             server = arm.federation(engine).run(arm.start()).server
         except NonFiniteLossError:
-            return None
+            return {"accuracy": None}
         sent = arm.algorithm.broadcast(server)
         messages = {name: arm.algorithm.message(server, name) for name in honest}
         scores = engine.evaluate(sent, honest, "test", "before_local_training", messages)
-        return statistics.mean(found.numbers["accuracy"] for _, found in scores)
+        return {"accuracy": statistics.mean(found.numbers["accuracy"] for _, found in scores)}
 
 
-def table(lines: Sequence[dict[str, Any]], attacks: Sequence[str], rules: Sequence[str]) -> Iterator[str]:
+def table(lines: Sequence[Line], attacks: Sequence[str], rules: Sequence[str]) -> Iterator[str]:
     """Yield the lines of a table: the mean over seeds, and the share of what the mean reaches without an attack."""
     yield f"| rule | {' | '.join(attacks)} |"
     yield f"| --- |{' ---: |' * len(attacks)}"
@@ -161,18 +163,11 @@ def main() -> None:
     given = parser.parse_args()
     attacks, rules = given.attack or list(ATTACKS), given.rule or list(RULES)
     budget = {key: getattr(given, key) for key in ("algorithm", "rounds", "patients", "size")}
-    lines = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    lines = [line for line in lines if line["budget"] == budget]
-    for seed in range(given.seeds):
-        for rule in rules:
-            for attack in attacks:
-                about = {"rule": rule, "attack": attack, "seed": seed, "budget": budget}
-                if any(about.items() <= line.items() for line in lines):
-                    continue
-                lines.append({**about, "accuracy": accuracy(rule, attack, seed, given)})
-                with given.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
-    print("\n".join(table([line for line in lines if line["seed"] < given.seeds], attacks, rules)))
+    results = ResumableResults(given.out, budget)
+    for seed, rule, attack in product(range(given.seeds), rules, attacks):
+        about = {"rule": rule, "attack": attack, "seed": seed}
+        results.add(about, partial(measured, rule, attack, seed, given))
+    print("\n".join(table([line for line in results.lines if line["seed"] < given.seeds], attacks, rules)))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ One hospital of the phantom (FLAIR) trains OmniFM, without privacy and with it. 
 upload, the weights, and images of candidates, of whom one or half were in training. Told is, against chance:
 
 - *re-identification* from prototypes: of one trained patient and other candidates, which is nearest to a prototype? How
-  often it is the patient, in multiples of chance, for prototypes over at least five patients (the default), for single
-  tokens (which no policy permits), and with noise; ``reidentification.py`` measures it more closely;
+  often it is the patient, in multiples of chance, for prototypes of learned keys over at least five patients, for
+  single tokens (which no policy permits), and with noise; ``reidentification.py`` measures it more closely;
 - *membership*: the area under the ROC curve of the distance to the nearest prototype, and of the loss of the uploaded
   weights, for trained patients against others;
 - *inversion of a gradient*: the change of the linear head after one step on one patient, of four and of sixteen gives
@@ -175,7 +175,7 @@ def main() -> None:
     single = {"bank": {"prototypes": 10_000, "min_cluster": 1}}
     told(from_uploads(given, 0.0, "single tokens", **single))
     for epsilon in given.epsilon:
-        told(from_uploads(given, epsilon, "prototypes of five or more"))
+        told(from_uploads(given, epsilon, "prototypes of five or more", bank={"min_cluster": 5}))
         for together in (1, 4, 16):
             told(from_gradients(given, epsilon, together, given.tries))
     if given.json:

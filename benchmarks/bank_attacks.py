@@ -19,15 +19,16 @@ retrieve. A line of JSON a run is added to FILE; what stands there already is no
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from bank_lies import ATTACKED, BANK, CIRCLE, MALICIOUS, BankAttack, BankAttacked, Seen, group_of
+from bank_lies import ATTACKED, BANK, CIRCLE, MALICIOUS, STUDIES, BankAttack, BankAttacked, Seen, group_of
+from resumable import Line, ResumableResults
 
 from omnifm.config.experiment import make_experiment
 from omnifm.data.federated_dataset import load_dataset
@@ -35,7 +36,6 @@ from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import make_arm
 from omnifm.utils.errors import NonFiniteLossError
 
-STUDIES = {"bank": BANK, "circle": CIRCLE}
 RULES = ("mean", "median", "geometric-median", "centred-clipping")
 """The rules that act within circles; of three hospitals the trimmed mean is the median."""
 ACCEPTANCE: dict[str, dict[str, Any]] = {
@@ -43,7 +43,6 @@ ACCEPTANCE: dict[str, dict[str, Any]] = {
     "every 5": {"acceptance": "on"},
     "every round": {"acceptance": "on", "acceptance_every": 1},
 }
-Line = dict[str, Any]
 
 
 def wanted(study: str, attacks: Sequence[str]) -> Iterator[Line]:
@@ -185,17 +184,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bank_attacks.jsonl"))
     given = parser.parse_args()
     budget = {key: getattr(given, key) for key in ("rounds", "patients", "size")}
-    lines = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    for seed in range(given.seeds):
-        for study in given.study or STUDIES:
-            for one in wanted(study, given.attack or [*BANK, *CIRCLE]):
-                about = {**one, "seed": seed, "budget": budget}
-                if select(lines, **about):
-                    continue
-                lines.append({**about, **measured(one, seed, given)})
-                with given.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
-    lines = [line for line in select(lines, budget=budget) if line["seed"] < given.seeds]
+    results = ResumableResults(given.out, budget)
+    for seed, study in product(range(given.seeds), given.study or STUDIES):
+        for one in wanted(study, given.attack or [*BANK, *CIRCLE]):
+            results.add({**one, "seed": seed}, partial(measured, one, seed, given))
+    lines = [line for line in results.lines if line["seed"] < given.seeds]
     for study, table in (("bank", bank_table), ("circle", circle_table)):
         if not given.study or study in given.study:
             print("\n".join(table(lines)), end="\n\n")

@@ -13,13 +13,16 @@ validation images (``--split validation``) of another seed, at epsilon 3.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
+
+from resumable import ResumableResults
 
 from omnifm.config.experiment import Experiment, make_experiment
 from omnifm.data.federated_dataset import load_dataset
@@ -27,12 +30,7 @@ from omnifm.engines.in_process import InProcess
 from omnifm.runs.arm import make_arm
 
 TASKS: dict[str, dict[str, Any]] = {
-    "classification": {
-        "kind": "phantom",
-        "network": {"width": 8, "norm": "group"},
-        "rate": 0.1,
-        "private_rate": 0.1,
-    },
+    "classification": {"kind": "phantom", "network": {"width": 8, "norm": "group"}, "rate": 0.1, "private_rate": 0.1},
     "segmentation": {
         "kind": "phantom_regions",
         "network": {"width": 8, "depth": 2, "norm": "group"},
@@ -40,20 +38,12 @@ TASKS: dict[str, dict[str, Any]] = {
         "private_rate": 0.3,
     },
 }
-METRICS = {
-    "classification": "accuracy, five classes",
-    "segmentation": "Dice",
-}
+METRICS = {"classification": "accuracy, five classes", "segmentation": "Dice"}
 
 
 def make_study(task: str, epsilon: float, seed: int, given: argparse.Namespace) -> Experiment:
     about = TASKS[task]
-    source = {
-        "kind": about["kind"],
-        "modalities": ["FLAIR"],
-        "hospitals": given.hospitals,
-        "patients": given.patients,
-    }
+    source = {"kind": about["kind"], "modalities": ["FLAIR"], "hospitals": given.hospitals, "patients": given.patients}
     privacy = {"epsilon": epsilon, "sampling": given.sampling} if epsilon else {}
     return make_experiment(
         {
@@ -155,20 +145,14 @@ def main() -> None:
     epsilons = given.epsilon or [0.0, 8.0, 3.0, 1.0]
     keys = ("rounds", "epochs", "patients", "hospitals", "size", "sampling", "rate", "split")
     budget = {key: getattr(given, key) for key in keys}
-    lines = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
-    lines = [line for line in lines if line["budget"] == budget]
-    for seed in range(given.first_seed, given.first_seed + given.seeds):
-        for task in given.task or TASKS:
-            for epsilon in epsilons:
-                about = {"task": task, "epsilon": epsilon, "seed": seed, "budget": budget}
-                if any(about.items() <= line.items() for line in lines):
-                    continue
-                lines.append({**about, **measured(task, epsilon, seed, given)})
-                with given.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
-    print("\n".join(table(lines, epsilons)))
+    results = ResumableResults(given.out, budget)
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    for seed, task, epsilon in product(seeds, given.task or TASKS, epsilons):
+        about = {"task": task, "epsilon": epsilon, "seed": seed}
+        results.add(about, partial(measured, task, epsilon, seed, given))
+    print("\n".join(table(results.lines, epsilons)))
     if given.draw:
-        draw(lines, given.draw)
+        draw(results.lines, given.draw)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from omnifm.config.experiment import make_experiment
 from omnifm.data.federated_dataset import FederatedDataset, load_dataset
 from omnifm.data.subset import ClientData, Subset
 from omnifm.runs.arm import Arm, make_arm
+from omnifm.spectral.adapter import AdapterSettings
 from omnifm.spectral.bank import BankSettings, counted_of, retrieve
 from omnifm.spectral.kmeans import spherical_k_means
 from omnifm.spectral.prototypes import fixed_prototypes
@@ -105,8 +106,13 @@ def load(data: str, given: argparse.Namespace, seed: int) -> tuple[Arm, Federate
 def first_images(client: ClientData) -> Tensor:
     """Return the first image of each patient."""
     whole = Subset.joined([client.train, client.validation, client.test])
-    first = {patient: place for place, patient in reversed(list(enumerate(whole.patients)))}
-    return whole.column("image")[sorted(first.values())]
+    return whole.column("image")[first_rows(whole.patients)]
+
+
+def first_rows(patients: Sequence[str]) -> Tensor:
+    """Return the row of the first image of each patient; ``patients`` are those of all rows."""
+    first = {patient: row for row, patient in reversed(list(enumerate(patients)))}
+    return torch.tensor(sorted(first.values()))
 
 
 def keys_of(arm: Arm, images: Tensor) -> Tensor:
@@ -184,7 +190,7 @@ def count_attack(
 
 def retrieved(keys: Tensor, entries: Tensor) -> Tensor:
     """Return for each key which entries are counted: ``(keys, entries)``, ones and zeros."""
-    rows = retrieve(keys, entries, counted_of(len(entries), 8))[1]
+    rows = retrieve(keys, entries, counted_of(len(entries), AdapterSettings().neighbours))[1]
     return F.one_hot(rows, len(entries)).sum(dim=1).float()
 
 

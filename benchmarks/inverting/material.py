@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from reidentification import SOURCES
+from reidentification import SOURCES, first_rows
 from torch import Tensor
 
 from omnifm.config.experiment import Experiment, make_experiment
@@ -89,9 +89,11 @@ class Draw(NamedTuple):
     def of(cls, material: Material, chance: torch.Generator) -> Draw:
         """Draw from one image a patient."""
         train, sizes = material.client.train, material.sizes
-        first = {patient: place for place, patient in reversed(list(enumerate(train.patients)))}
-        if (least := sum(sizes[1:])) > len(first):
-            raise SystemExit(f"{material.data} has {len(first)} training patients; {least} are needed: ask for fewer.")
-        order = torch.tensor(sorted(first.values()))[torch.randperm(len(first), generator=chance)]
+        one_each = first_rows(train.patients)
+        if (least := sum(sizes[1:])) > len(one_each):
+            raise SystemExit(
+                f"{material.data} has {len(one_each)} training patients; {least} are needed: ask for fewer."
+            )
+        order = one_each[torch.randperm(len(one_each), generator=chance)]
         parts = order.split([sizes.attacked, sizes.known, len(order) - sizes.attacked - sizes.known])
         return cls(parts[0], parts[1], parts[2][: sizes.candidates - 1])
