@@ -49,17 +49,23 @@ def make_bank_upload(
     if trainer.private is not None:
         tokens, sizes, retrieved, counts = private_prototypes(trainer, trainer.private, round_number, settings)
     else:
-        if adapter.keys is not None:
-            tokens, sizes = fixed_prototypes(_keys(trainer, adapter), settings, client.train.patient_numbers)
-        else:
-            stream = generator(trainer.seed, client.name, round_number, "prototypes")
-            tokens, sizes = spherical_k_means(
-                collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
-            )
+        tokens, sizes = _prototypes(trainer, adapter, collector, round_number, settings)
         nearest = collector.rows[:, : counted_of(len(adapter.bank), adapter.settings.neighbours)]
         retrieved, counts = torch.unique(nearest, return_counts=True)
     return BankUpload(
         Prototypes(client.name, client.group, tokens, sizes), retrieved if rows is None else rows[retrieved], counts
+    )
+
+
+def _prototypes(
+    trainer: Trainer, adapter: SpectralAdapter, collector: TokenCollector, round_number: int, settings: BankSettings
+) -> tuple[Tensor, Tensor]:
+    client = trainer.client
+    if adapter.keys is not None:
+        return fixed_prototypes(_keys(trainer, adapter), settings, client.train.patient_numbers)
+    stream = generator(trainer.seed, client.name, round_number, "prototypes")
+    return spherical_k_means(
+        collector.tokens, settings.prototypes, stream, settings.min_cluster, patients=collector.patients
     )
 
 

@@ -86,13 +86,9 @@ def _energy_distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -
 
 def _usual(circle: KnowledgeBank) -> float:
     """Return the largest distance of a member's entries from those of the others; 0 if only one member has entries."""
-    codes = circle.clients.codes
-    parts = [(codes == code, codes != code) for code in range(len(circle.clients.names))]
-    return max(
-        (
-            _energy_distance((circle.tokens[own], circle.sizes[own]), (circle.tokens[rest], circle.sizes[rest]))
-            for own, rest in parts
-            if bool(own.any()) and bool(rest.any())
-        ),
-        default=0.0,
-    )
+
+    def entries(rows: Tensor) -> tuple[Tensor, Tensor]:
+        return circle.tokens[rows], circle.sizes[rows]
+
+    owned = [circle.clients.codes == code for code in torch.unique(circle.clients.codes)]
+    return max((_energy_distance(entries(own), entries(~own)) for own in owned if not own.all()), default=0.0)
