@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Collection
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from omnifm.utils.atomic_write import write_atomically
+from omnifm.utils.atomic_write import append_flushed, write_atomically
 from omnifm.utils.errors import DeploymentError
 from omnifm.utils.lock import exclusively
 
@@ -23,7 +24,10 @@ _log = logging.getLogger("omnifm")
 
 @dataclass(frozen=True)
 class AnsweredRounds:
-    """A file of run, arm, round, a digest of what was asked, and the time, of every round that was answered."""
+    """A file with a line for every round that was answered: run, arm, round, a digest of what was asked, and the time.
+
+    It is written anew when half of its lines are no longer needed.
+    """
 
     path: Path
 
@@ -52,21 +56,33 @@ class AnsweredRounds:
             if 0 < a_day <= today:
                 return f"{today} rounds were answered within 24 hours: policy.rounds_a_day = {a_day}."
             current = {*kept, run}
-            rounds = [one for one in rounds if one[-1] > now - _DAY or one[0] in current]
-            self._write([*rounds, (run, arm, number, digest, now)])
+            needed = [one for one in rounds if one[-1] > now - _DAY or one[0] in current]
+            claimed = (run, arm, number, digest, now)
+            if 2 * len(needed) <= len(rounds):
+                self._write([*needed, claimed])
+            else:
+                append_flushed(self.path, _line(claimed))
             return ""
 
     def _read(self, now: float) -> list[_Round]:
-        """Return the rounds. What is dated in the future, since the clock was wrong, counts as of now."""
+        """Return the rounds. What is dated in the future, since the clock was wrong, counts as of now.
+
+        A last line that is cut short is that of a round which was not answered: the power went while it was written.
+        """
         try:
-            rounds = _Rounds.validate_json(self.path.read_bytes())
+            *lines, cut_short = self.path.read_bytes().split(b"\n")
+            rounds = _Rounds.validate_json(b"[" + b",".join(lines) + b"]")
         except FileNotFoundError:
             return []
         except ValueError:
+            rounds = []
+        if not rounds:
             raise DeploymentError(
                 f"{self.path} is damaged, and without it nobody knows how many rounds were answered today. Remove it, "
                 "if it may start anew."
-            ) from None
+            )
+        if cut_short:
+            self._write(rounds)
         if ahead := sum(one[-1] > now + _AHEAD for one in rounds):
             _log.warning("%s: %d rounds are dated in the future; they count as of now.", self.path, ahead)
             rounds = [(*one[:-1], min(one[-1], now)) for one in rounds]
@@ -74,4 +90,8 @@ class AnsweredRounds:
         return rounds
 
     def _write(self, rounds: list[_Round]) -> None:
-        write_atomically(self.path, _Rounds.dump_json(rounds))
+        write_atomically(self.path, b"".join(map(_line, rounds)))
+
+
+def _line(one: _Round) -> bytes:
+    return json.dumps(one).encode() + b"\n"

@@ -248,7 +248,7 @@ class ClientHandler:
         runs = KeptRuns(folder / "runs", self.config.keep_days, self.config.keep_runs)
         _refuse(runs.reject_old(request.run, request.issued))
         key = (request.run, request.arm, request.broadcast.round, digest_of(request))
-        answered, models = AnsweredRounds(folder / "rounds.json"), policy.models_a_round
+        answered, models = AnsweredRounds(folder / "rounds.jsonl"), policy.models_a_round
         _refuse(answered.claim(*key, a_day=policy.rounds_a_day, models=models, kept=runs.names))
         _refuse(runs.begin(request.run, request.issued))
         states = ClientStateStore(runs.folder / request.run / file_name(request.arm))
