@@ -29,7 +29,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -80,7 +79,7 @@ HOSPITAL = (
     Check(arm, "check_size", _nothing),
     Check(client_handler, "digest_of", _granted),
     Check(client_handler, "about_upload", lambda *given: {}),
-    Check(client_handler, "sha256", lambda *given: SimpleNamespace(hexdigest=_granted)),
+    Check(client_handler, "quick_digest", _granted),
     Check(KeptRuns, "reject_old", _granted),
     Check(KeptRuns, "begin", _begin),
     Check(AnsweredRounds, "claim", _granted),

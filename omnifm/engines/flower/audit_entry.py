@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,21 @@ def circle_text(noted: Mapping[str, Any]) -> str:
     return text if share is None else f"{text}; it started from {_TAKEN.get(share, f'{share:g} of what it received')}"
 
 
+def quick_digest(*parts: bytes | memoryview) -> str:
+    """Return the BLAKE2b of 32 bytes of parts: half the time of SHA-256 on processors without SHA instructions."""
+    digest = blake2b(digest_size=32)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
 def digest_of(request: Request) -> str:
     """Return a digest of all that the answer to a request depends on, but for what of it is asked for."""
     packed = [record.pack() for record in (request.broadcast, request.message) if record is not None]
     shapes = [{name: [str(v.dtype), v.shape] for name, v in tensors.items()} for tensors, _ in packed]
     plain = (request.experiment, request.weights, request.labels, request.vocabulary, request.state)
-    digest = sha256(json.dumps([*plain, shapes, [told for _, told in packed]], sort_keys=True).encode())
-    for value in (tensors[name] for tensors, _ in packed for name in sorted(tensors)):
-        digest.update(raw(value))
-    return digest.hexdigest()
+    text = json.dumps([*plain, shapes, [told for _, told in packed]], sort_keys=True)
+    return quick_digest(text.encode(), *(raw(tensors[name]) for tensors, _ in packed for name in sorted(tensors)))
 
 
 def sum_context(request: Request) -> str:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from omnifm.engines.flower.audit_entry import (
     clean,
     digest_of,
     for_the_server,
+    quick_digest,
     sum_context,
 )
 from omnifm.engines.flower.audit_log import AuditLog
@@ -118,7 +118,7 @@ class ClientHandler:
         asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
         trained = bool(request and request.train and reply.outcome == "done")
         about = {"outcome": reply.outcome, "reason": reason, "trained": trained, "sent": {}, **noted}
-        sizes = {"request_bytes": len(data), "answer_bytes": len(answer), "answer_sha256": sha256(answer).hexdigest()}
+        sizes = {"request_bytes": len(data), "answer_bytes": len(answer), "answer_blake2b": quick_digest(answer)}
         try:
             self.audit_log.write(**asked, **about, **sizes)
         except OSError as error:
