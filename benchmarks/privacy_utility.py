@@ -50,7 +50,7 @@ STUDIES = {
         "classification", "accuracy, MedNIST, 6 classes", _CLASSIFICATION, {0: 0.1, 8: 3.0, 3: 3.0, 1: 1.0}
     ),
     "regions": Study(
-        "segmentation", "Dice, phantom", {**_CLASSIFICATION, "depth": 2}, {0: 0.1, 8: 0.3, 3: 0.1, 1: 0.3}
+        "segmentation", "Dice, phantom", {**_CLASSIFICATION, "depth": 2}, {0: 0.1, 8: 0.3, 3: 0.3, 1: 0.3}
     ),
 }
 

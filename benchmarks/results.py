@@ -6,8 +6,9 @@
 
 Each study of ``examples/results/studies.toml`` is one ``omnifm compare`` into ``results/NAME``. A finished
 study is not run again, and an interrupted one continues where it stopped: give the same command, night after night.
-Then the index and the page of each finished study are written. A study of real images is skipped if there is no folder
-of data. The exit status is 1 if a study failed.
+Then the index and the page of each finished study are written; of studies that were run elsewhere the index keeps what
+``outcomes.json`` beside it says, unless they are planned otherwise now. A study of real images is skipped if there is
+no folder of data. The exit status is 1 if a study failed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evidence.figures import Figures
-from evidence.joining import GLANCE, draw_gains, glance_table
+from evidence.joining import GLANCE, draw_gains
+from evidence.outcomes import Outcome, outcomes_text, read_outcomes
 from evidence.pages import index_page, study_page
 from evidence.studies import Study, read_studies
 
@@ -82,21 +84,22 @@ def _is_same(study: Study, folder: Path) -> bool:
 
 def _write_pages(lists: dict[str, list[Study]], options: argparse.Namespace) -> None:
     options.pages.mkdir(parents=True, exist_ok=True)
-    entries: dict[str, list[tuple[Study, Figures | None]]] = {}
-    for heading, studies in lists.items():
-        entries[heading] = []
-        for study in studies:
-            folder = options.out / study.name
-            finished = study.is_finished(folder) and _is_same(study, folder)
-            figures = Figures.read(folder) if finished else None
-            if figures is not None:
-                _write(options.pages / f"{study.name}.md", study_page(study, figures, ROOT))
-            entries[heading].append((study, figures))
-    found = {study.name: figures for studies in entries.values() for study, figures in studies}
-    glance = {scenario: figures for scenario, name in GLANCE.items() if (figures := found.get(name))}
-    if glance:
-        draw_gains(glance, options.pages / "joining.svg")
-    _write(options.pages / "index.md", index_page(entries, glance_table(glance)))
+    kept, found = read_outcomes(options.pages / "outcomes.json"), dict[str, Figures]()
+    every = [study for studies in lists.values() for study in studies]
+    for study in every:
+        folder = options.out / study.name
+        if study.is_finished(folder) and _is_same(study, folder):
+            found[study.name] = Figures.read(folder)
+            _write(options.pages / f"{study.name}.md", study_page(study, found[study.name], ROOT))
+            kept[study.name] = Outcome.of(study, found[study.name], ROOT)
+    outcomes = {
+        one.name: kept[one.name] for one in every if one.name in kept and kept[one.name].command == one.command(ROOT)
+    }
+    if found.keys() >= {*GLANCE.values()}:
+        draw_gains({scenario: found[name] for scenario, name in GLANCE.items()}, options.pages / "joining.svg")
+    glance = {scenario: outcomes[name] for scenario, name in GLANCE.items() if name in outcomes}
+    _write(options.pages / "outcomes.json", outcomes_text(outcomes))
+    _write(options.pages / "index.md", index_page(lists, outcomes, glance))
 
 
 def _write(path: Path, text: str) -> None:

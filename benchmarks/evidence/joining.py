@@ -1,4 +1,4 @@
-"""What joining gives, at a glance: a table of three scenarios, and a picture of every hospital's gain."""
+"""What joining gives, at a glance: a picture of every hospital's gain in three scenarios."""
 
 from __future__ import annotations
 
@@ -7,28 +7,11 @@ from pathlib import Path
 
 import matplotlib as mpl
 from evidence.figures import Figures
-from evidence.pages import table
 from matplotlib.figure import Figure
-
-from omnifm.results.formatting import MISSING, with_spread
 
 GLANCE = {scenario: f"{scenario}-untuned" for scenario in ("intra", "mixed", "cross")}
 """The studies of the table and the picture, by scenario."""
 DRAWN = {"fedavg-plain": "#adb5bd", "fedbn": "#e8590c", "omnifm": "#0b7285"}
-
-
-def glance_table(figures: Mapping[str, Figures]) -> str:
-    """Return mean and spread of each row in each scenario."""
-    names = dict.fromkeys(name for one in figures.values() for name in one.names)
-    rows = [[f"`{name}`", *(_score(one, name) for one in figures.values())] for name in names]
-    return table(["row", *(f"`{scenario}`" for scenario in figures)], rows)
-
-
-def _score(figures: Figures, name: str) -> str:
-    if name not in figures.scores.index:
-        return MISSING
-    line = figures.scores.loc[name]
-    return with_spread(line["mean"], line["spread"], figures.findings.decimals)
 
 
 def draw_gains(figures: Mapping[str, Figures], target: Path) -> None:

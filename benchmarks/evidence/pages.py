@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean, median
 
 from evidence.claims import decide, gain_text
-from evidence.figures import ALONE, ORACLE, OWN, POOLED, Figures
+from evidence.figures import ALONE, ORACLE, OWN, Figures
+from evidence.outcomes import HEAD, Outcome
 from evidence.studies import Study
 
 from omnifm.results.formatting import (
@@ -65,38 +66,35 @@ def study_page(study: Study, figures: Figures, root: Path) -> str:
     return "\n".join(parts)
 
 
-def index_page(studies: Mapping[str, Sequence[tuple[Study, Figures | None]]], glance: str) -> str:
-    """Return the index: the table at a ``glance``, and one of the studies under each heading, finished or not."""
+def index_page(
+    studies: Mapping[str, Sequence[Study]], outcomes: Mapping[str, Outcome], glance: Mapping[str, Outcome]
+) -> str:
+    """Return the index: the studies at a ``glance`` by scenario, and under each heading a table of those finished."""
     parts = [
         WRITTEN,
         "# Results\n",
         "What a hospital gains by joining, study by study, after a [protocol](protocol.md) written in advance. "
         "Studies of earlier versions: [earlier results](../results.md).\n",
-        *section("At a glance", glance, f"{GLANCE_NOTE}\n\n![Each hospital's gain over training alone](joining.svg)"),
+        *section(
+            "At a glance",
+            glance_table(glance),
+            f"{GLANCE_NOTE}\n\n![Each hospital's gain over training alone](joining.svg)",
+        ),
     ]
     for heading, entries in studies.items():
-        rows = [index_row(study, figures) for study, figures in entries]
-        head = ["study", "metric", *(f"`{name}`" for name in (ALONE, OWN, ORACLE)), "best reference", f"`{POOLED}`"]
-        parts += section(heading, table([*head, "gained by joining", "claims that hold"], rows))
+        rows = [[f"[{one.name}]({one.name}.md)", *outcomes[one.name].cells] for one in entries if one.name in outcomes]
+        missing = [f"`{one.name}`" for one in entries if one.name not in outcomes]
+        note = f"Planned and not run yet: {joined(missing)}." if missing else ""
+        content = table(["study", *HEAD], rows)
+        parts += section(heading, content, note) if content else section(heading, f"{note}\n")
     return "\n".join(parts)
 
 
-def index_row(study: Study, figures: Figures | None) -> list[str]:
-    """Return a study's line of the index."""
-    if figures is None:
-        return [study.name, *["not run yet", *[MISSING] * 7]]
-    means, best = figures.scores["mean"], figures.best_reference
-    scores = [number(means.get(name), figures.findings.decimals) for name in (ALONE, OWN, ORACLE)]
-    verdicts = list(decide(study.claims, figures))
-    return [
-        f"[{study.name}]({study.name}.md)",
-        metric_title(figures.findings.metric),
-        *scores,
-        f"{number(means.get(best), figures.findings.decimals)} (`{best}`)" if best else MISSING,
-        number(means.get(POOLED), figures.findings.decimals),
-        gain_text(figures.gain(OWN, ALONE), figures) if {OWN, ALONE} <= set(figures.names) else MISSING,
-        f"{sum(verdict.holds is True for verdict in verdicts)} of {len(verdicts)}" if verdicts else MISSING,
-    ]
+def glance_table(outcomes: Mapping[str, Outcome]) -> str:
+    """Return mean and spread of each row in each scenario."""
+    names = dict.fromkeys(name for one in outcomes.values() for name in one.scores)
+    rows = [[f"`{name}`", *(one.scores.get(name, MISSING) for one in outcomes.values())] for name in names]
+    return table(["row", *(f"`{scenario}`" for scenario in outcomes)], rows)
 
 
 def claim_table(study: Study, figures: Figures) -> str:

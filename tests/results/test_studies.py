@@ -15,6 +15,7 @@ import tomli_w
 from comparison_folder import arm, write_comparison_folder
 from evidence.claims import decide
 from evidence.figures import Figures
+from evidence.outcomes import Outcome
 from evidence.pages import index_page, study_page
 from evidence.studies import Study, read_studies
 from helpers import LABELS, made_client
@@ -124,9 +125,11 @@ def test_a_page_has_the_figures_of_the_folder(tmp_path: Path) -> None:
     assert "| T2-1 | MR | 30 / 10 / 12 | +0.102 ± 0.001 | +0.110 ± 0.000 | +0.040 ± 0.000 | +0.020 ± 0.000 |" in page
     assert "| `omnifm` | 100 % | 100 % [100 %] | 1 | 0 | 2 |" in page
     assert "| at least +0.050 from the best reference, fedbn | +0.062 ± 0.001 | yes |" in page
-    index = index_page({"Studies": [(study(), figures), (STUDIES["mixed-vqa"], None)]}, "")
+    outcome = Outcome.of(study(), figures, ROOT)
+    index = index_page({"Studies": [study(), STUDIES["mixed-vqa"]]}, {"mixed-made": outcome}, {"mixed": outcome})
     assert "[mixed-made](mixed-made.md) | accuracy | 0.560 | 0.662 | 0.670 | 0.600 (`fedbn`) | 0.760 | +0.102" in index
-    assert "| mixed-vqa | not run yet |" in index
+    assert "| `omnifm` | 0.662 ± 0.012 |" in index
+    assert "Planned and not run yet: `mixed-vqa`." in index
 
 
 @pytest.mark.parametrize(
