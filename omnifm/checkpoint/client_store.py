@@ -6,7 +6,6 @@ What was written lately the operating system still holds in memory; what it has 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ from omnifm.privacy.secret import ClientSecret
 from omnifm.privacy.vault import ClientVault
 from omnifm.utils.atomic_write import flush, replacing
 from omnifm.utils.errors import CheckpointError
+from omnifm.utils.quick_digest import quick_digest
 
 _SUFFIX = ".safetensors"
 _SIDE_BY_SIDE = 8
@@ -31,7 +31,7 @@ _SIDE_BY_SIDE = 8
 
 @dataclass(frozen=True)
 class ClientStateStore:
-    """Files ``CLIENT/SHA256.safetensors``. A file is never changed: a client's next state has another name.
+    """Files ``CLIENT/DIGEST.safetensors``. A file is never changed: a client's next state has another name.
 
     ``CLIENT/secret`` is there too, once a step on uploads has asked for the client's secret, and, of a private run,
     ``CLIENT/privacy.json``, the account of what has left.
@@ -47,13 +47,13 @@ class ClientStateStore:
         return folder
 
     def write(self, client: str, state: ClientState) -> str:
-        """Write a state and return the SHA-256 of its file; :meth:`settle` makes it last.
+        """Write a state and return the digest of its file; :meth:`settle` makes it last.
 
         Raises:
             CheckpointError: the disk is full or not writable.
         """
         data = state.to_bytes()
-        digest = _digest(data)
+        digest = quick_digest(data)
         path = self._file(client, digest)
         with _as_checkpoint_error(client, path):  # also over a file of this name: it may be damaged
             try:
@@ -130,8 +130,8 @@ class ClientStateStore:
         self._compare(client, digest, self._content(client, digest))
 
     def _compare(self, client: str, digest: str, content: memoryview) -> None:
-        if _digest(content) != digest:
-            raise CheckpointError(f"{self._file(client, digest)} is damaged: its SHA-256 does not match its name.")
+        if quick_digest(content) != digest:
+            raise CheckpointError(f"{self._file(client, digest)} is damaged: its digest does not match its name.")
 
     def _unpacked(self, client: str, digest: str, content: memoryview) -> ClientState:
         try:
@@ -166,16 +166,12 @@ def digests_of(states: Mapping[str, ClientState]) -> dict[str, str]:
     """Return the digest of each client's state, wherever it is stored; an empty one has none."""
     if isinstance(states, StateRefs):
         return dict(states.digests)
-    return {name: _digest(state.to_bytes()) for name, state in states.items() if state != ClientState()}
+    return {name: quick_digest(state.to_bytes()) for name, state in states.items() if state != ClientState()}
 
 
 def file_name(name: str) -> str:
     """Return the name of a client's or arm's folder: a client can be called PET/CT, or .. ."""
     return quote(name, safe=" ").replace(".", "%2E")
-
-
-def _digest(data: bytearray | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _put(path: Path, data: bytearray) -> None:

@@ -120,7 +120,7 @@ def test_so_is_one_with_a_damaged_state(
     latest = CheckpointManager(tmp_path).read_latest()
     assert latest is not None
     assert latest.server.round == 1
-    assert "its SHA-256 does not match its name. Going back to the one before it." in caplog.text
+    assert "its digest does not match its name. Going back to the one before it." in caplog.text
 
 
 def test_all_damaged(folder: CheckpointManager, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from omnifm.engines.flower.messages import Request
 from omnifm.engines.flower.policy import prototype_sets, sizes_by_kind
 from omnifm.privacy.vault import ClientVault
 from omnifm.utils.errors import CheckpointError, DataError, OmniFMError
+from omnifm.utils.quick_digest import quick_digest
 
 _LONGEST = 500
 """The most characters of a reason: nothing that is written down grows with a request."""
@@ -54,14 +55,6 @@ def circle_text(noted: Mapping[str, Any]) -> str:
     place = "alone, in no circle" if noted["circle"] is None else f"in circle {noted['circle']}"
     text = f"{place}, for {rounds} round{'s' if rounds > 1 else ''} in a row"
     return text if share is None else f"{text}; it started from {_TAKEN.get(share, f'{share:g} of what it received')}"
-
-
-def quick_digest(*parts: bytes | memoryview) -> str:
-    """Return the BLAKE2b of 32 bytes of parts: half the time of SHA-256 on processors without SHA instructions."""
-    digest = blake2b(digest_size=32)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def digest_of(request: Request) -> str:

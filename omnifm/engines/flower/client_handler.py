@@ -29,7 +29,6 @@ from omnifm.engines.flower.audit_entry import (
     clean,
     digest_of,
     for_the_server,
-    quick_digest,
     sum_context,
 )
 from omnifm.engines.flower.audit_log import AuditLog
@@ -58,6 +57,7 @@ from omnifm.privacy.vault import ClientVault
 from omnifm.runs.arm import describe_data, make_arm
 from omnifm.runs.privacy_plan import privacy_plan
 from omnifm.utils.errors import OmniFMError, PrivacyBudgetError
+from omnifm.utils.quick_digest import quick_digest
 from omnifm.utils.work_limit import WorkLimitError, limited
 
 _log, _deploy_log = logging.getLogger("omnifm"), logging.getLogger("omnifm.deploy")

@@ -13,7 +13,7 @@ TEXT, DOCUMENT, DEPTH = 200, 100_000, 12
 LABELS, ANSWERS = 1000, 20_000
 """The most classes and the most answers to questions of a federation."""
 _STATES = 100
-_RUN, _SHA256 = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
+_RUN, _DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
 
 
 def reject_form(request: Request) -> str:
@@ -26,8 +26,8 @@ def reject_form(request: Request) -> str:
         return f"{request.run[:TEXT]!r} is not a valid run name."
     if not 0 <= request.issued < 2**63:
         return "The number of the request is not possible."
-    if len(digests) > _STATES or not all(_SHA256.fullmatch(digest) for digest in digests):
-        return f"States are named by at most {_STATES} SHA-256 digests."
+    if len(digests) > _STATES or not all(_DIGEST.fullmatch(digest) for digest in digests):
+        return f"States are named by at most {_STATES} digests of 64 hex digits."
     if len(request.weights) > 64:
         return "Initial weights are named by a SHA-256 digest."
     for what, texts, most in (("labels", request.labels, LABELS), ("answers", request.vocabulary, ANSWERS)):

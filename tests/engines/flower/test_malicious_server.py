@@ -231,8 +231,8 @@ def test_a_request_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("state", ["../../../x", "/etc/passwd", "0" * 63, ""])
 def test_a_state_is_named_by_its_digest_alone(tmp_path: Path, state: str) -> None:
     visit = Bound(tmp_path)
-    refused(visit.ask(broadcast=visit.broadcast(), train=True, state=state), "SHA-256 digest")
-    refused(visit.ask(broadcast=visit.broadcast(), train=True, keep=(state,)), "SHA-256 digest")
+    refused(visit.ask(broadcast=visit.broadcast(), train=True, state=state), "digests of 64 hex digits")
+    refused(visit.ask(broadcast=visit.broadcast(), train=True, keep=(state,)), "digests of 64 hex digits")
 
 
 def test_of_a_state_that_is_not_there_no_path_is_told(tmp_path: Path) -> None:
