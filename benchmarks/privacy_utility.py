@@ -8,8 +8,8 @@ patient. ``diseases``: which of five, on the phantom (FLAIR). ``regions``: where
 kinds (MedNIST, in DATA), each of which counts as a patient; it is left out without ``--root``. Told is the score of the
 last round's model on the test images, exactly: the noise of the scores that would leave is not in it. A line of JSON a
 run is added to FILE; what stands there already is not run again, so that it can be stopped and started at any time.
-Rates were chosen for each epsilon on validation images (``--split validation``) of another seed, from 0.1, 0.3, 1 and
-3; for another epsilon give one (``--rate``).
+Rates were chosen on validation images (``--split validation``) of another seed, from 0.1, 0.3, 1 and 3, for each
+epsilon, but for all of them together in ``regions``; for another epsilon give one (``--rate``).
 """
 
 from __future__ import annotations
@@ -131,8 +131,10 @@ def table(lines: Sequence[dict[str, Any]], epsilons: Sequence[float]) -> Iterato
 
 def draw(lines: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw mean and range of the score over seeds against epsilon, a line a study, dashed without privacy."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    mpl.rcParams.update({"svg.hashsalt": "omnifm", "svg.fonttype": "none"})
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     axes = figure.subplots()
     for number, name in enumerate(dict.fromkeys(line["study"] for line in lines)):
