@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -13,9 +14,8 @@ from omnifm.spectral.adapter import SpectralAdapter
 from omnifm.spectral.bank import BankSettings, KnowledgeBank, retrieve
 from omnifm.spectral.prototypes import fixed_prototypes
 
-FARTHER = 1.65
-"""A newcomer is like a circle up to this multiple of the distance of its farthest member from the others. Of hospitals
-of the phantom that took no part, 54 of 54 of a known modality were nearer, and 49 of 54 of an unknown one farther."""
+FARTHER = 1.3
+"""A newcomer is like a circle up to this multiple of its members' mean distance from one another: docs/method.md."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Placement:
 
     ``members`` are the clients of that circle (none if there is no circle), ``share`` is the share of the newcomer's
     retrievals that are their prototypes. ``distance`` is that of its prototypes from theirs, as distributions of keys:
-    the energy distance (Szekely and Rizzo, 2013). ``usual`` is the largest of a member from the others.
+    the energy distance (Szekely and Rizzo, 2013). ``usual`` is the mean of those of the members from the others.
     ``message`` is what members of the circle receive.
     """
 
@@ -44,7 +44,7 @@ class Placement:
             return "there are no circles: it gets the weights that all clients share"
         names = ", ".join(self.members[:6]) + (", ..." if len(self.members) > 6 else "")
         verdict = "it is like" if self.alike else "nobody is like it; the nearest are"
-        near = f"distance {self.distance:.3f}, among members up to {self.usual:.3f}"
+        near = f"distance {self.distance:.3f}, among members {self.usual:.3f} on average"
         return f"{verdict} {names} ({self.share:.0%} of its retrievals, {near})"
 
 
@@ -85,10 +85,10 @@ def _energy_distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -
 
 
 def _usual(circle: KnowledgeBank) -> float:
-    """Return the largest distance of a member's entries from those of the others; 0 if only one member has entries."""
+    """Return the mean distance of a member's entries from those of the others; 0 if only one member has entries."""
 
     def entries(rows: Tensor) -> tuple[Tensor, Tensor]:
         return circle.tokens[rows], circle.sizes[rows]
 
     owned = [circle.clients.codes == code for code in torch.unique(circle.clients.codes)]
-    return max((_energy_distance(entries(own), entries(~own)) for own in owned if not own.all()), default=0.0)
+    return fmean([_energy_distance(entries(own), entries(~own)) for own in owned if not own.all()] or [0.0])
