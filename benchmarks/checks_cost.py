@@ -6,11 +6,12 @@ Two deployments of one experiment stand side by side in one process. Each has th
 hospitals that answer by the handler that Flower calls, from folders of PNG images; only the network is left out. One
 makes all checks, the other none. They take each round in turn, and must end with the same weights.
 
-A round is the work of one hospital (validation and training, one request) and that of the server. Told are the medians
-over rounds, and by how much the one with checks exceeds the other, in processor time and on the clock, where waiting
-for the disk counts too; the interval is that of the middle 95 % of 2,000 bootstrap samples of rounds. Then what each
-check takes by itself, measured in further rounds: a hospital's at one hospital, the server's for the answers of all.
-Of them all together, the share in a round is known best.
+A round is the work of one hospital (validation and training, one request) and that of the server. Told are the
+medians over rounds, and by how much a round with checks exceeds the one beside it without, in the median, since a
+machine's speed changes from minute to minute; in processor time and on the clock, where waiting for the disk counts
+too. The interval is that of the middle 95 % of 2,000 bootstrap samples of rounds. Then what each check takes by
+itself, measured in further rounds: a hospital's at one hospital, the server's for the answers of all. Of them all
+together, the share in a round is known best.
 
 The checks are a hospital's on requests and finished uploads, its bounds on time, size and rounds, its audit log, the
 digests of requests and states, and the server's on replies, uploads and its new weights. Reading messages is none of
@@ -173,15 +174,11 @@ def compared(algorithm: str, given: argparse.Namespace, folder: Path) -> None:
 
 
 def _excess(with_checks: list[float], without: list[float]) -> str:
-    chance, count = random.Random(0), len(without)
-
-    def ratio(rows: Sequence[int]) -> float:
-        one, other = ([times[row] for row in rows] for times in (with_checks, without))
-        return 100 * (statistics.median(one) / statistics.median(other) - 1)
-
-    drawn = sorted(ratio(chance.choices(range(count), k=count)) for _ in range(2000))
+    chance = random.Random(0)
+    ratios = [100 * (one / other - 1) for one, other in zip(with_checks, without, strict=True)]
+    drawn = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(2000))
     medians = f"{1000 * statistics.median(with_checks):.1f} and {1000 * statistics.median(without):.1f} ms"
-    return f"{medians}, {ratio(range(count)):+.2f} % ({drawn[50]:+.2f} to {drawn[1949]:+.2f})"
+    return f"{medians}, {statistics.median(ratios):+.2f} % ({drawn[50]:+.2f} to {drawn[1949]:+.2f})"
 
 
 def _timed(check: Check, taken: dict[str, list[Spent]]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def digest(tensors: Mapping[str, Tensor], plain: str = "") -> str:
 
 
 def raw(value: Tensor) -> memoryview:
-    """Return the numbers of a tensor in a row, to be hashed; copied only if they lie apart or on another device."""
+    """Return the bytes of a tensor in a row, to be hashed; copied only if they lie apart or on another device."""
     if value.dtype == torch.bfloat16:  # NumPy does not have it
         value = value.contiguous().view(torch.int16)
-    return value.numpy(force=True).reshape(-1).data
+    return value.numpy(force=True).reshape(-1).view(np.uint8).data

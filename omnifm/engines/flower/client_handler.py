@@ -118,7 +118,7 @@ class ClientHandler:
         asked = {"run": request.run, "arm": request.arm, "round": number} if request else {}
         trained = bool(request and request.train and reply.outcome == "done")
         about = {"outcome": reply.outcome, "reason": reason, "trained": trained, "sent": {}, **noted}
-        sizes = {"request_bytes": len(data), "answer_bytes": len(answer), "answer_blake2b": quick_digest(answer)}
+        sizes = {"request_bytes": len(data), "answer_bytes": len(answer), "answer_blake3": quick_digest(answer)}
         try:
             self.audit_log.write(**asked, **about, **sizes)
         except OSError as error:
