@@ -17,6 +17,8 @@ but without evaluation, whose cost grows with the clients in every federation an
 - ``cpu ms``: the processor time of all processes outside training, per client: more stable than wall-clock time,
   especially if other programs run. ``server``: that of the main process alone.
 - ``peak MB``: the highest memory of all processes together, shared pages counted once (PSS).
+- ``circles``: how many there are. The bank knows a client once it has trained, so that ``omnifm`` has few among many
+  clients in so few rounds; ``omnifm-groups`` has all clients in circles from the start.
 
 **Bytes** that each algorithm sends to and receives from a client in a round, on the default network.
 
@@ -41,7 +43,8 @@ sys.path.insert(0, str(SCRIPTS))
 from hospitals import add_arguments  # noqa: E402
 from process_tree import PeakMemory  # noqa: E402
 
-ROUNDS = ("clients", "sampled", "load", "round", "train", "rest ms", "cpu ms", "server", "peak MB", "down MB", "up MB")
+TIMES = ("load", "round", "train", "rest ms", "cpu ms", "server")
+ROUNDS = ("clients", "sampled", *TIMES, "peak MB", "down MB", "up MB", "circles")
 
 
 def run(script: str, *arguments: object) -> tuple[dict[str, Any], int]:
@@ -62,7 +65,7 @@ def run(script: str, *arguments: object) -> tuple[dict[str, Any], int]:
 
 def measure_rounds(given: argparse.Namespace, hospitals: Sequence[str]) -> list[dict[str, Any]]:
     """Measure every number of clients, with a share of them per round and with a fixed number."""
-    print(f"{'algorithm':10} " + " ".join(f"{name:>9}" for name in ROUNDS))
+    print(f"{'algorithm':13} " + " ".join(f"{name:>9}" for name in ROUNDS))
     lines = []
     for algorithm in given.algorithms:
         for fixed in (False, True):
@@ -74,8 +77,9 @@ def measure_rounds(given: argparse.Namespace, hospitals: Sequence[str]) -> list[
                 lines.append(line)
                 seconds = " ".join(f"{found[name]:9.3f}" for name in ("load", "round", "train"))
                 others = " ".join(f"{found[name]:9.2f}" for name in ("rest", "cpu", "server"))
-                megabytes = f"{peak / 1e6:9.0f} {found['down'] / 1e6:9.2f} {found['up'] / 1e6:9.2f}"
-                print(f"{algorithm:10} {clients:9d} {sampled:9d} {seconds} {others} {megabytes}", flush=True)
+                megabytes = " ".join(f"{size / 1e6:9.2f}" for size in (peak, found["down"], found["up"]))
+                row = f"{clients:9d} {sampled:9d} {seconds} {others} {megabytes} {found['circles']:9.0f}"
+                print(f"{algorithm:13} {row}", flush=True)
     return lines
 
 
@@ -106,7 +110,8 @@ def main() -> None:
     parser.add_argument("--participation", type=float, default=0.01, help="share of the clients a round")
     parser.add_argument("--sampled", type=int, default=50, help="the fixed number of clients a round")
     arms = "as in a comparison, and the arms of an ablation"
-    parser.add_argument("--algorithms", nargs="+", default=["fedavg", "omnifm", "no-circles"], help=arms)
+    usual = ["fedavg", "omnifm", "omnifm-groups", "no-circles"]
+    parser.add_argument("--algorithms", nargs="+", default=usual, help=arms)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--capacities", type=int, nargs="*", default=[256, 4096, 65536, 2**20])

@@ -29,6 +29,7 @@ def experiment_of(clients: int, given: argparse.Namespace, **changes: Any) -> Ex
             "data": {"size": given.size, "cache": given.cache, "sources": [source]},
             "partition": {"kind": "institution"},
             "classification": {"width": given.width},
+            "bank": {"min_cluster": 5},  # of six training images, so that there are prototypes
             **changes,
         }
     )

@@ -19,6 +19,7 @@ from hospitals import add_arguments, dataset_of, experiment_of
 from process_tree import processor_seconds
 
 from omnifm.callbacks.callback import Callback, Stop
+from omnifm.callbacks.circle_changes import circles_of
 from omnifm.callbacks.events import RoundEvent, RoundStart
 from omnifm.comparison.arms import ABLATION, KNOWN
 from omnifm.runs.arm_folder import ArmFolder
@@ -78,7 +79,8 @@ class Clock(Callback):
             *before, trained = self._last
             wall, cpu, server = (after - earlier for after, earlier in zip(now, before, strict=True))
             line = _line(self.stopwatch.spans(trained), wall, cpu, server)
-            self.lines.append({**line, "down": self._event.bytes_down, "up": self._event.bytes_up})
+            circles = len(circles_of(self._event.report) or ())
+            self.lines.append({**line, "down": self._event.bytes_down, "up": self._event.bytes_up, "circles": circles})
         if event.round > self.rounds:
             return Stop("Enough rounds were run", pause=True)
         self._last = (*now, event.clients)

@@ -37,7 +37,10 @@ def main() -> None:
     torch.set_num_threads(1)
     dataset: FederatedDataset = dataset_of(experiment_of(CLIENTS, given))
     arms: dict[str, dict[str, Any]] = {name: {"algorithm": name} for name in REFERENCES}
-    arms |= {"omnifm": {"algorithm": "omnifm"}, "omnifm, all shared": {"algorithm": "omnifm", "omnifm": PAPER}}
+    arms |= {
+        "omnifm, in no circle": {"algorithm": "omnifm"},
+        "omnifm, all shared": {"algorithm": "omnifm", "omnifm": PAPER},
+    }
     print(json.dumps({n: traffic(make_arm(experiment_of(CLIENTS, given, **c), dataset)) for n, c in arms.items()}))
 
 
