@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import runpy
 import signal
 from collections.abc import Callable, Iterator
@@ -80,6 +81,14 @@ def _charts_described() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("omnifm.results.charts.svg", described)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_disk() -> Iterator[None]:
+    """Let no test wait for the disk: what a killed process wrote is there, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 
