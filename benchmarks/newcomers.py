@@ -5,19 +5,22 @@
 Three modalities of the phantom at three hospitals each. One hospital, or all of one modality, is left out of training;
 afterwards it has 80 images without labels. Compared on its test images are OmniFM with the circle that its spectra
 find, OmniFM with the best of all circles, and the global model of FedAvg, each with statistics of normalisation
-measured on the images. A line of JSON a hospital is added to FILE; what stands there already is not run again.
+measured on the images. A line of JSON a run is added to FILE; what stands there already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
+from resumable import Line, ResumableResults
 from torch import Tensor
 
 from omnifm.algorithms.algorithm import Algorithm
@@ -76,22 +79,23 @@ def accuracy(arm: Arm, server: ServerState, client: ClientData) -> tuple[float, 
     return metric.compute().numbers["accuracy"], placement
 
 
-def served(left_out: list[str], seed: int, rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield the figures of each of the hospitals that are left out together."""
+def served(left_out: Sequence[str], seed: int, rounds: int) -> Line:
+    """Return the figures of each of the hospitals that are left out together."""
     experiment = make_experiment({**EXPERIMENT, "seed": seed})
     dataset = load_dataset(experiment.data, experiment.partition, seed)
     rest = replace(dataset, clients=tuple(client for client in dataset.clients if client.name not in left_out))
     arms = {name: trained(changes, rest, seed, rounds) for name, changes in ALGORITHMS.items()}
     arm, server = arms["omnifm"]
     members = {number: name for name, number in server.notes["circles"]["of"].items()}
-    for name in left_out:
+
+    def figures(name: str) -> Line:
         client = dataset.client(name)
         found, placement = accuracy(arm, server, client)
         circles = {
             member: accuracy(replace(arm, algorithm=WithCircle(arm.algorithm, member)), server, client)[0]
             for member in members.values()
         }
-        yield {
+        return {
             "hospital": name,
             "omnifm": found,
             "fedavg": accuracy(*arms["fedavg"], client)[0],
@@ -103,6 +107,27 @@ def served(left_out: list[str], seed: int, rounds: int) -> Iterator[dict[str, An
             "usual": round(placement.usual, 4),
         }
 
+    return {"hospitals": [figures(name) for name in left_out]}
+
+
+def summary(runs: Sequence[Line]) -> str:
+    """Say how good the models are on average over hospitals, with the standard error of the gain over FedAvg."""
+    hospitals = [one for line in runs for one in line["hospitals"]]
+    omnifm, fedavg = (mean(one[name] for one in hospitals) for name in ("omnifm", "fedavg"))
+    best = mean(max(one["circles"].values(), default=one["omnifm"]) for one in hospitals)
+    gains = [one["omnifm"] - one["fedavg"] for one in hospitals]
+    error = stdev(gains) / len(gains) ** 0.5
+    right = sum({_modality(name) for name in one["placed_with"]} == {_modality(one["hospital"])} for one in hospitals)
+    return (
+        f"{runs[0]['left_out']} left out, {len(hospitals)} hospitals: omnifm {omnifm:.3f}, best circle {best:.3f}, "
+        f"fedavg {fedavg:.3f}, gain {omnifm - fedavg:+.3f} ± {error:.3f} (standard error); {right} were put into a "
+        f"circle of their modality, and {sum(one['alike'] for one in hospitals)} told that it is like them"
+    )
+
+
+def _modality(hospital: str) -> str:
+    return hospital.rpartition("-")[0]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,19 +137,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/newcomers.jsonl"))
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
-    done = {(line["left_out"], line["hospital"], line["seed"]) for line in map(json.loads, lines)}
-    for seed in range(options.seeds):
-        for kind in options.left_out:
-            for modality in MODALITIES:
-                names = [f"{modality}-{number}" for number in ((1, 2, 3) if kind == "modality" else (3,))]
-                if all((kind, name, seed) in done for name in names):
-                    continue
-                for figures in served(names, seed, options.rounds):
-                    line = json.dumps({"left_out": kind, "seed": seed, **figures})
-                    print(line, flush=True)
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(line + "\n")
+    results = ResumableResults(options.out, {"rounds": options.rounds})
+    for kind in options.left_out:
+        for seed, modality in product(range(options.seeds), MODALITIES):
+            names = [f"{modality}-{number}" for number in ((1, 2, 3) if kind == "modality" else (3,))]
+            about = {"left_out": kind, "seed": seed, "modality": modality}
+            results.add(about, partial(served, names, seed, options.rounds))
+        print(summary([line for line in results.lines if line["left_out"] == kind and line["seed"] < options.seeds]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from newcomers import summary
 from safetensors.numpy import save_file
 from small_run import played
 
@@ -182,3 +183,13 @@ def test_image_cache(tmp_path: Path) -> None:
     found = figures(tmp_path, "image_cache", "--images", 30, "--decoded", 10, "--size", 32)
     assert all(found[step]["ms"] > 0 and found[step]["peak"] >= found[step]["start"] for step in ("decode", "cached"))
     assert found["faster"]["cpu"] > 0
+
+
+def test_newcomers_are_summed_up() -> None:
+    right = {"hospital": "CT-3", "omnifm": 0.6, "fedavg": 0.4, "circles": {"CT-1": 0.6, "T2-1": 0.2}, "alike": True}
+    astray = {"hospital": "T2-3", "omnifm": 0.3, "fedavg": 0.3, "circles": {"CT-1": 0.5}, "alike": False}
+    hospitals = [{**right, "placed_with": ("CT-1", "CT-2")}, {**astray, "placed_with": ()}]
+    assert summary([{"left_out": "hospital", "hospitals": hospitals}]) == (
+        "hospital left out, 2 hospitals: omnifm 0.450, best circle 0.550, fedavg 0.350, gain +0.100 ± 0.100 (standard "
+        "error); 1 were put into a circle of their modality, and 1 told that it is like them"
+    )
