@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -42,7 +41,6 @@ class FileSystem:
     def __init__(self) -> None:
         self.left = 10**9
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(os, "fsync", lambda _: None)
         for name in ("unlink", "replace", "write_bytes"):
             self.patch.setattr(Path, name, self._mortal(getattr(Path, name)))
 
