@@ -25,7 +25,7 @@ from omnifm.prediction.predict import predict
 from omnifm.prediction.requests import requests_of
 from omnifm.results.findings import read_findings
 from omnifm.results.frame import read_results
-from omnifm.results.result_folder import is_comparison
+from omnifm.results.result_folder import refuse_comparison
 from omnifm.results.statements import statements
 from omnifm.results.write import summary_frame
 from omnifm.runs.backend import make_backend
@@ -209,7 +209,7 @@ def resume(
     """
     given = None if experiment is None else read_plan(_given(experiment))
     place, backend = Path(folder), make_backend(engine, _count(workers))
-    _check_run(place, "Resume it by omnifm.compare(resume=FOLDER)")
+    refuse_comparison(place, ". Resume it by omnifm.compare(resume=FOLDER)")
     return Run(place, execute_locked(given, place, backend, callbacks, fresh=False))
 
 
@@ -273,17 +273,12 @@ def load(folder: FolderPath) -> Run:
         ExperimentError: it holds no run.
     """
     place = Path(folder)
-    _check_run(place, "Read it by omnifm.ComparisonResults(FOLDER)")
+    refuse_comparison(place, ". Read it by omnifm.ComparisonResults(FOLDER)")
     return Run(place, plan_of(place))
 
 
 def _given(experiment: AnyExperiment) -> str | Path | dict[str, Any] | Plan:
     return Path(experiment) if isinstance(experiment, PathLike) else experiment
-
-
-def _check_run(folder: Path, remedy: str) -> None:
-    if is_comparison(folder):
-        raise ExperimentError(f"{folder} holds a comparison. {remedy}.")
 
 
 def _count(workers: int | None) -> int:

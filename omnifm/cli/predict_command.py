@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from omnifm.cli.console import err, say, working
-from omnifm.utils.errors import ExperimentError
 
 
 def predict(
@@ -35,11 +34,10 @@ def predict(
         from omnifm.prediction.predict import PREDICTIONS
         from omnifm.prediction.predict import predict as predicted
         from omnifm.prediction.requests import requests_of
-        from omnifm.results.result_folder import is_comparison
+        from omnifm.results.result_folder import refuse_comparison
         from omnifm.runs import run as runs
 
-        if is_comparison(run):
-            raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Predict with a run.")
+        refuse_comparison(run, ", which keeps no weights. Predict with a run")
         loaded, numbers = LoadedArm.of(run, runs.plan_of(run), arm), count(1)
         requests = requests_of(images or [], table, question)
         found = predicted(

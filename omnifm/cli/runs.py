@@ -98,11 +98,10 @@ def export(
     with working("Loading the model") as tell:
         from omnifm.export.formats import export_model
         from omnifm.export.loaded_arm import LoadedArm
-        from omnifm.results.result_folder import is_comparison
+        from omnifm.results.result_folder import refuse_comparison
         from omnifm.runs import run as runs
 
-        if is_comparison(run):
-            raise ExperimentError(f"{run} holds a comparison, which keeps no weights. Export from a run.")
+        refuse_comparison(run, ", which keeps no weights. Export from a run")
         folder = folder or run / "export" / file_format
         loaded = LoadedArm.of(run, runs.plan_of(run), arm)
         tell(f"Writing the model as {file_format}")

@@ -124,6 +124,12 @@ def is_comparison(folder: Path) -> bool:
     return (folder / "comparison.json").exists()
 
 
+def refuse_comparison(folder: Path, remedy: str) -> None:
+    """Raise an ExperimentError that ends with ``remedy`` if a folder holds a comparison in place of a run."""
+    if is_comparison(folder):
+        raise ExperimentError(f"{folder} holds a comparison{remedy}.")
+
+
 def runs_near(folder: Path) -> str:
     """Return a sentence that says which runs are in a folder that is none itself, or how one is named."""
     names = sorted(path.parent.name for path in folder.glob("*/versions.json"))

@@ -14,18 +14,17 @@ from omnifm.engines.flower.expected_upload import ImaginedData, largest_upload, 
 from omnifm.engines.flower.policy import (
     BOUNDS,
     FLOORS,
-    algorithm_asked_for,
     algorithm_names,
     exact_prototypes,
     local_epochs,
     outside_names,
+    privacy_asked_for,
     setting_of,
     sizes_by_kind,
 )
 from omnifm.privacy.budget import highest_epsilon
 from omnifm.privacy.settings import LEAST_IN_SUM
 from omnifm.runs.arm import build_arm
-from omnifm.runs.privacy_plan import privacy_plan
 from omnifm.utils.errors import DeploymentError
 
 _MARGIN = 1.5
@@ -88,7 +87,7 @@ def _agreed_privacy(arms: list[Experiment]) -> dict[str, float]:
     if not all(one.privacy.private for one in arms):
         return {}
     delta = max(one.privacy.delta for one in arms)
-    plans = [plan for one in arms if (plan := privacy_plan(one, algorithm_asked_for(one)))]
+    plans = [plan for one in arms if (plan := privacy_asked_for(one))]
     spent = highest_epsilon([charge for plan in plans for charge in plan.budget.charges.items()], delta)
     return {"max_epsilon": math.ceil(100 * spent) / 100, "max_delta": delta}
 

@@ -37,8 +37,8 @@ from omnifm.engines.flower.config_exchange import find_brought, load_client_data
 from omnifm.engines.flower.kept_runs import KeptRuns
 from omnifm.engines.flower.messages import ClientProperties, EvaluationResult, Reply, Request
 from omnifm.engines.flower.policy import (
-    algorithm_asked_for,
     kept_here,
+    privacy_asked_for,
     reject_experiment,
     reject_names,
     reject_patients,
@@ -55,7 +55,6 @@ from omnifm.privacy.account import EpsilonLimit, PrivacyAccount
 from omnifm.privacy.secret import ClientSecret
 from omnifm.privacy.vault import ClientVault
 from omnifm.runs.arm import describe_data, make_arm
-from omnifm.runs.privacy_plan import privacy_plan
 from omnifm.utils.errors import OmniFMError, PrivacyBudgetError
 from omnifm.utils.quick_digest import quick_digest
 from omnifm.utils.work_limit import WorkLimitError, limited
@@ -275,7 +274,7 @@ def _refuse(reason: str) -> None:
 
 
 def _introduced(experiment: Experiment, dataset: FederatedDataset, vault: ClientVault) -> ClientProperties:
-    data_spec, plan = describe_data(experiment, dataset), privacy_plan(experiment, algorithm_asked_for(experiment))
+    data_spec, plan = describe_data(experiment, dataset), privacy_asked_for(experiment)
     stats = plan.told(dataset.clients[0], vault) if plan else data_spec.client_stats[0]
     versions = {name: version(name) for name in ("omnifm", "torch")}
     return ClientProperties(stats, data_spec.shape, channels=data_spec.channels, axes=data_spec.axes, versions=versions)

@@ -19,8 +19,10 @@ from omnifm.algorithms.registry import make_algorithm
 from omnifm.config.experiment import Experiment
 from omnifm.core.records import Upload
 from omnifm.engines.flower.client_policy import ANY, ClientPolicy, UploadKind
+from omnifm.privacy.client_round import PrivacyPlan
 from omnifm.privacy.settings import PrivacySettings
 from omnifm.runs.arm_algorithm import adapter_settings, adapter_wanted
+from omnifm.runs.privacy_plan import privacy_plan
 from omnifm.training.model import PART_WORDS, FederatedModel, always_personal, is_part
 
 LEAVES_AS: dict[Kind, UploadKind] = {
@@ -101,6 +103,11 @@ def exact_prototypes(experiment: Experiment) -> bool:
 def algorithm_asked_for(experiment: Experiment) -> Algorithm:
     """Return the algorithm of an experiment."""
     return make_algorithm(experiment.algorithm, BuildContext(experiment.sections, experiment.bank))
+
+
+def privacy_asked_for(experiment: Experiment) -> PrivacyPlan | None:
+    """Return the privacy plan of an experiment; None if it promises none."""
+    return privacy_plan(experiment, algorithm_asked_for(experiment))
 
 
 def algorithm_names(experiment: Experiment) -> list[str]:

@@ -22,14 +22,13 @@ from omnifm.engines.flower.engine import FlowerEngine
 from omnifm.engines.flower.event_log import EventLog
 from omnifm.engines.flower.membership import Membership, agree, dissenters, read_membership
 from omnifm.engines.flower.messages import Request
-from omnifm.engines.flower.policy import algorithm_asked_for
+from omnifm.engines.flower.policy import privacy_asked_for
 from omnifm.engines.flower.secure_aggregation.secure_engine import SecureFlowerEngine
 from omnifm.engines.flower.set_aside import SetAside
 from omnifm.engines.flower.status_log import Events
 from omnifm.engines.flower.transport import GridTransport
 from omnifm.runs import run as runs
 from omnifm.runs.arm import Arm, DataSpec
-from omnifm.runs.privacy_plan import privacy_plan
 from omnifm.training.private import Release
 from omnifm.utils.errors import DeploymentError, FolderInUseError
 from omnifm.utils.lock import locked
@@ -134,7 +133,7 @@ def _check_same_data(plan: Plan) -> None:
     forms = []
     for experiment in plan.arms.values():
         document = public_config(experiment)
-        private = privacy_plan(experiment, algorithm_asked_for(experiment))
+        private = privacy_asked_for(experiment)
         told = private and private.budget.noise(Release.PATIENTS)
         forms.append((experiment.task, document.get(experiment.task), document["data"], experiment.seed, told))
     if any(form != forms[0] for form in forms):
