@@ -62,7 +62,7 @@ def check(line: str) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
             "optional-dependencies"
         ]
-        named = {extra for found in re.findall(r"omnifm\[([\w,]+)\]", line) for extra in found.split(",")}
+        named = {extra for found in re.findall(r"(?:omnifm|whl|\.)\[([\w,]+)\]", line) for extra in found.split(",")}
         assert named <= extras.keys(), line
 
 

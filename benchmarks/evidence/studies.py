@@ -20,19 +20,21 @@ Claims = Mapping[str, float | bool]
 
 @dataclass(frozen=True)
 class Study:
-    """One comparison: ``file`` with changes to it, and the claims that it decides."""
+    """One comparison: ``file`` with changes to it, for a scenario (a sentence), and the claims that it decides."""
 
     name: str
     file: Path
+    scenario: str
     changes: tuple[str, ...]
     options: ComparisonOptions
     claims: Claims
 
     @property
     def about(self) -> str:
-        """The comment at the top of its file."""
+        """The comment at the top of its file, and its scenario."""
         lines = self.file.read_text(encoding="utf-8").splitlines()
-        return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+        comment = [line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
+        return " ".join([*comment, self.scenario]).rstrip()
 
     def plan(self, data: Path | None = None) -> Plan:
         """Return its experiment, with data below ``data`` if it needs any; raises ExperimentError if it is invalid."""
@@ -88,6 +90,8 @@ def read_studies(path: Path, *, small: bool) -> list[Study]:
 def _study(folder: Path, document: Mapping[str, Any], entry: Mapping[str, Any], scenario: str) -> Study:
     name = entry["name"].replace("{scenario}", scenario.partition("-")[0])
     rows = ",".join(row.strip() for row in (entry.get("rows") or document["rows"]).split(","))
-    changes = [f'name="{name}"', *(document["scenarios"][scenario] if scenario else []), *entry.get("set", [])]
+    given = document["scenarios"][scenario] if scenario else {"about": entry.get("about", ""), "set": []}
+    changes = [f'name="{name}"', *given["set"], *entry.get("set", [])]
     options = ComparisonOptions(rows, entry.get("seeds", 3), entry.get("ablate", False))
-    return Study(name, folder / entry["file"], tuple(changes), options, document.get("claims", {}).get(name, {}))
+    claims = document.get("claims", {}).get(name, {})
+    return Study(name, folder / entry["file"], given["about"], tuple(changes), options, claims)

@@ -92,10 +92,11 @@ class CircleRound:
     Args:
         before: the circles at the time of the broadcast.
         bank: the bank that the clients retrieved from.
+        number: of the round.
     """
 
-    def __init__(self, before: CircleState, bank: KnowledgeBank) -> None:
-        self._before, self._bank = before, bank
+    def __init__(self, before: CircleState, bank: KnowledgeBank, number: int) -> None:
+        self._before, self._bank, self._number = before, bank, number
         self._retrievals: list[Retrievals] = []
         self._accepted: dict[str, float] = {}
         self._mean: Tensors = {}
@@ -103,7 +104,8 @@ class CircleRound:
     def take(self, upload: Upload, bank_upload: BankUpload) -> Upload:
         """Record what a client retrieved and accepted; return its upload as :meth:`CircleState.addressed` does."""
         self._retrievals.append(Retrievals(upload.client, bank_upload.rows.clone(), bank_upload.counts.clone()))
-        if "accepted" in upload.notes and self._before.circles.circle(upload.client) != ALONE:
+        compared = upload.notes.get("compared") == self._number
+        if compared and self._before.circles.circle(upload.client) in self._before.weights.of:
             self._accepted[upload.client] = upload.notes["accepted"]
         return self._before.addressed(upload)
 
@@ -122,4 +124,5 @@ class CircleRound:
         for members in after.circles.members.values():
             trust = trust.judged(members, partial(evidence.mean_affinity, members), ALIKE)
         circles, shares = after.circles.regrouped(evidence.groups(trust.sharp))
-        return CircleState(circles, after.weights.regrouped(shares), evidence, trust)
+        stayed = [name for name, number in circles.of.items() if after.circles.circle(name) == number]
+        return CircleState(circles, after.weights.regrouped(shares), evidence, trust.of_those(stayed))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-DECAY = 0.95
-"""Weight of a report relative to the next one of the same client."""
-ENOUGH, SURE = 8.0, 10.5
-"""Total weight of reports before a circle is judged, and before a member leaves it: that of two and of three
-comparisons, each of which is reported for five rounds. Comparisons on a few dozen validation images are noisy: fewer
-have divided circles of great use."""
+DECAY = 0.77
+"""Weight of a comparison relative to the next one of the same client."""
+ENOUGH, SURE = 1.7, 2.3
+"""Total weight of comparisons before a circle is judged, and before a member leaves it: that of two and of three. On a
+few dozen validation images they are noisy: fewer have divided circles of great use."""
 USEFUL, USELESS = 0.4, 0.15
 """A circle divides if its members accept less than the first, on average and in the median: a few that say that they
 accept nothing divide no circle of others. A member that accepts less than the second leaves it. Members of useful
@@ -36,12 +35,16 @@ class Trust:
     sharp: Mapping[str, float] = field(default_factory=dict)
 
     def with_reports(self, shares: Mapping[str, float]) -> Trust:
-        """Return the trust after a round in which members of circles reported these shares."""
+        """Return the trust after a round in which members of circles compared, and accepted these shares."""
         after = dict(self.accepted)
         for client, share in shares.items():
             total, weight = after.get(client, (0.0, 0.0))
             after[client] = (DECAY * total + share, DECAY * weight + 1.0)
         return replace(self, accepted=after)
+
+    def of_those(self, stayed: Collection[str]) -> Trust:
+        """Return the trust without what clients other than ``stayed`` accepted, which was of another circle."""
+        return replace(self, accepted={name: value for name, value in self.accepted.items() if name in stayed})
 
     def judged(self, members: Sequence[str], affinity: MeanAffinity, alike: float) -> Trust:
         """Return the trust after judging one circle.

@@ -207,7 +207,7 @@ class OmniFM(ComposedAlgorithm):
         """Let the base aggregate the uploads; update the bank and the circles."""
         before = bank_from_state(state.memory, state.notes)
         refreshment, report = Refreshment(before, self.bank), RetrievalReport(before, state.notes["clients"])
-        circles = CircleRound(CircleState.of(state), before)
+        circles = CircleRound(CircleState.of(state), before, state.round + 1)
 
         def passing() -> Iterator[Upload]:
             for upload in uploads:

@@ -19,7 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "pretrain": ("omnifm pretrain experiment.toml --out weights.safetensors",),
     "export": (
         "omnifm export runs/b FOLDER --arm omnifm --client CT-1",
-        "omnifm export runs/b FOLDER --arm omnifm --format onnx",
+        "omnifm export runs/b FOLDER --arm omnifm --client CT-1 --format onnx",
     ),
     "compare": (
         "omnifm compare experiment.toml --algorithms all",

@@ -33,7 +33,7 @@ ORACLE = ArmPlan(
     "groups",
     "baseline",
     {"algorithm": "grouped", "federation": {"personal": ["norm"]}},
-    "FedAvg within the declared groups, normalisation at home: the oracle, told who is alike",
+    "FedAvg within the declared groups, personal normalisation: the oracle, told who is alike",
 )
 OMNIFM = ArmPlan("omnifm", "omnifm", {"algorithm": "omnifm"})
 BASELINES = (
@@ -68,7 +68,7 @@ VARIANTS = {
             "fedbn",
             "reference",
             {"algorithm": "fedavg", "federation": {"personal": ["norm"], "acceptance": "off"}},
-            "FedBN (Li et al., ICLR 2021): FedAvg with normalisation at home",
+            "FedBN (Li et al., ICLR 2021): FedAvg with personal normalisation",
         ),
         _variant(
             "paper",
@@ -85,12 +85,12 @@ VARIANTS = {
 _DECLARED = {"circles": "group"}  # of other retrievals than all, the evidence for circles is none
 ABLATION = (
     OMNIFM,
-    _variant("no-circles", "ablation", "no circles: the backbone stays at home", omnifm={"circles": "off"}),
+    _variant("no-circles", "ablation", "no circles: the backbone is personal", omnifm={"circles": "off"}),
     _variant("no-acceptance", "ablation", "clients take all they receive", federation={"acceptance": "off"}),
     _variant(
         "no-gskr",
         "ablation",
-        "own token in place of prototypes, so that no circles are found: this network, its backbone at home",
+        "own token in place of prototypes, so that no circles are found: this network, its backbone personal",
         adapter={"retrieval": False},
     ),
     _variant("no-eca", "ablation", "mean of the prototypes in place of attention", adapter={"fusion": False}),
@@ -120,7 +120,7 @@ ABLATION = (
         "fedavg-network",
         "control",
         {"algorithm": "fedavg", "adapter": {"use": "on"}},
-        "OmniFM's network under FedAvg: all averaged but the suffix and what the experiment keeps at home",
+        "OmniFM's network under FedAvg: all averaged but the suffix and what the experiment makes personal",
     ),
 )
 """OmniFM, its pieces off one at a time, and controls of the same capacity.

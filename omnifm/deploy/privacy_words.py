@@ -39,7 +39,7 @@ ANSWERING: dict[type, dict[str, str]] = {
         "outcome": "whether the work was done, was refused or has failed",
         "reason": "if not done: why, in at most 500 characters that name no file and no folder of the hospital",
         "introduction": "",
-        "state": "the BLAKE3 digest of the state that it keeps at home",
+        "state": "the BLAKE3 digest of the state that it keeps to itself",
         "evaluations": "",
         "seconds": "the seconds that loading, building the network and the work have taken",
         "sum": "{sums}",

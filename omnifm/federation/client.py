@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from omnifm.training.private_trainer import PrivateTrainer
 from omnifm.training.settings import TrainingSettings
 from omnifm.training.trainer import Trainer
 from omnifm.training.weight_cache import WeightCache
+from omnifm.utils.errors import NonFiniteLossError
 
 
 @dataclass(kw_only=True)
@@ -196,7 +198,10 @@ class ClientRuntime:
     def _accepted(self, broadcast: Broadcast, state: ClientState, trainer: Trainer) -> AcceptedBroadcast:
         def loss(candidate: Broadcast, inner: ClientState) -> float:
             self._receive(candidate, inner, trainer)
-            return trainer.evaluate("validation").numbers["loss"]
+            try:
+                return trainer.evaluate("validation").numbers["loss"]
+            except NonFiniteLossError:  # so that weights which have diverged are refused
+                return math.inf
 
         if self.acceptance is None:
             return AcceptedBroadcast(broadcast, broadcast, state)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def start(
 @pytest.mark.parametrize(("body", "share", "head", "steps"), [(9, 1.0, 4, 3), (3.5, 0.5, 2, 1), (-1, 0.0, 0, 1)])
 def test_the_share_with_the_least_loss_is_taken(body: float, share: float, head: float, steps: int) -> None:
     accepted = start(wants(body))
-    assert accepted.notes == {"accepted": share, "compared": 6}
+    assert accepted.notes == {"accepted": share, "compared": 6, "compared_circle": -1}
     assert accepted.used.shared["head"].item() == head
     assert accepted.used.shared["steps"].item() == steps
     assert accepted.used.extra["weights/body"].item() == 8 * share
@@ -48,7 +49,7 @@ def test_between_comparisons_the_share_holds() -> None:
     def never(broadcast: Broadcast, client: ClientState) -> float:
         raise AssertionError("nothing is compared")
 
-    chosen = ClientState(OWN.personal, OWN.memory, {"accepted": 0.5, "compared": 6})
+    chosen = ClientState(OWN.personal, OWN.memory, {"accepted": 0.5, "compared": 6, "compared_circle": -1})
     later = Broadcast(10, RECEIVED.shared, RECEIVED.extra)
     accepted = start(never, chosen, broadcast=later)
     assert accepted.used.shared["head"].item() == 2.0
@@ -59,9 +60,27 @@ def test_between_comparisons_the_share_holds() -> None:
 
 
 def test_a_client_that_was_away_compares_when_it_is_back() -> None:
-    chosen = ClientState(OWN.personal, OWN.memory, {"accepted": 1.0, "compared": 6})
+    chosen = ClientState(OWN.personal, OWN.memory, {"accepted": 1.0, "compared": 6, "compared_circle": -1})
     later = Broadcast(13, RECEIVED.shared, RECEIVED.extra)
-    assert start(wants(-1), chosen, broadcast=later).notes == {"accepted": 0.0, "compared": 13}
+    assert start(wants(-1), chosen, broadcast=later).notes == {"accepted": 0.0, "compared": 13, "compared_circle": -1}
+
+
+CIRCLE = {"circle": torch.tensor([4])}
+FROM_CIRCLE = Broadcast(7, RECEIVED.shared, {**RECEIVED.extra, **CIRCLE})
+
+
+def test_a_share_of_other_weights_does_not_hold() -> None:
+    """Neither when a circle sends weights first nor after it is left; a circle without weights changes nothing."""
+    refused = ClientState(OWN.personal, OWN.memory, {"accepted": 0.0, "compared": 6, "compared_circle": -1})
+    joined = start(wants(9), refused, broadcast=FROM_CIRCLE)
+    assert joined.notes == {"accepted": 1.0, "compared": 7, "compared_circle": 4}
+    member = ClientState(OWN.personal, OWN.memory, joined.notes)
+    assert start(wants(-1), member, broadcast=replace(FROM_CIRCLE, round=8)).notes == joined.notes
+    alone = start(lambda broadcast, client: 1.0, member, broadcast=Broadcast(9, RECEIVED.shared))
+    assert alone.notes == {"accepted": 1.0, "compared": 9, "compared_circle": -1}
+    first = Broadcast(7, RECEIVED.shared, {"reference/body": torch.tensor([8.0]), **CIRCLE})
+    assert start(wants(9), refused, broadcast=first).notes == refused.notes
+    assert start(wants(9), refused, broadcast=FROM_CIRCLE, examples=9).notes == {}
 
 
 def test_with_few_examples_or_nothing_of_its_own_a_client_takes_what_it_receives() -> None:
@@ -82,7 +101,8 @@ def test_the_upload_is_a_change_of_what_was_received() -> None:
     assert sent.change["head"].item() == 1.0 - 4.0
     assert sent.change["body"].item() == 1.5 - 8.0
     assert sent.change["steps"].item() == 2
-    assert (sent.notes["accepted"], state.notes["accepted"]) == (0.0, 0.0)
+    assert sent.notes == {"accepted": 0.0, "compared": 6}
+    assert state.notes["accepted"] == 0.0
     assert state.memory["last/head"].item() == 1.0
     assert state.memory["last/body"].item() == 1.5
 
@@ -113,6 +133,15 @@ def test_every_client_may_keep_its_own() -> None:
     _, clients, shares = trained(arm, 3)
     assert min(shares) < 1.0
     assert all(state.notes["accepted"] in (0.0, 0.5, 1.0) for state in clients.values())
+
+
+def test_weights_that_have_diverged_are_not_accepted() -> None:
+    arm = small_arm("fedavg", federation={"acceptance": "on", "acceptance_every": 1})
+    broadcast, name = arm.algorithm.broadcast(arm.start().server), arm.participants[0]
+    _, state = arm.runtime.update(broadcast, name, ClientState())
+    spoilt = {n: v * torch.nan if v.is_floating_point() else v for n, v in broadcast.shared.items()}
+    upload, after = arm.runtime.update(Broadcast(2, spoilt), name, state)
+    assert upload.notes["accepted"] == after.notes["accepted"] == 0.0
 
 
 def test_no_client_is_worse_off_on_its_validation_data() -> None:

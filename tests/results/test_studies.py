@@ -113,7 +113,7 @@ def figures_of(folder: Path, level: dict[str, float], seeds: int = 3) -> Figures
 
 
 def study(**claims: Any) -> Study:
-    return Study("mixed-made", LIST.parent / "phantom-vqa.toml", (), ComparisonOptions("omnifm"), claims or CLAIMS)
+    return Study("mixed-made", LIST.parent / "phantom-vqa.toml", "", (), ComparisonOptions("omnifm"), claims or CLAIMS)
 
 
 def test_a_page_has_the_figures_of_the_folder(tmp_path: Path) -> None:
