@@ -11,7 +11,7 @@ from omnifm.algorithms.placement import Placement
 from omnifm.core.records import OWN_WEIGHTS, ServerState
 from omnifm.core.tensors import strip_prefix
 from omnifm.data.subset import Batch
-from omnifm.networks.normalisation import layers_with_statistics, measured_statistics
+from omnifm.networks.normalisation import can_normalise, layers_with_statistics, measured_statistics
 from omnifm.runs.arm import Arm
 from omnifm.training.model import ALWAYS_PERSONAL, FederatedModel
 from omnifm.training.weight_cache import WeightCache
@@ -50,9 +50,10 @@ def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[Federat
     if model.adapter is not None:
         model.adapter.use_bank(broadcast.extra.get("bank"))
     if layers_with_statistics(model):
-        parts = {name: torch.split(value, arm.experiment.training.batch_size) for name, value in batch.items()}
-        with measured_statistics(model), deterministic(batch["image"].device):
-            for place in range(len(parts["image"])):
+        count = -(-len(batch["image"]) // arm.experiment.training.batch_size)  # of one length: all images weigh alike
+        parts = {name: torch.tensor_split(value, count) for name, value in batch.items()}
+        with measured_statistics(model), deterministic(batch["image"].device), can_normalise("The new hospital"):
+            for place in range(count):
                 model.measured({name: value[place] for name, value in parts.items()})
     return model.eval().requires_grad_(False), placement
 

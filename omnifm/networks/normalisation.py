@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from omnifm.data.subset import ClientData
 from omnifm.utils.errors import ExperimentError
 
 Normalisation = Literal["group", "batch", "batch-personal"]
@@ -59,11 +58,11 @@ def measured_statistics(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def can_normalise(client: ClientData) -> Iterator[None]:
+def can_normalise(who: str) -> Iterator[None]:
     """Say what to do where batch normalisation is asked for the spread of a single value in each channel.
 
     Raises:
-        ExperimentError: in place of torch's ValueError; names the client.
+        ExperimentError: in place of torch's ValueError; says ``who`` has a single image.
     """
     try:
         yield
@@ -71,6 +70,7 @@ def can_normalise(client: ClientData) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise ExperimentError(
-            f"Client {client.name!r} has a single training image and the network's features are 1 x 1, where batch "
-            f"normalisation has nothing to measure. Use norm = 'group' or a larger data.size, or leave the client out."
+            f"{who} has a single image, or one a batch, and the network's features are 1 x 1, where batch "
+            "normalisation has nothing to measure. Bring more images, or use norm = 'group', a larger batch_size or "
+            "a larger data.size."
         ) from None

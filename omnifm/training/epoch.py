@@ -41,6 +41,11 @@ def shuffled_batches(count: int, batch_size: int, order: torch.Generator) -> Ite
     yield from batches
 
 
+def even_batches(count: int, batch_size: int, order: torch.Generator) -> tuple[Tensor, ...]:
+    """Return shuffled rows in batches of one length, give or take one: a mean over batches is one over images."""
+    return torch.tensor_split(torch.randperm(count, generator=order), -(-count // batch_size))
+
+
 def check_finite(
     losses: list[Tensor], client: str, learning_rate: float, where: Callable[[int], str], before: int = 0
 ) -> None:

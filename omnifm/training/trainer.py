@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from omnifm.core.tensors import Tensors
 from omnifm.data.subset import PATIENT, Batch, ClientData, Subset
 from omnifm.networks.normalisation import can_normalise, layers_with_statistics, measured_statistics
 from omnifm.tasks.task import Scores, Task
-from omnifm.training.epoch import EpochLosses, check_finite, shuffled_batches
+from omnifm.training.epoch import EpochLosses, check_finite, even_batches, shuffled_batches
 from omnifm.training.hooks import LocalTraining, Phase, change_gradients, objective_of, trained_alone
 from omnifm.training.model import FederatedModel, Output
 from omnifm.training.optimizer import make_optimizer
@@ -179,7 +179,8 @@ class Trainer:
                         for hooks in all_hooks:
                             if hooks.on_epoch is not None:
                                 hooks.on_epoch()
-                        for batch in self._batches(train, order, augmented=True):
+                        batches = shuffled_batches(len(train), self.settings.batch_size, order)
+                        for batch in self._batches(train, batches, order):
                             epoch.record(batch, *self._step(batch, weights, optimizer, all_hooks))
                         self._check_finite(epoch, lambda place: f"in round {round_number}, batch {place}", steps)
                         steps += len(epoch.objectives)
@@ -211,16 +212,18 @@ class Trainer:
 
     def output(self, batch: Batch) -> Output:
         """Run the model on a batch at the precision of the settings; the output is float32."""
-        with autocast(self.device, self.settings.precision), can_normalise(self.client):
+        with autocast(self.device, self.settings.precision), can_normalise(self._who):
             output: Output = self.model(batch)
         return output._replace(prediction=as_float32(output.prediction), features=output.features.float())
 
-    def _batches(self, examples: Subset, order: torch.Generator, *, augmented: bool) -> Iterator[Batch]:
-        """Yield the examples in shuffled batches on the model's device."""
-        for rows in shuffled_batches(len(examples), self.settings.batch_size, order):
+    def _batches(
+        self, examples: Subset, batches: Iterable[Tensor], augmented: torch.Generator | None = None
+    ) -> Iterator[Batch]:
+        """Yield the examples of each batch's rows on the model's device; with a generator, augmented by it."""
+        for rows in batches:
             check_interrupts()
             batch = examples.batch(rows)
-            batch = self.task.prepare_batch(self.task.augment(batch, order) if augmented else batch)
+            batch = self.task.prepare_batch(batch if augmented is None else self.task.augment(batch, augmented))
             yield to_device({**batch, PATIENT: examples.patient_numbers[rows]}, self.device)
 
     def measure_statistics(self, round_number: int) -> None:
@@ -232,11 +235,15 @@ class Trainer:
             return
         self._weights.changed()
         order = generator(self.seed, self.client.name, round_number, "statistics")
-        forward = self.model.measured
+        train, forward = self.client.train, self.model.measured
         with measured_statistics(self.model), deterministic(self.device):
-            for batch in self._batches(self.client.train, order, augmented=False):
-                with autocast(self.device, self.settings.precision), can_normalise(self.client):
+            for batch in self._batches(train, even_batches(len(train), self.settings.batch_size, order)):
+                with autocast(self.device, self.settings.precision), can_normalise(self._who):
                     forward(batch)
+
+    @property
+    def _who(self) -> str:
+        return f"Client {self.client.name!r}"
 
     @property
     def lacks_statistics(self) -> bool:

@@ -64,7 +64,9 @@ def test_an_only_image_of_one_feature_under_batch_normalisation_is_told() -> Non
     trainer.load(runtime.initial)
     pool = torch.nn.AdaptiveAvgPool2d(1)
     runtime.model.network.backbone[0].register_forward_hook(lambda module, given, output: pool(output))
-    words = r"Client 'CT-1' has a single training image and .* 1 x 1, .*Use norm = 'group' or a larger data\.size"
+    words = (
+        r"Client 'CT-1' has a single image, .* 1 x 1, .*use norm = 'group', a larger batch_size or a larger data\.size"
+    )
     with pytest.raises(ExperimentError, match=words):
         trainer.fit(1)
 
