@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -251,7 +252,7 @@ def compare(
         )
     names = algorithms if algorithms is None or isinstance(algorithms, str) else ",".join(algorithms)
     sweeps = (
-        [f"{key}={','.join(map(str, values))}" for key, values in sweep.items()]
+        [f"{key}={','.join(map(json.dumps, values))}" for key, values in sweep.items()]  # TOML, too, for such values
         if isinstance(sweep, Mapping)
         else sweep
     )

@@ -258,7 +258,7 @@ def _record_through_bytes(record: AnyRecord) -> AnyRecord:
 
 def _through_bytes(checkpoint: Checkpoint) -> Checkpoint:
     clients = {name: _record_through_bytes(state) for name, state in checkpoint.clients.items()}
-    return Checkpoint(_record_through_bytes(checkpoint.server), clients, dict(checkpoint.best), checkpoint.norms)
+    return replace(checkpoint, server=_record_through_bytes(checkpoint.server), clients=clients)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -224,7 +225,7 @@ def packed(checkpoint: Checkpoint) -> Checkpoint:
     """Write a checkpoint to files, and read it back."""
     server = ServerState.from_bytes(checkpoint.server.to_bytes())
     clients = {name: ClientState.from_bytes(state.to_bytes()) for name, state in checkpoint.clients.items()}
-    return Checkpoint(server, clients, dict(checkpoint.best))
+    return replace(checkpoint, server=server, clients=clients)
 
 
 def same_checkpoint(one: Checkpoint, other: Checkpoint) -> bool:

@@ -41,9 +41,9 @@ class Circles:
 
     @classmethod
     def of_groups(cls, clients: Sequence[ClientStats]) -> Circles:
-        """Return one circle for each declared group of two or more clients."""
+        """Return one circle for each declared group of two or more clients; clients without data are alone."""
         members: dict[str, list[str]] = {}
-        for client in clients:
+        for client in (one for one in clients if one.train):
             members.setdefault(client.group, []).append(client.name)
         return cls().regrouped([names for names in members.values() if len(names) > 1])[0]
 

@@ -80,6 +80,11 @@ class OmniFMSettings:
             )
         if self.variant == "paper":
             return OmniFM(base, context.bank, retrieve=self.retrieve, token_dim=context.token_dim)
+        if self.circle and self.circles == "bank" and self.retrieve != "all":
+            raise ExperimentError(
+                f"omnifm.retrieve = {self.retrieve!r} does not show who is like whom, so the bank finds no circles: "
+                "set omnifm.circles = 'group' or 'off' too."
+            )
         parts = (self.personal, self.circle, self.circles)
         return OmniFM(base, context.bank, *parts, self.retrieve, context.token_dim)
 

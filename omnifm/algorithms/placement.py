@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnifm.core.tensors import Tensors
 from omnifm.spectral.adapter import SpectralAdapter
-from omnifm.spectral.bank import BankSettings, KnowledgeBank, retrieve
+from omnifm.spectral.bank import BankSettings, KnowledgeBank, counted_of, retrieve
 from omnifm.spectral.prototypes import fixed_prototypes
 
 FARTHER = 1.3
@@ -51,7 +51,7 @@ class Placement:
 def nearest_circle(
     adapter: SpectralAdapter, bank: KnowledgeBank, settings: BankSettings, circle_of: Mapping[str, int], images: Tensor
 ) -> Placement:
-    """Return the circle whose prototypes a newcomer's images retrieve most often.
+    """Return the circle whose prototypes are nearest to a newcomer's, however many they are.
 
     Args:
         adapter: with the weights that all clients share.
@@ -66,15 +66,16 @@ def nearest_circle(
         return Placement()
     with torch.no_grad():
         keys = torch.cat([adapter.keys_of(part) for part in torch.split(images, 64)]).cpu()
-    retrieved = circles[retrieve(keys, bank.tokens, adapter.settings.neighbours)[1]]
-    counts = {circle: int((retrieved == circle).sum()) for circle in known}
-    best = max(known, key=lambda circle: (counts[circle], -circle))
-    members = tuple(name for name, circle in circle_of.items() if circle == best)
-    entries = bank.select((circles == best).nonzero().flatten())
     least = min(settings.min_cluster, len(keys))  # the newcomer's own prototypes stay here
     settings = replace(settings, min_cluster=least, rounded=settings.rounded and adapter.keys is not None)
-    distance = _energy_distance(fixed_prototypes(keys, settings), (entries.tokens, entries.sizes))
-    return Placement(members, counts[best] / retrieved.numel(), distance, _usual(entries))
+    own = fixed_prototypes(keys, settings)
+    entries = {circle: bank.select((circles == circle).nonzero().flatten()) for circle in known}
+    distances = {circle: _energy_distance(own, (some.tokens, some.sizes)) for circle, some in entries.items()}
+    best = min(known, key=distances.__getitem__)
+    members = tuple(name for name, circle in circle_of.items() if circle == best)
+    retrieved = circles[retrieve(keys, bank.tokens, counted_of(len(circles), adapter.settings.neighbours))[1]]
+    share = float((retrieved == best).float().mean())
+    return Placement(members, share, distances[best], _usual(entries[best]))
 
 
 def _energy_distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> float:

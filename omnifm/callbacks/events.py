@@ -129,8 +129,12 @@ class EvaluationEvent:
 
     def mean(self, metric: str) -> float:
         """Return the mean of a metric over the clients that have it."""
-        values = [s.numbers[metric] for s in self.scores.values() if metric in s.numbers]
+        values = self.by_client(metric).values()
         return sum(values) / len(values) if values else float("nan")
+
+    def by_client(self, metric: str) -> dict[str, float]:
+        """Return a metric of each client that has it."""
+        return {name: one.numbers[metric] for name, one in self.scores.items() if metric in one.numbers}
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,8 @@ class CheckpointManager:
         tensors, server = checkpoint.server.pack()
         clients = self.states.digests(checkpoint.clients)
         self.states.fsync(set(clients.items()).difference(*self._needed.values()))
-        write_checkpoint(
-            path, tensors, {"server": server, "clients": clients, "best": checkpoint.best, "norms": checkpoint.norms}
-        )
+        plain = {"best": checkpoint.best, "norms": checkpoint.norms, "best_scores": checkpoint.best_scores}
+        write_checkpoint(path, tensors, {"server": server, "clients": clients, **plain})
         before, self._needed[path] = self._needed.get(path, set()), set(clients.items())
         self._remove(before)
 
@@ -102,11 +101,15 @@ class CheckpointManager:
             server, clients = ServerState.unpack(tensors, plain["server"]), self.states.refs(plain["clients"])
             best = {point: (int(number), float(score)) for point, (number, score) in plain["best"].items()}
             norms = tuple((str(name), float(norm)) for name, norm in plain.get("norms", ()))
-        except (KeyError, TypeError, ValueError):
+            scores = {
+                point: {str(name): float(score) for name, score in of.items()}
+                for point, of in plain.get("best_scores", {}).items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise CheckpointError(f"The checkpoint {path} was written by another version of OmniFM.") from None
         for client, digest in clients.digests.items():
             self.states.check(client, digest)
-        return Checkpoint(server, clients, best, norms)
+        return Checkpoint(server, clients, best, norms, scores)
 
     def _remove(self, states: set[tuple[str, str]]) -> None:
         """Remove these states, but for those that a checkpoint still needs."""

@@ -133,7 +133,8 @@ class Design:
     def resolved(self) -> Document:
         """Return the design in full, to compare it with another."""
         arms = {arm.name: {"points": list(arm.points), **determining(arm.experiment(0, 0))} for arm in self.arms}
-        return {"seeds": list(self.seeds), "levels": list(self.levels), "arms": arms}
+        tuned = {"tuning_seeds": list(self.tuning_seeds)} if self.tuning() else {}
+        return {"seeds": list(self.seeds), "levels": list(self.levels), "arms": arms, **tuned}
 
 
 def make_design(document: Document, arms: Sequence[ArmPlan], seeds: int) -> Design:

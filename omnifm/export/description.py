@@ -72,7 +72,7 @@ class Exported:
     @property
     def parameters(self) -> int:
         """How many numbers the network and its adapter have learned."""
-        return sum(value.numel() for value in self.model.model.parameters())
+        return sum(value.numel() for value in self.loaded.arm.runtime.weights.trainable.values())
 
     @property
     def document(self) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class LoadedArm:
 
         Args:
             client: whose model, with its personal parts; None for the model that all clients share.
-            point: before local training, or after it; the local training is then repeated on the client's data.
+            point: before local training, or after it; the local training is then repeated on the client's data. At a
+                point that was not evaluated, of the round that is the best at the one that was.
 
         Raises:
             ExperimentError: there is no such client, or the shared tensors are not a complete network.
@@ -188,7 +189,8 @@ class LoadedArm:
             raise ExperimentError(
                 f"The personal tensors of {client} are stored with that hospital only: name no client."
             )
-        chosen = self._best(client, point)
+        evaluated = self.experiment.federation.evaluate
+        chosen = self._best(client, point if point in evaluated else evaluated[0])
         broadcast = self.arm.algorithm.broadcast(chosen.server)
         if client is None:
             return broadcast, ClientState()

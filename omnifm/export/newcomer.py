@@ -19,10 +19,11 @@ from omnifm.utils.device import deterministic
 from omnifm.utils.errors import ExperimentError
 
 _SHARE_MORE = "Train with the statistics of normalisation alone personal: omnifm.personal = ['statistics']."
-_TRAIN_ON = (
-    "After this round no circle has weights: no two clients were found alike. Train for more rounds, on more patients, "
-    "or without circles (omnifm.circle = [])."
+_NO_CIRCLE = (
+    "No circle takes it: no two clients were found alike, or circles are not the bank's. Train for more rounds, on "
+    "more patients, with omnifm.circles = 'bank', or without circles (omnifm.circle = [])."
 )
+_NEW_CIRCLE = "The circle that it is nearest to was formed after this round, and has no weights yet. Train on."
 
 
 def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[FederatedModel, Placement]:
@@ -44,7 +45,9 @@ def newcomer_model(arm: Arm, server: ServerState, batch: Batch) -> tuple[Federat
     weights.load({**arm.runtime.initial, **broadcast.shared})
     placement = arm.algorithm.place(server, model, batch["image"])
     own = strip_prefix(OWN_WEIGHTS, placement.message)
-    remedy = _TRAIN_ON if arm.algorithm.in_circles and not own else _SHARE_MORE
+    remedy = _SHARE_MORE
+    if arm.algorithm.in_circles and not own:
+        remedy = _NEW_CIRCLE if placement.members else _NO_CIRCLE
     _check(model, {*broadcast.shared, *own}, weights.tensors, remedy)
     weights.load(own)
     if model.adapter is not None:

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 from typing import Protocol
 
 from omnifm.algorithms.aggregation.summed_mean import SUMMED_CLIENTS
 from omnifm.algorithms.algorithm import Algorithm
+from omnifm.algorithms.circle_exchange import expected_change
 from omnifm.callbacks.callback import Callback, CallbackResult, Event, Stop, notify
 from omnifm.callbacks.events import (
     ArmInfo,
@@ -159,13 +161,16 @@ class Federation:
             if self.stop or self._notify(Callback.on_round_start, RoundStart(self.info, number, chosen)):
                 break
             server, norms = self._round(checkpoint, chosen)
-            best, improved = dict(checkpoint.best), []
-            checkpoint = Checkpoint(server, self.engine.states, best, norms)
+            best, scores, improved = dict(checkpoint.best), dict(checkpoint.best_scores), []
+            checkpoint = Checkpoint(server, self.engine.states, best, norms, scores)
             if number % self.settings.evaluate_every == 0 or number == self.settings.rounds or self._is_last:
                 for point in self.settings.evaluate:
-                    score = self.evaluate(server, "validation", point).mean(self.metric)
-                    if point not in best or score > best[point][1] or math.isnan(best[point][1]):
-                        best[point] = (number, score)
+                    found = self.evaluate(server, "validation", point)
+                    if point not in best or _is_better(
+                        found.by_client(self.metric), scores.get(point, {}), best[point][1]
+                    ):
+                        best[point] = (number, found.mean(self.metric))
+                        scores[point] = found.by_client(self.metric)
                         improved.append(point)
             self._notify(Callback.on_checkpoint, CheckpointEvent(self.info, checkpoint, tuple(improved)))
         return checkpoint
@@ -196,7 +201,14 @@ class Federation:
         def arriving() -> Iterator[Upload]:
             uploads = self.engine.update(broadcast, chosen, messages)
             if not self.summed:
-                sent = before.server.norm if broadcast.shared is before.server.shared else total_norm(broadcast.shared)
+                same = broadcast.shared is before.server.shared
+                shared = before.server.norm if same else total_norm(broadcast.shared)
+
+                def sent(client: str) -> float:
+                    return math.hypot(
+                        shared, total_norm(expected_change(broadcast.with_message(messages.get(client, {}))))
+                    )
+
                 uploads = checks.passing(uploads, sent, chosen, rejected.__setitem__)
             for upload in uploads:
                 check_interrupts()
@@ -219,6 +231,7 @@ class Federation:
         norms = checks.norms
         if refused:
             server, norms = replace(before.server, round=number), before.norms
+            self.engine.restore(before.clients)
         for name, reason in rejected.items():
             _log.warning("Round %d: the upload of %s does not count: %s.", number, name, reason)
         if refused:
@@ -231,7 +244,7 @@ class Federation:
             + sum(v.nbytes for message in messages.values() for v in message.values()),
             bytes_up=sum(sizes),
             clients=clients,
-            report=server.notes.get("report", {}),
+            report={} if refused else server.notes.get("report", {}),
             rejected=rejected,
             refused=refused,
         )
@@ -247,3 +260,21 @@ class Federation:
         requested = notify(self.callbacks, method, event)
         self.stop = self.stop or requested
         return self.stop
+
+
+def _norm_sent(shared: float, broadcast: Broadcast, messages: Messages, client: str) -> float:
+    """Return the norm of the weights sent to a client: those of all, whose norm is ``shared``, and its circle's."""
+    return math.hypot(shared, total_norm(expected_change(broadcast.with_message(messages.get(client, {})))))
+
+
+def _is_better(scores: Mapping[str, float], known: Mapping[str, float], mean: float) -> bool:
+    """Return whether validation scores by client beat the ``known`` best ones, whose mean is ``mean``.
+
+    Compared are the clients in both: without hospitals that were away, a mean is no better or worse for it.
+    """
+    if not scores:
+        return False
+    both = [name for name in scores if name in known]
+    now = fmean(scores[name] for name in both or scores)
+    then = fmean(known[name] for name in both) if both else mean
+    return now > then or math.isnan(then)

@@ -48,17 +48,16 @@ class UploadChecks:
         return tuple(self._norms.items())
 
     def passing(
-        self, uploads: Iterable[Upload], sent: float, clients: Sequence[str], reject: OnReject
+        self, uploads: Iterable[Upload], sent: Callable[[str], float], clients: Sequence[str], reject: OnReject
     ) -> Iterator[Upload]:
         """Yield the uploads that count, in their order.
 
-        ``sent`` is the norm of the shared tensors that they answer, ``clients`` are those that were asked.
+        ``sent`` returns the norm of the weights that a client was sent, ``clients`` are those that were asked.
         """
         held: list[tuple[Upload, float]] = []
-        largest = self._settings.max_norm * (1 + sent)
         few = len(clients) <= _OTHERS
         for upload in uploads:
-            norm = upload.norm
+            norm, largest = upload.norm, self._settings.max_norm * (1 + sent(upload.client))
             if not norm <= largest and self._settings.max_norm:
                 reject(upload.client, f"the norm of its change, {norm:.3g}, is above {largest:.3g}")
             elif few or len(held) >= HELD or len(self._others(upload.client, [])) >= _OTHERS:

@@ -60,13 +60,13 @@ def run_arm(
         last = federation.run(checkpoint)
         if federation.stop and federation.stop.pause and last.server.round < info.rounds:
             raise OutOfTime(federation.stop.reason)
+        if lacking := [point for point in info.points if point not in last.best]:
+            reason = federation.stop.reason if federation.stop else "there was no round"
+            raise ExperimentError(
+                f"Arm {name!r} ended before any round was evaluated ({reason}), so that no model of "
+                f"{lacking[0]!r} can be chosen: lower federation.evaluate_every, or stop later."
+            )
         if test:
-            if lacking := [point for point in info.points if point not in last.best]:
-                reason = federation.stop.reason if federation.stop else "there was no round"
-                raise ExperimentError(
-                    f"Arm {name!r} ended before any round was evaluated ({reason}), so that no model of "
-                    f"{lacking[0]!r} can be tested: lower federation.evaluate_every, or stop later."
-                )
             end = ending(federation, last)
             scores = tested(arm, federation, folder, checkpoints, keep_models and backend.states is None)
             found = {**about(name, arm, backend.data_spec(arm)), **end, **scores}

@@ -17,6 +17,12 @@ def test_a_declared_group_of_one_is_no_circle() -> None:
     assert len(Circles.of_groups(made_holdings(3)).of) == 3
 
 
+def test_clients_that_have_not_said_what_they_have_are_no_group() -> None:
+    unknown = [ClientStats(name, "", 0, 0, 0) for name in "cd"]
+    known = [ClientStats(name, "CT", 8, 2, 2) for name in "ab"]
+    assert Circles.of_groups([*known, *unknown]).of == {"a": 0, "b": 0}
+
+
 def test_a_circle_keeps_its_number_as_members_come_and_go() -> None:
     first, _ = Circles().regrouped([["a", "b"], ["c", "d"]])
     assert first.of == {"a": 0, "b": 0, "c": 1, "d": 1}

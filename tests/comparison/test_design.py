@@ -117,3 +117,9 @@ def test_folders_of_different_cells_differ() -> None:
     made = make_design(document, named_arms("a b,a+b", document), 2)
     cells = made.chosen({"a b": 0, "a+b": 0})
     assert len({cell.folder for cell in cells}) == len(cells) == 4
+
+
+def test_settings_chosen_on_other_seeds_are_another_design() -> None:
+    one, two = (design(grid=GRID, tuning_seeds=count).resolved() for count in (1, 2))
+    assert one != two
+    assert design(tuning_seeds=1).resolved() == design(tuning_seeds=2).resolved(), "without tuning there is none"

@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from alike import dataset_of_kinds, hospital
 from helpers import federated, same, small_arm
 
+from omnifm.algorithms.placement import nearest_circle
 from omnifm.core.records import ServerState
 from omnifm.core.tensors import strip_prefix
 from omnifm.data.federated_dataset import FederatedDataset
 from omnifm.export.newcomer import newcomer_model
 from omnifm.runs.arm import Arm
+from omnifm.spectral.adapter import AdapterSettings, SpectralAdapter
+from omnifm.spectral.bank import BankSettings, KnowledgeBank, Prototypes
 from omnifm.utils.errors import ExperimentError
 
 STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
@@ -55,6 +59,25 @@ def test_its_images_find_its_circle(arm: Arm, server: ServerState, kind: str, ci
     assert same({name: own[name] for name in weights if name.rsplit(".", 1)[-1] not in STATISTICS}, weights)
 
 
+def test_a_small_circle_is_found_beside_a_large_one() -> None:
+    """However many prototypes the others have: an image retrieves more entries than a small circle has."""
+    adapter = SpectralAdapter(AdapterSettings(keys="fixed"), 1, 2, 8)
+    chance = torch.Generator().manual_seed(0)
+    images = {kind: torch.rand(40, 1, 32, 32, generator=chance) for kind in ("mr", "ct")}
+    images["ct"] = images["ct"].round().flip(2) * torch.linspace(0, 1, 32)
+    with torch.no_grad():
+        keys = {kind: adapter.keys_of(some) for kind, some in images.items()}
+    entries = {kind: F.normalize(some.mean(dim=0), dim=0) for kind, some in keys.items()}
+    owners = ["mr-1", "mr-2", *(f"ct-{number}" for number in range(10))]
+    bank = KnowledgeBank.empty()
+    for owner in owners:
+        tokens = entries[owner[:2]].unsqueeze(0)
+        bank = bank.merge([Prototypes(owner, owner[:2], tokens, torch.tensor([20]))], 0.0)
+    circle_of = {owner: int(owner.startswith("ct")) for owner in owners}
+    placement = nearest_circle(adapter, bank, BankSettings(), circle_of, images["mr"])
+    assert placement.members == ("mr-1", "mr-2")
+
+
 def test_it_is_like_a_circle_as_near_as_its_members(arm: Arm, server: ServerState) -> None:
     _, placement = newcomer_model(arm, server, batch_of("coarse"))
     assert placement.alike
@@ -92,7 +115,7 @@ def test_before_there_are_circles_it_gets_what_all_share(dataset: FederatedDatas
 
 
 def test_while_all_are_alone_there_is_no_model_for_it(arm: Arm) -> None:
-    with pytest.raises(ExperimentError, match="no circle has weights"):
+    with pytest.raises(ExperimentError, match="No circle takes it"):
         newcomer_model(arm, arm.start().server, batch_of("fine"))
 
 

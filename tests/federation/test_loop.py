@@ -33,6 +33,7 @@ from omnifm.core.tensors import Tensors
 from omnifm.federation.loop import NO_MESSAGES, Federation, Messages, sample
 from omnifm.privacy.step import UploadStep
 from omnifm.tasks.task import Panel, Scores
+from omnifm.utils.errors import RoundRefused
 
 NAMES = ["CT-1", "CT-2", "MRI", "PET", "SPECT"]
 
@@ -218,6 +219,44 @@ def test_the_best_round_is_chosen_on_validation_data_by_evaluation_point() -> No
     last = federation(engine, rounds=4, evaluate_every=1).run(start())
     assert last.best == {"before_local_training": (2, 0.6), "after_local_training": (4, 0.95)}
     assert {split for _, split, _ in engine.evaluated} == {"validation"}
+
+
+class Absent(FakeEngine):
+    """In round 2 only the client that is good at it answers."""
+
+    def evaluate(self, broadcast: Broadcast, clients: Sequence[str], *asked: Any) -> Iterator[tuple[str, Scores]]:
+        for name, found in super().evaluate(broadcast, clients, *asked):
+            if broadcast.round != 3 or name == "MRI":
+                yield name, Scores({"accuracy": found.numbers["accuracy"] + 0.4 * (name == "MRI")}, {})
+
+
+@pytest.mark.parametrize(("second", "best"), [(0.5, 1), (0.6, 2)])
+def test_a_round_without_the_weak_hospitals_is_compared_on_those_it_has(second: float, best: int) -> None:
+    point: EvaluationPoint = "before_local_training"
+    engine = Absent({point: {1: 0.5, 2: second, 3: 0.4}})
+    last = federation(engine, rounds=3, evaluate_every=1, evaluate=(point,)).run(start())
+    assert last.best[point][0] == best
+    assert last.best_scores[point].keys() == ({*NAMES} if best == 1 else {"MRI"})
+    assert packed(last).best_scores == last.best_scores
+
+
+class Refusing(FakeEngine):
+    """Round 2 does not count, though all clients have trained."""
+
+    def update(
+        self, broadcast: Broadcast, clients: Sequence[str], messages: Messages = NO_MESSAGES
+    ) -> Iterator[Upload]:
+        yield from super().update(broadcast, clients, messages)
+        if broadcast.round == 2:
+            raise RoundRefused("it is round 2")
+
+
+def test_a_round_that_is_refused_changes_no_client_either() -> None:
+    diary = Diary()
+    last = federation(Refusing(), diary, rounds=3, evaluate_every=3).run(start())
+    assert last.server.shared["w"].tolist() == [2.0, 2.0]
+    assert {state.notes["rounds"] for state in last.clients.values()} == {2}
+    assert [bool(one.refused) for one in diary.rounds] == [False, True, False]
 
 
 FALLING = {

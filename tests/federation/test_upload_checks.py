@@ -15,8 +15,11 @@ from omnifm.core.records import Broadcast, ServerState, Upload
 from omnifm.core.tensors import Tensors, total_norm
 from omnifm.federation.upload_checks import HELD, REMEMBERED, UploadChecks, most_samples, refusal
 
-SENT = 2.0
 Sent = Sequence[tuple[str, float]]
+
+
+def sent_norm(client: str) -> float:
+    return 2.0
 
 
 def upload(client: str, norm: float, samples: int = 10) -> Upload:
@@ -30,7 +33,7 @@ def passed(sent: Sent, norms: Sent = (), **settings: float) -> tuple[list[str], 
     names = [name for name, _ in sent]
     uploads = (upload(name, norm) for name, norm in sent)
     return (
-        [one.client for one in checks.passing(uploads, SENT, names, rejected.__setitem__)],
+        [one.client for one in checks.passing(uploads, sent_norm, names, rejected.__setitem__)],
         rejected,
         checks.norms,
     )
@@ -103,7 +106,7 @@ def test_no_more_than_a_few_uploads_wait() -> None:
             yield upload(f"c{number}", 1.0)
 
     checks = UploadChecks(ChecksSettings(), {}, ())
-    for counted, _ in enumerate(checks.passing(sent(), SENT, ["c"] * 3 * HELD, lambda *_: None), 1):
+    for counted, _ in enumerate(checks.passing(sent(), sent_norm, ["c"] * 3 * HELD, lambda *_: None), 1):
         waiting.append(given - counted)
     assert max(waiting) == HELD
     assert waiting[-1] == 0
@@ -132,7 +135,7 @@ def test_no_client_has_more_than_its_share(samples: list[int], share: float, mos
 def test_the_share_bounds_the_weight_of_an_upload() -> None:
     checks = UploadChecks(ChecksSettings(), {"x": 10**9, "a": 10, "b": 10}, ())
     sent = [upload("x", 1.0, 10**9), upload("a", 1.0), upload("b", 1.0)]
-    assert [one.samples for one in checks.passing(sent, SENT, "xab", lambda *_: None)] == [20, 10, 10]
+    assert [one.samples for one in checks.passing(sent, sent_norm, "xab", lambda *_: None)] == [20, 10, 10]
 
 
 def test_the_norm_of_an_upload_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +148,7 @@ def test_the_norm_of_an_upload_is_measured_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("omnifm.core.records.total_norm", noted)
     sent, broadcast = upload("a", 3.0), Broadcast(1, {"w": torch.zeros(4), "n": torch.tensor(0)})
     FedAvg().check(sent, broadcast)
-    assert list(UploadChecks(ChecksSettings(), {}, ()).passing([sent], SENT, "a", lambda *_: None)) == [sent]
+    assert list(UploadChecks(ChecksSettings(), {}, ()).passing([sent], sent_norm, "a", lambda *_: None)) == [sent]
     assert len(measured) == 1
     assert sent.norm == 3.0
     assert replace(sent, change={"w": torch.full((4,), 2.0)}).norm == 4.0
