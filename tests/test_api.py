@@ -95,6 +95,14 @@ def test_after_local_training_the_model_is_another(run: omnifm.Run) -> None:
     assert not torch.equal(before(images), after(images))
 
 
+def test_a_model_is_of_the_round_that_was_evaluated_at_any_point(tmp_path: Path) -> None:
+    federation = {**SHORT["federation"], "evaluate": ["after_local_training"]}
+    run = omnifm.run(tiny(tmp_path, "fedavg", federation=federation), out=tmp_path / "out", workers=1)
+    name = run.load().clients[0]
+    for point in ("before_local_training", "after_local_training"):
+        assert run.model(client=name, point=point)
+
+
 def test_what_all_share_is_a_model_where_it_is_a_whole_network(run: omnifm.Run) -> None:
     assert run.model(arm="fedavg")(torch.rand(2, 1, 16, 16)).shape == (2, 2)
     for arm in ("omnifm", "local"):
@@ -186,6 +194,17 @@ def test_changes_that_do_not_fit_are_reported(tmp_path: Path, changes: Any, word
 def test_workers_are_counted_from_one(tmp_path: Path) -> None:
     with pytest.raises(omnifm.OmniFMError, match="workers = 0"):
         omnifm.run({}, out=tmp_path, workers=0)
+
+
+def test_values_of_a_sweep_keep_their_kind(tmp_path: Path) -> None:
+    """A comparison of a folder that holds another one is refused after its design was made."""
+    given, sweep = tiny(tmp_path / "x"), {"adapter.retrieval": [True, False], "name": ["a,b", "c"]}
+    for name in ("comparison.json", "experiment.toml", "versions.json"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+    with pytest.raises(omnifm.OmniFMError, match="already"):
+        omnifm.compare(given, algorithms="omnifm", sweep=sweep, out=tmp_path, workers=1)
+    with pytest.raises(omnifm.OmniFMError, match=r"adapter\.retrieval.*'maybe'"):
+        omnifm.compare(given, algorithms="omnifm", sweep={"adapter.retrieval": ["maybe"]}, out=tmp_path / "b")
 
 
 def test_a_comparison_from_python(tmp_path: Path) -> None:

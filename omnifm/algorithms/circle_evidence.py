@@ -33,8 +33,8 @@ class RetrievalEvidence:
     ``clients`` are all clients of the federation, ``owners`` those with entries in the bank. ``retrieved`` and
     ``expected`` ``(clients, owners)`` float32 hold shares of a client's retrievals, summed over all its rounds. The
     first rounds count as much as the last, since training can bring the tokens of different modalities nearer to each
-    other. Chance retrieves an owner in proportion to its entries. Where ``expected`` is 0, the client has not yet met
-    the owner.
+    other. An owner without entries is forgotten, so that the tables are no wider than the bank is long. Chance
+    retrieves an owner in proportion to its entries. Where ``expected`` is 0, the client has not yet met the owner.
     """
 
     clients: tuple[str, ...]

@@ -64,9 +64,12 @@ class ComposingSettings(Protocol):
 
 
 class ComposedAlgorithm(Algorithm):
-    """An algorithm that extends another one, ``base``: whatever is not overridden is delegated to it.
+    """An algorithm that extends another one, ``base``: what is below is delegated to it, unless it is overridden.
 
-    A subclass is a frozen dataclass with the field ``base``. The aggregator is the base's.
+    A subclass is a frozen dataclass with the field ``base``. The aggregator is the base's, as are the seams that its
+    updates use: :meth:`local_training`, :meth:`server_step`, :meth:`weight`. Uploads are checked by :meth:`expected` of
+    both; a :meth:`check` that the base overrides is not called. What concerns the whole network, such as ``adapter``
+    and ``in_circles``, is the subclass's.
     """
 
     base: Algorithm

@@ -149,3 +149,15 @@ def test_rounds_from_an_empty_bank(retrieve: str) -> None:
 def test_an_unknown_way_to_retrieve() -> None:
     with pytest.raises(ExperimentError, match=r"omnifm\.retrieve"):
         arm_of("mine")
+
+
+@pytest.mark.parametrize("retrieve", [mode for mode in MODES if mode != "all"])
+def test_retrievals_that_show_nobody_form_no_circles(retrieve: str) -> None:
+    with pytest.raises(ExperimentError, match=r"does not show who is like whom.* set omnifm\.circles"):
+        small_arm("omnifm", omnifm={"retrieve": retrieve})
+    assert small_arm("omnifm", omnifm={"retrieve": retrieve, "circles": "group"})
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(ExperimentError, match=r"adapter\.heads = 5 does not divide the width .*, \d+: choose"):
+        small_arm("omnifm", adapter={"heads": 5})

@@ -30,7 +30,7 @@ from omnifm.core.checkpoint import Checkpoint
 from omnifm.core.evaluation import EvaluationPoint, Split
 from omnifm.core.records import Broadcast, ClientState, ServerState, Upload
 from omnifm.core.tensors import Tensors
-from omnifm.federation.loop import NO_MESSAGES, Federation, Messages, sample
+from omnifm.federation.loop import NO_MESSAGES, Federation, Messages, _norm_sent, sample
 from omnifm.privacy.step import UploadStep
 from omnifm.tasks.task import Panel, Scores
 from omnifm.utils.errors import RoundRefused
@@ -257,6 +257,12 @@ def test_a_round_that_is_refused_changes_no_client_either() -> None:
     assert last.server.shared["w"].tolist() == [2.0, 2.0]
     assert {state.notes["rounds"] for state in last.clients.values()} == {2}
     assert [bool(one.refused) for one in diary.rounds] == [False, True, False]
+
+
+def test_the_bound_on_norms_knows_the_weights_of_a_clients_circle() -> None:
+    broadcast = Broadcast(1, {"w": torch.tensor([3.0])})
+    messages = {"a": {"weights/v": torch.tensor([4.0])}, "b": {"reference/v": torch.tensor([4.0])}}
+    assert [_norm_sent(3.0, broadcast, messages, name) for name in "abc"] == [5.0, 5.0, 3.0]
 
 
 FALLING = {
