@@ -198,7 +198,8 @@ def test_workers_are_counted_from_one(tmp_path: Path) -> None:
 
 def test_values_of_a_sweep_keep_their_kind(tmp_path: Path) -> None:
     """A comparison of a folder that holds another one is refused after its design was made."""
-    given, sweep = tiny(tmp_path / "x"), {"adapter.retrieval": [True, False], "name": ["a,b", "c"]}
+    given = tiny(tmp_path / "x")
+    sweep: dict[str, list[Any]] = {"adapter.retrieval": [True, False], "name": ["a,b", "c"]}
     for name in ("comparison.json", "experiment.toml", "versions.json"):
         (tmp_path / name).write_text("", encoding="utf-8")
     with pytest.raises(omnifm.OmniFMError, match="already"):

@@ -74,7 +74,7 @@ def test_a_share_of_other_weights_does_not_hold() -> None:
     refused = ClientState(OWN.personal, OWN.memory, {"accepted": 0.0, "compared": 6, "compared_circle": -1})
     joined = start(wants(9), refused, broadcast=FROM_CIRCLE)
     assert joined.notes == {"accepted": 1.0, "compared": 7, "compared_circle": 4}
-    member = ClientState(OWN.personal, OWN.memory, joined.notes)
+    member = ClientState(OWN.personal, OWN.memory, dict(joined.notes))
     assert start(wants(-1), member, broadcast=replace(FROM_CIRCLE, round=8)).notes == joined.notes
     alone = start(lambda broadcast, client: 1.0, member, broadcast=Broadcast(9, RECEIVED.shared))
     assert alone.notes == {"accepted": 1.0, "compared": 9, "compared_circle": -1}
