@@ -30,7 +30,7 @@ NOT_RUN = {
     r"^omnifm compare --resume": "needs the comparison before it; tests/comparison resumes one",
     r"examples/results/": "is a study of hours",
     r"^omnifm watch": "serves a page until Ctrl-C; tests/watch follows a run",
-    r"^omnifm deploy (check|register|status|run|audit)": "needs a running deployment; tests/deploy has one",
+    r"^omnifm deploy (check|register|status|run|audit|model)": "needs a running deployment; tests/deploy has one",
     r"examples/demo_flower\.py|benchmarks/flower_faults\.py": "starts a network of processes: tests/engines/flower",
     r"own_algorithm\.py|mine\.py compare": "is run by test_example_files.py, with own_algorithm.py",
 }

@@ -54,6 +54,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "omnifm deploy run OPERATOR --resume NAME --readmit A",
     ),
     "deploy status": ("omnifm deploy status /etc/omnifm --events 20",),
+    "deploy model": ("omnifm deploy model /etc/omnifm/hospital/client.toml RUN --arm omnifm",),
     "deploy audit": ("omnifm deploy audit /var/lib/omnifm/audit.jsonl",),
     "deploy flwr": ("omnifm deploy flwr OPERATOR list",),
 }

@@ -195,6 +195,26 @@ def status(
 
 
 @app.command()
+def model(
+    client: Annotated[Path, typer.Argument(help="The hospital's client.toml.")],
+    run: Annotated[Path, typer.Argument(help="A copy of the run's folder, which the operator has.")],
+    arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
+) -> None:
+    """Add a hospital's own model to its copy of a run's folder, for `omnifm predict` and `export`; nothing leaves."""
+    from omnifm.engines.flower.client_config import read_client_config
+    from omnifm.engines.flower.own_model import add_own_model
+    from omnifm.results.result_folder import refuse_comparison
+    from omnifm.runs.run import plan_of
+
+    refuse_comparison(run, ", which keeps no weights. Give a run")
+    config = read_client_config(client)
+    loaded = add_own_model(config, run, plan_of(run), arm)
+    _say(f"Added the model of {config.name} after round {loaded.best_round}. Use it:")
+    name = shlex.quote(config.name)
+    _say(f"  omnifm predict {shlex.quote(str(run))} IMAGES --arm {shlex.quote(loaded.name)} --client {name}")
+
+
+@app.command()
 def audit(
     file: Annotated[Path, typer.Argument(help="A hospital's audit.jsonl; its older files beside it are checked too.")],
 ) -> None:

@@ -77,14 +77,23 @@ class LoadedArm:
         return self.folder.path.parent
 
     @property
+    def best(self) -> Checkpoint:
+        """The checkpoint of the round that validation chose, at the first evaluation point, without clients' states.
+
+        Raises:
+            CheckpointError: no round was chosen yet, or the file is damaged.
+        """
+        return self._best(self.experiment.federation.evaluate[0], here=False)
+
+    @property
     def best_round(self) -> int:
         """The round that validation chose, at the first evaluation point."""
-        return self._best(None, self.experiment.federation.evaluate[0]).server.round
+        return self.best.server.round
 
     @property
     def bank(self) -> Tensor | None:
         """The tokens of the bank after the best round, ``(entries, token_dim)``; None of an algorithm without one."""
-        server = self._best(None, self.experiment.federation.evaluate[0]).server
+        server = self.best.server
         return self.arm.algorithm.broadcast(server).extra.get("bank")
 
     def model(self, client: str | None = None, point: EvaluationPoint = "before_local_training") -> ClientModel:
@@ -144,7 +153,7 @@ class LoadedArm:
             exclusive=self._exclusive(None),
             precision=self.experiment.training.precision,
         )
-        server = self._best(None, self.experiment.federation.evaluate[0]).server
+        server = self.best.server
         client.model, client.placement = newcomer_model(arm, server, client.batch(images, **more))
         return client
 
@@ -177,6 +186,8 @@ class LoadedArm:
             kept = self.folder.models.read(self.arm, client, broadcast.round)
             if kept is not None:
                 return kept
+            if self.folder.models.holds(client) and not self.folder.read_data()[1]:
+                raise CheckpointError(f"The model of {client} is of another round: `omnifm deploy model` adds it anew.")
         return self.arm.runtime.frozen_model(broadcast, client or NOBODY, state, point)
 
     def _received(self, client: str | None, point: EvaluationPoint) -> tuple[Broadcast, ClientState]:
@@ -185,20 +196,22 @@ class LoadedArm:
         if client is not None and client not in known:
             raise ExperimentError(f"There is no client {client!r}. {did_you_mean(client, known)}")
         _, here = self.folder.read_data()
-        if client is not None and not here:
+        kept = point == "before_local_training" and client is not None and self.folder.models.holds(client)
+        if client is not None and not here and not kept:
             raise ExperimentError(
-                f"The personal tensors of {client} are stored with that hospital only: name no client."
+                f"The personal tensors of {client} are stored with that hospital only. `omnifm deploy model` adds its "
+                "model before local training to a copy of this folder, there; or name no client."
             )
         evaluated = self.experiment.federation.evaluate
-        chosen = self._best(client, point if point in evaluated else evaluated[0])
+        chosen = self._best(point if point in evaluated else evaluated[0], here=here and client is not None)
         broadcast = self.arm.algorithm.broadcast(chosen.server)
         if client is None:
             return broadcast, ClientState()
         message = self.arm.algorithm.message(chosen.server, client)
         return broadcast.with_message(message), chosen.clients.get(client, ClientState())
 
-    def _best(self, client: str | None, point: EvaluationPoint) -> Checkpoint:
-        checkpoints = self.folder.checkpoints(None if client else RemoteStateStore())  # without the clients' states
+    def _best(self, point: EvaluationPoint, *, here: bool) -> Checkpoint:
+        checkpoints = self.folder.checkpoints(None if here else RemoteStateStore())
         if not checkpoints.has_best(point):
             raise CheckpointError(
                 f"{self.folder.path} has no round that validation chose yet at {point!r}. Resume the run first."

@@ -77,6 +77,12 @@ class ArmFolder:
         known = {"here": here, "allowed": allowed or {}, "exclusive": exclusive or {}, **asdict(data_spec)}
         write_atomically(self._data, json.dumps(known, indent=1).encode())
 
+    def add_labels(self, allowed: Mapping[str, Sequence[str]], exclusive: Mapping[str, bool]) -> None:
+        """Record what is known of the labels of further clients: see :meth:`write_data`."""
+        known = self._read()
+        known |= {"allowed": {**known["allowed"], **allowed}, "exclusive": {**known["exclusive"], **exclusive}}
+        write_atomically(self._data, json.dumps(known, indent=1).encode())
+
     def check_data(self, now: DataSpec) -> None:
         """Check that an arm that has begun goes on with data of the same classes, clients and sizes.
 

@@ -33,12 +33,13 @@ class ClientModels:
 
     folder: Path
 
-    def keep(self, arm: Arm, chosen: Checkpoint) -> None:
+    def keep(self, arm: Arm, chosen: Checkpoint, *, always: bool = False) -> None:
         """Keep each client's model before local training that cannot be loaded without the client's data.
 
         Args:
             arm: with the data of its clients.
             chosen: the round that validation chose.
+            always: keep all of them, as where the states of the clients are elsewhere.
         """
         broadcast = arm.algorithm.broadcast(chosen.server)
         blind = replace(arm.runtime, clients=_Blind(arm.runtime.clients))
@@ -46,8 +47,10 @@ class ClientModels:
             received = broadcast.with_message(arm.algorithm.message(chosen.server, client))
             state = chosen.clients.get(client, ClientState())
             try:
-                blind.frozen_model(received, client, state, "before_local_training")
+                needed = always or not blind.frozen_model(received, client, state, "before_local_training")
             except _NoDataError:
+                needed = True
+            if needed:
                 model = arm.runtime.frozen_model(received, client, state, "before_local_training")
                 kept = {name: value.detach().cpu() for name, value in _own(model, arm).items()}
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ class ClientModels:
         Raises:
             CheckpointError: the file is damaged.
         """
-        if not self._file(client).is_file():
+        if not self.holds(client):
             return None
         tensors, plain = read_checkpoint(self._file(client))
         if plain["round"] != round_number:
@@ -74,6 +77,10 @@ class ClientModels:
                 module, _, buffer = name.rpartition(".")
                 setattr(model.get_submodule(module), buffer, value.to(places[name].device))
         return model
+
+    def holds(self, client: str) -> bool:
+        """Return whether a model of this client is kept."""
+        return self._file(client).is_file()
 
     def _file(self, client: str) -> Path:
         return self.folder / f"{file_name(client)}.safetensors"
