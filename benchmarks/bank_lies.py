@@ -171,7 +171,7 @@ class BankAttacked(Poisoned):
             members = members if len(members) > 1 else [*members, change]  # of one alone there is no spread
             upload = replace(upload, change={**upload.change, **forged(attack.weights, change, members, chance)})
         if attack.accepted is not None:
-            upload = replace(upload, notes={**upload.notes, "accepted": attack.accepted})
+            upload = replace(upload, notes={**upload.notes, "accepted": attack.accepted, "compared": received.round})
         upload = add_bank_upload(upload, told)
         try:
             self.runtime.algorithm.check(upload, received)

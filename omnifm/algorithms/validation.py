@@ -34,8 +34,8 @@ def check_plain(upload: Upload) -> None:
     accepted = notes.get("accepted", 1.0)
     if not is_number(accepted) or not 0 <= accepted <= 1:
         raise ValueError(f"a share of {accepted!r:.80} cannot have been accepted")
-    compared = notes.get("compared", 1)
-    if type(compared) is not int or compared < 1 or ("compared" in notes) != ("accepted" in notes):
+    compared = notes.get("compared", 1 if "accepted" not in notes else None)
+    if type(compared) is not int or compared < 1 or ("compared" in notes and "accepted" not in notes):
         raise ValueError(f"{compared!r:.80} is no possible round of what was accepted")
     spent = notes.get("epsilon", 0.0)
     if not is_number(spent) or spent < 0:

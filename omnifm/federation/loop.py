@@ -166,11 +166,9 @@ class Federation:
             if number % self.settings.evaluate_every == 0 or number == self.settings.rounds or self._is_last:
                 for point in self.settings.evaluate:
                     found = self.evaluate(server, "validation", point)
-                    if point not in best or _is_better(
-                        found.by_client(self.metric), scores.get(point, {}), best[point][1]
-                    ):
-                        best[point] = (number, found.mean(self.metric))
-                        scores[point] = found.by_client(self.metric)
+                    by_client = found.by_client(self.metric)
+                    if point not in best or _is_better(by_client, scores.get(point, {}), best[point][1]):
+                        best[point], scores[point] = (number, found.mean(self.metric)), by_client
                         improved.append(point)
             self._notify(Callback.on_checkpoint, CheckpointEvent(self.info, checkpoint, tuple(improved)))
         return checkpoint
@@ -201,14 +199,10 @@ class Federation:
         def arriving() -> Iterator[Upload]:
             uploads = self.engine.update(broadcast, chosen, messages)
             if not self.summed:
-                same = broadcast.shared is before.server.shared
-                shared = before.server.norm if same else total_norm(broadcast.shared)
-
-                def sent(client: str) -> float:
-                    return math.hypot(
-                        shared, total_norm(expected_change(broadcast.with_message(messages.get(client, {}))))
-                    )
-
+                shared = (
+                    before.server.norm if broadcast.shared is before.server.shared else total_norm(broadcast.shared)
+                )
+                sent = partial(_norm_sent, shared, broadcast, messages)
                 uploads = checks.passing(uploads, sent, chosen, rejected.__setitem__)
             for upload in uploads:
                 check_interrupts()
