@@ -201,8 +201,8 @@ def model(
     arm: Annotated[str | None, typer.Option(help="Which arm; not needed if there is one.")] = None,
 ) -> None:
     """Add a hospital's own model to its copy of a run's folder, for `omnifm predict` and `export`; nothing leaves."""
+    from omnifm.deploy.own_model import add_own_model
     from omnifm.engines.flower.client_config import read_client_config
-    from omnifm.engines.flower.own_model import add_own_model
     from omnifm.results.result_folder import refuse_comparison
     from omnifm.runs.run import plan_of
 

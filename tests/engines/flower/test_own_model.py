@@ -14,8 +14,8 @@ from town import NAMES, Town, here_played, server_run
 
 from omnifm.checkpoint.file import read_checkpoint, write_checkpoint
 from omnifm.config.experiment import Plan
+from omnifm.deploy.own_model import add_own_model
 from omnifm.engines.flower.client_config import ClientConfig, read_client_config
-from omnifm.engines.flower.own_model import add_own_model
 from omnifm.export.loaded_arm import LoadedArm
 from omnifm.utils.errors import CheckpointError, DeploymentError, ExperimentError
 
