@@ -294,12 +294,7 @@ def _assembled(experiment: Experiment, task: Task, algorithm: Algorithm, data_sp
             f"adapter.use = 'off': {experiment.algorithm!r} makes its prototypes in the adapter. Leave adapter.use "
             f"out, or choose the algorithm that it builds upon."
         )
-    network, wanted = task.network(), adapter_wanted(experiment, algorithm)
-    if wanted and network.width % settings.heads:
-        raise ExperimentError(
-            f"adapter.heads = {settings.heads} does not divide the width of the network's tokens, {network.width}: "
-            "choose a number that does."
-        )
+    network = task.network()
     form = (data_spec.channels, data_spec.axes, network.width, task.normalised_tokens)
-    adapter = SpectralAdapter(settings, *form) if wanted else None
+    adapter = SpectralAdapter(settings, *form) if adapter_wanted(experiment, algorithm) else None
     return FederatedModel(network, adapter, algorithm.companion(network, task))

@@ -17,6 +17,7 @@ from omnifm.spectral.fusion import PrototypeFusion
 from omnifm.spectral.prompting import PrefixSuffixPrompting
 from omnifm.spectral.spectrum import low_pass_log_amplitude
 from omnifm.spectral.tokenizer import FreqMixTokenizer, fixed_tokenizer
+from omnifm.utils.errors import ExperimentError
 from omnifm.utils.settings import Count, NotNegative, settings
 
 
@@ -91,11 +92,19 @@ class SpectralAdapter(nn.Module):
         axes: its spatial axes, 2 or 3.
         dim: width of the tokens.
         normalised: whether the tokens that it gives out are normalised.
+
+    Raises:
+        ExperimentError: ``heads`` does not divide ``dim``.
     """
 
     bank: Tensor
 
     def __init__(self, settings: AdapterSettings, channels: int, axes: int, dim: int, normalised: bool = False) -> None:
+        if dim % settings.heads:
+            raise ExperimentError(
+                f"adapter.heads = {settings.heads} does not divide the width of the network's tokens, {dim}: choose a "
+                "number that does."
+            )
         super().__init__()
         self.settings = settings
         self.spectrum: Callable[[Tensor], Tensor] = partial(
