@@ -19,9 +19,7 @@ from omnifm.core.records import Broadcast, ClientState, Upload
 from omnifm.engines.process_pool import ProcessPoolEngine
 from omnifm.federation.client import ClientRuntime
 from omnifm.federation.loop import NO_MESSAGES, Messages
-from omnifm.federation.secure_sum import SecureSum
 from omnifm.tasks.task import Panel, Scores
-from omnifm.utils.errors import RoundRefused
 from omnifm.workers.memory import keep_heap, return_large_blocks
 
 
@@ -83,15 +81,9 @@ class InProcess:
     ) -> Iterator[Upload]:
         """Train the clients and yield their uploads, those with the most training samples first, or a sum of them."""
         uploads = self._trained(broadcast, clients, messages)
-        return uploads if self.runtime.secure_sum is None else self._summed(self.runtime.secure_sum, uploads, broadcast)
-
-    def _summed(self, secure_sum: SecureSum, uploads: Iterator[Upload], broadcast: Broadcast) -> Iterator[Upload]:
-        before = self.states
-        try:
-            yield from secure_sum.unmasked(uploads, broadcast, self.runtime.algorithm, self.samples)
-        except RoundRefused:
-            self._states = before
-            raise
+        if self.runtime.secure_sum is None:
+            return uploads
+        return self.runtime.secure_sum.unmasked(uploads, broadcast, self.runtime.algorithm, self.samples)
 
     def _trained(self, broadcast: Broadcast, clients: Sequence[str], messages: Messages) -> Iterator[Upload]:
         clients = sorted(clients, key=lambda name: -len(self.runtime.clients[name].train))

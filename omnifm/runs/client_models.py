@@ -7,6 +7,7 @@ its labels. Where it does, the model as it was tested is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,15 +47,14 @@ class ClientModels:
         for client in arm.evaluated:
             received = broadcast.with_message(arm.algorithm.message(chosen.server, client))
             state = chosen.clients.get(client, ClientState())
-            try:
-                needed = always or not blind.frozen_model(received, client, state, "before_local_training")
-            except _NoDataError:
-                needed = True
-            if needed:
-                model = arm.runtime.frozen_model(received, client, state, "before_local_training")
-                kept = {name: value.detach().cpu() for name, value in _own(model, arm).items()}
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_checkpoint(self._file(client), kept, {"round": broadcast.round})
+            if not always:
+                with suppress(_NoDataError):
+                    blind.frozen_model(received, client, state, "before_local_training")
+                    continue
+            model = arm.runtime.frozen_model(received, client, state, "before_local_training")
+            kept = {name: value.detach().cpu() for name, value in _own(model, arm).items()}
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_checkpoint(self._file(client), kept, {"round": broadcast.round})
 
     def read(self, arm: Arm, client: str, round_number: int) -> FederatedModel | None:
         """Return a client's kept model in evaluation mode, or None where none is kept of a broadcast of this round.
